@@ -1,0 +1,304 @@
+"""Every value that crosses a border between stages, and the contract of each family."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+Array = Any  # a NumPy array or a TensorFlow tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Partition:
+    """One division of an image set into disjoint clusters.
+
+    Attributes:
+      indices: [m] integers, image numbers grouped by cluster; m <= n, images of no cluster are absent.
+      offsets: [clusters + 1] integers; cluster c is indices[offsets[c]:offsets[c + 1]].
+    """
+
+    indices: np.ndarray
+    offsets: np.ndarray
+
+    @classmethod
+    def from_assignments(cls, assignments: np.ndarray, clusters: int | None = None) -> Partition:
+        """Groups image numbers by cluster.
+
+        Args:
+          assignments: [n] integers, the cluster of each image; negative means none.
+          clusters: number of clusters; by default the largest assignment plus one.
+        """
+        assignments = np.asarray(assignments)
+        clusters = int(assignments.max(initial=-1)) + 1 if clusters is None else clusters
+        order = np.argsort(assignments, kind="stable")
+        offsets = np.searchsorted(assignments[order], np.arange(clusters + 1))
+        first = offsets[0]  # images of no cluster sort to the front
+        return cls(order[first:].astype(np.int32), (offsets - first).astype(np.int64))
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """[clusters] number of images of each cluster."""
+        return np.diff(self.offsets)
+
+    def cluster(self, c: int) -> np.ndarray:
+        """[sizes[c]] image numbers of cluster c."""
+        return self.indices[self.offsets[c] : self.offsets[c + 1]]
+
+    def assignments(self, images: int) -> np.ndarray:
+        """[images] cluster of each image, -1 for none: the inverse of `from_assignments`."""
+        table = np.full(images, -1, np.int32)
+        table[self.indices] = np.repeat(np.arange(len(self.sizes), dtype=np.int32), self.sizes)
+        return table
+
+
+Partitions = Sequence[Partition]
+"""A lazy sequence of P partitions: `len(partitions)` and `partitions[p]`, the latter made when it is asked for."""
+
+
+class AssignedPartitions(Sequence):
+    """Partitions kept as cluster assignments; each is grouped when first asked for.
+
+    Args:
+      assignments: [P, n] integers or a sequence of P arrays [n]; negative means no cluster.
+      clusters: number of clusters of every partition; by default what the assignments hold.
+    """
+
+    def __init__(self, assignments: Sequence[np.ndarray] | np.ndarray, clusters: int | None = None):
+        self._assignments, self._clusters = assignments, clusters
+        self._grouped: dict[int, Partition] = {}
+
+    def __len__(self) -> int:
+        return len(self._assignments)
+
+    def __getitem__(self, p):
+        p = range(len(self))[p]  # negative numbers and range errors as in a list
+        if p not in self._grouped:
+            self._grouped[p] = Partition.from_assignments(self._assignments[p], self._clusters)
+        return self._grouped[p]
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSet:
+    """The images of one split.
+
+    Attributes:
+      images: [n, height, width, channels] uint8, 0..255; usually a read-only memory map, rows ordered by class, then
+        by image bytes.
+      partitions: what the true labels say, for measuring and for the oracle; None where there are no labels.
+    """
+
+    images: np.ndarray
+    partitions: Partitions | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """A data set: meta-train, validation and test images."""
+
+    train: ImageSet
+    val: ImageSet
+    test: ImageSet
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of every image."""
+        return tuple(self.train.images.shape[1:])  # type: ignore[return-value]
+
+
+class Episode(NamedTuple):
+    """One sampled task.
+
+    Attributes:
+      support: [way, shot, ...] images (uint8, 0..255) or embeddings (float32); axis 0 is the label.
+      query: [way, query, ...] the same of other images.
+      index: number of the episode in its stream.
+      partition: number of the partition it was drawn from.
+    """
+
+    support: Array
+    query: Array
+    index: Array
+    partition: Array
+
+
+class TaskLoss(NamedTuple):
+    """What a meta-learner reports of one episode: the scalar to minimise, and scalars worth watching by name."""
+
+    loss: Array
+    metrics: dict[str, Array]
+
+
+class Accuracy(NamedTuple):
+    """Accuracy over evaluation episodes: fractions; ci95 is 1.96 sigma / sqrt(n) with ddof 0."""
+
+    mean: float
+    ci95: float
+    per_episode: np.ndarray
+
+
+Memo = Callable[[str, Callable[[], np.ndarray]], np.ndarray]
+"""memo(name, make): the array kept under this name, made and kept first where there is none yet."""
+
+
+def no_memo(name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+    """Keeps nothing."""
+    return make()
+
+
+@dataclasses.dataclass(frozen=True)
+class DataContext:
+    """What a data set may need beside its files: where prepared arrays are kept."""
+
+    memo: Memo = no_memo
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbedderContext:
+    """What any embedder may be built from; None means its usual.
+
+    Attributes:
+      dataset: name of the data set, for settings that a paper chose per data set.
+      steps: number of training steps; schedules are scaled to fit.
+    """
+
+    dataset: str | None = None
+    steps: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class PartitionContext:
+    """What any partitioner may need.
+
+    Attributes:
+      images: number n of images to divide.
+      embeddings: [n, dim] float32, or None where there are none.
+      labels: the partitions that the true labels make, or None; only the oracle reads them.
+      way: N, classes of an episode.
+      images_per_cluster: shot + query of an episode.
+      seed: of this partitioner's own stream.
+      memo: keeps each partition as soon as it is made, so that a stopped run goes on.
+    """
+
+    images: int
+    embeddings: np.ndarray | None = None
+    labels: Partitions | None = None
+    way: int = 5
+    images_per_cluster: int = 6
+    seed: int = 0
+    memo: Memo = no_memo
+
+
+@dataclasses.dataclass(frozen=True)
+class LearnerContext:
+    """What any learner may be built from.
+
+    Attributes:
+      image_shape: (height, width, channels).
+      way: N of the training episodes; heads of a fixed size have this many outputs.
+      seed: of this learner's own stream (initial weights).
+      backbone, filters, norm: the network of a meta-learner; None means the learner's usual.
+      embeddings: [n, dim] float32 of the training images, or None.
+      embedder: the fitted embedder, or None.
+    """
+
+    image_shape: tuple[int, ...]
+    way: int = 5
+    seed: int = 0
+    backbone: str | None = None
+    filters: int | None = None
+    norm: str | None = None
+    embeddings: np.ndarray | None = None
+    embedder: Embedder | None = None
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """Maps images to vectors without ever seeing a label. It has a Keras model where it has a network."""
+
+    def fit(self, images: np.ndarray, *, seed: int = 0, folder: Path | None = None, callbacks: Sequence = ()) -> Embedder:
+        """Learns from [n, h, w, c] uint8 images and returns itself.
+
+        `folder` keeps partial checkpoints, from which a stopped fit goes on; `callbacks` are Keras'.
+        """
+        ...
+
+    def transform(self, images: np.ndarray) -> np.ndarray:
+        """[n, h, w, c] uint8 -> [n, dim] float32, in bounded memory; row i belongs to image i."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Writes what `load` needs."""
+        ...
+
+    def load(self, folder: Path) -> Embedder:
+        """Restores what `save` wrote and returns itself."""
+        ...
+
+
+class Partitioner(Protocol):
+    """Divides an image set into clusters, P times."""
+
+    def __call__(self, context: PartitionContext) -> Partitions: ...
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """Answers: given labelled support images, what are the labels of the query images?
+
+    `consumes` says what its inputs are: "images" (uint8 0..255, or float32 0..1) or "embeddings" (float32).
+    """
+
+    consumes: Literal["images", "embeddings"]
+
+    def classify(self, support: Array, support_labels: Array, query: Array, way: int) -> Array:
+        """Logits of the queries.
+
+        Args:
+          support: [n, ...] in any order, any number per class.
+          support_labels: [n] integers in 0..way-1.
+          query: [m, ...].
+          way: number of classes.
+
+        Returns:
+          [m, way] logits.
+        """
+        ...
+
+
+@runtime_checkable
+class FeatureLearner(Learner, Protocol):
+    """A learner whose answer needs each image only through its own feature vector (no statistics across images).
+
+    Evaluation computes the features of a split once instead of once per episode; `classify` is
+    `classify_features` of the features, and a test holds it to that.
+    """
+
+    def features(self, images: Array) -> Array:
+        """[n, ...] -> [n, dim] float32."""
+        ...
+
+    def classify_features(self, support: Array, support_labels: Array, query: Array, way: int) -> Array:
+        """As `classify`, on features."""
+        ...
+
+
+@runtime_checkable
+class MetaLearner(Learner, Protocol):
+    """A learner that is meta-trained. `variables` is all that a checkpoint must hold, trained or not."""
+
+    @property
+    def trainable_variables(self) -> list: ...
+
+    @property
+    def variables(self) -> list: ...
+
+    def training_loss(self, episode: Episode) -> TaskLoss:
+        """The loss of one episode's tensors (images uint8), differentiable in `trainable_variables`."""
+        ...
