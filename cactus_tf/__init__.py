@@ -1,0 +1,35 @@
+"""Few-shot classifiers from unlabelled images: CACTUs (Hsu, Levine, Finn, ICLR 2019) in TensorFlow 2 and Keras 3.
+
+Public names load on first use, so that `import cactus_tf` alone is light.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "datasets": ("cactus_tf.datasets", None),
+    "embedders": ("cactus_tf.embedders", None),
+    "partitioners": ("cactus_tf.partitioners", None),
+    "backbones": ("cactus_tf.backbones", None),
+    "learners": ("cactus_tf.learners", None),
+    "episodes": ("cactus_tf.sampling", "Episodes"),
+    "meta_train": ("cactus_tf.training", "meta_train"),
+    "evaluate": ("cactus_tf.evaluation", "evaluate"),
+    "types": ("cactus_tf.types", None),
+    "InputError": ("cactus_tf.errors", "InputError"),
+    "RunError": ("cactus_tf.errors", "RunError"),
+}
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name: str):
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'cactus_tf' has no attribute {name!r}")
+    module, attribute = _PUBLIC[name]
+    found = importlib.import_module(module)
+    return getattr(found, attribute) if attribute else found
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

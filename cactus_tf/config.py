@@ -1,7 +1,10 @@
 """The settings: every number with its meaning, unit, symbol in the papers, range and source."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
+
+from cactus_tf.errors import InputError
 
 
 def option(
@@ -26,3 +29,215 @@ def option(
     """
     metadata = {"meaning": meaning, "low": low, "high": high, "unit": unit, "symbol": symbol, "source": source}
     return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSettings:
+    """What to learn from."""
+
+    dataset: str = option("digits", "data set by name")
+    data_dir: str | None = option(None, "folder with the official files; unsaid, tensorflow-datasets downloads")
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbeddingSettings:
+    """How images become vectors, without labels."""
+
+    embedder: str | None = option(None, "embedder by name")
+    embedder_steps: int | None = option(None, "training steps of the embedder; schedules are scaled to fit", low=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class PartitionSettings:
+    """How the images are divided into pseudo-classes."""
+
+    partitioner: str | None = option(None, "partitioner by name; labels is the oracle")
+    clusters: int | None = option(None, "clusters of a partition", symbol="k", low=2)
+    partitions: int | None = option(None, "number of partitions", symbol="P", low=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingSettings:
+    """Meta-training of one learner; what is unsaid is the learner's or the data set's usual."""
+
+    backbone: str | None = option(None, "network by name")
+    filters: int | None = option(None, "channels of each convolution", symbol="F", low=1)
+    way: int | None = option(None, "classes of a training episode", symbol="N", low=2)
+    shot: int | None = option(None, "support images per class of a training episode", symbol="K", low=1)
+    query: int | None = option(None, "query images per class of a training episode", symbol="Q", low=1)
+    steps: int | None = option(None, "outer steps", low=0)
+    tasks_per_step: int | None = option(None, "episodes of one outer step", symbol="B", low=1)
+    outer_lr: float | None = option(None, "rate of Adam in the outer loop", symbol="beta", low=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationSettings:
+    """Tasks with true labels on which the learners are judged."""
+
+    eval_ways: tuple[int, ...] | None = option(None, "classes of an evaluation episode; a list", symbol="N", low=2)
+    eval_shots: tuple[int, ...] | None = option(
+        None, "support images per class; every way with every shot", symbol="K", low=1
+    )
+    eval_query: int = option(5, "query images per class", symbol="Q", low=1, source="Hsu et al. 2019, section 4")
+    eval_episodes: int = option(1000, "episodes of each way and shot", low=1, source="Hsu et al. 2019, section 4")
+    eval_split: str = option("test", "split to judge on: test, val or train")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSettings:
+    """What to do, where, and how loudly."""
+
+    algo: tuple[str, ...] = option(
+        ("protonets", "nearest_neighbours"), "learners by name; they share all but their training"
+    )
+    stage: str = option("all", "how far to go: all, or up to prepare, embed, partition, train, evaluate, report")
+    workdir: str | None = option(None, "folder of this run; unsaid runs/DATASET-EMBEDDER-PARTITIONER-ALGO-KEY")
+    artifacts_dir: str = option("artifacts", "folder that runs share for prepared data, embedders and partitions")
+    seed: int = option(0, "every random stream derives from it", low=0)
+    quiet: bool = option(False, "print errors only")
+    debug: bool = option(False, "show tracebacks and TensorFlow's own messages")
+
+
+STAGES = ("prepare", "embed", "partition", "train", "evaluate", "report")
+EVAL_SPLITS = ("test", "val", "train")
+
+
+@dataclasses.dataclass(frozen=True)
+class Usual:
+    """The usual settings of a data set; the defaults here are those of a data set nobody published on."""
+
+    embedder: str = "acai"
+    embedder_steps: int | None = None
+    partitioner: str = "kmeans"
+    clusters: int = 500
+    partitions: int = 100
+    eval_ways: tuple[int, ...] = (5,)
+    eval_shots: tuple[int, ...] = (1, 5)
+    training: TrainingSettings = TrainingSettings(way=5, shot=1, steps=30_000, outer_lr=1e-3)
+    learners: Mapping[str, TrainingSettings] = dataclasses.field(default_factory=dict)
+
+
+USUAL = {
+    # Hsu et al. 2019, tables 5 and 6; k and P from the authors' scripts.
+    "omniglot": Usual(
+        eval_ways=(5, 20), training=TrainingSettings(way=20, shot=1, steps=30_000, outer_lr=1e-3)
+    ),
+    # Table 5; table 6 has no column for MNIST, so ProtoNets take MAML's.
+    "mnist": Usual(
+        clusters=10, eval_ways=(10,), eval_shots=(1, 5, 10),
+        training=TrainingSettings(way=10, shot=1, steps=30_000, outer_lr=1e-3),
+    ),
+}  # fmt: skip
+"""What each data set takes where a flag is unsaid. A learner's own usual values stand in its module, as USUAL."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """The resolved configuration: nothing is left to a default.
+
+    Attributes:
+      learners: the training settings of each learner, by name.
+      options: each chosen member's own settings, by member name; only members that have any.
+    """
+
+    data: DataSettings
+    embedding: EmbeddingSettings
+    partition: PartitionSettings
+    learners: dict[str, TrainingSettings]
+    evaluation: EvaluationSettings
+    run: RunSettings
+    options: dict[str, Any]
+
+
+def merge(*layers: Any) -> Any:
+    """One settings object from several of its type: of each field the first value that is not None."""
+    first = layers[0]
+    names = [field.name for field in dataclasses.fields(first)]
+    values = {n: next((v for v in (getattr(layer, n) for layer in layers) if v is not None), None) for n in names}
+    return type(first)(**values)
+
+
+def check_ranges(settings: Any, prefix: str = "--") -> None:
+    """Holds every number of a settings object to the range that its field declares.
+
+    Raises:
+      InputError: names the flag, its value and the range.
+    """
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, int | float) and not isinstance(number, bool):
+                _check_range(f"{prefix}{field.name}", number, field.metadata.get("low"), field.metadata.get("high"))
+
+
+def _check_range(flag: str, number: float, low: float | None, high: float | None) -> None:
+    rules = [f"at least {low}" for _ in [0] if low is not None] + [f"at most {high}" for _ in [0] if high is not None]
+    if not (low is None or number >= low) or not (high is None or number <= high):
+        raise InputError(f"{flag}={number}: it must be {' and '.join(rules)}")
+
+
+def resolve(
+    data: DataSettings,
+    embedding: EmbeddingSettings,
+    partition: PartitionSettings,
+    training: TrainingSettings,
+    evaluation: EvaluationSettings,
+    run: RunSettings,
+    options: Mapping[str, Any],
+    learner_usual: Mapping[str, TrainingSettings],
+) -> Config:
+    """Fills what is unsaid: first from the data set's usual values, then from the learner's.
+
+    Args:
+      data, ..., run: settings as the user said them, None where unsaid.
+      options: each chosen member's own settings, by member name.
+      learner_usual: the USUAL of each chosen learner that is meta-trained, by name.
+
+    Raises:
+      InputError: a number is out of its range, or two settings contradict each other.
+    """
+    usual = USUAL.get(data.dataset, Usual())
+    embedding = merge(embedding, EmbeddingSettings(usual.embedder, usual.embedder_steps))
+    partition = merge(partition, PartitionSettings(usual.partitioner, usual.clusters, usual.partitions))
+    evaluation = merge(evaluation, EvaluationSettings(usual.eval_ways, usual.eval_shots))
+    learners = {
+        name: merge(training, usual.learners.get(name, TrainingSettings()), usual.training, own)
+        for name, own in learner_usual.items()
+    }
+    for settings in (embedding, partition, evaluation, run, *learners.values()):
+        check_ranges(settings)
+    for member, settings in options.items():
+        check_ranges(settings, f"--{member}_")
+    config = Config(data, embedding, partition, learners, evaluation, run, dict(options))
+    _check_way(config)
+    return config
+
+
+def _check_way(config: Config) -> None:
+    if config.partition.partitioner == "labels":
+        return  # the labels have their own number of classes, which only the data know
+    for training in config.learners.values():
+        if training.way > config.partition.clusters:
+            raise InputError(
+                f"--way={training.way} is more than --clusters={config.partition.clusters}: "
+                "an episode needs a cluster for each of its classes; lower --way or raise --clusters"
+            )
+
+
+_MAY_CHANGE = {"steps", "data_dir"}  # lengths, and where the same data lie
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """What a workdir belongs to: all that changes the numbers, but no length, evaluation, stage or display setting."""
+    sections = {
+        "data": config.data,
+        "embedding": config.embedding,
+        "partition": config.partition,
+        **{f"learners.{name}": settings for name, settings in config.learners.items()},
+        **{f"options.{name}": settings for name, settings in config.options.items()},
+    }
+    kept = {
+        section: {k: v for k, v in dataclasses.asdict(settings).items() if k not in _MAY_CHANGE}
+        for section, settings in sections.items()
+    }
+    return {**kept, "algo": list(config.run.algo), "seed": config.run.seed}

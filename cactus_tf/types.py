@@ -222,7 +222,9 @@ class LearnerContext:
 class Embedder(Protocol):
     """Maps images to vectors without ever seeing a label. It has a Keras model where it has a network."""
 
-    def fit(self, images: np.ndarray, *, seed: int = 0, folder: Path | None = None, callbacks: Sequence = ()) -> Embedder:
+    def fit(
+        self, images: np.ndarray, *, seed: int = 0, folder: Path | None = None, callbacks: Sequence = ()
+    ) -> Embedder:
         """Learns from [n, h, w, c] uint8 images and returns itself.
 
         `folder` keeps partial checkpoints, from which a stopped fit goes on; `callbacks` are Keras'.

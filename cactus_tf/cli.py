@@ -1,0 +1,233 @@
+"""Dataclasses <-> absl flags, and the way every command ends: one line and an exit code."""
+
+import dataclasses
+import difflib
+import logging
+import os
+import signal
+import sys
+import traceback
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from absl import flags
+
+from cactus_tf import config as settings
+from cactus_tf import plugins
+from cactus_tf.errors import InputError, RunError
+
+SECTIONS = (
+    settings.DataSettings,
+    settings.EmbeddingSettings,
+    settings.PartitionSettings,
+    settings.TrainingSettings,
+    settings.EvaluationSettings,
+    settings.RunSettings,
+)
+_MEMBER_FAMILIES = ("datasets", "embedders", "partitioners", "learners")
+_HELP = ("-h", "--help", "-help", "--helpfull", "--helpshort")
+
+
+def parse(argv: Sequence[str]) -> settings.Config:
+    """The resolved configuration of a command line (without the program's name).
+
+    Raises:
+      InputError: a flag or value that cannot be used.
+    """
+    values = _flag_values()
+    rest = _parse_flags(values, argv)
+    if rest:
+        raise InputError(f"{rest[0]!r} is no flag: every setting is written --NAME=VALUE; see --help")
+    said = {section: _collect(section, values) for section in SECTIONS}
+    _check_choices(said)
+    run = said[settings.RunSettings]
+    members = _chosen_members(said)
+    options = _member_options(values, members)
+    usual = {name: u for name in run.algo if (u := getattr(plugins.load("learners", name), "USUAL", None))}
+    return settings.resolve(*said.values(), options, usual)
+
+
+def help_text() -> str:
+    """All our flags with meaning, unit, default and the papers' symbol."""
+    lines = ["python -m cactus_tf.main [--flag=value ...] [--flagfile=FILE ...]; a later flag wins.", ""]
+    for section in SECTIONS:
+        lines += [f"{section.__doc__}", *(_help_line("--", field) for field in dataclasses.fields(section)), ""]
+    for family, name, options in _all_options():
+        lines += [f"{family}: {name}", *(_help_line(f"--{name}_", f) for f in dataclasses.fields(options)), ""]
+    families = {family: ", ".join(plugins.names(family)) for family in plugins.FAMILIES}
+    return "\n".join(lines + [f"{family}: {names}" for family, names in families.items()])
+
+
+def run(command: Callable[[settings.Config], Any], argv: Sequence[str]) -> int:
+    """Runs a command; returns its exit code: 0, 2 for bad input, 1 for failures while running, 130 for Ctrl-C."""
+    if any(argument in _HELP for argument in argv):
+        sys.stdout.write(help_text() + "\n")
+        return 0
+    debug = any(a in ("--debug", "--debug=true") for a in argv)
+    try:
+        config = parse(argv)
+        _start_logging(config.run.quiet)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        command(config)
+        return 0
+    except KeyboardInterrupt:
+        return _end(130, "stopped; what was done is kept: run the same command again to go on")
+    except (Exception, MemoryError) as error:
+        if debug:
+            traceback.print_exc()
+        return _end(*_explain(error))
+
+
+def _explain(error: BaseException) -> tuple[int, str]:
+    """Exit code and one line for an error."""
+    if isinstance(error, InputError):
+        return 2, str(error)
+    if isinstance(error, RunError):
+        return 1, str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return 1, f"{error.filename or 'a file'}: {error.strerror}; free or change --workdir or --artifacts_dir"
+    first = (str(error).splitlines() or [""])[0]
+    return 1, f"{type(error).__name__}: {first} (--debug shows where)"
+
+
+def _end(code: int, message: str) -> int:
+    sys.stderr.write(" ".join(message.split()) + "\n")
+    return code
+
+
+def _start_logging(quiet: bool) -> None:
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("cactus_tf")
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(logging.ERROR if quiet else logging.INFO)
+    if quiet:
+        os.environ["TQDM_DISABLE"] = "1"
+
+
+def _flag_values() -> flags.FlagValues:
+    values = flags.FlagValues()
+    for section in SECTIONS:
+        for field in dataclasses.fields(section):
+            _define(values, field.name, field, typing.get_type_hints(section)[field.name])
+    for _, name, options in _all_options():
+        for field in dataclasses.fields(options):
+            _define(values, f"{name}_{field.name}", field, typing.get_type_hints(options)[field.name])
+    return values
+
+
+def _define(values: flags.FlagValues, name: str, field: dataclasses.Field, hint: Any) -> None:
+    """One flag, unsaid by default; its default stays the dataclass's business."""
+    kinds = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+    define = flags.DEFINE_list if _is_tuple(hint) else kinds[_plain(hint)]
+    define(name, None, field.metadata["meaning"], flag_values=values)  # type: ignore[operator]
+
+
+def _plain(hint: Any) -> type:
+    """int from `int | None`."""
+    return next((a for a in typing.get_args(hint) if a is not type(None)), hint)
+
+
+def _is_tuple(hint: Any) -> bool:
+    return any(typing.get_origin(h) is tuple for h in (hint, *typing.get_args(hint)))
+
+
+def _element(hint: Any) -> type:
+    """int from `tuple[int, ...] | None`."""
+    hint = next(h for h in (hint, *typing.get_args(hint)) if typing.get_origin(h) is tuple)
+    return typing.get_args(hint)[0]
+
+
+def _parse_flags(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
+    try:
+        return values(["main", *argv])[1:]
+    except flags.UnrecognizedFlagError as error:
+        near = difflib.get_close_matches(error.flagname, list(values), n=1)
+        hint = f"did you mean --{near[0]}?" if near else "see --help"
+        raise InputError(f"--{error.flagname} is not a flag; {hint}") from error
+    except flags.IllegalFlagValueError as error:
+        raise InputError(str(error).removeprefix("flag ").split("\n")[0]) from error
+    except (flags.Error, OSError) as error:
+        raise InputError(str(error).split("\n")[0]) from error
+
+
+def _collect(section: type, values: flags.FlagValues) -> Any:
+    """The section's dataclass with what was said, and its own defaults for the rest."""
+    hints = typing.get_type_hints(section)
+    said = {f.name: values[f.name].value for f in dataclasses.fields(section)}
+    return section(**{n: _value(n, v, hints[n]) for n, v in said.items() if v is not None})
+
+
+def _value(flag: str, value: Any, hint: Any) -> Any:
+    if not _is_tuple(hint):
+        return value
+    if not value:
+        raise InputError(f"--{flag} is empty: give a comma-separated list")
+    try:
+        return tuple(dict.fromkeys(_element(hint)(v) for v in value))  # said twice counts once
+    except ValueError as error:
+        raise InputError(f"--{flag}={','.join(value)}: every entry must be a whole number") from error
+
+
+def _all_options() -> list[tuple[str, str, type]]:
+    """(family, member, Options) of every member that has settings of its own."""
+    members = [(family, name) for family in _MEMBER_FAMILIES for name in plugins.names(family)]
+    found = [(family, name, getattr(plugins.load(family, name), "Options", None)) for family, name in members]
+    return [(family, name, options) for family, name, options in found if options is not None]
+
+
+def _check_choices(said: dict[type, Any]) -> None:
+    run, evaluation = said[settings.RunSettings], said[settings.EvaluationSettings]
+    chosen = [
+        ("dataset", said[settings.DataSettings].dataset, plugins.names("datasets")),
+        ("embedder", said[settings.EmbeddingSettings].embedder, plugins.names("embedders")),
+        ("partitioner", said[settings.PartitionSettings].partitioner, plugins.names("partitioners")),
+        ("backbone", said[settings.TrainingSettings].backbone, plugins.names("backbones")),
+        *(("algo", name, plugins.names("learners")) for name in run.algo),
+        ("stage", run.stage, ["all", *settings.STAGES]),
+        ("eval_split", evaluation.eval_split, list(settings.EVAL_SPLITS)),
+    ]
+    for flag, value, allowed in chosen:
+        if value is not None and value not in allowed:
+            raise InputError(f"--{flag}={value}: there is no such {flag}; choose from {', '.join(allowed)}")
+
+
+def _chosen_members(said: dict[type, Any]) -> list[tuple[str, str]]:
+    """(family, member) of all that this run uses, as far as it has settings of its own."""
+    usual = settings.USUAL.get(said[settings.DataSettings].dataset, settings.Usual())
+    return [
+        ("datasets", said[settings.DataSettings].dataset),
+        ("embedders", said[settings.EmbeddingSettings].embedder or usual.embedder),
+        ("partitioners", said[settings.PartitionSettings].partitioner or usual.partitioner),
+        *(("learners", name) for name in said[settings.RunSettings].algo),
+    ]
+
+
+def _member_options(values: flags.FlagValues, chosen: list[tuple[str, str]]) -> dict[str, Any]:
+    """Options of the chosen members, by name; a flag of a member that is not chosen is an error."""
+    result = {}
+    for family, name, options in _all_options():
+        hints = typing.get_type_hints(options)
+        names = [field.name for field in dataclasses.fields(options)]
+        said = {n: values[f"{name}_{n}"].value for n in names if values[f"{name}_{n}"].value is not None}
+        if (family, name) in chosen:
+            result[name] = options(**{n: _value(f"{name}_{n}", v, hints[n]) for n, v in said.items()})
+        elif said:
+            raise InputError(f"--{name}_{next(iter(said))} is for {name}, which this run does not use: drop it")
+    return result
+
+
+def _help_line(prefix: str, field: dataclasses.Field) -> str:
+    about = field.metadata
+    bounds = [
+        f"from {about['low']}" if about["low"] is not None else "",
+        f"to {about['high']}" if about["high"] is not None else "",
+    ]
+    default = "usual of the data set or learner" if field.default is None else _plain_text(field.default)
+    notes = [about["symbol"], about["unit"], " ".join(filter(None, bounds)), f"default {default}", about["source"]]
+    return f"  {prefix}{field.name}: {about['meaning']} ({'; '.join(filter(None, notes))})"
+
+
+def _plain_text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

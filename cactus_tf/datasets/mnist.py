@@ -1,0 +1,131 @@
+"""MNIST, LeCun, Cortes, Burges: 50,000 / 10,000 / 10,000 images, the same ten digits in every split.
+
+The authors' train / val split is not known; the official training images are shuffled with the seed of their Omniglot
+split. tensorflow-datasets has the images in an order of its own, so the images are first ordered by label and bytes:
+every source then gives the same split.
+"""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cactus_tf.datasets import _files, _tfds
+from cactus_tf.datasets._splits import KEEP_NOTHING, Labelled, in_order, prepare
+from cactus_tf.errors import InputError
+from cactus_tf.types import DataContext, Splits
+
+VERSION = 1
+TRAIN = 50_000  # of the official training images; the others are for validation
+OFFICIAL = {"train": 60_000, "test": 10_000}  # images
+FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+WANTED = tuple((name, f"{name}.gz") for name in FILES)
+ORIGIN = "https://storage.googleapis.com/cvdf-datasets/mnist/"
+REMEDY = f"put {', '.join(FILES)} (with or without .gz) from {ORIGIN} into a folder and name it as data_dir"
+UNSIGNED_BYTE = 0x08  # an idx type code
+
+
+def load(data_dir: str | Path | None = None, context: DataContext = KEEP_NOTHING) -> Splits:
+    """MNIST: 50,000 train, 10,000 val and 10,000 test images [28, 28, 1].
+
+    Args:
+      data_dir: folder with the four idx files, with or without .gz; None takes tensorflow-datasets.
+      context: keeps the arrays; labels are the digits.
+
+    Raises:
+      InputError: files are missing, damaged or incomplete.
+    """
+    read = locate(data_dir)
+    return prepare("mnist", lambda: split(complete(read())), context)
+
+
+def locate(data_dir: str | Path | None) -> Callable[[], dict[str, Labelled]]:
+    """The function that reads the official "train" and "test" images.
+
+    Raises:
+      InputError: data_dir is given and lacks files. Damage to them is found when they are read.
+    """
+    if data_dir is None:
+        return _read_tfds
+    return functools.partial(_read_files, _files.find(data_dir, WANTED, ORIGIN))
+
+
+def complete(official: dict[str, Labelled]) -> dict[str, Labelled]:
+    """The data themselves.
+
+    Raises:
+      InputError: they are not 60,000 and 10,000 images.
+    """
+    found = {name: len(data.labels) for name, data in official.items()}
+    if found != OFFICIAL:
+        counts = f"{found['train']} train and {found['test']} test images"
+        raise InputError(f"MNIST is incomplete: found {counts}, expected 60000 and 10000; {REMEDY}")
+    return official
+
+
+def split(official: dict[str, Labelled]) -> dict[str, Labelled]:
+    """Divides the official training images, whatever order they come in."""
+    ordered = in_order(official["train"])
+    rows = np.arange(len(ordered.labels))
+    np.random.RandomState(42).shuffle(rows)
+    return {"train": ordered.take(rows[:TRAIN]), "val": ordered.take(rows[TRAIN:]), "test": official["test"]}
+
+
+def parse_idx(name: str, content: bytes) -> np.ndarray:
+    """The uint8 array of an idx file: two zero bytes, type, rank, big-endian sizes, then the values.
+
+    Raises:
+      InputError: another format, type or length; `name` says of which file.
+    """
+    if len(content) < 4 or content[:2] != b"\0\0":
+        raise InputError(f"{name} is no idx file, it does not begin with two zero bytes: get it again from {ORIGIN}")
+    kind, rank = content[2], content[3]
+    if kind != UNSIGNED_BYTE:
+        raise InputError(f"{name} holds idx type 0x{kind:02x}, not unsigned bytes (0x08): get it again from {ORIGIN}")
+    start = 4 + 4 * rank
+    shape = np.frombuffer(content[4:start].ljust(4 * rank, b"\0"), ">u4").astype(int)
+    if len(content) != start + shape.prod():
+        promised = f"{start + shape.prod()} bytes promised, {len(content)} there"
+        raise InputError(f"{name} is truncated or damaged ({promised}): get it again from {ORIGIN}")
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+def _read_tfds() -> dict[str, Labelled]:
+    official = {}
+    for part in OFFICIAL:
+        batches = list(_tfds.batches("mnist", part, REMEDY))
+        images = np.concatenate([batch["image"] for batch in batches])
+        labels = np.concatenate([batch["label"] for batch in batches])
+        official[part] = Labelled(images, labels.astype(np.int32))
+    return official
+
+
+def _read_files(paths: Sequence[Path]) -> dict[str, Labelled]:
+    return {"train": _labelled(*paths[:2]), "test": _labelled(*paths[2:])}
+
+
+def _labelled(image_path: Path, label_path: Path) -> Labelled:
+    """The images of one file with the labels of the other."""
+    images = parse_idx(str(image_path), _content(image_path))
+    labels = parse_idx(str(label_path), _content(label_path))
+    if images.shape[1:] != (28, 28):
+        raise InputError(f"{image_path} has shape {images.shape}, expected (images, 28, 28); {REMEDY}")
+    if labels.shape != images.shape[:1]:
+        raise InputError(f"{label_path} has shape {labels.shape}, {image_path} {len(images)} images; {REMEDY}")
+    if labels.max(initial=0) > 9:
+        raise InputError(f"{label_path} holds label {labels.max()}, but digits are 0..9; {REMEDY}")
+    return Labelled(images[..., np.newaxis], labels.astype(np.int32))
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a file, unpacked if it ends in .gz."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            return file.read()
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} is truncated or damaged ({error}): get it again from {ORIGIN}") from error

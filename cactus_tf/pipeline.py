@@ -1,0 +1,363 @@
+"""The straight line: prepare, embed, partition, train, evaluate, report. The only place where families meet."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cactus_tf import config as settings
+from cactus_tf import plugins, report, results, seeds, summaries, workdir
+from cactus_tf.config import Config
+from cactus_tf.errors import InputError
+from cactus_tf.evaluation import accuracy, evaluate, with_features
+from cactus_tf.sampling import Episodes
+from cactus_tf.training import Checkpoints, meta_train
+from cactus_tf.types import (
+    DataContext,
+    Embedder,
+    EmbedderContext,
+    ImageSet,
+    Learner,
+    LearnerContext,
+    MetaLearner,
+    PartitionContext,
+    Partitions,
+    Splits,
+)
+
+log = logging.getLogger(__name__)
+
+SPLITS = ("train", "val", "test")
+_VALIDATION_EPISODES = 100
+
+
+def run(config: Config) -> list[dict[str, Any]]:
+    """Goes through the stages up to `config.run.stage`; what earlier runs left is used.
+
+    Returns:
+      The rows of results.json, [] where the run stops before evaluation.
+    """
+    folder = open_workdir(config)
+    with workdir.locked(folder):
+        log.info("%s", results.describe(config, folder))
+        clock = results.Clock(config.run.stage)
+        with clock.stage("prepare"):
+            data = prepare(config)
+        if clock.over:
+            return []
+        with clock.stage("embed"):
+            embedder, embeddings = embed(config, data, folder)
+        if clock.over:
+            return []
+        with clock.stage("partition"):
+            partitions = partition(config, data, embeddings)
+        if clock.over:
+            return []
+        with clock.stage("train"):
+            learners = train(config, data, embedder, embeddings, partitions, folder)
+        if clock.over:
+            return []
+        with clock.stage("evaluate"):
+            rows = judge(config, data, embeddings, learners, folder)
+        results.write(config, rows, clock, folder)
+        if not clock.over:
+            with clock.stage("report"):
+                report.write(folder, rows, data.train.images, partitions, config.learners)
+        log.info("%s", results.closing_words(rows, folder))
+    return rows
+
+
+def prepare(config: Config) -> Splits:
+    """Images of the three splits, as memory maps; checks that the evaluation asked for is possible."""
+    module = plugins.load("datasets", config.data.dataset)
+    store = workdir.Artifact(_root(config), "data", _data_settings(config))
+    with workdir.locked(store.folder):
+        data = module.load(config.data.data_dir, DataContext(store.memo))
+    sizes = ", ".join(f"{name} {len(getattr(data, name)):,}" for name in SPLITS)
+    log.info("prepare: %s, %s images of %s", config.data.dataset, sizes, "x".join(map(str, data.image_shape)))
+    judged = evaluation_set(config, data)
+    if judged.partitions is not None:
+        for way, shot in evaluation_tasks(config):
+            evaluation_episodes(config, judged.images, judged.partitions, way, shot)
+    return data
+
+
+def embed(config: Config, data: Splits, folder: Path) -> tuple[Embedder | None, dict[str, np.ndarray]]:
+    """The fitted embedder, and embeddings of each split by name; nothing where nobody needs them."""
+    if not needs_embeddings(config):
+        log.info("embed: not needed")
+        return None, {}
+    name = config.embedding.embedder
+    chosen = _embedder_settings(config)
+    store = workdir.Artifact(_root(config), "embedder", chosen)
+    kept = workdir.Artifact(_root(config), "embeddings", chosen)
+    with workdir.locked(store.folder):
+        embedder = fit_or_load(config, data, store, folder)
+        embeddings = {
+            split: kept.memo(split, functools.partial(embed_images, embedder, getattr(data, split), name))
+            for split in SPLITS
+        }
+    log.info("embed: %s, %d numbers per image", name, embeddings["train"].shape[1])
+    return embedder, embeddings
+
+
+def fit_or_load(config: Config, data: Splits, store: workdir.Artifact, folder: Path) -> Embedder:
+    """The embedder that the artifact holds, fitted first where it holds none."""
+    name = config.embedding.embedder
+    module = plugins.load("embedders", name)
+    context = EmbedderContext(dataset=config.data.dataset, steps=config.embedding.embedder_steps)
+    embedder = module.build(context, config.options.get(name))
+    if store.files() and store.has_files(store.files()):
+        return embedder.load(store.folder / "model")
+    metrics = getattr(module, "METRICS", {})
+    callbacks = [summaries.EmbedderScalars(folder / "events" / "embedder", metrics)] if metrics else []
+    seed = seeds.derive(config.run.seed, "embedder")
+    embedder.fit(data.train.images, seed=seed, folder=store.folder / "partial", callbacks=callbacks)
+    (store.folder / "model").mkdir(exist_ok=True)
+    embedder.save(store.folder / "model")
+    store.record_files([str(p.relative_to(store.folder)) for p in (store.folder / "model").iterdir()])
+    return embedder
+
+
+def embed_images(embedder: Embedder, images: ImageSet, name: str) -> np.ndarray:
+    """[n, dim] float32, every number finite.
+
+    Raises:
+      InputError: the embedder gave NaN or infinity.
+    """
+    embeddings = np.asarray(embedder.transform(images.images), np.float32)
+    bad = np.count_nonzero(~np.isfinite(embeddings).all(axis=1))
+    if bad:
+        raise InputError(f"{name} gave NaN or infinite embeddings for {bad} of {len(embeddings)} images; train it anew")
+    return embeddings
+
+
+def partition(config: Config, data: Splits, embeddings: dict[str, np.ndarray]) -> Partitions:
+    """The partitions of the training images that the tasks are made from."""
+    part = config.partition
+    build = plugins.load("partitioners", part.partitioner).build
+    partitioner = build(part.clusters, part.partitions, config.options.get(part.partitioner))
+    store = workdir.Artifact(_root(config), "partitions", _partition_settings(config))
+    context = PartitionContext(
+        images=len(data.train),
+        embeddings=embeddings.get("train"),
+        labels=data.train.partitions,
+        way=max((t.way for t in config.learners.values()), default=2),
+        images_per_cluster=min((t.shot + t.query for t in config.learners.values()), default=1),
+        seed=seeds.derive(config.run.seed, "partitions"),
+        memo=store.memo,
+    )
+    with workdir.locked(store.folder):
+        partitions = partitioner(context)
+    first = partitions[0].sizes
+    log.info("partition: %s, %d x %d clusters", part.partitioner, len(partitions), len(first))
+    return partitions
+
+
+def train(
+    config: Config,
+    data: Splits,
+    embedder: Embedder | None,
+    embeddings: dict[str, np.ndarray],
+    partitions: Partitions,
+    folder: Path,
+) -> dict[str, Learner]:
+    """Every learner by name; those that learn from tasks are meta-trained."""
+    learners = {}
+    for name in config.run.algo:
+        training = config.learners.get(name)
+        learner = build_learner(config, name, data.image_shape, embedder, embeddings.get("train"))
+        if training is not None:
+            rows = embeddings["train"] if learner.consumes == "embeddings" else data.train.images
+            train_one(config, name, learner, rows, partitions, data, folder)
+        learners[name] = learner
+    return learners
+
+
+def build_learner(
+    config: Config,
+    name: str,
+    image_shape: tuple[int, ...],
+    embedder: Embedder | None = None,
+    embeddings: np.ndarray | None = None,
+) -> Learner:
+    """One learner, untrained."""
+    training = config.learners.get(name, settings.TrainingSettings())
+    context = LearnerContext(
+        image_shape=image_shape,
+        way=training.way or 5,
+        seed=seeds.derive(config.run.seed, "weights"),
+        backbone=training.backbone,
+        filters=training.filters,
+        embeddings=embeddings,
+        embedder=embedder,
+    )
+    return plugins.load("learners", name).build(context, config.options.get(name))
+
+
+def train_one(
+    config: Config,
+    name: str,
+    learner: MetaLearner,
+    rows: np.ndarray,
+    partitions: Partitions,
+    data: Splits,
+    folder: Path,
+) -> None:
+    """Meta-trains one learner in WORKDIR/NAME, going on from what is there."""
+    training = config.learners[name]
+    try:
+        episodes = Episodes(
+            rows,
+            partitions,
+            way=training.way,
+            shot=training.shot,
+            query=training.query,
+            seed=seeds.derive(config.run.seed, "training episodes"),
+        )
+    except InputError as error:
+        raise InputError(f"--way, --shot, --query, --clusters: {error}") from error
+    scalars = summaries.Scalars(folder / "events" / name)
+    started = time.monotonic()
+    try:
+        made = meta_train(
+            learner,
+            episodes,
+            tasks_per_step=training.tasks_per_step,
+            steps=training.steps,
+            outer_lr=training.outer_lr,
+            folder=workdir.make_folder(folder / name, "--workdir"),
+            on_step=scalars.on_step,
+            on_checkpoint=_validation(config, learner, data, scalars),
+        )
+    finally:
+        scalars.close()
+    seconds = time.monotonic() - started
+    log.info("train: %s, %d steps (%d now, in %.0f s)", name, training.steps, made, seconds)
+
+
+def _validation(config: Config, learner: Learner, data: Splits, scalars: summaries.Scalars):
+    """A callback that logs accuracy on fixed validation tasks; nothing is ever chosen by it."""
+    if data.val.partitions is None or learner.consumes != "images":
+        return None
+    way, shot = evaluation_tasks(config)[0]
+    try:
+        episodes = _labelled_episodes(config, data.val, data.val.images, way, shot, "val")
+    except InputError:
+        return None  # too few images or classes to watch
+
+    def watch(step: int) -> None:
+        result = evaluate(learner, episodes, _VALIDATION_EPISODES)
+        scalars.write(step, {"val/accuracy": result.mean, "val/ci95": result.ci95})
+
+    return watch
+
+
+def judge(
+    config: Config, data: Splits, embeddings: dict[str, np.ndarray], learners: dict[str, Learner], folder: Path
+) -> list[dict[str, Any]]:
+    """Accuracy of every learner at every way and shot, on the same episodes: the rows of results.json."""
+    split, rows = config.evaluation.eval_split, []
+    judged = evaluation_set(config, data)
+    if judged.partitions is None:
+        raise InputError(f"--eval_split={split}: {config.data.dataset} has no labels there, so nothing can be judged")
+    for name, learner in learners.items():
+        inputs = embeddings[split] if learner.consumes == "embeddings" else judged.images
+        classify, prepared = with_features(learner, inputs)
+        for way, shot in evaluation_tasks(config):
+            episodes = evaluation_episodes(config, prepared, judged.partitions, way, shot)
+            result = accuracy(classify, episodes, config.evaluation.eval_episodes)
+            path = workdir.make_folder(folder / name, "--workdir") / f"accuracy-{split}-{way}way-{shot}shot.npy"
+            workdir.write_atomic(path, functools.partial(np.save, arr=result.per_episode))
+            rows.append(results.row(config, embedder_name(config), name, (way, shot), result, learner))
+    return rows
+
+
+def evaluation_set(config: Config, data: Splits) -> ImageSet:
+    """The split to judge on."""
+    return getattr(data, config.evaluation.eval_split)
+
+
+def evaluation_tasks(config: Config) -> list[tuple[int, int]]:
+    """Every (way, shot) to judge."""
+    return [(way, shot) for way in config.evaluation.eval_ways for shot in config.evaluation.eval_shots]
+
+
+def evaluation_episodes(config: Config, rows: np.ndarray, partitions: Partitions, way: int, shot: int) -> Episodes:
+    """The evaluation tasks: the same for the same seed, whatever the learner."""
+    return _labelled_episodes(config, ImageSet(rows, partitions), rows, way, shot, config.evaluation.eval_split)
+
+
+def _labelled_episodes(config: Config, images: ImageSet, rows: np.ndarray, way: int, shot: int, split: str) -> Episodes:
+    seed = seeds.derive(config.run.seed, f"evaluation episodes of {split}")
+    try:
+        return Episodes(rows, images.partitions, way=way, shot=shot, query=config.evaluation.eval_query, seed=seed)
+    except InputError as error:
+        raise InputError(f"--eval_ways={way} --eval_shots={shot}, {split} labels: {error}") from error
+
+
+def needs_embeddings(config: Config) -> bool:
+    """Whether the partitioner or a learner reads embeddings; the oracle with ProtoNets, for one, does not."""
+    partitioner = plugins.load("partitioners", config.partition.partitioner)
+    learners = [plugins.load("learners", name) for name in config.run.algo]
+    return any(getattr(module, "USES_EMBEDDINGS", False) for module in (partitioner, *learners))
+
+
+def embedder_name(config: Config) -> str:
+    """The embedder that matters, "none" where nobody reads its embeddings."""
+    return config.embedding.embedder if needs_embeddings(config) else "none"
+
+
+def open_workdir(config: Config) -> Path:
+    """Creates the workdir, or makes sure that the one there belongs to this configuration."""
+    workdir.make_folder(_root(config), "--artifacts_dir")
+    identity = settings.identity(config)
+    parts = (config.data.dataset, embedder_name(config), config.partition.partitioner, "+".join(config.run.algo))
+    default = Path("runs") / f"{'-'.join(parts)}-{workdir.key(identity)[:6]}"
+    folder = workdir.make_folder(Path(config.run.workdir or default), "--workdir")
+    workdir.claim(folder, identity, results.provenance(config))
+    return folder
+
+
+def _root(config: Config) -> Path:
+    return Path(config.run.artifacts_dir)
+
+
+def _data_settings(config: Config) -> dict[str, Any]:
+    """What the prepared arrays depend on. Not the folder: every source of a data set gives the same arrays."""
+    name = config.data.dataset
+    return {"dataset": name, "version": plugins.load("datasets", name).VERSION, "options": _options(config, name)}
+
+
+def _embedder_settings(config: Config) -> dict[str, Any]:
+    name = config.embedding.embedder
+    fingerprint = getattr(plugins.load("embedders", name), "fingerprint", lambda options: None)
+    return {
+        "data": _data_settings(config),
+        "embedder": name,
+        "steps": config.embedding.embedder_steps,
+        "options": _options(config, name),
+        "files": fingerprint(config.options.get(name)),
+        "seed": config.run.seed,
+    }
+
+
+def _partition_settings(config: Config) -> dict[str, Any]:
+    name = config.partition.partitioner
+    return {
+        "embeddings": _embedder_settings(config) if needs_embeddings(config) else _data_settings(config),
+        **dataclasses.asdict(config.partition),
+        "way": max((t.way for t in config.learners.values()), default=2),
+        "options": _options(config, name),
+        "seed": config.run.seed,
+    }
+
+
+def _options(config: Config, name: str) -> dict[str, Any]:
+    return dataclasses.asdict(config.options[name]) if name in config.options else {}

@@ -1,0 +1,157 @@
+"""What a run says at its beginning and end, and results.json."""
+
+import contextlib
+import dataclasses
+import datetime
+import importlib.metadata
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cactus_tf import workdir
+from cactus_tf.config import STAGES, Config
+from cactus_tf.types import Accuracy, Learner
+
+_PACKAGES = ("cactus-tf", "tensorflow", "keras", "numpy", "scikit-learn", "tensorflow-datasets", "tensorboard")
+_COLUMNS = (
+    "dataset", "split", "embedder", "partitioner", "algo", "way", "shot", "query", "episodes",
+    "accuracy", "ci95", "transductive", "seed",
+)  # fmt: skip
+
+
+class Clock:
+    """Times the stages and knows the last one."""
+
+    def __init__(self, last: str):
+        self._last = STAGES[-1] if last == "all" else last
+        self.started = _now()
+        self.seconds: dict[str, float] = {}
+
+    @property
+    def over(self) -> bool:
+        """Whether the last stage asked for is done."""
+        return self._last in self.seconds
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Times one stage."""
+        began = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - began, 3)
+
+
+def row(
+    config: Config, embedder: str, name: str, task: tuple[int, int], accuracy: Accuracy, learner: Learner
+) -> dict[str, Any]:
+    """One row of results.json: a learner at one (way, shot)."""
+    options = {k: v for k, v in dataclasses.asdict(config.partition).items() if k != "partitioner"}
+    options |= {"embedder_steps": config.embedding.embedder_steps}
+    for part in (config.learners.get(name), config.options.get(name)):
+        options |= dataclasses.asdict(part) if part else {}
+    return {
+        "dataset": config.data.dataset,
+        "split": config.evaluation.eval_split,
+        "embedder": embedder,
+        "partitioner": config.partition.partitioner,
+        "algo": name,
+        "way": task[0],
+        "shot": task[1],
+        "query": config.evaluation.eval_query,
+        "episodes": config.evaluation.eval_episodes,
+        "accuracy": accuracy.mean,
+        "ci95": accuracy.ci95,
+        "transductive": bool(getattr(learner, "transductive", False)),
+        "seed": config.run.seed,
+        "options": options,
+    }
+
+
+def write(config: Config, rows: Sequence[Mapping], clock: Clock, folder: Path) -> None:
+    """Writes results.json and the same rows as results.csv, their options spread into columns."""
+    value = {
+        "config": dataclasses.asdict(config),
+        "package_versions": package_versions(),
+        "started": clock.started,
+        "finished": _now(),
+        "seconds": clock.seconds,
+        "rows": list(rows),
+    }
+    workdir.write_json(folder / "results.json", value)
+    flat = [{**{f"options.{k}": v for k, v in r["options"].items()}, **r} for r in rows]
+    extra = dict.fromkeys(name for r in flat for name in r if name.startswith("options."))
+    workdir.write_csv(folder / "results.csv", flat, [*_COLUMNS, *extra])
+
+
+def provenance(config: Config) -> dict[str, Any]:
+    """What config.json holds beside the identity."""
+    return {
+        "config": dataclasses.asdict(config),
+        "seed": config.run.seed,
+        "package_versions": package_versions(),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that can change a number."""
+    versions = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
+
+
+def describe(config: Config, folder: Path) -> str:
+    """The resolved configuration, a line a section."""
+    parts = {
+        "data": config.data,
+        "embedding": config.embedding,
+        "partition": config.partition,
+        **config.learners,
+        "evaluation": config.evaluation,
+        **config.options,
+    }
+    lines = [f"cactus_tf in {folder}, artifacts in {config.run.artifacts_dir}, seed {config.run.seed}"]
+    for name, part in parts.items():
+        said = {k: v for k, v in dataclasses.asdict(part).items() if v is not None}
+        lines.append(f"  {name}: " + ", ".join(f"{k}={_plain(v)}" for k, v in said.items()))
+    return "\n".join(lines)
+
+
+def table(rows: Sequence[Mapping]) -> str:
+    """A row per learner, a column per (way, shot): accuracy in percent with its 95% interval."""
+    tasks = list(dict.fromkeys((r["way"], r["shot"]) for r in rows))
+    learners = list(dict.fromkeys(r["algo"] for r in rows))
+    cells = {(r["algo"], r["way"], r["shot"]): f"{100 * r['accuracy']:.2f} ± {100 * r['ci95']:.2f}" for r in rows}
+    width = max(len("accuracy in %"), *map(len, learners))
+    lines = ["accuracy in %".ljust(width) + "".join(f"{f'{w}-way {s}-shot':>16}" for w, s in tasks)]
+    for name in learners:
+        lines.append(name.ljust(width) + "".join(f"{cells[name, *task]:>16}" for task in tasks))
+    return "\n".join(lines)
+
+
+def closing_words(rows: Sequence[Mapping], folder: Path) -> str:
+    """The table, where everything is, and what to do next."""
+    first = rows[0]
+    return "\n".join(
+        [
+            f"\n{first['dataset']}, {first['split']} split, {first['episodes']} episodes, mean and 95% interval\n",
+            table(rows),
+            f"\nresults      {folder}/results.json, results.csv",
+            f"pictures     {', '.join(str(path) for path in sorted(folder.glob('*.png'))) or 'none'}",
+            f"TensorBoard  tensorboard --logdir {folder}/events",
+            "next         the same on your choice of data: --dataset=omniglot or mnist with --data_dir; see --help",
+        ]
+    )
+
+
+def _plain(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

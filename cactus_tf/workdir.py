@@ -1,0 +1,203 @@
+"""Files: atomic writes, artifacts named by what they depend on, and the workdir of a run."""
+
+import contextlib
+import csv
+import fcntl
+import hashlib
+import io
+import json
+import logging
+import os
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cactus_tf.errors import InputError
+
+log = logging.getLogger(__name__)
+
+_CHECKSUMS = "checksums.json"
+_CONFIG = "config.json"
+
+
+def key(settings: Mapping) -> str:
+    """Ten hexadecimal digits that change exactly when the settings do."""
+    canonical = json.dumps(settings, sort_keys=True, default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:10]
+
+
+def write_atomic(path: Path, write: Callable[[Any], None]) -> None:
+    """Calls write(file) on a temporary file and renames it, so that no reader ever sees half a file."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file atomically."""
+    write_atomic(path, lambda file: file.write(text.encode()))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON atomically."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_csv(path: Path, rows: Sequence[Mapping], columns: Sequence[str]) -> None:
+    """Writes rows as CSV atomically; columns that a row lacks stay empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def read_json(path: Path) -> Any:
+    """Reads JSON.
+
+    Raises:
+      InputError: the file is damaged.
+    """
+    try:
+        return json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is damaged ({error}); delete it and run again") from error
+
+
+def make_folder(path: Path, flag: str) -> Path:
+    """Creates a folder and proves that it can be written.
+
+    Raises:
+      InputError: it cannot; names the flag to change.
+    """
+    probe = path / f".probe.{os.getpid()}"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"x")
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"{flag}: cannot write to {path} ({error.strerror}); choose another folder") from error
+    return path
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds a folder for this process; another one that wants it waits, and says so."""
+    with open(folder / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("waiting for another run that is working on %s", folder)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+class Artifact:
+    """A folder of files that depend on exactly `settings`: ROOT/KIND-KEY.
+
+    Arrays are kept by name; each carries a checksum, and one that does not match is made again.
+    """
+
+    def __init__(self, root: Path, kind: str, settings: Mapping):
+        self.key = key(settings)
+        self.folder = root / f"{kind}-{self.key}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / "settings.json", settings)
+
+    def memo(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """The array kept as NAME.npy, as a read-only memory map; made and kept first where there is none."""
+        path = self.folder / f"{name}.npy"
+        if not self._intact(path):
+            array = np.asarray(make())
+            write_atomic(path, lambda file: np.lib.format.write_array(file, array, allow_pickle=False))
+            self._record(path)
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+
+    def has_files(self, names: Sequence[str]) -> bool:
+        """True where every named file is there and matches its checksum."""
+        return all(self._intact(self.folder / name) for name in names)
+
+    def record_files(self, names: Sequence[str]) -> None:
+        """Writes down the checksums of files that were just written: from now on they are taken for whole."""
+        for name in names:
+            self._record(self.folder / name)
+
+    def files(self) -> list[str]:
+        """Names of the recorded files."""
+        return sorted(self._checksums())
+
+    def _checksums(self) -> dict:
+        path = self.folder / _CHECKSUMS
+        try:
+            return json.loads(path.read_text())
+        except (OSError, ValueError):
+            return {}
+
+    def _record(self, path: Path) -> None:
+        name = str(path.relative_to(self.folder))
+        write_json(self.folder / _CHECKSUMS, {**self._checksums(), name: checksum(path)})
+
+    def _intact(self, path: Path) -> bool:
+        recorded = self._checksums().get(str(path.relative_to(self.folder)))
+        if recorded is None:
+            return False
+        if path.exists() and checksum(path) == recorded:
+            return True
+        log.warning("%s is missing or damaged; it is made again", path)
+        return False
+
+
+def checksum(path: Path) -> int:
+    """CRC-32 of a file, read in pieces."""
+    value = 0
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 22):
+            value = zlib.crc32(piece, value)
+    return value
+
+
+def claim(folder: Path, identity: Mapping, config: Mapping) -> None:
+    """Makes the workdir this configuration's own, and writes config.json.
+
+    Args:
+      folder: the workdir.
+      identity: the settings that may not change; kept in config.json under "identity".
+      config: all of config.json.
+
+    Raises:
+      InputError: the workdir belongs to another configuration; says what differs.
+    """
+    path = folder / _CONFIG
+    if path.exists():
+        differing = _differences(read_json(path).get("identity", {}), json.loads(json.dumps(identity)))
+        if differing:
+            raise InputError(
+                f"--workdir: {folder} belongs to another configuration ({'; '.join(differing)}); "
+                "choose another --workdir or repeat its settings"
+            )
+    write_json(path, {**config, "identity": identity})
+
+
+def _differences(there: Mapping, here: Mapping, prefix: str = "") -> list[str]:
+    """'name: there A, now B' for every leaf that differs."""
+    found = []
+    for name in sorted({*there, *here}):
+        a, b = there.get(name), here.get(name)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += _differences(a, b, f"{prefix}{name}.")
+        elif a != b:
+            found.append(f"{prefix}{name}: there {_shown(a)}, now {_shown(b)}")
+    return found
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else json.dumps(value)

@@ -1,0 +1,24 @@
+"""Fixtures for all tests: real data and golden numbers where the environment names them, tiny runs elsewhere."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@pytest.fixture(scope="session")
+def data_folder():
+    """The folder with real Omniglot and MNIST files."""
+    folder = os.environ.get("CACTUS_DATA_DIR")
+    if not folder:
+        pytest.skip("CACTUS_DATA_DIR does not name a folder with the real data")
+    return Path(folder)
+
+
+@pytest.fixture
+def noise():
+    """[120, 28, 28, 1] uint8 images of pure noise."""
+    return np.random.default_rng(0).integers(0, 256, (120, 28, 28, 1), np.uint8)

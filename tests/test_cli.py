@@ -1,0 +1,145 @@
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from cactus_tf import cli
+from cactus_tf.errors import InputError, RunError
+
+
+def ending(capsys, argv, command=lambda config: None):
+    """Exit code, standard output and standard error of a command line."""
+    code = cli.run(command, argv)
+    return code, *capsys.readouterr()
+
+
+def test_every_field_of_every_settings_class_is_a_flag_with_help():
+    text = cli.help_text()
+    for section in cli.SECTIONS:
+        for field in dataclasses.fields(section):
+            assert f"--{field.name}: {field.metadata['meaning']}" in text
+    for _, name, options in cli._all_options():
+        for field in dataclasses.fields(options):
+            assert f"--{name}_{field.name}: {field.metadata['meaning']}" in text
+
+
+def test_no_two_flags_share_a_name():
+    names = [field.name for section in cli.SECTIONS for field in dataclasses.fields(section)]
+    names += [f"{name}_{f.name}" for _, name, options in cli._all_options() for f in dataclasses.fields(options)]
+    assert len(set(names)) == len(names)
+
+
+def test_flags_reach_the_configuration():
+    config = cli.parse(["--dataset=omniglot", "--way=7", "--eval_ways=5,7", "--algo=protonets", "--quiet"])
+    assert config.data.dataset == "omniglot"
+    assert config.learners["protonets"].way == 7
+    assert config.evaluation.eval_ways == (5, 7)
+    assert config.run.algo == ("protonets",)
+    assert config.run.quiet
+
+
+def test_a_members_own_flag_reaches_its_options():
+    config = cli.parse(["--nearest_neighbours_k=3"])
+    assert config.options["nearest_neighbours"].k == 3
+
+
+def test_a_learner_said_twice_counts_once():
+    assert cli.parse(["--algo=protonets,protonets"]).run.algo == ("protonets",)
+
+
+def test_a_later_flag_wins_over_a_flagfile_and_a_flagfile_over_an_earlier_flag(tmp_path):
+    (tmp_path / "f.txt").write_text("# a comment\n--way=8\n--shot=2\n")
+    config = cli.parse(["--way=6", f"--flagfile={tmp_path}/f.txt", "--shot=3"])
+    assert (config.learners["protonets"].way, config.learners["protonets"].shot) == (8, 3)
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--dataset=omniglott"], "--dataset=omniglott: there is no such dataset; choose from digits, mnist, omniglot"),
+        (["--embedder=umap"], "--embedder=umap: there is no such embedder; choose from acai"),
+        (["--partitioner=x"], "--partitioner=x: there is no such partitioner; choose from kmeans, labels, random"),
+        (["--algo=protonets,x"], "--algo=x: there is no such algo; choose from nearest_neighbours, protonets"),
+        (["--backbone=x"], "--backbone=x: there is no such backbone; choose from conv4"),
+        (["--stage=x"], "--stage=x: there is no such stage; choose from all, prepare"),
+        (["--eval_split=x"], "--eval_split=x: there is no such eval_split; choose from test, val, train"),
+        (["--embeder=acai"], "--embeder is not a flag; did you mean --embedder?"),
+        (["--zzzz"], "--zzzz is not a flag; see --help"),
+        (["--way=five"], "--way=five"),
+        (["--way=0"], "--way=0: it must be at least 2"),
+        (["--seed=-1"], "--seed=-1: it must be at least 0"),
+        (["--eval_ways=5,x"], "--eval_ways=5,x: every entry must be a whole number"),
+        (["--eval_ways="], "--eval_ways is empty"),
+        (["--eval_ways=5,1"], "--eval_ways=1: it must be at least 2"),
+        (["--way=20", "--clusters=10"], "--way=20 is more than --clusters=10"),
+        (["omniglot"], "'omniglot' is no flag"),
+        (["--flagfile=nowhere.txt"], "nowhere.txt"),
+        (["--algo=protonets", "--nearest_neighbours_k=3"], "--nearest_neighbours_k is for nearest_neighbours"),
+        (["--nearest_neighbours_k=0"], "--nearest_neighbours_k=0: it must be at least 1"),
+    ],
+)
+def test_bad_flags_end_with_code_2_and_one_line_that_names_the_flag(capsys, argv, words):
+    code, out, err = ending(capsys, argv)
+    assert code == 2
+    assert words in err
+    assert err.count("\n") == 1
+    assert out == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (InputError("bad thing:\n say less"), 2, "bad thing: say less"),
+        (RunError("went wrong"), 1, "went wrong"),
+        (OSError(28, "No space left on device", "runs/x"), 1, "runs/x: No space left on device"),
+        (KeyboardInterrupt(), 130, "run the same command again to go on"),
+        (ZeroDivisionError("first\nsecond"), 1, "ZeroDivisionError: first (--debug shows where)"),
+    ],
+)
+def test_every_failure_is_one_line_with_its_exit_code(capsys, error, code, words):
+    def command(config):
+        raise error
+
+    ended, _, err = ending(capsys, [], command)
+    assert ended == code
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_debug_shows_the_traceback(capsys):
+    def command(config):
+        raise RunError("went wrong")
+
+    _, _, err = ending(capsys, ["--debug"], command)
+    assert "Traceback" in err
+
+
+def test_help_ends_with_code_0(capsys):
+    code, out, _ = ending(capsys, ["--help"])
+    assert code == 0
+    assert "--eval_episodes" in out
+
+
+FLAGFILES = sorted((Path(__file__).parents[1] / "flags").glob("*.txt"))
+
+
+@pytest.mark.parametrize("path", FLAGFILES, ids=lambda p: p.stem)
+def test_every_flagfile_is_a_valid_configuration_with_a_header(path):
+    config = cli.parse([f"--flagfile={path}"])
+    assert path.stem.startswith(config.data.dataset)
+    assert path.read_text().startswith("# ")
+
+
+def test_there_are_flagfiles():
+    assert len(FLAGFILES) >= 3
+
+
+SCRIPTS = sorted((Path(__file__).parents[1] / "run_scripts").glob("*.sh"))
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda p: p.stem)
+def test_every_script_names_flagfiles_that_exist(path):
+    named = [w for line in path.read_text().splitlines() if line.startswith("for ") for w in line.split()[3:]]
+    stems = {word.strip(";") for word in named} - {"do"}
+    assert stems
+    assert stems <= {flagfile.stem for flagfile in FLAGFILES}

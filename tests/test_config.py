@@ -1,0 +1,76 @@
+import dataclasses
+
+import pytest
+
+from cactus_tf import config as c
+from cactus_tf.errors import InputError
+
+
+def resolve(data=c.DataSettings(), training=c.TrainingSettings(), partition=c.PartitionSettings(), usual=None):  # noqa: B008
+    usual = {"protonets": c.TrainingSettings(filters=64, query=15)} if usual is None else usual
+    return c.resolve(
+        data, c.EmbeddingSettings(), partition, training, c.EvaluationSettings(), c.RunSettings(), {}, usual
+    )
+
+
+def test_what_is_said_wins_over_the_data_set_and_the_data_set_over_the_learner():
+    said = c.TrainingSettings(query=7)
+    own = c.TrainingSettings(filters=64, query=15, way=3)
+    training = resolve(c.DataSettings("omniglot"), said, usual={"protonets": own}).learners["protonets"]
+    assert (training.query, training.way, training.filters) == (7, 20, 64)
+
+
+def test_omniglot_takes_the_papers_settings():
+    config = resolve(c.DataSettings("omniglot"))
+    training = config.learners["protonets"]
+    assert (config.partition.partitioner, config.partition.clusters, config.partition.partitions) == ("kmeans", 500, 100)
+    assert (training.way, training.shot, training.query, training.steps) == (20, 1, 15, 30_000)
+    assert (training.filters, training.outer_lr) == (64, 1e-3)
+    assert (config.evaluation.eval_ways, config.evaluation.eval_shots) == ((5, 20), (1, 5))
+    assert (config.evaluation.eval_query, config.evaluation.eval_episodes) == (5, 1000)
+
+
+@pytest.mark.parametrize("dataset", [*c.USUAL, "a set nobody published on"])
+def test_every_data_set_resolves_with_nothing_else_said(dataset):
+    config = resolve(c.DataSettings(dataset))
+    optional = {"data_dir", "embedder_steps", "workdir", "backbone", "tasks_per_step"}
+    for part in (config.embedding, config.partition, config.evaluation, config.learners["protonets"]):
+        missing = {f.name for f in dataclasses.fields(part) if getattr(part, f.name) is None}
+        assert missing <= optional
+
+
+@pytest.mark.parametrize(
+    ("training", "words"),
+    [
+        (c.TrainingSettings(way=1), "--way=1: it must be at least 2"),
+        (c.TrainingSettings(outer_lr=-1.0), "--outer_lr=-1.0: it must be at least 0"),
+        (c.TrainingSettings(outer_lr=float("nan")), "--outer_lr=nan"),
+    ],
+)
+def test_numbers_outside_their_range_are_refused(training, words):
+    with pytest.raises(InputError, match=words):
+        resolve(training=training)
+
+
+def test_more_way_than_clusters_is_refused():
+    with pytest.raises(InputError, match="--way=12 is more than --clusters=10"):
+        resolve(training=c.TrainingSettings(way=12), partition=c.PartitionSettings(clusters=10))
+
+
+def test_lengths_evaluation_stage_and_display_leave_the_identity_alone():
+    config = resolve()
+    longer = dataclasses.replace(config.learners["protonets"], steps=7)
+    changed = dataclasses.replace(
+        config,
+        learners={"protonets": longer},
+        evaluation=c.EvaluationSettings((3,), (2,), 1, 10, "val"),
+        run=c.RunSettings(stage="train", quiet=True, debug=True, workdir="elsewhere"),
+    )
+    assert c.identity(config) == c.identity(changed)
+
+
+@pytest.mark.parametrize("field", ["way", "shot", "query", "filters", "tasks_per_step", "outer_lr"])
+def test_settings_that_change_the_training_change_the_identity(field):
+    config = resolve()
+    other = dataclasses.replace(config.learners["protonets"], **{field: 99})
+    assert c.identity(config) != c.identity(dataclasses.replace(config, learners={"protonets": other}))

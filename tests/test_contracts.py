@@ -1,0 +1,258 @@
+"""One battery per family, run on every member that is found by its file name."""
+
+import inspect
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cactus_tf import plugins
+from cactus_tf.evaluation import evaluate
+from cactus_tf.sampling import Episodes
+from cactus_tf.training import adam, make_train_step, meta_train
+from cactus_tf.types import (
+    AssignedPartitions,
+    Embedder,
+    EmbedderContext,
+    FeatureLearner,
+    Learner,
+    LearnerContext,
+    MetaLearner,
+    Partition,
+    PartitionContext,
+)
+
+EMBEDDERS, LEARNERS = plugins.names("embedders"), plugins.names("learners")
+WAY = 3
+
+
+def tiny(family, name, **values):
+    """The member's Options with those of `values` that it has."""
+    options = getattr(plugins.load(family, name), "Options", None)
+    fields = getattr(options, "__dataclass_fields__", {})
+    return options(**{k: v for k, v in values.items() if k in fields}) if options else None
+
+
+@pytest.mark.parametrize("name", plugins.names("datasets"))
+def test_a_data_set_can_be_located_loaded_and_versioned(name):
+    module = plugins.load("datasets", name)
+    assert list(inspect.signature(module.load).parameters)[:2] == ["data_dir", "context"]
+    assert callable(module.locate)
+    assert isinstance(module.VERSION, int)
+
+
+# Embedders
+
+
+def archives(folder, images):
+    np.savez(folder / "toy_2_train.npz", X=images, Y=np.zeros(len(images)), Z=images[:, :2, 0, 0].astype(np.float32))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """[80, 28, 28, 1] uint8: two kinds of noisy bars."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 60, (80, 28, 28, 1), np.uint8)
+    images[:40, :, 10:16] += 150
+    images[40:, 10:16] += 150
+    return images
+
+
+@pytest.fixture(scope="module", params=EMBEDDERS)
+def fitted(request, pictures, tmp_path_factory):
+    """(name, fitted embedder, a function that builds another one)."""
+    name = request.param
+    folder = str(archives(tmp_path_factory.mktemp("archives"), pictures))
+    options = tiny("embedders", name, depth=2, batch=8, dir=folder)
+    context = EmbedderContext(dataset="toy", steps=2)
+    module = plugins.load("embedders", name)
+    return name, module.build(context, options).fit(pictures, seed=1), lambda: module.build(context, options)
+
+
+def test_an_embedder_keeps_its_protocol(fitted):
+    assert isinstance(fitted[1], Embedder)
+
+
+def test_fit_receives_images_and_nothing_that_could_be_a_label(fitted):
+    assert list(inspect.signature(type(fitted[1]).fit).parameters) == ["self", "images", "seed", "folder", "callbacks"]
+
+
+def test_an_embedding_is_a_finite_float32_vector_per_image(fitted, pictures):
+    embeddings = fitted[1].transform(pictures)
+    assert embeddings.shape[0] == len(pictures)
+    assert embeddings.ndim == 2
+    assert embeddings.dtype == np.float32
+    assert np.isfinite(embeddings).all()
+
+
+def test_row_i_of_the_embeddings_belongs_to_image_i(fitted, pictures):
+    whole, part = fitted[1].transform(pictures), fitted[1].transform(pictures[[7, 70, 3]])
+    np.testing.assert_allclose(part, whole[[7, 70, 3]], rtol=1e-4, atol=1e-5)  # batch sizes change rounding
+
+
+def test_a_saved_embedder_gives_the_same_embeddings(fitted, pictures, tmp_path):
+    _, embedder, again = fitted
+    embedder.save(tmp_path)
+    loaded = again().load(tmp_path)
+    np.testing.assert_allclose(loaded.transform(pictures), embedder.transform(pictures), rtol=1e-5, atol=1e-6)
+
+
+# Partitioners
+
+
+@pytest.fixture(params=plugins.names("partitioners"))
+def partitioned(request):
+    """(context, partitions) of one partitioner on three blobs."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(3), 30)
+    context = PartitionContext(
+        images=90,
+        embeddings=(rng.normal(size=(90, 4)) + 8 * labels[:, None]).astype(np.float32),
+        labels=AssignedPartitions([labels]),
+        way=3,
+        images_per_cluster=6,
+        seed=3,
+    )
+    return plugins.load("partitioners", request.param), context
+
+
+def test_partitions_are_disjoint_clusters_of_existing_images(partitioned):
+    module, context = partitioned
+    partitions = module.build(3, 2)(context)
+    assert len(partitions) >= 1
+    for partition in partitions:
+        assert isinstance(partition, Partition)
+        assert len(set(partition.indices)) == len(partition.indices)
+        assert partition.indices.min() >= 0
+        assert partition.indices.max() < 90
+        assert partition.offsets[0] == 0
+        assert partition.offsets[-1] == len(partition.indices)
+
+
+def test_partitions_follow_from_the_context_alone(partitioned):
+    module, context = partitioned
+    first, again = module.build(3, 2)(context), module.build(3, 2)(context)
+    for a, b in zip(first, again, strict=True):
+        np.testing.assert_array_equal(a.indices, b.indices)
+        np.testing.assert_array_equal(a.offsets, b.offsets)
+
+
+# Backbones
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (84, 84, 3)])
+@pytest.mark.parametrize("name", plugins.names("backbones"))
+def test_a_backbone_gives_features_or_logits(name, shape):
+    module, images = plugins.load("backbones", name), np.zeros((2, *shape), np.float32)
+    assert module.build(shape, None, filters=4)(images).shape[0] == 2
+    assert module.build(shape, 7, filters=4)(images).shape == (2, 7)
+
+
+# Learners
+
+
+def context(way=WAY):
+    rng = np.random.default_rng(5)
+    return LearnerContext(image_shape=(28, 28, 1), way=way, filters=4, embeddings=rng.normal(size=(50, 6)))
+
+
+def inputs(learner, n, seed):
+    rng = np.random.default_rng(seed)
+    if learner.consumes == "images":
+        return rng.integers(0, 256, (n, 28, 28, 1), np.uint8)
+    return rng.normal(size=(n, 6)).astype(np.float32)
+
+
+@pytest.fixture(scope="module", params=LEARNERS)
+def learner(request):
+    module = plugins.load("learners", request.param)
+    built = module.build(context(), tiny("learners", request.param))
+    assert (built.consumes == "images") or module.USES_EMBEDDINGS
+    return built
+
+
+def test_a_learner_keeps_its_protocol(learner):
+    assert isinstance(learner, Learner)
+
+
+def test_a_learner_answers_with_a_logit_per_query_and_class(learner):
+    labels = np.array([2, 0, 1, 1, 0, 1])  # any order, unequal numbers
+    logits = np.asarray(learner.classify(inputs(learner, 6, 0), labels, inputs(learner, 4, 1), WAY))
+    assert logits.shape == (4, WAY)
+    assert not np.isnan(logits).any()
+
+
+def test_the_order_of_the_support_set_does_not_matter(learner):
+    labels, order = np.array([0, 1, 2, 0, 1, 2]), np.array([5, 2, 0, 1, 4, 3])
+    support, query = inputs(learner, 6, 0), inputs(learner, 8, 1)
+    first = np.asarray(learner.classify(support, labels, query, WAY))
+    again = np.asarray(learner.classify(support[order], labels[order], query, WAY))
+    np.testing.assert_array_equal(first.argmax(1), again.argmax(1))
+
+
+def test_a_support_image_asked_back_gets_its_own_label(learner):
+    if isinstance(learner, FeatureLearner) or learner.consumes == "embeddings":
+        support, labels = inputs(learner, 3, 0), np.array([1, 2, 0])
+        logits = np.asarray(learner.classify(support, labels, support, WAY))
+        np.testing.assert_array_equal(logits.argmax(1), labels)
+
+
+def test_features_lead_to_the_same_answer_as_images(learner):
+    if not isinstance(learner, FeatureLearner):
+        pytest.skip("this learner has no features per image")
+    support, labels, query = inputs(learner, 6, 0), np.array([0, 1, 2, 0, 1, 2]), inputs(learner, 5, 1)
+    expected = np.asarray(learner.classify(support, labels, query, WAY))
+    features = np.asarray(learner.features(support)), np.asarray(learner.features(query))
+    answer = np.asarray(learner.classify_features(features[0], labels, features[1], WAY))
+    np.testing.assert_allclose(answer, expected, rtol=1e-4, atol=1e-4)
+
+
+def noise_episodes(learner):
+    rows, classes = inputs(learner, 400, 9), np.repeat(np.arange(20), 20)
+    return Episodes(rows, AssignedPartitions([classes]), way=WAY, shot=2, query=5, seed=4)
+
+
+def band(episodes, number):
+    """Bounds that a fair coin of bias 1/way leaves once in 10,000 times, queries taken as independent draws.
+
+    Queries of an episode share its support set, which widens the spread; the factor 1.5 allows for it.
+    """
+    queries = number * episodes.way * episodes.query
+    half = 1.5 * 3.9 * np.sqrt((1 / WAY) * (1 - 1 / WAY) / queries)
+    return 1 / WAY - half, 1 / WAY + half
+
+
+def test_on_noise_with_random_classes_accuracy_is_chance_before_and_after_training(learner):
+    episodes = noise_episodes(learner)
+    low, high = band(episodes, 200)
+    assert low < evaluate(learner, episodes, 200).mean < high
+    if isinstance(learner, MetaLearner):
+        other = Episodes(episodes.rows, AssignedPartitions([np.arange(400) % 20]), way=WAY, shot=1, query=5, seed=5)
+        meta_train(learner, other, steps=8)
+        assert low < evaluate(learner, episodes, 200).mean < high
+
+
+def test_training_loss_is_a_finite_scalar_with_gradients_and_equal_in_a_graph(learner):
+    if not isinstance(learner, MetaLearner):
+        pytest.skip("this learner is not meta-trained")
+    episode = next(iter(noise_episodes(learner).dataset(1).map(lambda *e: [part[0] for part in e])))
+    episode = type(noise_episodes(learner)[0])(*episode)
+    with tf.GradientTape() as tape:
+        eager = learner.training_loss(episode).loss
+    gradients = tape.gradient(eager, learner.trainable_variables)
+    graph = tf.function(lambda e: learner.training_loss(e).loss)(episode)
+    assert eager.shape == ()
+    assert all(g is not None and np.isfinite(g).all() for g in gradients)
+    np.testing.assert_allclose(graph, eager, rtol=1e-5)
+
+
+def test_variables_hold_all_that_training_changes(learner):
+    if not isinstance(learner, MetaLearner):
+        pytest.skip("this learner is not meta-trained")
+    kept = {id(v) for v in learner.variables}
+    assert {id(v) for v in learner.trainable_variables} <= kept
+    before = [np.array(v) for v in learner.variables]
+    step = make_train_step(learner, adam(1e-2), tf.Variable(0, dtype=tf.int64))
+    step(next(iter(noise_episodes(learner).dataset(1))))
+    assert any((np.array(v) != b).any() for v, b in zip(learner.variables, before, strict=True))

@@ -1,0 +1,19 @@
+import pytest
+
+from cactus_tf import plugins
+from cactus_tf.errors import InputError
+
+
+def test_members_are_the_modules_without_underscore():
+    assert {"digits", "mnist", "omniglot"} <= set(plugins.names("datasets"))
+    assert not [name for family in plugins.FAMILIES for name in plugins.names(family) if name.startswith("_")]
+
+
+def test_an_unknown_member_is_answered_with_the_list():
+    with pytest.raises(InputError, match="'umap' is none of the embedders; there are acai, "):
+        plugins.load("embedders", "umap")
+
+
+def test_an_unknown_setting_is_answered_with_those_there_are():
+    with pytest.raises(InputError, match="nearest_neighbours has no setting n; it has k"):
+        plugins.options("learners", "nearest_neighbours", n=3)

@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from cactus_tf import report
+from cactus_tf.config import TrainingSettings
+from cactus_tf.types import AssignedPartitions
+from cactus_tf.workdir import write_csv
+
+ROWS = [
+    {"algo": algo, "way": way, "shot": shot, "accuracy": 0.5, "ci95": 0.01}
+    for algo in ("protonets", "nearest_neighbours")
+    for way in (5, 20)
+    for shot in (1, 5)
+]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_picture_of_a_run_is_a_readable_png(tmp_path, channels):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (60, 28, 28, channels), np.uint8)
+    partitions = AssignedPartitions([np.repeat(np.arange(6), 10)])
+    (tmp_path / "protonets").mkdir()
+    history = [{"step": s, "loss": 1 / (s + 1), "accuracy": 0.5} for s in range(40)]
+    write_csv(tmp_path / "protonets" / "history.csv", history, list(history[0]))
+    report.write(tmp_path, ROWS, images, partitions, {"protonets": TrainingSettings(way=5, shot=1, query=4)})
+    names = {path.name for path in tmp_path.glob("*.png")}
+    assert names == {"accuracy.png", "clusters.png", "learning_curve.png", "tasks.png"}
+    for name in names:
+        picture = np.asarray(Image.open(tmp_path / name).convert("L"))
+        assert picture.std() > 5  # not blank
+
+
+def test_a_run_without_training_has_no_learning_curve(tmp_path):
+    images = np.zeros((60, 28, 28, 1), np.uint8)
+    report.write(tmp_path, ROWS, images, AssignedPartitions([np.repeat(np.arange(6), 10)]), {})
+    assert {path.name for path in tmp_path.glob("*.png")} == {"accuracy.png", "clusters.png"}

@@ -1,0 +1,26 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cactus_tf.types import AssignedPartitions, Partition
+
+
+@given(st.lists(st.integers(-1, 5), min_size=1, max_size=40))
+def test_grouping_and_ungrouping_are_inverse(assignments):
+    partition = Partition.from_assignments(np.array(assignments), clusters=6)
+    np.testing.assert_array_equal(partition.assignments(len(assignments)), assignments)
+
+
+@given(st.lists(st.integers(-1, 5), min_size=1, max_size=40))
+def test_a_cluster_holds_exactly_its_images(assignments):
+    partition = Partition.from_assignments(np.array(assignments), clusters=6)
+    for c in range(6):
+        np.testing.assert_array_equal(partition.cluster(c), np.flatnonzero(np.array(assignments) == c))
+    assert partition.sizes.sum() == sum(a >= 0 for a in assignments)
+
+
+def test_partitions_behave_as_a_sequence():
+    partitions = AssignedPartitions(np.array([[0, 1, 1], [1, 1, 0]]))
+    assert len(partitions) == 2
+    np.testing.assert_array_equal(partitions[-1].sizes, [1, 2])
+    assert len(list(partitions)) == 2

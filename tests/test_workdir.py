@@ -1,0 +1,91 @@
+import errno
+
+import numpy as np
+import pytest
+
+from cactus_tf import workdir
+from cactus_tf.errors import InputError
+
+
+def test_a_key_changes_exactly_when_a_setting_does():
+    assert workdir.key({"a": 1, "b": 2}) == workdir.key({"b": 2, "a": 1})
+    assert workdir.key({"a": 1}) != workdir.key({"a": 2})
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def half(file):
+        file.write(b"ne")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        workdir.write_atomic(path, half)
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_an_array_is_made_once(tmp_path):
+    made = []
+
+    def make():
+        made.append(1)
+        return np.arange(5)
+
+    for _ in range(3):
+        store = workdir.Artifact(tmp_path, "data", {"a": 1})
+        np.testing.assert_array_equal(store.memo("x", make), np.arange(5))
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "delete"])
+def test_a_damaged_array_is_made_again(tmp_path, damage, caplog):
+    store = workdir.Artifact(tmp_path, "data", {})
+    store.memo("x", lambda: np.arange(1000))
+    path = store.folder / "x.npy"
+    data = bytearray(path.read_bytes())
+    path.unlink()
+    if damage == "truncate":
+        path.write_bytes(data[:-100])
+    elif damage == "flip":
+        data[-1] ^= 1
+        path.write_bytes(data)
+    np.testing.assert_array_equal(store.memo("x", lambda: np.arange(1000)), np.arange(1000))
+    assert "x.npy is missing or damaged" in caplog.text
+
+
+def test_a_file_that_was_never_recorded_is_not_taken_for_whole(tmp_path):
+    store = workdir.Artifact(tmp_path, "data", {})
+    np.save(store.folder / "x.npy", np.zeros(3))
+    np.testing.assert_array_equal(store.memo("x", lambda: np.ones(3)), np.ones(3))
+
+
+def test_recorded_files_in_sub_folders_are_checked(tmp_path):
+    store = workdir.Artifact(tmp_path, "embedder", {})
+    (store.folder / "model").mkdir()
+    (store.folder / "model" / "weights").write_text("abc")
+    store.record_files(["model/weights"])
+    assert store.has_files(store.files())
+    (store.folder / "model" / "weights").write_text("abd")
+    assert not store.has_files(store.files())
+
+
+def test_a_workdir_of_another_configuration_is_refused_and_says_what_differs(tmp_path):
+    workdir.claim(tmp_path, {"a": {"way": 5}, "seed": 0}, {"command": "x"})
+    workdir.claim(tmp_path, {"a": {"way": 5}, "seed": 0}, {"command": "y"})
+    with pytest.raises(InputError, match=r"a\.way: there 5, now 20"):
+        workdir.claim(tmp_path, {"a": {"way": 20}, "seed": 0}, {})
+    assert workdir.read_json(tmp_path / "config.json")["command"] == "y"
+
+
+def test_damaged_json_is_named(tmp_path):
+    (tmp_path / "config.json").write_text('{"a":')
+    with pytest.raises(InputError, match=r"config\.json is damaged"):
+        workdir.claim(tmp_path, {}, {})
+
+
+def test_an_unwritable_folder_names_its_flag(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="--workdir: cannot write to"):
+        workdir.make_folder(tmp_path / "file" / "below", "--workdir")
