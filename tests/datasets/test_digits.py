@@ -60,6 +60,14 @@ def test_enlarging_keeps_up_and_left_apart():
     assert image[20, 5] == image[5, 5] == image[20, 20] == 0
 
 
+def test_enlarging_smooths_edges():
+    half = np.zeros((1, 8, 8))
+    half[0, :, 4:] = 16
+    row = digits.enlarge(half)[0, 14, 4:24, 0].astype(int)
+    assert (np.diff(row) >= 0).all()
+    assert len(np.unique(row)) > 3
+
+
 def test_the_split_does_not_look_at_labels():
     images = np.arange(1797, dtype=np.int32).reshape(-1, 1, 1, 1)
     some = digits.split(Labelled(images, np.zeros(1797, np.int32)))
