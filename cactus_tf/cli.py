@@ -3,7 +3,6 @@
 import dataclasses
 import difflib
 import logging
-import os
 import signal
 import sys
 import traceback
@@ -17,14 +16,7 @@ from cactus_tf import config as settings
 from cactus_tf import plugins
 from cactus_tf.errors import InputError, RunError
 
-SECTIONS = (
-    settings.DataSettings,
-    settings.EmbeddingSettings,
-    settings.PartitionSettings,
-    settings.TrainingSettings,
-    settings.EvaluationSettings,
-    settings.RunSettings,
-)
+SECTIONS = tuple(type(section) for section in settings.Said())
 _MEMBER_FAMILIES = ("datasets", "embedders", "partitioners", "learners")
 _HELP = ("-h", "--help", "-help", "--helpfull", "--helpshort")
 
@@ -39,13 +31,11 @@ def parse(argv: Sequence[str]) -> settings.Config:
     rest = _parse_flags(values, argv)
     if rest:
         raise InputError(f"{rest[0]!r} is no flag: every setting is written --NAME=VALUE; see --help")
-    said = {section: _collect(section, values) for section in SECTIONS}
+    said = settings.Said(*(_collect(section, values) for section in SECTIONS))
     _check_choices(said)
-    run = said[settings.RunSettings]
-    members = _chosen_members(said)
-    options = _member_options(values, members)
-    usual = {name: u for name in run.algo if (u := getattr(plugins.load("learners", name), "USUAL", None))}
-    return settings.resolve(*said.values(), options, usual)
+    options = _member_options(values, _chosen_members(said))
+    usual = {name: u for name in said.run.algo if (u := getattr(plugins.load("learners", name), "USUAL", None))}
+    return settings.resolve(said, options, usual)
 
 
 def help_text() -> str:
@@ -102,8 +92,6 @@ def _start_logging(quiet: bool) -> None:
     logger = logging.getLogger("cactus_tf")
     logger.handlers, logger.propagate = [handler], False
     logger.setLevel(logging.ERROR if quiet else logging.INFO)
-    if quiet:
-        os.environ["TQDM_DISABLE"] = "1"
 
 
 def _flag_values() -> flags.FlagValues:
@@ -177,30 +165,29 @@ def _all_options() -> list[tuple[str, str, type]]:
     return [(family, name, options) for family, name, options in found if options is not None]
 
 
-def _check_choices(said: dict[type, Any]) -> None:
-    run, evaluation = said[settings.RunSettings], said[settings.EvaluationSettings]
+def _check_choices(said: settings.Said) -> None:
     chosen = [
-        ("dataset", said[settings.DataSettings].dataset, plugins.names("datasets")),
-        ("embedder", said[settings.EmbeddingSettings].embedder, plugins.names("embedders")),
-        ("partitioner", said[settings.PartitionSettings].partitioner, plugins.names("partitioners")),
-        ("backbone", said[settings.TrainingSettings].backbone, plugins.names("backbones")),
-        *(("algo", name, plugins.names("learners")) for name in run.algo),
-        ("stage", run.stage, ["all", *settings.STAGES]),
-        ("eval_split", evaluation.eval_split, list(settings.EVAL_SPLITS)),
+        ("dataset", said.data.dataset, plugins.names("datasets")),
+        ("embedder", said.embedding.embedder, plugins.names("embedders")),
+        ("partitioner", said.partition.partitioner, plugins.names("partitioners")),
+        ("backbone", said.training.backbone, plugins.names("backbones")),
+        *(("algo", name, plugins.names("learners")) for name in said.run.algo),
+        ("stage", said.run.stage, ["all", *settings.STAGES]),
+        ("eval_split", said.evaluation.eval_split, list(settings.EVAL_SPLITS)),
     ]
     for flag, value, allowed in chosen:
         if value is not None and value not in allowed:
             raise InputError(f"--{flag}={value}: there is no such {flag}; choose from {', '.join(allowed)}")
 
 
-def _chosen_members(said: dict[type, Any]) -> list[tuple[str, str]]:
+def _chosen_members(said: settings.Said) -> list[tuple[str, str]]:
     """(family, member) of all that this run uses, as far as it has settings of its own."""
-    usual = settings.USUAL.get(said[settings.DataSettings].dataset, settings.Usual())
+    usual = settings.USUAL.get(said.data.dataset, settings.Usual())
     return [
-        ("datasets", said[settings.DataSettings].dataset),
-        ("embedders", said[settings.EmbeddingSettings].embedder or usual.embedder),
-        ("partitioners", said[settings.PartitionSettings].partitioner or usual.partitioner),
-        *(("learners", name) for name in said[settings.RunSettings].algo),
+        ("datasets", said.data.dataset),
+        ("embedders", said.embedding.embedder or usual.embedder),
+        ("partitioners", said.partition.partitioner or usual.partitioner),
+        *(("learners", name) for name in said.run.algo),
     ]
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from cactus_tf.errors import InputError
 
@@ -31,6 +31,10 @@ def option(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+# Fields of the sections below are None where nothing was said; `resolve` fills all but data_dir, workdir and
+# embedder_steps, so their types leave None out.
+
+
 @dataclasses.dataclass(frozen=True)
 class DataSettings:
     """What to learn from."""
@@ -43,7 +47,7 @@ class DataSettings:
 class EmbeddingSettings:
     """How images become vectors, without labels."""
 
-    embedder: str | None = option(None, "embedder by name")
+    embedder: str = option(None, "embedder by name")
     embedder_steps: int | None = option(None, "training steps of the embedder; schedules are scaled to fit", low=1)
 
 
@@ -51,33 +55,31 @@ class EmbeddingSettings:
 class PartitionSettings:
     """How the images are divided into pseudo-classes."""
 
-    partitioner: str | None = option(None, "partitioner by name; labels is the oracle")
-    clusters: int | None = option(None, "clusters of a partition", symbol="k", low=2)
-    partitions: int | None = option(None, "number of partitions", symbol="P", low=1)
+    partitioner: str = option(None, "partitioner by name; labels is the oracle")
+    clusters: int = option(None, "clusters of a partition", symbol="k", low=2)
+    partitions: int = option(None, "number of partitions", symbol="P", low=1)
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingSettings:
     """Meta-training of one learner; what is unsaid is the learner's or the data set's usual."""
 
-    backbone: str | None = option(None, "network by name")
-    filters: int | None = option(None, "channels of each convolution", symbol="F", low=1)
-    way: int | None = option(None, "classes of a training episode", symbol="N", low=2)
-    shot: int | None = option(None, "support images per class of a training episode", symbol="K", low=1)
-    query: int | None = option(None, "query images per class of a training episode", symbol="Q", low=1)
-    steps: int | None = option(None, "outer steps", low=0)
-    tasks_per_step: int | None = option(None, "episodes of one outer step", symbol="B", low=1)
-    outer_lr: float | None = option(None, "rate of Adam in the outer loop", symbol="beta", low=0)
+    backbone: str = option(None, "network by name")
+    filters: int = option(None, "channels of each convolution", symbol="F", low=1)
+    way: int = option(None, "classes of a training episode", symbol="N", low=2)
+    shot: int = option(None, "support images per class of a training episode", symbol="K", low=1)
+    query: int = option(None, "query images per class of a training episode", symbol="Q", low=1)
+    steps: int = option(None, "outer steps", low=0)
+    tasks_per_step: int = option(None, "episodes of one outer step", symbol="B", low=1)
+    outer_lr: float = option(None, "rate of Adam in the outer loop", symbol="beta", low=0)
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationSettings:
     """Tasks with true labels on which the learners are judged."""
 
-    eval_ways: tuple[int, ...] | None = option(None, "classes of an evaluation episode; a list", symbol="N", low=2)
-    eval_shots: tuple[int, ...] | None = option(
-        None, "support images per class; every way with every shot", symbol="K", low=1
-    )
+    eval_ways: tuple[int, ...] = option(None, "classes of an evaluation episode; a list", symbol="N", low=2)
+    eval_shots: tuple[int, ...] = option(None, "support images per class; every way with every shot", symbol="K", low=1)
     eval_query: int = option(5, "query images per class", symbol="Q", low=1, source="Hsu et al. 2019, section 4")
     eval_episodes: int = option(1000, "episodes of each way and shot", low=1, source="Hsu et al. 2019, section 4")
     eval_split: str = option("test", "split to judge on: test, val or train")
@@ -96,6 +98,17 @@ class RunSettings:
     seed: int = option(0, "every random stream derives from it", low=0)
     quiet: bool = option(False, "print errors only")
     debug: bool = option(False, "show tracebacks and TensorFlow's own messages")
+
+
+class Said(NamedTuple):
+    """The sections as the user said them; None where unsaid."""
+
+    data: DataSettings = DataSettings()
+    embedding: EmbeddingSettings = EmbeddingSettings()
+    partition: PartitionSettings = PartitionSettings()
+    training: TrainingSettings = TrainingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    run: RunSettings = RunSettings()
 
 
 STAGES = ("prepare", "embed", "partition", "train", "evaluate", "report")
@@ -176,39 +189,30 @@ def _check_range(flag: str, number: float, low: float | None, high: float | None
         raise InputError(f"{flag}={number}: it must be {' and '.join(rules)}")
 
 
-def resolve(
-    data: DataSettings,
-    embedding: EmbeddingSettings,
-    partition: PartitionSettings,
-    training: TrainingSettings,
-    evaluation: EvaluationSettings,
-    run: RunSettings,
-    options: Mapping[str, Any],
-    learner_usual: Mapping[str, TrainingSettings],
-) -> Config:
+def resolve(said: Said, options: Mapping[str, Any], learner_usual: Mapping[str, TrainingSettings]) -> Config:
     """Fills what is unsaid: first from the data set's usual values, then from the learner's.
 
     Args:
-      data, ..., run: settings as the user said them, None where unsaid.
+      said: settings as the user said them.
       options: each chosen member's own settings, by member name.
       learner_usual: the USUAL of each chosen learner that is meta-trained, by name.
 
     Raises:
       InputError: a number is out of its range, or two settings contradict each other.
     """
-    usual = USUAL.get(data.dataset, Usual())
-    embedding = merge(embedding, EmbeddingSettings(usual.embedder, usual.embedder_steps))
-    partition = merge(partition, PartitionSettings(usual.partitioner, usual.clusters, usual.partitions))
-    evaluation = merge(evaluation, EvaluationSettings(usual.eval_ways, usual.eval_shots))
+    usual = USUAL.get(said.data.dataset, Usual())
+    embedding = merge(said.embedding, EmbeddingSettings(usual.embedder, usual.embedder_steps))
+    partition = merge(said.partition, PartitionSettings(usual.partitioner, usual.clusters, usual.partitions))
+    evaluation = merge(said.evaluation, EvaluationSettings(usual.eval_ways, usual.eval_shots))
     learners = {
-        name: merge(training, usual.learners.get(name, TrainingSettings()), usual.training, own)
+        name: merge(said.training, usual.learners.get(name, TrainingSettings()), usual.training, own)
         for name, own in learner_usual.items()
     }
-    for settings in (embedding, partition, evaluation, run, *learners.values()):
+    for settings in (embedding, partition, evaluation, said.run, *learners.values()):
         check_ranges(settings)
     for member, settings in options.items():
         check_ranges(settings, f"--{member}_")
-    config = Config(data, embedding, partition, learners, evaluation, run, dict(options))
+    config = Config(said.data, embedding, partition, learners, evaluation, said.run, dict(options))
     _check_way(config)
     return config
 

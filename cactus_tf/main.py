@@ -9,6 +9,8 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if "--debug" not in argv:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it when it is first imported
+    if "--quiet" in argv:
+        os.environ["TQDM_DISABLE"] = "1"  # so does tqdm
     from cactus_tf import cli, pipeline
 
     return cli.run(pipeline.run, argv)

@@ -17,7 +17,7 @@ from cactus_tf.config import Config
 from cactus_tf.errors import InputError
 from cactus_tf.evaluation import accuracy, evaluate, with_features
 from cactus_tf.sampling import Episodes
-from cactus_tf.training import Checkpoints, meta_train
+from cactus_tf.training import meta_train
 from cactus_tf.types import (
     DataContext,
     Embedder,
@@ -84,7 +84,7 @@ def prepare(config: Config) -> Splits:
     judged = evaluation_set(config, data)
     if judged.partitions is not None:
         for way, shot in evaluation_tasks(config):
-            evaluation_episodes(config, judged.images, judged.partitions, way, shot)
+            evaluation_episodes(config, config.evaluation.eval_split, judged.images, judged.partitions, way, shot)
     return data
 
 
@@ -204,7 +204,7 @@ def build_learner(
 def train_one(
     config: Config,
     name: str,
-    learner: MetaLearner,
+    learner: Learner,
     rows: np.ndarray,
     partitions: Partitions,
     data: Splits,
@@ -212,6 +212,7 @@ def train_one(
 ) -> None:
     """Meta-trains one learner in WORKDIR/NAME, going on from what is there."""
     training = config.learners[name]
+    assert isinstance(learner, MetaLearner)
     try:
         episodes = Episodes(
             rows,
@@ -248,7 +249,7 @@ def _validation(config: Config, learner: Learner, data: Splits, scalars: summari
         return None
     way, shot = evaluation_tasks(config)[0]
     try:
-        episodes = _labelled_episodes(config, data.val, data.val.images, way, shot, "val")
+        episodes = evaluation_episodes(config, "val", data.val.images, data.val.partitions, way, shot)
     except InputError:
         return None  # too few images or classes to watch
 
@@ -271,7 +272,7 @@ def judge(
         inputs = embeddings[split] if learner.consumes == "embeddings" else judged.images
         classify, prepared = with_features(learner, inputs)
         for way, shot in evaluation_tasks(config):
-            episodes = evaluation_episodes(config, prepared, judged.partitions, way, shot)
+            episodes = evaluation_episodes(config, split, prepared, judged.partitions, way, shot)
             result = accuracy(classify, episodes, config.evaluation.eval_episodes)
             path = workdir.make_folder(folder / name, "--workdir") / f"accuracy-{split}-{way}way-{shot}shot.npy"
             workdir.write_atomic(path, functools.partial(np.save, arr=result.per_episode))
@@ -289,15 +290,13 @@ def evaluation_tasks(config: Config) -> list[tuple[int, int]]:
     return [(way, shot) for way in config.evaluation.eval_ways for shot in config.evaluation.eval_shots]
 
 
-def evaluation_episodes(config: Config, rows: np.ndarray, partitions: Partitions, way: int, shot: int) -> Episodes:
-    """The evaluation tasks: the same for the same seed, whatever the learner."""
-    return _labelled_episodes(config, ImageSet(rows, partitions), rows, way, shot, config.evaluation.eval_split)
-
-
-def _labelled_episodes(config: Config, images: ImageSet, rows: np.ndarray, way: int, shot: int, split: str) -> Episodes:
+def evaluation_episodes(
+    config: Config, split: str, rows: np.ndarray, partitions: Partitions, way: int, shot: int
+) -> Episodes:
+    """Tasks with true labels: the same for the same seed, whatever the learner."""
     seed = seeds.derive(config.run.seed, f"evaluation episodes of {split}")
     try:
-        return Episodes(rows, images.partitions, way=way, shot=shot, query=config.evaluation.eval_query, seed=seed)
+        return Episodes(rows, partitions, way=way, shot=shot, query=config.evaluation.eval_query, seed=seed)
     except InputError as error:
         raise InputError(f"--eval_ways={way} --eval_shots={shot}, {split} labels: {error}") from error
 

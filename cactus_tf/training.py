@@ -1,7 +1,6 @@
 """The outer loop: Adam on the mean loss of a batch of episodes, with checkpoints and exact resume."""
 
 import csv
-import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +9,11 @@ import keras
 import tensorflow as tf
 from tqdm import tqdm
 
+from cactus_tf.checkpoints import Checkpoints
 from cactus_tf.errors import InputError, RunError
 from cactus_tf.sampling import Episodes
 from cactus_tf.types import Episode, MetaLearner
 from cactus_tf.workdir import write_csv
-
-log = logging.getLogger(__name__)
 
 OnStep = Callable[[int, dict[str, float]], None]
 _HISTORY_POINTS = 500
@@ -84,7 +82,8 @@ def meta_train(
     optimizer = adam(outer_lr)
     counter = tf.Variable(0, dtype=tf.int64, trainable=False)
     train_step = make_train_step(learner, optimizer, counter)
-    keeper = Checkpoints(learner, folder, counter, optimizer)
+    state = [*learner.variables, *optimizer.variables]
+    keeper = Checkpoints(state, counter, checkpoint_folder(folder))
     start = keeper.restore()
     if start > steps:
         raise InputError(
@@ -98,7 +97,7 @@ def meta_train(
     try:
         while done < steps:
             scalars = {name: float(value) for name, value in train_step(next(batches)).items()}
-            _check_finite(scalars["loss"], done + 1, keeper.latest())
+            _check_finite(scalars["loss"], done + 1, keeper.kept())
             done += 1
             _show(bar, scalars)
             history.add(done, scalars)
@@ -118,51 +117,9 @@ def meta_train(
     return done - start
 
 
-class Checkpoints:
-    """Weights, optimizer and step in `folder`/checkpoints; without a folder it keeps nothing.
-
-    Args:
-      learner: its `variables` are kept.
-      folder: of this learner, or None.
-      counter: the step; by default a variable of its own, for reading only.
-      optimizer: its state is kept too, where training goes on.
-    """
-
-    def __init__(
-        self,
-        learner: MetaLearner,
-        folder: Path | None,
-        counter: tf.Variable | None = None,
-        optimizer: keras.optimizers.Optimizer | None = None,
-    ):
-        self._counter = tf.Variable(0, dtype=tf.int64, trainable=False) if counter is None else counter
-        self._manager = None
-        if folder is not None:
-            state = {"step": self._counter, "learner": _tensors(learner.variables)}
-            if optimizer is not None:
-                state["optimizer"] = _tensors(optimizer.variables)
-            self._checkpoint = tf.train.Checkpoint(**state)
-            self._manager = tf.train.CheckpointManager(self._checkpoint, str(folder / "checkpoints"), max_to_keep=3)
-
-    def save(self) -> None:
-        """Writes a checkpoint, unless this very step has one."""
-        if self._manager and self.latest() != (step := int(self._counter)):
-            self._manager.save(checkpoint_number=step)
-
-    def latest(self) -> int | None:
-        """Step of the newest checkpoint, or None."""
-        path = self._manager.latest_checkpoint if self._manager else None
-        return int(path.rsplit("-", 1)[1]) if path else None
-
-    def restore(self) -> int:
-        """Restores the newest readable checkpoint and returns its step, 0 where there is none."""
-        for path in reversed(self._manager.checkpoints if self._manager else []):
-            try:
-                self._checkpoint.restore(path).expect_partial()
-                return int(self._counter)
-            except (tf.errors.OpError, ValueError) as error:
-                log.warning("checkpoint %s is damaged (%s); an older one is tried", path, str(error).split("\n")[0])
-        return 0
+def checkpoint_folder(folder: Path | None) -> Path | None:
+    """Where a learner's checkpoints lie below its folder."""
+    return folder / "checkpoints" if folder else None
 
 
 class History:
@@ -192,15 +149,9 @@ def read_history(path: Path | None) -> list[dict[str, float]]:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
-def _tensors(variables: list) -> list:
-    """The tf.Variables behind Keras' variables, which tf.train.Checkpoint saves as they are."""
-    return [getattr(v, "value", v) if isinstance(v, keras.Variable) else v for v in variables]
-
-
-def _check_finite(loss: float, step: int, kept: int | None) -> None:
+def _check_finite(loss: float, step: int, kept: str) -> None:
     if not math.isfinite(loss):
-        remedy = f"the checkpoint of step {kept} is kept" if kept else "no checkpoint was made yet"
-        raise RunError(f"the loss is {loss} at step {step}; {remedy}: try a lower --outer_lr")
+        raise RunError(f"the loss is {loss} at step {step}; {kept}: try a lower --outer_lr")
 
 
 def _show(bar: tqdm, scalars: dict[str, float]) -> None:

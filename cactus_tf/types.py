@@ -247,7 +247,9 @@ class Embedder(Protocol):
 class Partitioner(Protocol):
     """Divides an image set into clusters, P times."""
 
-    def __call__(self, context: PartitionContext) -> Partitions: ...
+    def __call__(self, context: PartitionContext) -> Partitions:
+        """The partitions, a pure function of the context."""
+        ...
 
 
 @runtime_checkable
@@ -296,10 +298,14 @@ class MetaLearner(Learner, Protocol):
     """A learner that is meta-trained. `variables` is all that a checkpoint must hold, trained or not."""
 
     @property
-    def trainable_variables(self) -> list: ...
+    def trainable_variables(self) -> list:
+        """What the outer loop trains."""
+        ...
 
     @property
-    def variables(self) -> list: ...
+    def variables(self) -> list:
+        """All that a checkpoint must hold."""
+        ...
 
     def training_loss(self, episode: Episode) -> TaskLoss:
         """The loss of one episode's tensors (images uint8), differentiable in `trainable_variables`."""

@@ -5,25 +5,28 @@ import pytest
 from cactus_tf import config as c
 from cactus_tf.errors import InputError
 
+USUAL = {"protonets": c.TrainingSettings(filters=64, query=15)}
 
-def resolve(data=c.DataSettings(), training=c.TrainingSettings(), partition=c.PartitionSettings(), usual=None):  # noqa: B008
-    usual = {"protonets": c.TrainingSettings(filters=64, query=15)} if usual is None else usual
-    return c.resolve(
-        data, c.EmbeddingSettings(), partition, training, c.EvaluationSettings(), c.RunSettings(), {}, usual
-    )
+
+def resolve(usual=USUAL, **said):
+    return c.resolve(c.Said(**said), {}, usual)
 
 
 def test_what_is_said_wins_over_the_data_set_and_the_data_set_over_the_learner():
     said = c.TrainingSettings(query=7)
     own = c.TrainingSettings(filters=64, query=15, way=3)
-    training = resolve(c.DataSettings("omniglot"), said, usual={"protonets": own}).learners["protonets"]
+    training = resolve({"protonets": own}, data=c.DataSettings("omniglot"), training=said).learners["protonets"]
     assert (training.query, training.way, training.filters) == (7, 20, 64)
 
 
 def test_omniglot_takes_the_papers_settings():
-    config = resolve(c.DataSettings("omniglot"))
+    config = resolve(data=c.DataSettings("omniglot"))
     training = config.learners["protonets"]
-    assert (config.partition.partitioner, config.partition.clusters, config.partition.partitions) == ("kmeans", 500, 100)
+    assert (config.partition.partitioner, config.partition.clusters, config.partition.partitions) == (
+        "kmeans",
+        500,
+        100,
+    )
     assert (training.way, training.shot, training.query, training.steps) == (20, 1, 15, 30_000)
     assert (training.filters, training.outer_lr) == (64, 1e-3)
     assert (config.evaluation.eval_ways, config.evaluation.eval_shots) == ((5, 20), (1, 5))
@@ -32,7 +35,7 @@ def test_omniglot_takes_the_papers_settings():
 
 @pytest.mark.parametrize("dataset", [*c.USUAL, "a set nobody published on"])
 def test_every_data_set_resolves_with_nothing_else_said(dataset):
-    config = resolve(c.DataSettings(dataset))
+    config = resolve(data=c.DataSettings(dataset))
     optional = {"data_dir", "embedder_steps", "workdir", "backbone", "tasks_per_step"}
     for part in (config.embedding, config.partition, config.evaluation, config.learners["protonets"]):
         missing = {f.name for f in dataclasses.fields(part) if getattr(part, f.name) is None}

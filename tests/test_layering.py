@@ -11,7 +11,7 @@ from cactus_tf.plugins import FAMILIES
 ROOT = Path(cactus_tf.__file__).parent
 LAYERS = [
     {"errors", "seeds", "types", "config"},
-    {"losses", "norms", "plugins", "workdir", "summaries", "runtime"},
+    {"losses", "norms", "plugins", "workdir", "summaries", "checkpoints", "devices"},
     {*FAMILIES, "sampling", "training", "evaluation"},
     {"report", "results", "pipeline"},
     {"cli"},

@@ -53,7 +53,7 @@ def test_a_label_is_one_cluster_and_a_cluster_one_label(task, i):
 @given(tasks(), st.integers(0, 1000))
 @settings(max_examples=60, deadline=None)
 def test_clusters_smaller_than_shot_plus_query_are_never_drawn(task, i):
-    assignments, way, shot, query = task
+    assignments, _, shot, query = task
     drawn = assignments[sampled(task, i).support.ravel()]
     assert (np.bincount(assignments)[drawn] >= shot + query).all()
 

@@ -1,0 +1,22 @@
+"""The embedders: a module each, found by its file name."""
+
+from __future__ import annotations
+
+from cactus_tf import plugins
+from cactus_tf.types import Embedder, EmbedderContext
+
+
+def build(name: str, dataset: str | None = None, steps: int | None = None, **options) -> Embedder:
+    """An embedder by its name, not fitted yet.
+
+    Args:
+      name: a module of this folder, such as "acai" or "pixels".
+      dataset: the data set's name, where a paper chose settings per data set.
+      steps: number of training steps; None takes the paper's.
+      **options: the embedder's own settings.
+
+    Raises:
+      InputError: no such embedder, or it has no such setting.
+    """
+    chosen = plugins.options("embedders", name, **options)
+    return plugins.load("embedders", name).build(EmbedderContext(dataset=dataset, steps=steps), chosen)

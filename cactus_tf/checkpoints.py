@@ -1,0 +1,96 @@
+"""Checkpoints of a training: the newest states, whole or not at all."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from cactus_tf.errors import RunError
+
+log = logging.getLogger(__name__)
+
+_NAME = "step"
+
+
+class Checkpoints:
+    """The last states of a training, in `folder`; without a folder it keeps nothing.
+
+    Args:
+      variables: all that must come back, optimizers built before included.
+      step: the variable, among them or not, that counts the finished steps.
+      folder: of this training alone, made if need be.
+      keep: how many states.
+    """
+
+    def __init__(
+        self,
+        variables: Sequence[keras.Variable],
+        step: keras.Variable | tf.Variable,
+        folder: Path | None,
+        keep: int = 2,
+    ):
+        self._step, self._folder = step, folder
+        self._variables = [_tensor(v) for v in variables]
+        self._kept: int | None = None
+        self._manager = None
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._checkpoint = tf.train.Checkpoint(step=_tensor(step), variables=self._variables)
+            self._manager = tf.train.CheckpointManager(self._checkpoint, str(folder), keep, checkpoint_name=_NAME)
+
+    def restore(self) -> int:
+        """Restores the newest readable state and returns its step; 0, with nothing changed, where there is none."""
+        for path in self._newest_first():
+            if _readable(path):
+                self._checkpoint.restore(path).assert_existing_objects_matched().expect_partial()
+                self._kept = int(self._step)
+                return self._kept
+            log.warning("checkpoint %s is damaged; going on from an older one, or from the start", path)
+        return 0
+
+    def save(self) -> None:
+        """Keeps the present state, unless it is kept already.
+
+        Raises:
+          RunError: a weight is NaN or infinite; what was kept before stays.
+        """
+        step = int(self._step)
+        if step in (0, self._kept):
+            return
+        if not all(_finite(v) for v in self._variables):
+            raise RunError(f"weights are NaN or infinite after step {step}; {self.kept()}; lower the rate")
+        if self._manager:
+            self._manager.save(checkpoint_number=step)
+            self._kept = step
+
+    def kept(self) -> str:
+        """Says in words what is kept."""
+        if self._kept is None:
+            return "no checkpoint is kept"
+        return f"the checkpoint of step {self._kept} is kept in {self._folder}"
+
+    def _newest_first(self) -> list[str]:
+        found = self._folder.glob(f"{_NAME}-*.index") if self._folder else []
+        return sorted((str(p.with_suffix("")) for p in found), key=lambda p: int(p.rsplit("-", 1)[1]), reverse=True)
+
+
+def _tensor(variable) -> tf.Variable:
+    """The tf.Variable behind Keras' variable."""
+    return variable.value if isinstance(variable, keras.Variable) else variable
+
+
+def _readable(path: str) -> bool:
+    """Reads every tensor, which compares the checksums, so that a damaged state is never half restored."""
+    try:
+        reader = tf.train.load_checkpoint(path)
+        for name in reader.get_variable_to_shape_map():
+            reader.get_tensor(name)
+    except (tf.errors.OpError, ValueError, RuntimeError, SystemError):
+        return False
+    return True
+
+
+def _finite(variable: tf.Variable) -> bool:
+    return not variable.dtype.is_floating or bool(tf.reduce_all(tf.math.is_finite(variable)))

@@ -1,0 +1,109 @@
+"""Partial checkpoints of a fit."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from cactus_tf import workdir
+from cactus_tf.errors import InputError, RunError
+
+log = logging.getLogger(__name__)
+
+_NAME = "step"
+
+
+class Checkpoints:
+    """The last two states of a fit, in `folder`; without a folder it keeps nothing.
+
+    Args:
+      variables: all that must come back, optimizers built before included.
+      step: the variable among them that counts the finished steps.
+      folder: a folder of this fit alone, made if need be.
+      identity: settings that the state depends on, as JSON can say them.
+
+    Raises:
+      InputError: the folder holds a fit of other settings.
+    """
+
+    def __init__(
+        self,
+        variables: Sequence[keras.Variable],
+        step: keras.Variable,
+        folder: Path | None,
+        identity: Mapping[str, Any],
+    ):
+        self._variables, self._step, self._folder = variables, step, folder
+        self._kept: int | None = None
+        self._manager = None
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            _claim(folder / "fit.json", identity)
+            self._checkpoint = tf.train.Checkpoint(variables=[v.value for v in variables])
+            self._manager = tf.train.CheckpointManager(self._checkpoint, str(folder), 2, checkpoint_name=_NAME)
+
+    def restore(self) -> int:
+        """Restores the newest readable state and returns its step; 0, with nothing changed, where there is none."""
+        for path in self._newest_first():
+            if _readable(path):
+                self._checkpoint.restore(path).assert_consumed()
+                self._kept = int(self._step)
+                return self._kept
+            log.warning("checkpoint %s is damaged; going on from an older one, or from the start", path)
+        return 0
+
+    def save(self) -> None:
+        """Keeps the present state, unless it is kept already.
+
+        Raises:
+          RunError: a weight is NaN or infinite; what was kept before stays.
+        """
+        step = int(self._step)
+        if step in (0, self._kept):
+            return
+        if not all(_finite(v) for v in self._variables):
+            raise RunError(f"weights are NaN or infinite after step {step}; {self.kept()}; lower the rate")
+        if self._manager:
+            self._manager.save(checkpoint_number=step)
+            self._kept = step
+
+    def kept(self) -> str:
+        """Says in words what is kept."""
+        if self._kept is None:
+            return "no checkpoint is kept"
+        return f"the checkpoint of step {self._kept} is kept in {self._folder}"
+
+    def _newest_first(self) -> list[str]:
+        found = self._folder.glob(f"{_NAME}-*.index") if self._folder else []
+        return sorted((str(p.with_suffix("")) for p in found), key=lambda p: int(p.rsplit("-", 1)[1]), reverse=True)
+
+
+def _claim(path: Path, identity: Mapping[str, Any]) -> None:
+    there = workdir.read_json(path) if path.exists() else identity
+    differing = [
+        f"{name} {there.get(name)}, now {value}" for name, value in identity.items() if there.get(name) != value
+    ]
+    if differing:
+        raise InputError(f"{path.parent} keeps a fit with {'; '.join(differing)}: choose another folder or delete it")
+    workdir.write_json(path, identity)
+
+
+def _readable(path: str) -> bool:
+    """Reads every tensor, which compares the checksums, so that a damaged state is never half restored."""
+    try:
+        reader = tf.train.load_checkpoint(path)
+        for name in reader.get_variable_to_shape_map():
+            reader.get_tensor(name)
+    except (tf.errors.OpError, ValueError, RuntimeError, SystemError):
+        return False
+    return True
+
+
+def _finite(variable: keras.Variable) -> bool:
+    value = tf.convert_to_tensor(variable)
+    return not value.dtype.is_floating or bool(tf.reduce_all(tf.math.is_finite(value)))

@@ -1,0 +1,122 @@
+"""Fitting a network step by step: Keras' `fit` that goes on where a stopped one was."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+from tqdm import tqdm
+
+from cactus_tf.embedders import _callbacks
+from cactus_tf.embedders._checkpoints import Checkpoints
+from cactus_tf.errors import InputError
+
+log = logging.getLogger(__name__)
+
+KEEP_EVERY = 500  # steps between partial checkpoints
+HISTORY = "history.csv"
+
+
+class Plan(NamedTuple):
+    """What a network is built from beside its options.
+
+    Attributes:
+      image_shape: (height, width, channels).
+      steps: length of the whole training, for schedules.
+      seed: of the initial weights and of all noise.
+    """
+
+    image_shape: tuple[int, ...]
+    steps: int
+    seed: int
+
+
+class Network(keras.Model):
+    """A compiled Keras model that an embedder can hold.
+
+    A leaf implements `train_step`, `encode` and `optimizers`. `train_step` gets (step, [batch, h, w, c] uint8) and
+    returns the step's losses as they are, no running means; noise is a function of (seed, step). All its state is in
+    `weights` and in the optimizers, which are built; `optimizer.iterations` counts the steps.
+    """
+
+    @property
+    def optimizers(self) -> list[keras.optimizers.Optimizer]:
+        """All of them, `self.optimizer` included."""
+        raise NotImplementedError
+
+    def encode(self, images: tf.Tensor) -> tf.Tensor:
+        """[n, h, w, c] uint8 -> [n, dim] float32."""
+        raise NotImplementedError
+
+
+def state(model: Network) -> list[keras.Variable]:
+    """All that a fit changes: weights and optimizers."""
+    return [*model.weights, *(v for optimizer in model.optimizers for v in optimizer.variables)]
+
+
+def fit_steps(
+    name: str,
+    model: Network,
+    data: Callable[[int], tf.data.Dataset],
+    steps: int,
+    *,
+    folder: Path | None = None,
+    identity: Mapping[str, Any] | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> list[dict[str, float]]:
+    """Keras' `fit` that goes on where a stopped one was.
+
+    Args:
+      name: for messages.
+      model: trained in place.
+      data: data(first) gives the steps first ... steps - 1 as (step, images).
+      steps: length of the whole training.
+      folder: keeps the partial checkpoints; None keeps nothing.
+      identity: settings of this fit; a folder that keeps one with others is refused.
+      callbacks: get the true number of each step (from 0) and its losses.
+
+    Returns:
+      The learning curve.
+
+    Raises:
+      InputError: the folder keeps a fit of other settings, or a longer one.
+      RunError: a loss or a weight is NaN or infinite; the last good checkpoint is kept.
+    """
+    kept = Checkpoints(state(model), model.optimizer.iterations, folder, identity or {})
+    first = kept.restore()
+    if first > steps:
+        raise InputError(f"{folder} keeps a fit of {first} steps, more than {steps}: ask for as many or delete it")
+    history = _callbacks.History(steps, _callbacks.read_history(folder / HISTORY, first) if folder else [])
+
+    def save() -> None:
+        kept.save()
+        if folder:
+            _callbacks.write_history(folder / HISTORY, history.rows)
+
+    started = time.monotonic()
+    log.info("%s: fitting, steps %d to %d", name, first, steps)
+    with tqdm(total=steps, initial=first, desc=name, unit="step", leave=False, disable=None) as bar:
+        told = [
+            _callbacks.StopWhenNotFinite(name, kept),
+            *callbacks,
+            history,
+            _callbacks.Keep(save, KEEP_EVERY),
+            _callbacks.Progress(bar),
+        ]
+        try:
+            if first < steps:
+                told_globally = _callbacks.GlobalSteps(first, told, model=model, steps=steps, epochs=1)
+                model.fit(data(first), shuffle=False, verbose=0, callbacks=told_globally)
+            save()
+        except KeyboardInterrupt:
+            save()
+            log.warning("%s: stopped; %s, the same call goes on from there", name, kept.kept())
+            raise
+    losses = ", ".join(f"{loss} {value:.4f}" for loss, value in history.last.items())
+    log.info("%s: fitted in %.1f s; %s", name, time.monotonic() - started, losses or "nothing was left to do")
+    return history.rows

@@ -1,0 +1,138 @@
+"""An embedder around a network that is trained step by step."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from cactus_tf import seeds, workdir
+from cactus_tf.embedders import _callbacks, _images
+from cactus_tf.embedders._batches import batches
+from cactus_tf.embedders._fitting import HISTORY, Network, Plan, fit_steps
+from cactus_tf.errors import InputError, RunError
+
+_DESCRIPTION, _WEIGHTS = "embedder.json", "weights.npz"
+
+
+class TrainedEmbedder:
+    """An embedder around a network that is trained step by step.
+
+    Args:
+      name: of the embedder.
+      network: (options, plan) -> compiled model with its initial weights.
+      options: frozen dataclass with a field `batch`, images per step.
+      steps: length of the training.
+    """
+
+    def __init__(self, name: str, network: Callable[[Any, Plan], Network], options: Any, steps: int):
+        self._name, self._network, self._options, self._steps = name, network, options, steps
+        self._plan: Plan | None = None
+        self._history: list[dict[str, float]] = []
+        self.model: Network | None = None
+
+    def fit(self, images: np.ndarray, *, seed: int = 0, folder: Path | None = None, callbacks: Sequence = ()):
+        """Learns from [n, h, w, c] uint8 images and returns itself; see `types.Embedder`.
+
+        Raises:
+          InputError: images that the network does not take, or fewer than a batch.
+          RunError: the training diverged.
+        """
+        _images.check_images(images)
+        if len(images) < self._options.batch:
+            raise InputError(
+                f"{self._name}: {len(images)} images are fewer than a batch of {self._options.batch}: "
+                "lower the batch or give more images"
+            )
+        plan = Plan(tuple(images.shape[1:]), self._steps, seed)
+        model = self._network(self._options, plan)
+        order = seeds.derive(seed, f"{self._name} batches")
+        data = functools.partial(batches, images, self._options.batch, order, steps=self._steps)
+        identity = {"images": len(images), **self._description(plan)}
+        self._history = fit_steps(
+            self._name,
+            model,
+            data,
+            self._steps,
+            folder=None if folder is None else Path(folder),
+            identity={k: v for k, v in identity.items() if k != "steps"},  # a longer fit goes on from a shorter one
+            callbacks=callbacks,
+        )
+        self._hold(model, plan)
+        return self
+
+    def transform(self, images: np.ndarray) -> np.ndarray:
+        """[n, h, w, c] uint8 -> [n, dim] float32, in bounded memory.
+
+        Raises:
+          InputError: not fitted yet, or images of another shape.
+          RunError: an embedding is NaN or infinite.
+        """
+        _, plan = self._fitted()
+        _images.check_images(images, plan.image_shape)
+        rows = _images.in_chunks(lambda part: self._encode(part).numpy(), images)
+        if not np.isfinite(rows).all():
+            raise RunError(f"{self._name} gives NaN or infinite embeddings; fit it anew, with a lower rate")
+        return rows
+
+    def save(self, folder: Path) -> None:
+        """Writes embedder.json, weights.npz (in the order of Keras' `model.weights`) and history.csv."""
+        model, plan, folder = *self._fitted(), Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = [weight.numpy() for weight in model.weights]
+        workdir.write_atomic(folder / _WEIGHTS, lambda file: np.savez(file, *weights))
+        _callbacks.write_history(folder / HISTORY, self._history)
+        workdir.write_json(folder / _DESCRIPTION, self._description(plan))
+
+    def load(self, folder: Path):
+        """Restores what `save` wrote, with the options it was fitted with, and returns itself.
+
+        Raises:
+          InputError: the folder holds no such embedder, or a damaged one.
+        """
+        folder = Path(folder)
+        try:
+            there = workdir.read_json(folder / _DESCRIPTION)
+            if there["embedder"] != self._name:
+                raise InputError(f"{folder} holds {there['embedder']}, not {self._name}")
+            plan = Plan(tuple(there["image_shape"]), there["steps"], there["seed"])
+            self._options = type(self._options)(**there["options"])
+            model = self._network(self._options, plan)
+            with np.load(folder / _WEIGHTS, allow_pickle=False) as weights:
+                model.set_weights([weights[f"arr_{i}"] for i in range(len(weights.files))])
+        except InputError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            reason = str(error).split("\n")[0]
+            raise InputError(
+                f"{folder} holds no whole {self._name} embedder ({reason}); fit and save it again"
+            ) from error
+        self._history = _callbacks.read_history(folder / HISTORY, plan.steps)
+        self._hold(model, plan)
+        return self
+
+    def _description(self, plan: Plan) -> dict[str, Any]:
+        return {
+            "embedder": self._name,
+            "image_shape": list(plan.image_shape),
+            "steps": plan.steps,
+            "seed": plan.seed,
+            "options": dataclasses.asdict(self._options),
+        }
+
+    def _hold(self, model: Network, plan: Plan) -> None:
+        self.model, self._plan = model, plan
+        signature = tf.TensorSpec((None, *plan.image_shape), tf.uint8)
+        self._encode = tf.function(model.encode, input_signature=[signature])
+
+    def _fitted(self) -> tuple[Network, Plan]:
+        if self.model is None or self._plan is None:
+            raise InputError(f"{self._name} is not fitted yet; call fit or load first")
+        return self.model, self._plan
