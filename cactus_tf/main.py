@@ -1,19 +1,33 @@
 """Embed, cluster, meta-learn, evaluate: `python -m cactus_tf.main --help`."""
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the pipeline for a command line; returns the exit code."""
     argv = sys.argv[1:] if argv is None else argv
-    if "--debug" not in argv:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it when it is first imported
     if "--quiet" in argv:
-        os.environ["TQDM_DISABLE"] = "1"  # so does tqdm
-    from cactus_tf import cli, pipeline
-
+        os.environ["TQDM_DISABLE"] = "1"  # tqdm reads it when it is first imported
+    with contextlib.nullcontext() if "--debug" in argv else silence():
+        from cactus_tf import cli, pipeline
     return cli.run(pipeline.run, argv)
+
+
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """Keeps TensorFlow's start-up messages off the terminal; they come from C++, below Python's sys.stderr."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 if __name__ == "__main__":

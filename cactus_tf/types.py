@@ -189,7 +189,7 @@ class PartitionContext:
     images: int
     embeddings: np.ndarray | None = None
     labels: Partitions | None = None
-    way: int = 5
+    way: int = 2
     images_per_cluster: int = 6
     seed: int = 0
     memo: Memo = no_memo

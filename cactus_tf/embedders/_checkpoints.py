@@ -99,7 +99,13 @@ def _readable(path: str) -> bool:
         reader = tf.train.load_checkpoint(path)
         for name in reader.get_variable_to_shape_map():
             reader.get_tensor(name)
-    except (tf.errors.OpError, ValueError, RuntimeError, SystemError):
+    except (
+        tf.errors.OpError,
+        LookupError,
+        ValueError,
+        RuntimeError,
+        SystemError,
+    ):  # the reader knows many ways to fail
         return False
     return True
 

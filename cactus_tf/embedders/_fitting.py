@@ -103,19 +103,19 @@ def fit_steps(
     with tqdm(total=steps, initial=first, desc=name, unit="step", leave=False, disable=None) as bar:
         told = [
             _callbacks.StopWhenNotFinite(name, kept),
-            *callbacks,
             history,
+            *callbacks,
             _callbacks.Keep(save, KEEP_EVERY),
             _callbacks.Progress(bar),
         ]
         try:
             if first < steps:
-                told_globally = _callbacks.GlobalSteps(first, told, model=model, steps=steps, epochs=1)
-                model.fit(data(first), shuffle=False, verbose=0, callbacks=told_globally)
+                numbered = _callbacks.GlobalSteps(first, told, model=model, steps=steps, epochs=1)
+                model.fit(data(first), shuffle=False, verbose=0, callbacks=numbered)
             save()
         except KeyboardInterrupt:
             save()
-            log.warning("%s: stopped; %s, the same call goes on from there", name, kept.kept())
+            log.warning("%s: stopped; %s", name, kept.kept())
             raise
     losses = ", ".join(f"{loss} {value:.4f}" for loss, value in history.last.items())
     log.info("%s: fitted in %.1f s; %s", name, time.monotonic() - started, losses or "nothing was left to do")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +11,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from cactus_tf import seeds, workdir
-from cactus_tf.embedders import _callbacks, _images
+from cactus_tf import seeds
+from cactus_tf.embedders import _callbacks, _images, _saving
 from cactus_tf.embedders._batches import batches
 from cactus_tf.embedders._fitting import HISTORY, Network, Plan, fit_steps
 from cactus_tf.errors import InputError, RunError
-
-_DESCRIPTION, _WEIGHTS = "embedder.json", "weights.npz"
 
 
 class TrainedEmbedder:
@@ -55,7 +51,7 @@ class TrainedEmbedder:
         model = self._network(self._options, plan)
         order = seeds.derive(seed, f"{self._name} batches")
         data = functools.partial(batches, images, self._options.batch, order, steps=self._steps)
-        identity = {"images": len(images), **self._description(plan)}
+        identity = {"embedder": self._name, "images": len(images), **self._description(plan)}
         self._history = fit_steps(
             self._name,
             model,
@@ -83,13 +79,11 @@ class TrainedEmbedder:
         return rows
 
     def save(self, folder: Path) -> None:
-        """Writes embedder.json, weights.npz (in the order of Keras' `model.weights`) and history.csv."""
-        model, plan, folder = *self._fitted(), Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        """Writes embedder.json, arrays.npz (Keras' `model.weights`, in their order) and history.csv."""
+        model, plan = self._fitted()
         weights = [weight.numpy() for weight in model.weights]
-        workdir.write_atomic(folder / _WEIGHTS, lambda file: np.savez(file, *weights))
+        folder = _saving.write(folder, self._name, self._description(plan), weights)
         _callbacks.write_history(folder / HISTORY, self._history)
-        workdir.write_json(folder / _DESCRIPTION, self._description(plan))
 
     def load(self, folder: Path):
         """Restores what `save` wrote, with the options it was fitted with, and returns itself.
@@ -97,30 +91,17 @@ class TrainedEmbedder:
         Raises:
           InputError: the folder holds no such embedder, or a damaged one.
         """
-        folder = Path(folder)
-        try:
-            there = workdir.read_json(folder / _DESCRIPTION)
-            if there["embedder"] != self._name:
-                raise InputError(f"{folder} holds {there['embedder']}, not {self._name}")
+        with _saving.reading(folder, self._name) as (there, weights):
             plan = Plan(tuple(there["image_shape"]), there["steps"], there["seed"])
             self._options = type(self._options)(**there["options"])
             model = self._network(self._options, plan)
-            with np.load(folder / _WEIGHTS, allow_pickle=False) as weights:
-                model.set_weights([weights[f"arr_{i}"] for i in range(len(weights.files))])
-        except InputError:
-            raise
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            reason = str(error).split("\n")[0]
-            raise InputError(
-                f"{folder} holds no whole {self._name} embedder ({reason}); fit and save it again"
-            ) from error
-        self._history = _callbacks.read_history(folder / HISTORY, plan.steps)
+            model.set_weights(weights)
+        self._history = _callbacks.read_history(Path(folder) / HISTORY, plan.steps)
         self._hold(model, plan)
         return self
 
     def _description(self, plan: Plan) -> dict[str, Any]:
         return {
-            "embedder": self._name,
             "image_shape": list(plan.image_shape),
             "steps": plan.steps,
             "seed": plan.seed,

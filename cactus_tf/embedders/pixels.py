@@ -1,0 +1,102 @@
+"""Pixels as they are, or their principal components: the embedding to beat."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cactus_tf import seeds
+from cactus_tf.config import option
+from cactus_tf.embedders import _images, _saving
+from cactus_tf.errors import InputError
+from cactus_tf.types import Embedder, EmbedderContext
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Settings of the pixel embedding."""
+
+    dims: int = option(0, "principal components to keep; 0 keeps every pixel", low=0)
+
+
+def flat(images: np.ndarray) -> np.ndarray:
+    """[n, h, w, c] uint8 -> [n, h w c] float32 in [0, 1], row-major."""
+    return images.reshape(len(images), -1).astype(np.float32) / 255
+
+
+class Pixels:
+    """z = x / 255, or its projection on the first components of the training images (not whitened)."""
+
+    def __init__(self, dims: int):
+        self._dims = dims
+        self._shape: tuple[int, ...] | None = None
+        self._mean = self._components = np.zeros(0, np.float32)
+
+    def fit(self, images: np.ndarray, *, seed: int = 0, folder: Path | None = None, callbacks: Sequence = ()):
+        """Fits the components, if any are asked for, and returns itself.
+
+        Raises:
+          InputError: images of another form, or fewer pixels or images than components.
+        """
+        _images.check_images(images)
+        if self._dims:
+            self._mean, self._components = _principal(images, self._dims, seed)
+        self._shape = images.shape[1:]
+        return self
+
+    def transform(self, images: np.ndarray) -> np.ndarray:
+        """[n, h, w, c] uint8 -> [n, h w c or dims] float32.
+
+        Raises:
+          InputError: not fitted yet, or images of another shape.
+        """
+        _images.check_images(images, self._fitted())
+        return _images.in_chunks(self._project, images, chunk=1024)
+
+    def save(self, folder: Path) -> None:
+        """Writes what `load` needs."""
+        description = {"image_shape": list(self._fitted()), "dims": self._dims}
+        _saving.write(folder, "pixels", description, [self._mean, self._components])
+
+    def load(self, folder: Path):
+        """Restores what `save` wrote and returns itself.
+
+        Raises:
+          InputError: the folder holds no pixel embedder, or a damaged one.
+        """
+        with _saving.reading(folder, "pixels") as (there, arrays):
+            self._shape, self._dims = tuple(there["image_shape"]), there["dims"]
+            self._mean, self._components = arrays
+        return self
+
+    def _project(self, images: np.ndarray) -> np.ndarray:
+        x = flat(images)
+        return (x - self._mean) @ self._components.T if self._dims else x
+
+    def _fitted(self) -> tuple[int, ...]:
+        if self._shape is None:
+            raise InputError("pixels is not fitted yet; call fit or load first")
+        return self._shape
+
+
+def _principal(images: np.ndarray, dims: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean [d] and components [dims, d] of all the images, which are held in memory as float32."""
+    from sklearn.decomposition import PCA
+
+    most = min(len(images), int(np.prod(images.shape[1:])))
+    if dims > most:
+        raise InputError(f"pixels: {dims} components of {len(images)} images are at most {most}; lower the dims")
+    pca = PCA(dims, random_state=seeds.derive(seed, "pixels pca") & 0xFFFFFFFF).fit(flat(images))
+    log.info("pixels: %d components hold %.1f%% of the variance", dims, 100 * pca.explained_variance_ratio_.sum())
+    return pca.mean_, pca.components_
+
+
+def build(context: EmbedderContext | None = None, options: Options | None = None) -> Embedder:
+    """Pixels, not fitted yet; there are no steps to choose."""
+    return Pixels((options or Options()).dims)

@@ -1,0 +1,58 @@
+"""Nearest neighbours on the embeddings: a baseline that learns nothing from tasks. Hsu et al. 2019, section 4."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import numpy as np
+from sklearn.neighbors import KNeighborsClassifier
+
+from cactus_tf.config import option
+from cactus_tf.errors import InputError
+from cactus_tf.types import Array, LearnerContext
+
+USES_EMBEDDINGS = True
+
+_NO_VOTE = 1e-6  # below any fraction of votes; its logarithm is finite
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Settings of nearest neighbours."""
+
+    k: int = option(1, "support embeddings that vote on a query", low=1, source="the authors' script")
+
+
+def build(context: LearnerContext, options: Options | None = None) -> NearestNeighbours:
+    """Nearest neighbours by Euclidean distance; the context is not needed."""
+    return NearestNeighbours((options or Options()).k)
+
+
+class NearestNeighbours:
+    """The labels of the k nearest support embeddings vote, each with the same weight.
+
+    Args:
+      k: number of voters.
+    """
+
+    consumes: Literal["images", "embeddings"] = "embeddings"
+
+    def __init__(self, k: int):
+        self._k = k
+
+    def classify(self, support: Array, support_labels: Array, query: Array, way: int) -> np.ndarray:
+        """Logarithms [m, way] float32 of the fractions of votes, log 1e-6 for none; equal votes go to the lowest label.
+
+        Raises:
+          InputError: k is larger than the support set.
+        """
+        if self._k > len(support):
+            raise InputError(
+                f"nearest_neighbours: k is {self._k} and the support set has {len(support)} embeddings: "
+                "lower --nearest_neighbours_k or take more shots"
+            )
+        voters = KNeighborsClassifier(self._k, algorithm="brute").fit(support, support_labels)
+        fractions = np.zeros((len(query), way), np.float32)
+        fractions[:, voters.classes_] = voters.predict_proba(query)
+        return np.log(np.maximum(fractions, _NO_VOTE))

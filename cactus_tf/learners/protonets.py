@@ -1,0 +1,140 @@
+"""Prototypical networks: a query belongs to the class whose mean embedding is nearest. Snell et al. 2017."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from cactus_tf import norms, plugins
+from cactus_tf.config import TrainingSettings, option
+from cactus_tf.errors import InputError
+from cactus_tf.losses import (
+    accuracy,
+    episode_labels,
+    labelled_prototypes,
+    prototypes,
+    query_loss,
+    squared_distances,
+    unit_range,
+)
+from cactus_tf.seeds import derive
+from cactus_tf.types import Array, Episode, LearnerContext, TaskLoss
+
+USUAL = TrainingSettings(backbone="conv4", filters=64, query=15, tasks_per_step=1)
+"""What CACTUs-ProtoNets train with on every data set. Hsu et al. 2019, table 6."""
+
+_CHUNK = 128  # images of one forward pass; the largest activation, 64 filters at 84x84, takes 231 MB
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Settings of ProtoNets alone."""
+
+    legacy_gain: bool = option(
+        False, "batch-norm gains start uniform in 0..1 instead of at 1", source="default of PyTorch 0.4"
+    )
+
+
+def build(context: LearnerContext, options: Options | None = None) -> ProtoNets:
+    """ProtoNets with an encoder of random weights.
+
+    Raises:
+      InputError: a norm that mixes images outside training, or images that the backbone cannot take.
+    """
+    return ProtoNets(_encoder(context, options or Options()))
+
+
+class ProtoNets:
+    """A meta-learned encoder f; logits are -|f(x) - c_k|^2 to the class means c_k. Snell et al. 2017, eq. 2.
+
+    Batch norm sees the whole episode, support and queries together, in training, and running averages afterwards, so
+    an image's features depend on nothing but itself.
+
+    Args:
+      encoder: Keras model from [n, h, w, c] float32 in 0..1 to [n, dim].
+    """
+
+    consumes: Literal["images", "embeddings"] = "images"
+
+    def __init__(self, encoder: keras.Model):
+        self.encoder = encoder
+        spec = tf.TensorSpec(encoder.input_shape, tf.float32)
+        self._encode = tf.function(lambda images: encoder(images, training=False), input_signature=[spec])
+
+    @property
+    def trainable_variables(self) -> list:
+        """Kernels, biases, gains and offsets."""
+        return self.encoder.trainable_variables
+
+    @property
+    def variables(self) -> list:
+        """These and the running averages."""
+        return self.encoder.variables
+
+    def training_loss(self, episode: Episode) -> TaskLoss:
+        """Mean cross-entropy of the queries, and their accuracy; updates the running averages.
+
+        Args:
+          episode: support [way, shot, h, w, c] and query [way, query, h, w, c], uint8 in 0..255 or float32 in 0..1.
+        """
+        way, shot = episode.support.shape[:2]
+        images = tf.concat([_rows(episode.support), _rows(episode.query)], axis=0)
+        features = self.encoder(unit_range(images), training=True)
+        support, query = features[: way * shot], features[way * shot :]
+        centres = prototypes(tf.reshape(support, (way, shot, -1)))
+        logits = -squared_distances(query, centres)
+        labels = episode_labels(way, episode.query.shape[1])
+        return TaskLoss(query_loss(logits, labels), {"accuracy": accuracy(logits, labels)})
+
+    def features(self, images: Array) -> tf.Tensor:
+        """[n, h, w, c] uint8 or float32 -> [n, dim] float32, in chunks, so that n may be any number."""
+        none = tf.zeros((0, self.encoder.output_shape[-1]))  # TensorFlow convolves no empty batch
+        chunks = [self._encode(unit_range(images[i : i + _CHUNK])) for i in range(0, len(images), _CHUNK)]
+        return tf.concat([none, *chunks], axis=0)
+
+    def classify(self, support: Array, support_labels: Array, query: Array, way: int) -> tf.Tensor:
+        """Logits [m, way] of the queries; -infinity for a class without a support image."""
+        return self.classify_features(self.features(support), support_labels, self.features(query), way)
+
+    def classify_features(self, support: Array, support_labels: Array, query: Array, way: int) -> tf.Tensor:
+        """As `classify`, on features."""
+        support, query = tf.convert_to_tensor(support), tf.convert_to_tensor(query)
+        logits = -squared_distances(query, labelled_prototypes(support, support_labels, way))
+        present = np.isin(np.arange(way), support_labels)
+        return tf.where(present, logits, -np.inf)
+
+
+def _encoder(context: LearnerContext, options: Options) -> keras.Model:
+    norm = context.norm or "running"
+    if norm == "batch":
+        raise InputError(
+            "norm batch mixes the images that are classified together, and ProtoNets embed each alone: "
+            "choose running or none"
+        )
+    module = plugins.load("backbones", context.backbone or USUAL.backbone)
+    return module.build(
+        context.image_shape,
+        None,
+        filters=context.filters or USUAL.filters,
+        norm=_legacy_norm(context.seed) if options.legacy_gain else norm,
+        seed=context.seed,
+    )
+
+
+def _legacy_norm(seed: int):
+    """A function from a layer's name to a batch norm whose gain starts uniform in 0..1."""
+
+    def make(name: str) -> keras.layers.Layer:
+        gain = keras.initializers.RandomUniform(0.0, 1.0, derive(seed, f"{name} gain") % 2**32)
+        return norms.RunningBatchNorm(gain_initializer=gain, name=name)
+
+    return make
+
+
+def _rows(images: tf.Tensor) -> tf.Tensor:
+    """[way, per_class, h, w, c] -> [way * per_class, h, w, c]."""
+    return tf.reshape(images, (-1, *images.shape[2:]))

@@ -1,0 +1,146 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cactus_tf import learners
+from cactus_tf.errors import InputError
+from cactus_tf.learners import protonets
+from cactus_tf.types import Episode, FeatureLearner, MetaLearner
+
+WAY, SHOT, QUERY = 3, 2, 4
+
+
+def images(seed, *leading):
+    return np.random.default_rng(seed).integers(0, 256, (*leading, 16, 16, 1), np.uint8)
+
+
+def episode(seed=0, shot=SHOT, query=QUERY):
+    return Episode(tf.constant(images(seed, WAY, shot)), tf.constant(images(seed + 1, WAY, query)), 0, 0)
+
+
+def build(**settings):
+    return learners.build("protonets", **{"image_shape": (16, 16, 1), "way": WAY, "filters": 4, "seed": 1, **settings})
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A learner whose running averages are no longer those of the start."""
+    learner = build()
+    for seed in range(20):
+        learner.training_loss(episode(seed))
+    return learner
+
+
+def test_protonets_are_meta_trained_and_have_features_per_image():
+    assert isinstance(build(), MetaLearner)
+    assert isinstance(build(), FeatureLearner)
+
+
+@pytest.mark.parametrize(("shot", "query"), [(1, 1), (2, 4), (3, 1)])
+def test_training_loss_is_the_papers_equation_on_features_of_the_whole_episode(shot, query):
+    task, learner = episode(shot=shot, query=query), build()
+    rows = np.concatenate([np.reshape(part, (-1, 16, 16, 1)) for part in task[:2]]) / np.float32(255)
+    features = np.array(learner.encoder(rows, training=True), np.float64)
+    support, queries = np.split(features, [WAY * shot])
+    centres = [support[k * shot : (k + 1) * shot].mean(0) for k in range(WAY)]
+    loss, right = 0.0, 0
+    for i, z in enumerate(queries):
+        scores = np.array([-((z - c) ** 2).sum() for c in centres])
+        loss -= (scores[i // query] - np.log(np.exp(scores).sum())) / len(queries)
+        right += scores.argmax() == i // query
+    result = build().training_loss(task)
+    assert float(result.loss) == pytest.approx(loss, rel=1e-4)
+    assert float(result.metrics["accuracy"]) == pytest.approx(right / len(queries))
+
+
+def test_training_loss_is_the_same_compiled_and_leaves_the_same_running_averages():
+    eager, graph = build(), build()
+    loss = eager.training_loss(episode()).loss
+    compiled = tf.function(lambda task: graph.training_loss(task).loss)(episode())
+    np.testing.assert_allclose(compiled, loss, rtol=1e-5)
+    for a, b in zip(eager.variables, graph.variables, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_a_checkpoint_holds_the_running_averages_too():
+    learner = build()
+    assert len(learner.trainable_variables) == 4 * 4
+    assert len(learner.variables) == 4 * 6
+
+
+def test_initial_weights_follow_from_the_seed():
+    first, same, other = (np.array(build(seed=s).variables[0]) for s in (1, 1, 2))
+    np.testing.assert_array_equal(first, same)
+    assert not np.array_equal(first, other)
+
+
+def test_every_trained_variable_has_a_gradient_and_that_of_a_bias_before_batch_norm_is_rounding():
+    learner = build()
+    with tf.GradientTape() as tape:
+        loss = learner.training_loss(episode()).loss
+    gradients = tape.gradient(loss, learner.trainable_variables)
+    assert all(g is not None for g in gradients)
+    biases = [g for g, v in zip(gradients, learner.trainable_variables, strict=True) if v.name == "bias"]
+    assert len(biases) == 4
+    assert max(np.abs(g).max() for g in biases) < 1e-3 * max(np.abs(g).max() for g in gradients)
+
+
+def test_features_are_those_of_running_averages_in_any_number_of_rows(trained, monkeypatch):
+    monkeypatch.setattr(protonets, "_CHUNK", 4)
+    rows = images(9, 11)
+    expected = trained.encoder(rows / np.float32(255), training=False)
+    np.testing.assert_allclose(trained.features(rows), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(trained.features(tf.constant(rows)), expected, rtol=1e-5, atol=1e-6)
+    assert trained.features(rows[:0]).shape == (0, 4)
+
+
+def test_classifying_images_is_classifying_their_features(trained):
+    support, query, labels = images(0, 6), images(1, 5), np.array([0, 1, 2, 2, 1, 2])
+    expected = trained.classify(support, labels, query, WAY)
+    answer = trained.classify_features(trained.features(support), labels, trained.features(query), WAY)
+    np.testing.assert_array_equal(answer, expected)
+
+
+def test_logits_are_minus_squared_distances_to_the_means_of_unequal_classes(trained):
+    support, query, labels = images(0, 6), images(1, 5), np.array([0, 1, 2, 2, 1, 2])
+    z, queries = np.array(trained.features(support)), np.array(trained.features(query))
+    expected = [[-((q - z[labels == k].mean(0)) ** 2).sum() for k in range(WAY)] for q in queries]
+    np.testing.assert_allclose(trained.classify(support, labels, query, WAY), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_order_of_the_support_set_does_not_matter(trained):
+    support, query, labels = images(0, 6), images(1, 5), np.array([0, 1, 2, 2, 1, 2])
+    order = np.array([3, 5, 0, 1, 4, 2])
+    first = trained.classify(support, labels, query, WAY)
+    np.testing.assert_allclose(trained.classify(support[order], labels[order], query, WAY), first, rtol=1e-4, atol=1e-5)
+
+
+def test_a_query_is_answered_alike_whatever_else_is_asked(trained):
+    support, query, labels = images(0, 6), images(1, 5), np.array([0, 1, 2, 2, 1, 2])
+    together = np.array(trained.classify(support, labels, query, WAY))
+    alone = np.concatenate([trained.classify(support, labels, query[i : i + 1], WAY) for i in range(5)])
+    np.testing.assert_allclose(alone, together, rtol=1e-4, atol=1e-5)
+
+
+def test_a_class_without_support_is_never_chosen(trained):
+    logits = np.array(trained.classify(images(0, 2), np.array([2, 0]), images(1, 5), WAY))
+    assert (logits[:, 1] == -np.inf).all()
+    assert np.isfinite(logits[:, [0, 2]]).all()
+
+
+def test_gains_start_at_one_or_uniform_in_0_to_1_each_block_its_own():
+    gains = [v for v in build(filters=32).variables if v.name == "gain"]
+    assert all((np.array(g) == 1).all() for g in gains)
+    legacy = [np.array(v) for v in build(filters=32, legacy_gain=True).variables if v.name == "gain"]
+    assert all(0 <= g.min() < 0.2 and 0.8 < g.max() < 1 for g in legacy)
+    assert not np.array_equal(legacy[0], legacy[1])
+
+
+def test_a_norm_that_mixes_images_is_an_error():
+    with pytest.raises(InputError, match="choose running or none"):
+        build(norm="batch")
+
+
+def test_images_too_small_for_the_network_are_an_error():
+    with pytest.raises(InputError, match="images of 8x8 are too small"):
+        build(image_shape=(8, 8, 1))

@@ -1,0 +1,258 @@
+"""The whole line, from a command line to the files of a run, on the bundled digits at a short length."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from cactus_tf import cli, pipeline
+from cactus_tf.main import main
+
+SHORT = [
+    "--embedder=pixels",
+    "--clusters=12",
+    "--partitions=2",
+    "--filters=8",
+    "--query=5",
+    "--steps=12",
+    "--eval_episodes=30",
+]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """A folder for artifacts and runs, shared by the tests of this file."""
+    return tmp_path_factory.mktemp("workplace")
+
+
+def run(workplace, name, *flags):
+    """Exit code and folder of a short run."""
+    folder = workplace / name
+    code = main([*SHORT, f"--workdir={folder}", f"--artifacts_dir={workplace / 'artifacts'}", *flags])
+    return code, folder
+
+
+def results(folder):
+    return json.loads((folder / "results.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def first(workplace):
+    code, folder = run(workplace, "first")
+    assert code == 0
+    return folder
+
+
+def test_results_hold_what_the_schema_says(first):
+    found = results(first)
+    assert set(found) == {"config", "package_versions", "started", "finished", "seconds", "rows"}
+    assert set(found["seconds"]) == {"prepare", "embed", "partition", "train", "evaluate"}
+    assert len(found["rows"]) == 4  # two learners, one way, two shots
+    columns = "dataset split embedder partitioner algo way shot query episodes accuracy ci95 transductive seed options"
+    for row in found["rows"]:
+        assert list(row) == columns.split()
+        assert (row["dataset"], row["split"], row["embedder"], row["partitioner"]) == (
+            "digits",
+            "test",
+            "pixels",
+            "kmeans",
+        )
+        assert (row["way"], row["query"], row["episodes"], row["seed"]) == (10, 5, 30, 0)
+        assert 0.1 < row["accuracy"] <= 1
+        assert 0 < row["ci95"] < 0.1
+        assert row["transductive"] is False
+    trained = next(row for row in found["rows"] if row["algo"] == "protonets")
+    assert (trained["options"]["steps"], trained["options"]["clusters"], trained["options"]["partitions"]) == (
+        12,
+        12,
+        2,
+    )
+    assert found["package_versions"]["tensorflow"]
+
+
+def test_the_csv_has_the_same_rows(first):
+    with open(first / "results.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row, expected in zip(rows, results(first)["rows"], strict=True):
+        assert (row["algo"], int(row["shot"])) == (expected["algo"], expected["shot"])
+        assert float(row["accuracy"]) == expected["accuracy"]
+        assert row["options.steps"] == str(expected["options"].get("steps", ""))
+
+
+def test_a_run_leaves_its_files(first, workplace):
+    for name in ("config.json", "accuracy.png", "clusters.png", "tasks.png", "learning_curve.png"):
+        assert (first / name).stat().st_size > 0
+    assert list((first / "protonets" / "checkpoints").glob("step-12.*"))
+    assert list((first / "events" / "protonets").glob("events*"))
+    kinds = sorted(path.name.rsplit("-", 1)[0] for path in (workplace / "artifacts").iterdir())
+    assert kinds == ["data", "embedder", "embeddings", "partitions"]
+    assert not [path for path in workplace.rglob("*.tmp")]
+
+
+def test_the_interval_is_that_of_the_kept_episodes(first):
+    for row in results(first)["rows"]:
+        name = f"accuracy-test-{row['way']}way-{row['shot']}shot.npy"
+        values = np.load(first / row["algo"] / name)
+        assert values.shape == (30,)
+        assert row["accuracy"] == pytest.approx(values.mean())
+        assert row["ci95"] == pytest.approx(1.96 * values.std() / np.sqrt(30))
+
+
+def test_the_same_command_again_gives_the_same_and_trains_nothing(first, workplace):
+    before = results(first)
+    code, folder = run(workplace, "first")
+    assert code == 0
+    assert results(folder)["rows"] == before["rows"]
+
+
+def test_the_evaluation_episodes_do_not_depend_on_what_a_learner_consumes(first, workplace):
+    config = cli.parse([*SHORT, f"--artifacts_dir={workplace / 'artifacts'}"])
+    data = pipeline.prepare(config)
+    streams = [
+        pipeline.evaluation_episodes(config, "test", rows, data.test.partitions, 10, 1)
+        for rows in (data.test.images, data.test.images.reshape(len(data.test), -1))
+    ]
+    for i in range(5):
+        np.testing.assert_array_equal(*(stream.indices(i)[0] for stream in streams))
+
+
+def test_longer_training_and_other_evaluation_go_on_in_the_same_workdir(workplace, capsys):
+    assert run(workplace, "longer", "--steps=4", "--stage=train")[0] == 0
+    code, folder = run(workplace, "longer", "--steps=9", "--eval_episodes=10", "--eval_ways=5")
+    assert code == 0
+    assert "9 steps (5 now" in capsys.readouterr().out
+    assert {row["way"] for row in results(folder)["rows"]} == {5}
+
+
+def test_a_workdir_of_another_configuration_is_refused(first, workplace, capsys):
+    code, _ = run(workplace, "first", "--filters=4")
+    assert code == 2
+    assert "learners.protonets.filters: there 8, now 4" in capsys.readouterr().err
+
+
+def test_fewer_steps_than_there_are_is_refused(first, workplace, capsys):
+    code, _ = run(workplace, "first", "--steps=3")
+    assert code == 2
+    assert "holds a training of 12 steps" in capsys.readouterr().err
+
+
+def test_a_damaged_artifact_is_made_again(first, workplace, capsys):
+    before = results(first)["rows"]
+    for kind, name in (("data", "test-images"), ("embeddings", "train"), ("partitions", "partition-0001")):
+        path = next((workplace / "artifacts").glob(f"{kind}-*/{name}.npy"))
+        content = bytearray(path.read_bytes())
+        content[-7] ^= 255
+        path.unlink()  # the run above may still map it
+        path.write_bytes(content)
+    code, folder = run(workplace, "first")
+    assert code == 0
+    assert capsys.readouterr().out.count("is missing or damaged; it is made again") == 3
+    assert results(folder)["rows"] == before
+
+
+def test_the_oracle_needs_no_embedding(workplace, capsys):
+    code, folder = run(workplace, "oracle", "--partitioner=labels", "--algo=protonets", "--steps=2")
+    assert code == 0
+    assert "embed: not needed" in capsys.readouterr().out
+    assert {row["embedder"] for row in results(folder)["rows"]} == {"none"}
+
+
+@pytest.mark.parametrize(("stage", "kinds"), [("prepare", {"data"}), ("embed", {"data", "embedder", "embeddings"})])
+def test_a_stage_ends_the_run_after_it(tmp_path, stage, kinds):
+    code, folder = run(tmp_path, "staged", f"--stage={stage}")
+    assert code == 0
+    assert {path.name.rsplit("-", 1)[0] for path in (tmp_path / "artifacts").iterdir()} == kinds
+    assert not (folder / "results.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--eval_ways=11"], "--eval_ways=11 --eval_shots=1, test labels: the largest partition has 10 clusters"),
+        (["--eval_shots=40"], "cluster sizes allow at most"),
+        (["--query=500"], "--way, --shot, --query, --clusters: cluster sizes allow at most"),
+        (["--data_dir=/nowhere"], "digits come with scikit-learn"),
+        (["--dataset=omniglot", "--data_dir=/nowhere"], "images_background.zip"),
+        (["--dataset=mnist", "--data_dir=/nowhere"], "train-images"),
+        (["--embedder=precomputed", "--precomputed_dir=/nowhere"], "/nowhere"),
+        (["--clusters=2000"], "2000"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(workplace, capsys, flags, words):
+    code, _ = run(workplace, "bad-" + "".join(c for c in flags[-1] if c.isalnum()), *flags)
+    err = capsys.readouterr().err
+    assert code == 2
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_an_unwritable_workdir_names_its_flag(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main([*SHORT, f"--workdir={tmp_path}/file/run", f"--artifacts_dir={tmp_path}/a"]) == 2
+    assert "--workdir: cannot write to" in capsys.readouterr().err
+
+
+def test_quiet_prints_nothing(workplace, capsys):
+    assert run(workplace, "quiet", "--steps=1", "--quiet")[0] == 0
+    assert capsys.readouterr() == ("", "")
+
+
+# As separate processes, with one thread of each kind, where results are bit-identical.
+
+
+def start(workplace, name, *flags):
+    command = [sys.executable, "-m", "cactus_tf.main", *SHORT, "--algo=protonets", *flags]
+    command += [f"--workdir={workplace / name}", f"--artifacts_dir={workplace / 'artifacts'}"]
+    threads = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+    return subprocess.Popen(command, env={**os.environ, **threads}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def wait_for(pattern, folder, seconds=90):
+    end = time.monotonic() + seconds
+    while not list(folder.glob(pattern)):
+        assert time.monotonic() < end, f"no {pattern} in {folder}"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(first, workplace):
+    process = start(workplace, "whole", "--steps=1200")
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    assert err == b""  # TensorFlow's start-up messages are silenced
+    assert b"protonets" in out
+    return results(workplace / "whole")["rows"]
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_result(uninterrupted, workplace):
+    process = start(workplace, "killed", "--steps=1200")
+    wait_for("protonets/checkpoints/step-1000.index", workplace / "killed")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    again = start(workplace, "killed", "--steps=1200")
+    out, err = again.communicate(timeout=200)
+    assert again.returncode == 0, err
+    assert b"1200 steps (1200 now" not in out
+    assert results(workplace / "killed")["rows"] == uninterrupted
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_what_was_done_and_says_how_to_go_on(uninterrupted, workplace):
+    process = start(workplace, "stopped", "--steps=1200")
+    wait_for("events/protonets/events*", workplace / "stopped")
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.count(b"\n") == 1
+    assert b"run the same command again to go on" in err
+    again = start(workplace, "stopped", "--steps=1200")
+    assert again.wait(timeout=200) == 0
+    assert results(workplace / "stopped")["rows"] == uninterrupted
