@@ -1,13 +1,15 @@
 """Checkpoints of a training: the newest states, whole or not at all."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from cactus_tf.errors import RunError
+from cactus_tf import workdir
+from cactus_tf.errors import InputError, RunError
 
 log = logging.getLogger(__name__)
 
@@ -15,13 +17,16 @@ _NAME = "step"
 
 
 class Checkpoints:
-    """The last states of a training, in `folder`; without a folder it keeps nothing.
+    """The last two states of a training, in `folder`; without a folder it keeps nothing.
 
     Args:
       variables: all that must come back, optimizers built before included.
       step: the variable, among them or not, that counts the finished steps.
       folder: of this training alone, made if need be.
-      keep: how many states.
+      identity: settings that the state depends on, as JSON can say them.
+
+    Raises:
+      InputError: the folder holds a training of other settings.
     """
 
     def __init__(
@@ -29,7 +34,7 @@ class Checkpoints:
         variables: Sequence[keras.Variable],
         step: keras.Variable | tf.Variable,
         folder: Path | None,
-        keep: int = 2,
+        identity: Mapping[str, Any] | None = None,
     ):
         self._step, self._folder = step, folder
         self._variables = [_tensor(v) for v in variables]
@@ -37,8 +42,9 @@ class Checkpoints:
         self._manager = None
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
+            _claim(folder / "fit.json", identity or {})
             self._checkpoint = tf.train.Checkpoint(step=_tensor(step), variables=self._variables)
-            self._manager = tf.train.CheckpointManager(self._checkpoint, str(folder), keep, checkpoint_name=_NAME)
+            self._manager = tf.train.CheckpointManager(self._checkpoint, str(folder), 2, checkpoint_name=_NAME)
 
     def restore(self) -> int:
         """Restores the newest readable state and returns its step; 0, with nothing changed, where there is none."""
@@ -76,6 +82,14 @@ class Checkpoints:
         return sorted((str(p.with_suffix("")) for p in found), key=lambda p: int(p.rsplit("-", 1)[1]), reverse=True)
 
 
+def _claim(path: Path, identity: Mapping[str, Any]) -> None:
+    there = workdir.read_json(path) if path.exists() else identity
+    differing = [f"{name} {there.get(name)}, now {now}" for name, now in identity.items() if there.get(name) != now]
+    if differing:
+        raise InputError(f"{path.parent} keeps a fit with {'; '.join(differing)}: choose another folder or delete it")
+    workdir.write_json(path, identity)
+
+
 def _tensor(variable) -> tf.Variable:
     """The tf.Variable behind Keras' variable."""
     return variable.value if isinstance(variable, keras.Variable) else variable
@@ -87,7 +101,7 @@ def _readable(path: str) -> bool:
         reader = tf.train.load_checkpoint(path)
         for name in reader.get_variable_to_shape_map():
             reader.get_tensor(name)
-    except (tf.errors.OpError, ValueError, RuntimeError, SystemError):
+    except (tf.errors.OpError, LookupError, ValueError, RuntimeError, SystemError):  # the reader fails in many ways
         return False
     return True
 

@@ -91,6 +91,7 @@ def _start_logging(quiet: bool) -> None:
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("cactus_tf")
     logger.handlers, logger.propagate = [handler], False
+    logging.getLogger("absl").setLevel(logging.WARNING)  # TensorFlow counts its checkpoints' milliseconds there
     logger.setLevel(logging.ERROR if quiet else logging.INFO)
 
 

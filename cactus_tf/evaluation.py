@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 import numpy as np
-from tqdm import tqdm
 
+from cactus_tf import progress
 from cactus_tf.sampling import Episodes
 from cactus_tf.types import Accuracy, Array, FeatureLearner, Learner
 
@@ -36,9 +36,7 @@ def with_features(learner: Learner, rows: np.ndarray) -> tuple[Classify, np.ndar
 def accuracy(classify: Classify, episodes: Episodes, number: int) -> Accuracy:
     """Mean, 95% interval and per-episode accuracy of one classifying function."""
     title = f"evaluate {episodes.way}-way {episodes.shot}-shot"
-    per_episode = np.array(
-        [_episode_accuracy(classify, episodes, i) for i in tqdm(range(number), title, leave=False, disable=None)]
-    )
+    per_episode = np.array([_episode_accuracy(classify, episodes, i) for i in progress.bar(range(number), title)])
     return Accuracy(float(per_episode.mean()), confidence_interval(per_episode), per_episode)
 
 

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 def main(argv: list[str] | None = None) -> int:
     """Runs the pipeline for a command line; returns the exit code."""
     argv = sys.argv[1:] if argv is None else argv
-    if "--quiet" in argv:
-        os.environ["TQDM_DISABLE"] = "1"  # tqdm reads it when it is first imported
     with contextlib.nullcontext() if "--debug" in argv else silence():
         from cactus_tf import cli, pipeline
     return cli.run(pipeline.run, argv)

@@ -43,7 +43,7 @@ class RunningBatchNorm(keras.layers.Layer):
 
     def call(self, inputs, training=False):
         """[n, height, width, channels] float32 -> the same shape."""
-        normalised = tf.raw_ops.FusedBatchNormV3(  # several times as fast as the same thing written out
+        normalised = tf.raw_ops.FusedBatchNormV3(  # written out, a whole training step takes 1.4 times as long
             x=inputs,
             scale=tf.convert_to_tensor(self.gain),
             offset=tf.convert_to_tensor(self.offset),

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 from tqdm import tqdm
 
+from cactus_tf import progress
 from cactus_tf.checkpoints import Checkpoints
 from cactus_tf.errors import InputError, RunError
 from cactus_tf.sampling import Episodes
@@ -93,7 +94,7 @@ def meta_train(
     history = History(folder, start, steps)
     batches = iter(episodes.dataset(tasks_per_step, start))
     done = start
-    bar = tqdm(total=steps, initial=start, desc="meta-train", unit="step", leave=False, disable=None)
+    bar = progress.bar(total=steps, initial=start, desc="meta-train", unit="step")
     try:
         while done < steps:
             scalars = {name: float(value) for name, value in train_step(next(batches)).items()}

@@ -11,7 +11,7 @@ from cactus_tf.plugins import FAMILIES
 ROOT = Path(cactus_tf.__file__).parent
 LAYERS = [
     {"errors", "seeds", "types", "config"},
-    {"losses", "norms", "plugins", "workdir", "summaries", "checkpoints", "devices"},
+    {"losses", "norms", "plugins", "workdir", "summaries", "checkpoints", "progress"},
     {*FAMILIES, "sampling", "training", "evaluation"},
     {"report", "results", "pipeline"},
     {"cli"},

@@ -22,7 +22,7 @@ def test_the_page_shows_every_tag_with_its_meaning():
 @pytest.mark.parametrize("name", plugins.names("embedders"))
 def test_the_page_shows_every_scalar_of_every_embedder(name):
     for scalar, meaning in getattr(plugins.load("embedders", name), "METRICS", {}).items():
-        assert f"| `embedder/{scalar}` | {meaning} |" in METRICS_PAGE
+        assert f"| `embedder/{scalar}` | {meaning} (`{name}`) |" in METRICS_PAGE
 
 
 def test_training_scalars_are_written_thinned(tmp_path):

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterator
 
 import numpy as np
-from tqdm import tqdm
 
+from cactus_tf import progress
 from cactus_tf.errors import InputError
 
 BATCH = 512  # examples; bounds the memory of full-size images
@@ -34,7 +34,7 @@ def batches(name: str, split: str, remedy: str) -> Iterator[dict[str, np.ndarray
 
     builder = _prepared(name, remedy)
     data = builder.as_dataset(split=split).batch(BATCH).prefetch(1)
-    bar = tqdm(tfds.as_numpy(data), desc=f"{name} {split}", unit="batch", disable=None)
+    bar = progress.bar(tfds.as_numpy(data), desc=f"{name} {split}", unit="batch")
     try:
         yield from bar
     except tf.errors.OpError as error:

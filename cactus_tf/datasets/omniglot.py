@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
+from cactus_tf import progress
 from cactus_tf.datasets import _files, _tfds
 from cactus_tf.datasets._splits import KEEP_NOTHING, Labelled, prepare
 from cactus_tf.errors import InputError
@@ -99,7 +99,7 @@ def _read_files(paths: Sequence[Path]) -> Labelled:
     drawings = (drawing for path in paths for drawing in (_unpacked if path.is_dir() else _zipped)(path))
     images = np.zeros((CHARACTERS * DRAWINGS, 28, 28, 1), np.uint8)
     labels: list[int] = []
-    for name, content in tqdm(drawings, "omniglot", CHARACTERS * DRAWINGS, unit="image", disable=None):
+    for name, content in progress.bar(drawings, "omniglot", CHARACTERS * DRAWINGS, unit="image"):
         if len(labels) == len(images):
             raise InputError(f"{name} is one image too many: Omniglot has {len(images)}; {REMEDY}")
         images[len(labels)] = sample(_ink(name, content))

@@ -11,7 +11,7 @@ import keras
 from tqdm import tqdm
 
 from cactus_tf import workdir
-from cactus_tf.embedders._checkpoints import Checkpoints
+from cactus_tf.checkpoints import Checkpoints
 from cactus_tf.errors import RunError
 
 _POINTS = 200  # of a history

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
-from tqdm import tqdm
 
+from cactus_tf import progress
+from cactus_tf.checkpoints import Checkpoints
 from cactus_tf.embedders import _callbacks
-from cactus_tf.embedders._checkpoints import Checkpoints
 from cactus_tf.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ def fit_steps(
 
     started = time.monotonic()
     log.info("%s: fitting, steps %d to %d", name, first, steps)
-    with tqdm(total=steps, initial=first, desc=name, unit="step", leave=False, disable=None) as bar:
+    with progress.bar(total=steps, initial=first, desc=name, unit="step") as bar:
         told = [
             _callbacks.StopWhenNotFinite(name, kept),
             history,

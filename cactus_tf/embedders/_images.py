@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from tqdm import tqdm
 
+from cactus_tf import progress
 from cactus_tf.errors import InputError
 
 
@@ -57,7 +57,7 @@ def in_chunks(function: Callable[[np.ndarray], np.ndarray], images: np.ndarray, 
     first = np.asarray(function(np.asarray(images[:chunk])))
     rows = np.empty((len(images), first.shape[1]), np.float32)
     rows[:chunk] = first
-    with tqdm(total=len(images), initial=len(first), desc="embed", unit="image", leave=False, disable=None) as bar:
+    with progress.bar(total=len(images), initial=len(first), desc="embed", unit="image") as bar:
         for start in range(chunk, len(images), chunk):
             part = np.asarray(images[start : start + chunk])
             rows[start : start + chunk] = function(part)

@@ -54,7 +54,7 @@ class PointwiseThenConv(keras.layers.Layer):
 
     Both are linear, so their product is one 3x3 kernel on the few channels of the image instead of `filters`. The first
     bias becomes the weight of an input channel of ones, which SAME pads with zeros as it pads the pointwise output:
-    the result is that of the two layers to the last rounding. It saves a sixth of a whole training step.
+    the result is that of the two layers to the last rounding. It saves about a tenth of a training step.
 
     Weights: pointwise [1, 1, channels, filters] and kernel [3, 3, filters, filters], each with its bias [filters].
     """

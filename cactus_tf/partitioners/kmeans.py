@@ -15,8 +15,8 @@ import numpy as np
 from scipy.sparse import csr_array
 from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.decomposition import PCA
-from tqdm import tqdm
 
+from cactus_tf import progress
 from cactus_tf.config import option
 from cactus_tf.errors import InputError
 from cactus_tf.seeds import counter_rng
@@ -70,7 +70,7 @@ def _divide(clusters: int, partitions: int, options: Options, context: Partition
         x = embeddings * rng.random(embeddings.shape[1], dtype=np.float32) if rescale else embeddings
         return accepted(p, functools.partial(fit, x, clusters, starts), clusters, context.way, options, rng)
 
-    bar = tqdm(range(partitions), "partitions", unit="partition", leave=False, disable=None)
+    bar = progress.bar(range(partitions), "partitions", unit="partition")
     return AssignedPartitions([context.memo(f"partition-{p:04d}", functools.partial(make, p)) for p in bar], clusters)
 
 
@@ -88,7 +88,7 @@ def accepted(p: int, attempt, clusters: int, way: int, options: Options, rng: np
     best = Attempt(np.zeros(0, np.int32), -1)
     for _ in range(options.restarts):
         assignments = attempt(int(rng.integers(2**31)))
-        large = np.count_nonzero(np.bincount(assignments, minlength=clusters) >= options.accept_images)
+        large = int(np.count_nonzero(np.bincount(assignments, minlength=clusters) >= options.accept_images))
         best = max(best, Attempt(assignments, large), key=lambda a: a.large)
         if large > options.accept_fraction * clusters and large >= way:
             return assignments
