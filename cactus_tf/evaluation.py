@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from cactus_tf import progress
 from cactus_tf.sampling import Episodes
@@ -36,7 +37,9 @@ def with_features(learner: Learner, rows: np.ndarray) -> tuple[Classify, np.ndar
 def accuracy(classify: Classify, episodes: Episodes, number: int) -> Accuracy:
     """Mean, 95% interval and per-episode accuracy of one classifying function."""
     title = f"evaluate {episodes.way}-way {episodes.shot}-shot"
-    per_episode = np.array([_episode_accuracy(classify, episodes, i) for i in progress.bar(range(number), title)])
+    with threadpool_limits(1):  # an episode is too small to share among threads
+        numbers = progress.bar(range(number), title)
+        per_episode = np.array([_episode_accuracy(classify, episodes, i) for i in numbers])
     return Accuracy(float(per_episode.mean()), confidence_interval(per_episode), per_episode)
 
 

@@ -113,7 +113,7 @@ def describe(config: Config, folder: Path) -> str:
         "partition": config.partition,
         **config.learners,
         "evaluation": config.evaluation,
-        **config.options,
+        **{f"{name} settings": part for name, part in config.options.items()},
     }
     lines = [f"cactus_tf in {folder}, artifacts in {config.run.artifacts_dir}, seed {config.run.seed}"]
     for name, part in parts.items():

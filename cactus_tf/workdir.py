@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import os
+import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -111,6 +112,7 @@ class Artifact:
         self.key = key(settings)
         self.folder = root / f"{kind}-{self.key}"
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
         write_json(self.folder / "settings.json", settings)
 
     def memo(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
@@ -144,7 +146,9 @@ class Artifact:
 
     def _record(self, path: Path) -> None:
         name = str(path.relative_to(self.folder))
-        write_json(self.folder / _CHECKSUMS, {**self._checksums(), name: checksum(path)})
+        value = checksum(path)
+        with self._lock:
+            write_json(self.folder / _CHECKSUMS, {**self._checksums(), name: value})
 
     def _intact(self, path: Path) -> bool:
         recorded = self._checksums().get(str(path.relative_to(self.folder)))

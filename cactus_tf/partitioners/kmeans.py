@@ -9,12 +9,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
 from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.decomposition import PCA
+from threadpoolctl import threadpool_limits
 
 from cactus_tf import progress
 from cactus_tf.config import option
@@ -70,8 +74,27 @@ def _divide(clusters: int, partitions: int, options: Options, context: Partition
         x = embeddings * rng.random(embeddings.shape[1], dtype=np.float32) if rescale else embeddings
         return accepted(p, functools.partial(fit, x, clusters, starts), clusters, context.way, options, rng)
 
-    bar = progress.bar(range(partitions), "partitions", unit="partition")
-    return AssignedPartitions([context.memo(f"partition-{p:04d}", functools.partial(make, p)) for p in bar], clusters)
+    def keep(p: int) -> np.ndarray:
+        return context.memo(f"partition-{p:04d}", functools.partial(make, p))
+
+    return AssignedPartitions(side_by_side(keep, partitions), clusters)
+
+
+def side_by_side(make: Callable[[int], np.ndarray], number: int) -> list[np.ndarray]:
+    """[make(0), make(1), ...], as many at once as there are cores, which then do not share one clustering.
+
+    One thread each for many clusterings is faster than many threads for one, above all where they are small.
+    """
+    cores = os.cpu_count() or 1
+    workers = min(cores, number)
+    limit = functools.partial(threadpool_limits, max(1, cores // workers))  # OpenMP counts threads per thread
+    with limit(), ThreadPoolExecutor(workers, initializer=limit) as pool:
+        jobs = [pool.submit(make, i) for i in range(number)]
+        try:
+            return [job.result() for job in progress.bar(jobs, "partitions", unit="partition")]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def accepted(p: int, attempt, clusters: int, way: int, options: Options, rng: np.random.Generator) -> np.ndarray:
