@@ -60,7 +60,7 @@ class Checkpoints:
         """Keeps the present state, unless it is kept already.
 
         Raises:
-          RunError: a weight is NaN or infinite; what was kept before stays.
+          RunError: a weight is NaN or infinite, or the file cannot be written; what was kept before stays.
         """
         step = int(self._step)
         if step in (0, self._kept):
@@ -68,7 +68,13 @@ class Checkpoints:
         if not all(_finite(v) for v in self._variables):
             raise RunError(f"weights are NaN or infinite after step {step}; {self.kept()}; lower the rate")
         if self._manager:
-            self._manager.save(checkpoint_number=step)
+            try:
+                self._manager.save(checkpoint_number=step)
+            except tf.errors.OpError as error:
+                reason = error.message.rsplit(";", 1)[-1].split("[")[0].strip()
+                raise RunError(
+                    f"cannot write a checkpoint to {self._folder} ({reason}); {self.kept()}: free some space"
+                ) from error
             self._kept = step
 
     def kept(self) -> str:

@@ -35,7 +35,8 @@ def parse(argv: Sequence[str]) -> settings.Config:
     _check_choices(said)
     options = _member_options(values, _chosen_members(said))
     usual = {name: u for name in said.run.algo if (u := getattr(plugins.load("learners", name), "USUAL", None))}
-    return settings.resolve(said, options, usual)
+    embedder = plugins.load("embedders", _embedder(said))
+    return settings.resolve(said, options, usual, getattr(embedder, "STEPS", None))
 
 
 def help_text() -> str:
@@ -183,13 +184,20 @@ def _check_choices(said: settings.Said) -> None:
 
 def _chosen_members(said: settings.Said) -> list[tuple[str, str]]:
     """(family, member) of all that this run uses, as far as it has settings of its own."""
-    usual = settings.USUAL.get(said.data.dataset, settings.Usual())
     return [
         ("datasets", said.data.dataset),
-        ("embedders", said.embedding.embedder or usual.embedder),
-        ("partitioners", said.partition.partitioner or usual.partitioner),
+        ("embedders", _embedder(said)),
+        ("partitioners", said.partition.partitioner or _usual(said).partitioner),
         *(("learners", name) for name in said.run.algo),
     ]
+
+
+def _usual(said: settings.Said) -> settings.Usual:
+    return settings.USUAL.get(said.data.dataset, settings.Usual())
+
+
+def _embedder(said: settings.Said) -> str:
+    return said.embedding.embedder or _usual(said).embedder
 
 
 def _member_options(values: flags.FlagValues, chosen: list[tuple[str, str]]) -> dict[str, Any]:

@@ -195,19 +195,27 @@ def _check_range(flag: str, number: float, low: float | None, high: float | None
         raise InputError(f"{flag}={number}: it must be {' and '.join(rules)}")
 
 
-def resolve(said: Said, options: Mapping[str, Any], learner_usual: Mapping[str, TrainingSettings]) -> Config:
+def resolve(
+    said: Said,
+    options: Mapping[str, Any],
+    learner_usual: Mapping[str, TrainingSettings],
+    embedder_steps: int | None = None,
+) -> Config:
     """Fills what is unsaid: first from the data set's usual values, then from the learner's.
 
     Args:
       said: settings as the user said them.
       options: each chosen member's own settings, by member name.
       learner_usual: the USUAL of each chosen learner that is meta-trained, by name.
+      embedder_steps: the usual length of the chosen embedder, None where it is not trained.
 
     Raises:
       InputError: a number is out of its range, or two settings contradict each other.
     """
     usual = USUAL.get(said.data.dataset, Usual())
     embedding = merge(said.embedding, EmbeddingSettings(usual.embedder, usual.embedder_steps))
+    steps = embedding.embedder_steps or embedder_steps if embedder_steps else None
+    embedding = dataclasses.replace(embedding, embedder_steps=steps)
     partition = merge(said.partition, PartitionSettings(usual.partitioner, usual.clusters, usual.partitions))
     evaluation = merge(said.evaluation, EvaluationSettings(usual.eval_ways, usual.eval_shots))
     learners = {

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from cactus_tf.errors import InputError
+from cactus_tf.errors import InputError, RunError
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,11 @@ def key(settings: Mapping) -> str:
 
 
 def write_atomic(path: Path, write: Callable[[Any], None]) -> None:
-    """Calls write(file) on a temporary file and renames it, so that no reader ever sees half a file."""
+    """Calls write(file) on a temporary file and renames it, so that no reader ever sees half a file.
+
+    Raises:
+      RunError: it could not be written; what was there before is untouched.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
@@ -39,6 +43,9 @@ def write_atomic(path: Path, write: Callable[[Any], None]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:  # NumPy's own, on a full disk, has no strerror
+        reason = error.strerror or f"{error}; the disk may be full"
+        raise RunError(f"cannot write {path} ({reason}): free some space, or choose another folder") from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -43,6 +43,12 @@ def test_a_members_own_flag_reaches_its_options():
     assert config.options["nearest_neighbours"].k == 3
 
 
+def test_the_embedders_length_is_resolved_and_left_out_where_there_is_nothing_to_train():
+    assert cli.parse(["--embedder=acai"]).embedding.embedder_steps == 262_144
+    assert cli.parse(["--embedder=acai", "--embedder_steps=7"]).embedding.embedder_steps == 7
+    assert cli.parse(["--embedder=pixels", "--embedder_steps=7"]).embedding.embedder_steps is None
+
+
 def test_a_learner_said_twice_counts_once():
     assert cli.parse(["--algo=protonets,protonets"]).run.algo == ("protonets",)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cactus_tf import workdir
-from cactus_tf.errors import InputError
+from cactus_tf.errors import InputError, RunError
 
 
 def test_a_key_changes_exactly_when_a_setting_does():
@@ -20,7 +20,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path):
         file.write(b"ne")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(RunError, match="No space left on device"):
         workdir.write_atomic(path, half)
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]

@@ -1,0 +1,56 @@
+"""What the documentation shows, runs; what it names, exists."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cactus_tf
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page):
+    return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
+
+
+def test_the_example_embedder_embeds():
+    names = {"__name__": "patches"}
+    exec(blocks("extending.md")[0], names)
+    images = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1), np.uint8)
+    embeddings = names["build"]().fit(images).transform(images)
+    assert embeddings.shape == (3, 49)
+    np.testing.assert_allclose(embeddings[0, 0], images[0, :4, :4].mean() / 255, rtol=1e-6)
+
+
+def test_the_example_with_ones_own_lines_runs(capsys):
+    exec(blocks("extending.md")[1], {})
+    assert 0.5 < float(capsys.readouterr().out) <= 1  # chance is 0.1
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_to_files_of_the_project_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_every_function_that_the_algorithm_page_names_exists():
+    import importlib
+
+    text = (ROOT / "docs" / "algorithm.md").read_text()
+    for module, name in re.findall(r"`(sampling|losses|training|evaluation)\.(\w+)", text):
+        assert hasattr(importlib.import_module(f"cactus_tf.{module}"), name), f"{module}.{name}"
+
+
+def test_every_flag_that_the_readme_names_exists():
+    from cactus_tf.cli import help_text
+
+    help_page = help_text()
+    for flag in set(re.findall(r"--([a-z_]+)", (ROOT / "README.md").read_text())) - {"help", "flagfile", "logdir"}:
+        assert f"--{flag}:" in help_page, flag
+
+
+def test_the_version_is_the_packages():
+    assert f'version="{cactus_tf.__version__}"' in (ROOT / "setup.py").read_text()
