@@ -26,7 +26,7 @@ setup(
         "Pillow>=13.0",  # image decoding
         "tqdm>=4.70",  # progress bars
         "scipy>=1.17",
-        "threadpoolctl>=3.6",  # scikit-learn's own way to limit threads
+        "threadpoolctl>=3.8",  # scikit-learn's own way to limit threads
     ],
     extras_require={"test": ["pytest>=9.2", "hypothesis>=6.170"]},
     entry_points={"console_scripts": ["cactus-tf = cactus_tf.main:main"]},

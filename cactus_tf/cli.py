@@ -55,16 +55,17 @@ def run(command: Callable[[settings.Config], Any], argv: Sequence[str]) -> int:
     if any(argument in _HELP for argument in argv):
         sys.stdout.write(help_text() + "\n")
         return 0
-    debug = any(a in ("--debug", "--debug=true") for a in argv)
+    debug = any(a.startswith("--debug") for a in argv)  # until the flags are read
     try:
         config = parse(argv)
         _start_logging(config.run.quiet)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+        debug = config.run.debug
         command(config)
         return 0
     except KeyboardInterrupt:
         return _end(130, "stopped; what was done is kept: run the same command again to go on")
-    except (Exception, MemoryError) as error:
+    except Exception as error:
         if debug:
             traceback.print_exc()
         return _end(*_explain(error))
@@ -137,9 +138,17 @@ def _parse_flags(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
         hint = f"did you mean --{near[0]}?" if near else "see --help"
         raise InputError(f"--{error.flagname} is not a flag; {hint}") from error
     except flags.IllegalFlagValueError as error:
-        raise InputError(str(error).removeprefix("flag ").split("\n")[0]) from error
+        raise InputError(_in_words(str(error), values)) from error
     except (flags.Error, OSError) as error:
-        raise InputError(str(error).split("\n")[0]) from error
+        raise InputError(" ".join(str(error).replace("ERROR:: ", "").split())) from error
+
+
+def _in_words(message: str, values: flags.FlagValues) -> str:
+    """absl's 'flag --steps=abc: invalid literal ...' as the rule that was broken."""
+    flag, _, value = message.removeprefix("flag --").partition(":")[0].partition("=")
+    kinds = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+    kind = kinds.get(values[flag].flag_type(), "another value") if flag in values else "another value"
+    return f"--{flag}={value}: it must be {kind}"
 
 
 def _collect(section: type, values: flags.FlagValues) -> Any:

@@ -1,6 +1,7 @@
 """The settings: every number with its meaning, unit, symbol in the papers, range and source."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -141,7 +142,7 @@ USUAL = {
     "omniglot": Usual(
         eval_ways=(5, 20), training=TrainingSettings(way=20, shot=1, steps=30_000, outer_lr=1e-3)
     ),
-    # Table 5; table 6 has no column for MNIST, so ProtoNets take MAML's.
+    # Way, shot, steps and rate of table 5 (MAML); table 6 has no column for MNIST.
     "mnist": Usual(
         clusters=10, eval_ways=(10,), eval_shots=(1, 5, 10),
         training=TrainingSettings(way=10, shot=1, steps=30_000, outer_lr=1e-3),
@@ -191,7 +192,8 @@ def check_ranges(settings: Any, prefix: str = "--") -> None:
 
 def _check_range(flag: str, number: float, low: float | None, high: float | None) -> None:
     rules = [f"at least {low}" for _ in [0] if low is not None] + [f"at most {high}" for _ in [0] if high is not None]
-    if not (low is None or number >= low) or not (high is None or number <= high):
+    rules = [*rules, *(["finite"] if not math.isfinite(number) else [])]
+    if not math.isfinite(number) or (low is not None and number < low) or (high is not None and number > high):
         raise InputError(f"{flag}={number}: it must be {' and '.join(rules)}")
 
 
@@ -214,8 +216,10 @@ def resolve(
     """
     usual = USUAL.get(said.data.dataset, Usual())
     embedding = merge(said.embedding, EmbeddingSettings(usual.embedder, usual.embedder_steps))
-    steps = embedding.embedder_steps or embedder_steps if embedder_steps else None
-    embedding = dataclasses.replace(embedding, embedder_steps=steps)
+    trained = embedder_steps is not None
+    embedding = dataclasses.replace(
+        embedding, embedder_steps=(embedding.embedder_steps or embedder_steps) if trained else None
+    )
     partition = merge(said.partition, PartitionSettings(usual.partitioner, usual.clusters, usual.partitions))
     evaluation = merge(said.evaluation, EvaluationSettings(usual.eval_ways, usual.eval_shots))
     learners = {
@@ -242,7 +246,7 @@ def _check_way(config: Config) -> None:
             )
 
 
-_MAY_CHANGE = {"steps", "data_dir"}  # lengths, and where the same data lie
+_MAY_CHANGE = {"steps", "data_dir", "dir"}  # lengths, and where the same files lie
 
 
 def identity(config: Config) -> dict[str, Any]:

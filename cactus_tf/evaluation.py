@@ -12,19 +12,19 @@ from cactus_tf.types import Accuracy, Array, FeatureLearner, Learner
 Classify = Callable[[Array, Array, Array, int], Array]
 
 
-def evaluate(learner: Learner, episodes: Episodes, number: int = 1000) -> Accuracy:
-    """Mean accuracy on the first `number` episodes, and its 95% interval.
+def evaluate(learner: Learner, tasks: Episodes, episodes: int = 1000) -> Accuracy:
+    """Mean accuracy on the first so many episodes, and its 95% interval.
 
     Args:
-      learner: classifies what the episodes hold (its `consumes`).
-      episodes: made from true labels of unseen images; the same stream for every learner gives paired results.
-      number: how many episodes.
+      learner: classifies what the tasks hold (its `consumes`).
+      tasks: made from true labels of unseen images; the same stream for every learner gives paired results.
+      episodes: how many of them.
 
     Returns:
       Fractions: the mean over episodes and ci95 (Hsu et al. 2019: 1.96 sigma / sqrt(n)), and each episode's accuracy.
     """
-    classify, rows = with_features(learner, episodes.rows)
-    return accuracy(classify, episodes.with_rows(rows), number)
+    classify, rows = with_features(learner, tasks.rows)
+    return accuracy(classify, tasks.with_rows(rows), episodes)
 
 
 def with_features(learner: Learner, rows: np.ndarray) -> tuple[Classify, np.ndarray]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 def main(argv: list[str] | None = None) -> int:
     """Runs the pipeline for a command line; returns the exit code."""
     argv = sys.argv[1:] if argv is None else argv
-    with contextlib.nullcontext() if "--debug" in argv else silence():
+    with contextlib.nullcontext() if any(a.startswith("--debug") for a in argv) else silence():
         from cactus_tf import cli, pipeline
     return cli.run(pipeline.run, argv)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import logging
 import time
@@ -12,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from cactus_tf import config as settings
-from cactus_tf import plugins, report, results, seeds, summaries, workdir
+from cactus_tf import keys, plugins, report, results, seeds, summaries, workdir
 from cactus_tf.config import Config
 from cactus_tf.errors import InputError
-from cactus_tf.evaluation import accuracy, evaluate, with_features
+from cactus_tf.evaluation import Classify, accuracy, evaluate, with_features
 from cactus_tf.sampling import Episodes
 from cactus_tf.training import meta_train
 from cactus_tf.types import (
@@ -43,10 +42,11 @@ def run(config: Config) -> list[dict[str, Any]]:
     Returns:
       The rows of results.json, [] where the run stops before evaluation.
     """
-    folder = open_workdir(config)
+    folder = make_workdir(config)
     with workdir.locked(folder):
+        workdir.claim(folder, settings.identity(config), results.provenance(config))
         log.info("%s", results.describe(config, folder))
-        clock = results.Clock(config.run.stage)
+        clock = results.Clock(config.run.stage, folder / "seconds.json")
         with clock.stage("prepare"):
             data = prepare(config)
         if clock.over:
@@ -74,34 +74,74 @@ def run(config: Config) -> list[dict[str, Any]]:
 
 
 def prepare(config: Config) -> Splits:
-    """Images of the three splits, as memory maps; checks that the evaluation asked for is possible."""
+    """Images of the three splits, as memory maps; what they cannot serve is refused here, before hours of work."""
     module = plugins.load("datasets", config.data.dataset)
-    store = workdir.Artifact(_root(config), "data", _data_settings(config))
+    store = workdir.Artifact(_root(config), "data", keys.data(config))
     with workdir.locked(store.folder):
         data = module.load(config.data.data_dir, DataContext(store.memo))
     sizes = ", ".join(f"{name} {len(getattr(data, name)):,}" for name in SPLITS)
     log.info("prepare: %s, %s images of %s", config.data.dataset, sizes, "x".join(map(str, data.image_shape)))
-    judged = evaluation_set(config, data)
-    if judged.partitions is not None:
-        for way, shot in evaluation_tasks(config):
-            evaluation_episodes(config, config.evaluation.eval_split, judged.images, judged.partitions, way, shot)
+    check_sizes(config, data)
+    rehearse(config, data)
     return data
 
 
+def check_sizes(config: Config, data: Splits) -> None:
+    """Holds clusters and training episodes to the number of training images.
+
+    Raises:
+      InputError: more of them than there are images.
+    """
+    images = len(data.train)
+    if config.learners and config.partition.partitioner != "labels" and config.partition.clusters > images:
+        raise InputError(f"--clusters={config.partition.clusters} is more than the {images} training images: lower it")
+    for name, training in config.learners.items():
+        needed = training.way * (training.shot + training.query)
+        if needed > images:
+            raise InputError(
+                f"--way, --shot, --query: an episode of {name} takes {needed} images, and there are {images}: lower one"
+            )
+
+
+def rehearse(config: Config, data: Splits) -> None:
+    """Makes every kind of evaluation episode once, and lets learners that are not trained answer it.
+
+    Raises:
+      InputError: the labels do not allow it, or a learner does not.
+    """
+    judged, split = evaluation_set(config, data), config.evaluation.eval_split
+    if judged.partitions is None:
+        return
+    untrained = [name for name in config.run.algo if name not in config.learners]
+    for way, shot in evaluation_tasks(config):
+        episodes = evaluation_episodes(config, split, judged.images, judged.partitions, way, shot)
+        for name in untrained:
+            accuracy(rehearsal(build_learner(config, name, data.image_shape)), episodes, 1)
+
+
+def rehearsal(learner: Learner) -> Classify:
+    """The learner's `classify` on images, with pixels in place of embeddings where it wants those."""
+    if learner.consumes == "images":
+        return learner.classify
+    return lambda support, labels, query, way: learner.classify(
+        support.reshape(len(support), -1), labels, query.reshape(len(query), -1), way
+    )
+
+
 def embed(config: Config, data: Splits, folder: Path) -> tuple[Embedder | None, dict[str, np.ndarray]]:
-    """The fitted embedder, and embeddings of each split by name; nothing where nobody needs them."""
-    if not needs_embeddings(config):
+    """The fitted embedder, and embeddings by split, of those that are used; nothing where nobody needs them."""
+    if not keys.needs_embeddings(config):
         log.info("embed: not needed")
         return None, {}
     name = config.embedding.embedder
-    chosen = _embedder_settings(config)
+    chosen = keys.embedder(config)
     store = workdir.Artifact(_root(config), "embedder", chosen)
     kept = workdir.Artifact(_root(config), "embeddings", chosen)
     with workdir.locked(store.folder):
         embedder = fit_or_load(config, data, store, folder)
         embeddings = {
             split: kept.memo(split, functools.partial(embed_images, embedder, getattr(data, split), name))
-            for split in SPLITS
+            for split in dict.fromkeys(["train", config.evaluation.eval_split])
         }
     log.info("embed: %s, %d numbers per image", name, embeddings["train"].shape[1])
     return embedder, embeddings
@@ -139,16 +179,19 @@ def embed_images(embedder: Embedder, images: ImageSet, name: str) -> np.ndarray:
 
 
 def partition(config: Config, data: Splits, embeddings: dict[str, np.ndarray]) -> Partitions:
-    """The partitions of the training images that the tasks are made from."""
+    """The partitions of the training images that tasks are made from; none where nobody learns from tasks."""
+    if not config.learners:
+        log.info("partition: not needed")
+        return []
     part = config.partition
     build = plugins.load("partitioners", part.partitioner).build
     partitioner = build(part.clusters, part.partitions, config.options.get(part.partitioner))
-    store = workdir.Artifact(_root(config), "partitions", _partition_settings(config))
+    store = workdir.Artifact(_root(config), "partitions", keys.partitions(config))
     context = PartitionContext(
         images=len(data.train),
         embeddings=embeddings.get("train"),
         labels=data.train.partitions,
-        way=max((t.way for t in config.learners.values()), default=2),
+        way=keys.largest_way(config),
         images_per_cluster=min((t.shot + t.query for t in config.learners.values()), default=1),
         seed=seeds.derive(config.run.seed, "partitions"),
         memo=store.memo,
@@ -276,7 +319,7 @@ def judge(
             result = accuracy(classify, episodes, config.evaluation.eval_episodes)
             path = workdir.make_folder(folder / name, "--workdir") / f"accuracy-{split}-{way}way-{shot}shot.npy"
             workdir.write_atomic(path, functools.partial(np.save, arr=result.per_episode))
-            rows.append(results.row(config, embedder_name(config), name, (way, shot), result, learner))
+            rows.append(results.row(config, name, (way, shot), result, learner))
     return rows
 
 
@@ -308,55 +351,13 @@ def needs_embeddings(config: Config) -> bool:
     return any(getattr(module, "USES_EMBEDDINGS", False) for module in (partitioner, *learners))
 
 
-def embedder_name(config: Config) -> str:
-    """The embedder that matters, "none" where nobody reads its embeddings."""
-    return config.embedding.embedder if needs_embeddings(config) else "none"
-
-
-def open_workdir(config: Config) -> Path:
-    """Creates the workdir, or makes sure that the one there belongs to this configuration."""
+def make_workdir(config: Config) -> Path:
+    """The workdir, made if need be."""
     workdir.make_folder(_root(config), "--artifacts_dir")
-    identity = settings.identity(config)
-    parts = (config.data.dataset, embedder_name(config), config.partition.partitioner, "+".join(config.run.algo))
-    default = Path("runs") / f"{'-'.join(parts)}-{workdir.key(identity)[:6]}"
-    folder = workdir.make_folder(Path(config.run.workdir or default), "--workdir")
-    workdir.claim(folder, identity, results.provenance(config))
-    return folder
+    names = (config.data.dataset, keys.embedder_name(config), keys.partitioner_name(config), "+".join(config.run.algo))
+    default = Path("runs") / f"{'-'.join(names)}-{workdir.key(settings.identity(config))[:6]}"
+    return workdir.make_folder(Path(config.run.workdir or default), "--workdir")
 
 
 def _root(config: Config) -> Path:
     return Path(config.run.artifacts_dir)
-
-
-def _data_settings(config: Config) -> dict[str, Any]:
-    """What the prepared arrays depend on. Not the folder: every source of a data set gives the same arrays."""
-    name = config.data.dataset
-    return {"dataset": name, "version": plugins.load("datasets", name).VERSION, "options": _options(config, name)}
-
-
-def _embedder_settings(config: Config) -> dict[str, Any]:
-    name = config.embedding.embedder
-    fingerprint = getattr(plugins.load("embedders", name), "fingerprint", lambda options: None)
-    return {
-        "data": _data_settings(config),
-        "embedder": name,
-        "steps": config.embedding.embedder_steps,
-        "options": _options(config, name),
-        "files": fingerprint(config.options.get(name)),
-        "seed": config.run.seed,
-    }
-
-
-def _partition_settings(config: Config) -> dict[str, Any]:
-    name = config.partition.partitioner
-    return {
-        "embeddings": _embedder_settings(config) if needs_embeddings(config) else _data_settings(config),
-        **dataclasses.asdict(config.partition),
-        "way": max((t.way for t in config.learners.values()), default=2),
-        "options": _options(config, name),
-        "seed": config.run.seed,
-    }
-
-
-def _options(config: Config, name: str) -> dict[str, Any]:
-    return dataclasses.asdict(config.options[name]) if name in config.options else {}

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from cactus_tf import history
 from cactus_tf.config import TrainingSettings
 from cactus_tf.sampling import gather, sample_task, usable_clusters
 from cactus_tf.seeds import counter_rng
-from cactus_tf.training import read_history
 from cactus_tf.types import Partition, Partitions
 from cactus_tf.workdir import write_atomic
 
@@ -23,11 +23,11 @@ def write(
     partitions: Partitions,
     learners: Mapping[str, TrainingSettings],
 ) -> None:
-    """Writes accuracy.png, clusters.png, and where a learner was trained learning_curve.png and tasks.png."""
+    """Writes accuracy.png, and where a learner was trained clusters.png, tasks.png and learning_curve.png."""
     _save(accuracy_figure(rows), folder / "accuracy.png")
-    _save(cluster_figure(images, partitions[0]), folder / "clusters.png")
     if learners:
-        histories = {name: read_history(folder / name / "history.csv") for name in learners}
+        _save(cluster_figure(images, partitions[0]), folder / "clusters.png")
+        histories = {name: history.read(folder / name / "history.csv") for name in learners}
         _save(curve_figure(histories), folder / "learning_curve.png")
         training = next(iter(learners.values()))
         _save(task_figure(images, partitions, training), folder / "tasks.png")

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cactus_tf import workdir
+from cactus_tf import keys, plugins, workdir
 from cactus_tf.config import STAGES, Config
 from cactus_tf.types import Accuracy, Learner
 
@@ -24,39 +24,45 @@ _COLUMNS = (
 
 
 class Clock:
-    """Times the stages and knows the last one."""
+    """Times the stages and knows the last one.
 
-    def __init__(self, last: str):
+    Args:
+      last: the stage to end after, or "all".
+      path: keeps the seconds, so that those of a stopped run count too. Evaluation and report begin anew every time.
+    """
+
+    def __init__(self, last: str, path: Path):
         self._last = STAGES[-1] if last == "all" else last
+        self._path = path
+        self._done: set[str] = set()
         self.started = _now()
-        self.seconds: dict[str, float] = {}
+        self.seconds: dict[str, float] = workdir.read_json(path) if path.exists() else {}
 
     @property
     def over(self) -> bool:
         """Whether the last stage asked for is done."""
-        return self._last in self.seconds
+        return self._last in self._done
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Times one stage."""
         began = time.monotonic()
-        yield
-        self.seconds[name] = round(time.monotonic() - began, 3)
+        before = 0.0 if name in ("evaluate", "report") else self.seconds.get(name, 0.0)
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(before + time.monotonic() - began, 3)
+            workdir.write_json(self._path, self.seconds)
+        self._done.add(name)
 
 
-def row(
-    config: Config, embedder: str, name: str, task: tuple[int, int], accuracy: Accuracy, learner: Learner
-) -> dict[str, Any]:
+def row(config: Config, name: str, task: tuple[int, int], accuracy: Accuracy, learner: Learner) -> dict[str, Any]:
     """One row of results.json: a learner at one (way, shot)."""
-    options = {k: v for k, v in dataclasses.asdict(config.partition).items() if k != "partitioner"}
-    options |= {"embedder_steps": config.embedding.embedder_steps}
-    for part in (config.learners.get(name), config.options.get(name)):
-        options |= dataclasses.asdict(part) if part else {}
     return {
         "dataset": config.data.dataset,
         "split": config.evaluation.eval_split,
-        "embedder": embedder,
-        "partitioner": config.partition.partitioner,
+        "embedder": keys.embedder_name(config),
+        "partitioner": keys.partitioner_name(config),
         "algo": name,
         "way": task[0],
         "shot": task[1],
@@ -66,8 +72,22 @@ def row(
         "ci95": accuracy.ci95,
         "transductive": bool(getattr(learner, "transductive", False)),
         "seed": config.run.seed,
-        "options": options,
+        "options": options(config, name),
     }
+
+
+def options(config: Config, name: str) -> dict[str, Any]:
+    """The settings that had a part in a learner's result; a member's own ones as their flags are called."""
+    embedder, partitioner = keys.embedder_name(config), keys.partitioner_name(config)
+    used = dataclasses.asdict(config.learners[name]) if name in config.learners else {}
+    if embedder != "none":
+        used["embedder_steps"] = config.embedding.embedder_steps
+    if partitioner not in ("none", "labels"):
+        used |= {"clusters": config.partition.clusters, "partitions": config.partition.partitions}
+    for member in (config.data.dataset, embedder, partitioner, name):
+        if member in config.options:
+            used |= {f"{member}_{k}": v for k, v in dataclasses.asdict(config.options[member]).items()}
+    return used
 
 
 def write(config: Config, rows: Sequence[Mapping], clock: Clock, folder: Path) -> None:
@@ -77,7 +97,7 @@ def write(config: Config, rows: Sequence[Mapping], clock: Clock, folder: Path) -
         "package_versions": package_versions(),
         "started": clock.started,
         "finished": _now(),
-        "seconds": clock.seconds,
+        "seconds": {name: clock.seconds.get(name, 0.0) for name in STAGES[:-1]},
         "rows": list(rows),
     }
     workdir.write_json(folder / "results.json", value)
@@ -144,9 +164,16 @@ def closing_words(rows: Sequence[Mapping], folder: Path) -> str:
             f"\nresults      {folder}/results.json, results.csv",
             f"pictures     {', '.join(str(path) for path in sorted(folder.glob('*.png'))) or 'none'}",
             f"TensorBoard  tensorboard --logdir {folder}/events",
-            "next         the same on your choice of data: --dataset=omniglot or mnist with --data_dir; see --help",
+            f"next         {_suggestion(first['dataset'])}; every setting is in --help",
         ]
     )
+
+
+def _suggestion(dataset: str) -> str:
+    others = [name for name in plugins.names("datasets") if name != dataset]
+    if dataset == "digits":
+        return f"real data: --dataset={others[-1]} --data_dir=FOLDER (or {', '.join(others[:-1])})"
+    return "compare: --algo=LEARNER,LEARNER shares the episodes, --partitioner=labels is the oracle"
 
 
 def _plain(value: Any) -> str:

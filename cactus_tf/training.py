@@ -1,6 +1,5 @@
 """The outer loop: Adam on the mean loss of a batch of episodes, with checkpoints and exact resume."""
 
-import csv
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +8,11 @@ import keras
 import tensorflow as tf
 from tqdm import tqdm
 
-from cactus_tf import progress
+from cactus_tf import history, progress
 from cactus_tf.checkpoints import Checkpoints
 from cactus_tf.errors import InputError, RunError
 from cactus_tf.sampling import Episodes
 from cactus_tf.types import Episode, MetaLearner
-from cactus_tf.workdir import write_csv
 
 OnStep = Callable[[int, dict[str, float]], None]
 _HISTORY_POINTS = 500
@@ -91,7 +89,7 @@ def meta_train(
             f"{folder} holds a training of {start} steps, more than the {steps} asked for: "
             f"raise --steps to {start} or choose another --workdir"
         )
-    history = History(folder, start, steps)
+    curve = History(folder, start, steps)
     batches = iter(episodes.dataset(tasks_per_step, start))
     done = start
     bar = progress.bar(total=steps, initial=start, desc="meta-train", unit="step")
@@ -101,17 +99,17 @@ def meta_train(
             _check_finite(scalars["loss"], done + 1, keeper.kept())
             done += 1
             _show(bar, scalars)
-            history.add(done, scalars)
+            curve.add(done, scalars)
             if on_step:
                 on_step(done, scalars)
             if done % checkpoint_every == 0 or done == steps:
                 keeper.save()
-                history.write()
+                curve.write()
                 if on_checkpoint:
                     on_checkpoint(done)
     except KeyboardInterrupt:
         keeper.save()
-        history.write()
+        curve.write()
         raise
     finally:
         bar.close()
@@ -129,7 +127,7 @@ class History:
     def __init__(self, folder: Path | None, start: int, steps: int):
         self._path = folder / "history.csv" if folder else None
         self._every = max(1, steps // _HISTORY_POINTS)
-        self.rows = [row for row in read_history(self._path) if row["step"] <= start]
+        self.rows = history.read(self._path, start)
 
     def add(self, step: int, scalars: dict[str, float]) -> None:
         """Takes down every so-manieth step."""
@@ -139,15 +137,7 @@ class History:
     def write(self) -> None:
         """Writes the file."""
         if self._path and self.rows:
-            write_csv(self._path, self.rows, list(self.rows[-1]))
-
-
-def read_history(path: Path | None) -> list[dict[str, float]]:
-    """Rows of a history.csv, [] where there is none."""
-    if path is None or not path.exists():
-        return []
-    with open(path, newline="") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+            history.write(self._path, self.rows)
 
 
 def _check_finite(loss: float, step: int, kept: str) -> None:

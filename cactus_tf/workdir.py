@@ -104,7 +104,7 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            log.info("waiting for another run that is working on %s", folder)
+            log.warning("waiting for another run that is working on %s", folder)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -185,10 +185,10 @@ def claim(folder: Path, identity: Mapping, config: Mapping) -> None:
       config: all of config.json.
 
     Raises:
-      InputError: the workdir belongs to another configuration; says what differs.
+      InputError: the workdir holds work of another configuration; says what differs.
     """
     path = folder / _CONFIG
-    if path.exists():
+    if path.exists() and _holds_work(folder):
         differing = _differences(read_json(path).get("identity", {}), json.loads(json.dumps(identity)))
         if differing:
             raise InputError(
@@ -196,6 +196,11 @@ def claim(folder: Path, identity: Mapping, config: Mapping) -> None:
                 "choose another --workdir or repeat its settings"
             )
     write_json(path, {**config, "identity": identity})
+
+
+def _holds_work(folder: Path) -> bool:
+    """Whether anything was trained or judged there; a run that ended before may be put right and started again."""
+    return (folder / "results.json").exists() or any(folder.glob("*/checkpoints/*.index"))
 
 
 def _differences(there: Mapping, here: Mapping, prefix: str = "") -> list[str]:

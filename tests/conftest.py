@@ -1,5 +1,6 @@
 """Fixtures for all tests: real data and golden numbers where the environment names them, tiny runs elsewhere."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -22,3 +23,12 @@ def data_folder():
 def noise():
     """[120, 28, 28, 1] uint8 images of pure noise."""
     return np.random.default_rng(0).integers(0, 256, (120, 28, 28, 1), np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def fresh_logging():
+    """Takes back what a command set up for the program's messages."""
+    yield
+    logger = logging.getLogger("cactus_tf")
+    logger.handlers, logger.propagate = [], True
+    logger.setLevel(logging.NOTSET)

@@ -47,7 +47,7 @@ def test_every_data_set_resolves_with_nothing_else_said(dataset):
     [
         (c.TrainingSettings(way=1), "--way=1: it must be at least 2"),
         (c.TrainingSettings(outer_lr=-1.0), "--outer_lr=-1.0: it must be at least 0"),
-        (c.TrainingSettings(outer_lr=float("nan")), "--outer_lr=nan"),
+        (c.TrainingSettings(outer_lr=float("nan")), "--outer_lr=nan: it must be at least 0 and finite"),
     ],
 )
 def test_numbers_outside_their_range_are_refused(training, words):

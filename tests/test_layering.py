@@ -11,9 +11,9 @@ from cactus_tf.plugins import FAMILIES
 ROOT = Path(cactus_tf.__file__).parent
 LAYERS = [
     {"errors", "seeds", "types", "config"},
-    {"losses", "norms", "plugins", "workdir", "summaries", "checkpoints", "progress"},
+    {"losses", "norms", "plugins", "workdir", "summaries", "checkpoints", "progress", "history"},
     {*FAMILIES, "sampling", "training", "evaluation"},
-    {"report", "results", "pipeline"},
+    {"keys", "report", "results", "pipeline"},
     {"cli"},
     {"main"},
 ]

@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from cactus_tf import cli, pipeline
+from cactus_tf import pipeline
 from cactus_tf.main import main
 
 SHORT = [
@@ -111,15 +111,19 @@ def test_the_same_command_again_gives_the_same_and_trains_nothing(first, workpla
     assert results(folder)["rows"] == before["rows"]
 
 
-def test_the_evaluation_episodes_do_not_depend_on_what_a_learner_consumes(first, workplace):
-    config = cli.parse([*SHORT, f"--artifacts_dir={workplace / 'artifacts'}"])
-    data = pipeline.prepare(config)
-    streams = [
-        pipeline.evaluation_episodes(config, "test", rows, data.test.partitions, 10, 1)
-        for rows in (data.test.images, data.test.images.reshape(len(data.test), -1))
-    ]
-    for i in range(5):
-        np.testing.assert_array_equal(*(stream.indices(i)[0] for stream in streams))
+def test_every_learner_meets_the_same_evaluation_episodes(workplace, monkeypatch):
+    met = []
+    accuracy = pipeline.accuracy
+
+    def spy(classify, episodes, number):
+        met.append((episodes.way, episodes.shot, [episodes.indices(i)[0].tolist() for i in range(3)]))
+        return accuracy(classify, episodes, number)
+
+    monkeypatch.setattr(pipeline, "accuracy", spy)
+    assert run(workplace, "met", "--steps=2", "--eval_episodes=3")[0] == 0
+    judged = met[-4:]  # two learners, two shots
+    assert judged[:2] == judged[2:]
+    assert judged[0] != judged[1]
 
 
 def test_longer_training_and_other_evaluation_go_on_in_the_same_workdir(workplace, capsys):
@@ -160,7 +164,28 @@ def test_the_oracle_needs_no_embedding(workplace, capsys):
     code, folder = run(workplace, "oracle", "--partitioner=labels", "--algo=protonets", "--steps=2")
     assert code == 0
     assert "embed: not needed" in capsys.readouterr().out
-    assert {row["embedder"] for row in results(folder)["rows"]} == {"none"}
+    for row in results(folder)["rows"]:
+        assert row["embedder"] == "none"
+        assert not {"clusters", "partitions", "embedder_steps"} & set(row["options"])
+
+
+def test_learners_that_do_not_learn_from_tasks_need_no_partitions(workplace, capsys):
+    code, folder = run(workplace, "neighbours", "--algo=nearest_neighbours")
+    assert code == 0
+    assert "partition: not needed" in capsys.readouterr().out
+    assert {row["partitioner"] for row in results(folder)["rows"]} == {"none"}
+
+
+def test_a_run_that_was_refused_can_be_put_right_in_the_same_workdir(workplace):
+    assert run(workplace, "mended", "--query=90")[0] == 2
+    assert run(workplace, "mended")[0] == 0
+
+
+def test_seconds_of_a_run_that_goes_on_add_up(workplace):
+    run(workplace, "timed", "--steps=3")
+    before = results(workplace / "timed")["seconds"]["train"]
+    run(workplace, "timed", "--steps=6")
+    assert results(workplace / "timed")["seconds"]["train"] > before > 0
 
 
 @pytest.mark.parametrize(("stage", "kinds"), [("prepare", {"data"}), ("embed", {"data", "embedder", "embeddings"})])
@@ -176,12 +201,14 @@ def test_a_stage_ends_the_run_after_it(tmp_path, stage, kinds):
     [
         (["--eval_ways=11"], "--eval_ways=11 --eval_shots=1, test labels: the largest partition has 10 clusters"),
         (["--eval_shots=40"], "cluster sizes allow at most"),
-        (["--query=500"], "--way, --shot, --query, --clusters: cluster sizes allow at most"),
+        (["--query=90"], "--way, --shot, --query, --clusters: cluster sizes allow at most"),
+        (["--query=500"], "--way, --shot, --query: an episode of protonets takes 5010 images, and there are 1000"),
+        (["--nearest_neighbours_k=11"], "k is 11 and the support set has 10 embeddings"),
         (["--data_dir=/nowhere"], "digits come with scikit-learn"),
-        (["--dataset=omniglot", "--data_dir=/nowhere"], "images_background.zip"),
-        (["--dataset=mnist", "--data_dir=/nowhere"], "train-images"),
+        (["--dataset=omniglot", "--way=10", "--data_dir=/nowhere"], "images_background.zip"),
+        (["--dataset=mnist", "--data_dir=/nowhere"], "t10k-images-idx3-ubyte"),
         (["--embedder=precomputed", "--precomputed_dir=/nowhere"], "/nowhere"),
-        (["--clusters=2000"], "2000"),
+        (["--clusters=2000"], "--clusters=2000 is more than the 1000 training images"),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(workplace, capsys, flags, words):
@@ -220,13 +247,31 @@ def wait_for(pattern, folder, seconds=90):
         time.sleep(0.05)
 
 
+def test_two_fresh_runs_give_the_same_to_the_last_bit(tmp_path):
+    found = []
+    for name in ("one", "two"):
+        process = start(tmp_path / name, "run")
+        out, err = process.communicate(timeout=200)
+        assert process.returncode == 0, err
+        assert err == b""  # TensorFlow's start-up messages are silenced
+        assert b"protonets" in out
+        found.append(results(tmp_path / name / "run")["rows"])
+    assert found[0] == found[1]
+
+
+def test_a_bad_flag_ends_the_process_with_code_2_and_one_line(tmp_path):
+    process = start(tmp_path, "run", "--embedder=umap")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert err.decode().startswith("--embedder=umap: there is no such embedder; choose from acai")
+    assert err.count(b"\n") == 1
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(first, workplace):
     process = start(workplace, "whole", "--steps=1200")
-    out, err = process.communicate(timeout=200)
+    _, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
-    assert err == b""  # TensorFlow's start-up messages are silenced
-    assert b"protonets" in out
     return results(workplace / "whole")["rows"]
 
 

@@ -3,10 +3,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from cactus_tf import history
 from cactus_tf.checkpoints import Checkpoints
 from cactus_tf.errors import InputError, RunError
 from cactus_tf.sampling import Episodes
-from cactus_tf.training import adam, checkpoint_folder, make_train_step, meta_train, read_history
+from cactus_tf.training import adam, checkpoint_folder, make_train_step, meta_train
 from cactus_tf.types import AssignedPartitions, TaskLoss
 
 LABELS = np.repeat(np.arange(5), 8)
@@ -113,9 +114,15 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_
 def test_the_history_has_every_step_once_after_a_resume(tmp_path):
     run(tmp_path, 6, checkpoint_every=3)
     run(tmp_path, 9)
-    rows = read_history(tmp_path / "history.csv")
+    rows = history.read(tmp_path / "history.csv")
     assert [row["step"] for row in rows] == list(range(1, 10))
     assert set(rows[0]) == {"step", "loss", "twice"}
+
+
+def test_a_damaged_history_stops_nothing(tmp_path):
+    run(tmp_path, 6)
+    (tmp_path / "history.csv").write_text("step,loss\n1,0.5\n2")
+    assert run(tmp_path, 9)[1] == 3
 
 
 def test_callbacks_hear_every_step_and_every_checkpoint():

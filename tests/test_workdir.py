@@ -74,12 +74,20 @@ def test_recorded_files_in_sub_folders_are_checked(tmp_path):
 def test_a_workdir_of_another_configuration_is_refused_and_says_what_differs(tmp_path):
     workdir.claim(tmp_path, {"a": {"way": 5}, "seed": 0}, {"command": "x"})
     workdir.claim(tmp_path, {"a": {"way": 5}, "seed": 0}, {"command": "y"})
+    (tmp_path / "results.json").write_text("{}")
     with pytest.raises(InputError, match=r"a\.way: there 5, now 20"):
         workdir.claim(tmp_path, {"a": {"way": 20}, "seed": 0}, {})
     assert workdir.read_json(tmp_path / "config.json")["command"] == "y"
 
 
+def test_a_workdir_without_work_in_it_may_change_its_configuration(tmp_path):
+    workdir.claim(tmp_path, {"query": 500}, {})
+    workdir.claim(tmp_path, {"query": 5}, {})
+    assert workdir.read_json(tmp_path / "config.json")["identity"] == {"query": 5}
+
+
 def test_damaged_json_is_named(tmp_path):
+    (tmp_path / "results.json").write_text("{}")
     (tmp_path / "config.json").write_text('{"a":')
     with pytest.raises(InputError, match=r"config\.json is damaged"):
         workdir.claim(tmp_path, {}, {})

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import keras
 from tqdm import tqdm
 
-from cactus_tf import workdir
 from cactus_tf.checkpoints import Checkpoints
 from cactus_tf.errors import RunError
 
@@ -94,18 +91,3 @@ class Progress(keras.callbacks.Callback):
         """One step further, with its losses."""
         self._bar.set_postfix({name: f"{value:.4f}" for name, value in (logs or {}).items()}, refresh=False)
         self._bar.update()
-
-
-def write_history(path: Path, rows: Sequence[dict[str, float]]) -> None:
-    """Writes a learning curve as CSV."""
-    workdir.write_csv(path, rows, list(rows[-1]) if rows else ["step"])
-
-
-def read_history(path: Path, until: int) -> list[dict[str, float]]:
-    """The learning curve up to a step; empty where there is none that can be read."""
-    try:
-        with open(path, newline="") as file:
-            found = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
-        return [{**row, "step": int(row["step"])} for row in found if row["step"] <= until]
-    except (OSError, ValueError, TypeError, KeyError):
-        return []

@@ -15,6 +15,7 @@ from cactus_tf import progress
 from cactus_tf.checkpoints import Checkpoints
 from cactus_tf.embedders import _callbacks
 from cactus_tf.errors import InputError
+from cactus_tf.history import read, write
 
 log = logging.getLogger(__name__)
 
@@ -91,12 +92,12 @@ def fit_steps(
     first = kept.restore()
     if first > steps:
         raise InputError(f"{folder} keeps a fit of {first} steps, more than {steps}: ask for as many or delete it")
-    history = _callbacks.History(steps, _callbacks.read_history(folder / HISTORY, first) if folder else [])
+    history = _callbacks.History(steps, read(folder / HISTORY, first) if folder else [])
 
     def save() -> None:
         kept.save()
         if folder:
-            _callbacks.write_history(folder / HISTORY, history.rows)
+            write(folder / HISTORY, history.rows)
 
     started = time.monotonic()
     log.info("%s: fitting, steps %d to %d", name, first, steps)

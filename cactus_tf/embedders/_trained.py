@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from cactus_tf import seeds
-from cactus_tf.embedders import _callbacks, _images, _saving
+from cactus_tf import history, seeds
+from cactus_tf.embedders import _images, _saving
 from cactus_tf.embedders._batches import batches
 from cactus_tf.embedders._fitting import HISTORY, Network, Plan, fit_steps
 from cactus_tf.errors import InputError, RunError
@@ -83,7 +83,7 @@ class TrainedEmbedder:
         model, plan = self._fitted()
         weights = [weight.numpy() for weight in model.weights]
         folder = _saving.write(folder, self._name, self._description(plan), weights)
-        _callbacks.write_history(folder / HISTORY, self._history)
+        history.write(folder / HISTORY, self._history)
 
     def load(self, folder: Path):
         """Restores what `save` wrote, with the options it was fitted with, and returns itself.
@@ -96,7 +96,7 @@ class TrainedEmbedder:
             self._options = type(self._options)(**there["options"])
             model = self._network(self._options, plan)
             model.set_weights(weights)
-        self._history = _callbacks.read_history(Path(folder) / HISTORY, plan.steps)
+        self._history = history.read(Path(folder) / HISTORY, plan.steps)
         self._hold(model, plan)
         return self
 

@@ -12,7 +12,7 @@ import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -27,6 +27,8 @@ from cactus_tf.seeds import counter_rng
 from cactus_tf.types import AssignedPartitions, PartitionContext, Partitioner, Partitions
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 USES_EMBEDDINGS = True
 MAX_ITERATIONS, TOLERANCE = 3000, 1e-4  # the authors' code
@@ -46,7 +48,7 @@ class Options:
     accept_fraction: float = option(
         0.75, "a partition is accepted when more than this part of its clusters are large", low=0, high=1
     )
-    restarts: int = option(10, "attempts at a partition; afterwards the best one is taken", low=1)
+    restarts: int = option(10, "new starts for a partition that is not accepted; then the best is taken", low=0)
 
 
 class Attempt(NamedTuple):
@@ -77,28 +79,29 @@ def _divide(clusters: int, partitions: int, options: Options, context: Partition
     def keep(p: int) -> np.ndarray:
         return context.memo(f"partition-{p:04d}", functools.partial(make, p))
 
-    return AssignedPartitions(side_by_side(keep, partitions), clusters)
+    bar = functools.partial(progress.bar, desc="partitions", unit="partition")
+    return AssignedPartitions(side_by_side(keep, partitions, watch=bar), clusters)
 
 
-def side_by_side(make: Callable[[int], np.ndarray], number: int) -> list[np.ndarray]:
-    """[make(0), make(1), ...], as many at once as there are cores, which then do not share one clustering.
+def side_by_side(make: Callable[[int], T], number: int, watch: Callable = iter) -> list[T]:
+    """[make(0), make(1), ...], as many at once as there are cores, with one thread each.
 
-    One thread each for many clusterings is faster than many threads for one, above all where they are small.
+    That is faster than many threads for one clustering, above all for small ones, and the order of its sums is fixed.
     """
-    cores = os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = min(cores, number)
-    limit = functools.partial(threadpool_limits, max(1, cores // workers))  # OpenMP counts threads per thread
+    limit = functools.partial(threadpool_limits, 1)  # OpenMP counts threads per thread
     with limit(), ThreadPoolExecutor(workers, initializer=limit) as pool:
         jobs = [pool.submit(make, i) for i in range(number)]
         try:
-            return [job.result() for job in progress.bar(jobs, "partitions", unit="partition")]
+            return [job.result() for job in watch(jobs)]
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
 
 
 def accepted(p: int, attempt, clusters: int, way: int, options: Options, rng: np.random.Generator) -> np.ndarray:
-    """Clusters until enough clusters are large, at most `restarts` times; then the best attempt, with a warning.
+    """Clusters until enough clusters are large; after `restarts` new starts the best attempt, with a warning.
 
     Args:
       p: number of the partition, for the warning.
@@ -109,7 +112,7 @@ def accepted(p: int, attempt, clusters: int, way: int, options: Options, rng: np
       rng: gives the seed of every attempt.
     """
     best = Attempt(np.zeros(0, np.int32), -1)
-    for _ in range(options.restarts):
+    for _ in range(options.restarts + 1):
         assignments = attempt(int(rng.integers(2**31)))
         large = int(np.count_nonzero(np.bincount(assignments, minlength=clusters) >= options.accept_images))
         best = max(best, Attempt(assignments, large), key=lambda a: a.large)
@@ -117,7 +120,7 @@ def accepted(p: int, attempt, clusters: int, way: int, options: Options, rng: np
             return assignments
     log.warning(
         "partition %d: %d of %d clusters have %d images or more, after %d attempts; it is used all the same",
-        p, best.large, clusters, options.accept_images, options.restarts,
+        p, best.large, clusters, options.accept_images, options.restarts + 1,
     )  # fmt: skip
     return best.assignments
 
@@ -134,11 +137,12 @@ def fit(x: np.ndarray, clusters: int, starts: int, seed: int) -> np.ndarray:
     Returns:
       [n] int32 in 0..k-1.
     """
-    found = [
-        KMeans(clusters, init=coarse_start(x, clusters, seed + i), n_init=1, max_iter=MAX_ITERATIONS, tol=TOLERANCE)
-        .fit(x)
-        for i in range(starts)
-    ]  # fmt: skip
+
+    def once(i: int) -> KMeans:
+        start = coarse_start(x, clusters, seed + i)
+        return KMeans(clusters, init=start, n_init=1, max_iter=MAX_ITERATIONS, tol=TOLERANCE).fit(x)
+
+    found = side_by_side(once, starts)
     return min(found, key=lambda k: k.inertia_).labels_.astype(np.int32)
 
 

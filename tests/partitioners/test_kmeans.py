@@ -115,7 +115,7 @@ def test_a_partition_is_accepted_when_more_than_three_quarters_and_way_clusters_
 
 
 def test_restarts_end_and_the_best_attempt_is_used_with_a_warning(caplog):
-    found = kmeans.accepted(3, attempts(2, 5, 4), 8, 2, Options(restarts=3), np.random.default_rng(0))
+    found = kmeans.accepted(3, attempts(2, 5, 4), 8, 2, Options(restarts=2), np.random.default_rng(0))
     assert np.count_nonzero(np.bincount(found, minlength=8) >= 6) == 5
     assert "partition 3: 5 of 8 clusters have 6 images or more, after 3 attempts" in caplog.text
 

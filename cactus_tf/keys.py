@@ -1,0 +1,67 @@
+"""What each artifact of a run depends on: exactly these settings are hashed into its folder's name."""
+
+import dataclasses
+from typing import Any
+
+from cactus_tf import plugins
+from cactus_tf.config import Config
+
+
+def data(config: Config) -> dict[str, Any]:
+    """The prepared arrays. Not the folder: every source of a data set gives the same arrays."""
+    return _member("datasets", config.data.dataset, config)
+
+
+def embedder(config: Config) -> dict[str, Any]:
+    """The fitted embedder, and the embeddings that it gives."""
+    return {
+        "data": data(config),
+        **_member("embedders", config.embedding.embedder, config),
+        "steps": config.embedding.embedder_steps,
+        "seed": config.run.seed,
+    }
+
+
+def partitions(config: Config) -> dict[str, Any]:
+    """The partitions."""
+    return {
+        "embeddings": embedder(config) if needs_embeddings(config) else data(config),
+        **_member("partitioners", config.partition.partitioner, config),
+        "clusters": config.partition.clusters,
+        "partitions": config.partition.partitions,
+        "way": largest_way(config),
+        "seed": config.run.seed,
+    }
+
+
+def largest_way(config: Config) -> int:
+    """The largest N of the training episodes: a partition must have as many clusters of use."""
+    return max((training.way for training in config.learners.values()), default=2)
+
+
+def needs_embeddings(config: Config) -> bool:
+    """Whether a learner or the partitioner reads embeddings; the oracle with ProtoNets, for one, does not."""
+    members = [("learners", name) for name in config.run.algo]
+    if config.learners:
+        members.append(("partitioners", config.partition.partitioner))
+    return any(getattr(plugins.load(*member), "USES_EMBEDDINGS", False) for member in members)
+
+
+def embedder_name(config: Config) -> str:
+    """The embedder that matters, "none" where nobody reads its embeddings."""
+    return config.embedding.embedder if needs_embeddings(config) else "none"
+
+
+def partitioner_name(config: Config) -> str:
+    """The partitioner that matters, "none" where nobody learns from tasks."""
+    return config.partition.partitioner if config.learners else "none"
+
+
+def _member(family: str, name: str, config: Config) -> dict[str, Any]:
+    """A member's name, version and options; where it reads the user's files, their contents instead of their place."""
+    module = plugins.load(family, name)
+    options = config.options.get(name)
+    chosen = dataclasses.asdict(options) if options else {}
+    if hasattr(module, "fingerprint"):
+        chosen = {**chosen, "dir": module.fingerprint(options)}
+    return {"name": name, "version": getattr(module, "VERSION", 1), "options": chosen}
