@@ -17,7 +17,11 @@ def build(clusters: int, partitions: int, options: None = None) -> Partitioner:
 
     def divide(context: PartitionContext) -> Partitions:
         if partitions < 1:
-            raise InputError(f"partitions is {partitions}; it must be at least 1")
+            raise InputError(f"random: partitions is {partitions}; it must be at least 1")
+        if context.way > clusters:
+            raise InputError(
+                f"random: way {context.way} is more than {clusters} clusters: lower --way or raise --clusters"
+            )
         return RandomPartitions(context.images, clusters, partitions, context.seed)
 
     return divide

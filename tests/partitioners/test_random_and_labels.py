@@ -36,6 +36,12 @@ def test_random_partitions_are_made_again_when_they_were_let_go():
     assert len(partitions._newest) <= 64
 
 
+@pytest.mark.parametrize(("partitions", "words"), [(0, "partitions is 0"), (1, "way 5 is more than 4 clusters")])
+def test_random_partitions_that_cannot_serve_are_refused_in_words(partitions, words):
+    with pytest.raises(InputError, match=words):
+        partitioners.build("random", 4, partitions)(PartitionContext(images=50, way=5))
+
+
 def test_the_oracle_is_the_labels():
     labels = AssignedPartitions([np.array([0, 1, 1, 0])])
     context = PartitionContext(images=4, labels=labels)
