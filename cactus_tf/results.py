@@ -162,7 +162,7 @@ def closing_words(rows: Sequence[Mapping], folder: Path) -> str:
             f"\n{first['dataset']}, {first['split']} split, {first['episodes']} episodes, mean and 95% interval\n",
             table(rows),
             f"\nresults      {folder}/results.json, results.csv",
-            f"pictures     {', '.join(str(path) for path in sorted(folder.glob('*.png'))) or 'none'}",
+            f"pictures     {folder}/{', '.join(path.name for path in sorted(folder.glob('*.png'))) or '(none)'}",
             f"TensorBoard  tensorboard --logdir {folder}/events",
             f"next         {_suggestion(first['dataset'])}; every setting is in --help",
         ]
