@@ -15,6 +15,7 @@ from cactus_tf import pipeline
 from cactus_tf.main import main
 
 SHORT = [
+    "--way=10",
     "--embedder=pixels",
     "--clusters=12",
     "--partitions=2",
