@@ -229,9 +229,18 @@ def _help_line(prefix: str, field: dataclasses.Field) -> str:
         f"from {about['low']}" if about["low"] is not None else "",
         f"to {about['high']}" if about["high"] is not None else "",
     ]
-    default = "usual of the data set or learner" if field.default is None else _plain_text(field.default)
-    notes = [about["symbol"], about["unit"], " ".join(filter(None, bounds)), f"default {default}", about["source"]]
-    return f"  {prefix}{field.name}: {about['meaning']} ({'; '.join(filter(None, notes))})"
+    default = "the usual of the data set or learner" if field.default is None else _plain_text(field.default)
+    if field.default is None and (prefix != "--" or "unsaid" in about["meaning"]):
+        default = ""  # its meaning says what happens then
+    notes = [
+        about["symbol"],
+        about["unit"],
+        " ".join(filter(None, bounds)),
+        default and f"default {default}",
+        about["source"],
+    ]
+    said = "; ".join(filter(None, notes))
+    return f"  {prefix}{field.name}: {about['meaning']}" + (f" ({said})" if said else "")
 
 
 def _plain_text(value: Any) -> str:
