@@ -344,13 +344,6 @@ def evaluation_episodes(
         raise InputError(f"--eval_ways={way} --eval_shots={shot}, {split} labels: {error}") from error
 
 
-def needs_embeddings(config: Config) -> bool:
-    """Whether the partitioner or a learner reads embeddings; the oracle with ProtoNets, for one, does not."""
-    partitioner = plugins.load("partitioners", config.partition.partitioner)
-    learners = [plugins.load("learners", name) for name in config.run.algo]
-    return any(getattr(module, "USES_EMBEDDINGS", False) for module in (partitioner, *learners))
-
-
 def make_workdir(config: Config) -> Path:
     """The workdir, made if need be."""
     workdir.make_folder(_root(config), "--artifacts_dir")

@@ -82,6 +82,13 @@ def test_the_fit_is_a_fixed_point_of_k_means():
     np.testing.assert_array_equal(nearest, found)
 
 
+def test_sets_too_large_for_elkans_bounds_give_the_same_clusters(monkeypatch):
+    x, _ = blobs(n=300, centres=20, dim=40)
+    bounded = kmeans.fit(x, 10, 1, seed=0)
+    monkeypatch.setattr(kmeans, "_ELKAN_BOUNDS", 0)
+    np.testing.assert_array_equal(kmeans.fit(x, 10, 1, seed=0), bounded)
+
+
 def test_the_coarse_start_costs_no_quality():
     x = np.random.default_rng(0).normal(size=(600, 80)).astype(np.float32)  # no structure: the hardest case
 
