@@ -17,14 +17,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 
-def conv4_weights(channels: int, filters: int, way: int) -> list[torch.Tensor]:
+def conv4_weights(channels: int, filters: int, way: int, features: int) -> list[torch.Tensor]:
     """Kernel and bias of four convolutions and of the head."""
     sizes, weights = [channels] + [filters] * 4, []
     for fan_in, fan_out in itertools.pairwise(sizes):
         kernel = torch.empty(fan_out, fan_in, 3, 3)
         torch.nn.init.xavier_uniform_(kernel)
         weights += [kernel.requires_grad_(), torch.zeros(fan_out, requires_grad=True)]
-    return [*weights, (0.1 * torch.randn(filters, way)).requires_grad_(), torch.zeros(way, requires_grad=True)]
+    return [*weights, (0.1 * torch.randn(features, way)).requires_grad_(), torch.zeros(way, requires_grad=True)]
 
 
 def strided_logits(x: torch.Tensor, weights: list[torch.Tensor], offsets: list[torch.Tensor]) -> torch.Tensor:
@@ -35,11 +35,21 @@ def strided_logits(x: torch.Tensor, weights: list[torch.Tensor], offsets: list[t
     return x.mean((2, 3)) @ weights[8] + weights[9]
 
 
+def pooled_logits(x: torch.Tensor, weights: list[torch.Tensor], offsets: list[torch.Tensor]) -> torch.Tensor:
+    """The max-pooled network with batch statistics."""
+    for i in range(4):
+        x = F.conv2d(x, weights[2 * i], weights[2 * i + 1], padding=1)
+        x = F.max_pool2d(F.relu(F.batch_norm(x, None, None, None, offsets[i], training=True, eps=1e-3)), 2)
+    return x.flatten(1) @ weights[8] + weights[9]
+
+
 def maml_step(
     *, way: int, shot: int = 1, query: int = 5, tasks: int = 8, filters: int = 32, channels: int = 1, size: int = 28
 ) -> Callable[[], None]:
-    """A function that takes one outer step of second-order MAML with five inner steps."""
-    weights = conv4_weights(channels, filters, way)
+    """A function that takes one outer step of second-order MAML with five inner steps; from 64x64 on the pooled form."""
+    pooled = size >= 64
+    logits = pooled_logits if pooled else strided_logits
+    weights = conv4_weights(channels, filters, way, features=filters * (size // 16) ** 2 if pooled else filters)
     offsets = [torch.zeros(filters, requires_grad=True) for _ in range(4)]
     optimizer = torch.optim.Adam(weights + offsets, 1e-3)
     supports = torch.rand(tasks, way * shot, channels, size, size)
@@ -52,10 +62,10 @@ def maml_step(
         for s, q in zip(supports, queries, strict=True):
             fast = list(weights)
             for _ in range(5):
-                loss = way * F.cross_entropy(strided_logits(s, fast, offsets), support_labels)
+                loss = way * F.cross_entropy(logits(s, fast, offsets), support_labels)
                 gradients = torch.autograd.grad(loss, fast, create_graph=True)
                 fast = [w - 0.05 * g for w, g in zip(fast, gradients, strict=True)]
-            (F.cross_entropy(strided_logits(q, fast, offsets), query_labels) / tasks).backward()
+            (F.cross_entropy(logits(q, fast, offsets), query_labels) / tasks).backward()
         optimizer.step()
 
     return step

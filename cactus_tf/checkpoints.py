@@ -37,13 +37,13 @@ class Checkpoints:
         identity: Mapping[str, Any] | None = None,
     ):
         self._step, self._folder = step, folder
-        self._variables = [_tensor(v) for v in variables]
+        self._variables = [tf_variable(v) for v in variables]
         self._kept: int | None = None
         self._manager = None
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             _claim(folder / "fit.json", identity or {})
-            self._checkpoint = tf.train.Checkpoint(step=_tensor(step), variables=self._variables)
+            self._checkpoint = tf.train.Checkpoint(step=tf_variable(step), variables=self._variables)
             self._manager = tf.train.CheckpointManager(self._checkpoint, str(folder), 2, checkpoint_name=_NAME)
 
     def restore(self) -> int:
@@ -96,7 +96,7 @@ def _claim(path: Path, identity: Mapping[str, Any]) -> None:
     workdir.write_json(path, identity)
 
 
-def _tensor(variable) -> tf.Variable:
+def tf_variable(variable) -> tf.Variable:
     """The tf.Variable behind Keras' variable."""
     return variable.value if isinstance(variable, keras.Variable) else variable
 

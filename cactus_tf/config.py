@@ -66,7 +66,9 @@ class TrainingSettings:
     """Meta-training of one learner; what is unsaid is the learner's or the data set's usual."""
 
     backbone: str = option(None, "network by name")
-    filters: int = option(None, "channels of each convolution", symbol="F", low=1)
+    filters: int = option(None, "channels of each convolution, units of each layer on embeddings", symbol="F", low=1)
+    norm: str = option(None, "normaliser by name: running for ProtoNets; batch, layer or none for those that adapt")
+    on_embeddings: bool = option(None, "learn on embeddings in place of images, with the mlp network")
     way: int = option(None, "classes of a training episode", symbol="N", low=2)
     shot: int = option(None, "support images per class of a training episode", symbol="K", low=1)
     query: int = option(None, "query images per class of a training episode", symbol="Q", low=1)

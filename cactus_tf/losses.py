@@ -72,6 +72,23 @@ def query_loss(logits, labels):
     return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
 
 
+def summed_loss(logits, labels, way: int):
+    """Cross-entropy summed over the rows and divided by the rows per class: (1/K) sum_i CE_i. Finn et al. 2017, eq. 4.
+
+    That is `way` times the mean, so a rate of alpha on it is a rate of N alpha on the mean. The authors of MAML and of
+    CACTUs use it for the support set (K is then the shot) and for the queries (K is then Q).
+
+    Args:
+      logits: [m, way] float32.
+      labels: [m] integers in 0..way-1; where classes have unequal numbers, K is their mean.
+      way: N, number of classes.
+
+    Returns:
+      Scalar, in nats.
+    """
+    return way * query_loss(logits, labels)
+
+
 def accuracy(logits, labels):
     """Fraction of the queries whose largest logit is that of their label; among equals the lowest class counts.
 

@@ -135,6 +135,26 @@ class TaskLoss(NamedTuple):
     metrics: dict[str, Array]
 
 
+class TaskUpdate(NamedTuple):
+    """What the outer loop gets from one episode: its loss and metrics, and a direction for every trained variable."""
+
+    loss: Array
+    metrics: dict[str, Array]
+    gradients: list[Array]
+
+
+class Trace(NamedTuple):
+    """Logits while a learner adapts; step 0 is before adaptation.
+
+    Attributes:
+      support: [steps + 1, n, way] of the support set.
+      query: [steps + 1, m, way] of the queries.
+    """
+
+    support: Array
+    query: Array
+
+
 class Accuracy(NamedTuple):
     """Accuracy over evaluation episodes: fractions; ci95 is 1.96 sigma / sqrt(n) with ddof 0."""
 
@@ -204,6 +224,7 @@ class LearnerContext:
       way: N of the training episodes; heads of a fixed size have this many outputs.
       seed: of this learner's own stream (initial weights).
       backbone, filters, norm: the network of a meta-learner; None means the learner's usual.
+      on_embeddings: whether a meta-learner's network takes embeddings in place of images.
       embeddings: [n, dim] float32 of the training images, or None.
       embedder: the fitted embedder, or None.
     """
@@ -214,6 +235,7 @@ class LearnerContext:
     backbone: str | None = None
     filters: int | None = None
     norm: str | None = None
+    on_embeddings: bool = False
     embeddings: np.ndarray | None = None
     embedder: Embedder | None = None
 
@@ -294,8 +316,24 @@ class FeatureLearner(Learner, Protocol):
 
 
 @runtime_checkable
+class AdaptingLearner(Learner, Protocol):
+    """A learner that answers after steps of adaptation and can show the way there.
+
+    `classify` is the last query logits of `trace`, which may be called from several threads at once.
+    """
+
+    def trace(self, support: Array, support_labels: Array, query: Array, way: int) -> Trace:
+        """Logits before adaptation and after each of its steps; arguments as of `classify`."""
+        ...
+
+
+@runtime_checkable
 class MetaLearner(Learner, Protocol):
-    """A learner that is meta-trained. `variables` is all that a checkpoint must hold, trained or not."""
+    """A learner that is meta-trained. `variables` is all that a checkpoint must hold, trained or not.
+
+    It may have `gradient_clip`, the bound of every element of the mean gradient; `update(episode) -> TaskUpdate`, where
+    what the outer loop follows is not the gradient of `training_loss`; and `remedy`, what to change if it diverges.
+    """
 
     @property
     def trainable_variables(self) -> list:

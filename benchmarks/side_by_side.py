@@ -1,0 +1,69 @@
+"""Steps of several programs in turn, in one process, while the machine is otherwise quiet."""
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+
+STEPS_PER_BLOCK, PAUSE_SECONDS, QUIET = 6, 0.3, 0.05
+
+
+def busy_seconds() -> float:
+    """CPU seconds that all processes of the machine have used."""
+    with open("/proc/stat") as file:
+        user, nice, system, _, _, *rest = map(int, file.readline().split()[1:9])
+    return (user + nice + system + sum(rest)) / os.sysconf("SC_CLK_TCK")
+
+
+def wait_for_quiet(end: float) -> None:
+    """Returns when other processes have rested for a second, or at the time `end`."""
+    while time.monotonic() < end:
+        others = busy_seconds() - time.process_time()
+        time.sleep(1)
+        if busy_seconds() - time.process_time() - others < QUIET:
+            return
+
+
+def block(step: Callable) -> tuple[list[float], float]:
+    """Seconds of each step of a block, and how many cores other processes used meanwhile."""
+    time.sleep(PAUSE_SECONDS)
+    step()
+    others, start, times = busy_seconds() - time.process_time(), time.perf_counter(), []
+    for _ in range(STEPS_PER_BLOCK):
+        begin = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - begin)
+    return times, (busy_seconds() - time.process_time() - others) / (time.perf_counter() - start)
+
+
+def measure(steps: dict[str, Callable], blocks: int, minutes: float) -> dict[str, list[float]]:
+    """Seconds of the steps in rounds in which every block was quiet.
+
+    A block during which other processes took more than 5% of a core is thrown away: contention slows PyTorch's two
+    spinning threads several times more than ours, which would flatter the ratio.
+    """
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    end, rounds, quiet = time.monotonic() + 60 * minutes, 0, 0
+    while quiet < blocks and time.monotonic() < end:
+        wait_for_quiet(end)
+        results = {name: block(step) for name, step in steps.items()}
+        rounds += 1
+        if max(others for _, others in results.values()) < QUIET:
+            quiet += 1
+            for name, (seconds, _) in results.items():
+                times[name] += seconds
+    print(f"{quiet} quiet of {rounds} rounds")
+    return times
+
+
+def report(times: dict[str, list[float]]) -> int:
+    """Prints medians, and how many times as fast the first is as the last; returns the exit code."""
+    if not all(times.values()):
+        print("the machine was never quiet, so there is no figure")
+        return 1
+    medians = {name: statistics.median(seconds) for name, seconds in times.items()}
+    for name, median in medians.items():
+        print(f"{name}: {1000 * median:.1f} ms per step (median of {len(times[name])})")
+    first, *_, last = medians
+    print(f"{medians[last] / medians[first]:.2f} times as fast")
+    return 0
