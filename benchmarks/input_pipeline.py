@@ -50,7 +50,7 @@ def main() -> None:
         train_step = make_train_step(learner, adam(1e-3), tf.Variable(0, dtype=tf.int64))
         streams = {name: Episodes(images, kind, way=20, shot=1, query=15) for name, kind in kinds.items()}
         batch = next(iter(streams["k-means"].dataset()))
-        step = milliseconds(lambda: float(train_step(batch)["loss"]), args.repeats // 4)
+        step = milliseconds(lambda: float(train_step(batch).scalars["loss"]), args.repeats // 4)
         print(f"training step: {step:.1f} ms")
         for name, stream in streams.items():
             batches = iter(stream.dataset())

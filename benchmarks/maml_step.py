@@ -5,8 +5,8 @@
 
 The paper's settings: 8 tasks, 1 shot, 5 queries, 32 filters, 5 inner steps, second order, from uint8 images to updated
 weights; `--size=84` takes colour images and the max-pooled network. Ours and PyTorch's steps take turns in blocks, with
-pauses in which idle threads stop spinning; blocks with other work on the machine do not count. `--alone` prints the time
-to the first step, where the time of a step goes, and the peak resident memory.
+pauses in which idle threads stop spinning; blocks with other work on the machine do not count. `--alone` prints the
+time to the first step, where the time of a step goes, and the peak resident memory.
 """
 
 import argparse

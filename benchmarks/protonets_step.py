@@ -33,7 +33,7 @@ def our_step(intra: int, inter: int) -> Callable[[], float]:
     batch = Episode(*map(tf.constant, parts), *tf.zeros((2, 1), tf.int64))
     learner = learners.build("protonets", image_shape=(SIZE, SIZE, 1), way=WAY, filters=FILTERS)
     step = make_train_step(learner, adam(1e-3), tf.Variable(0, dtype=tf.int64))
-    return lambda: float(step(batch)["loss"])
+    return lambda: float(step(batch).scalars["loss"])
 
 
 def peer_step() -> Callable[[], None]:

@@ -46,7 +46,7 @@ def pooled_logits(x: torch.Tensor, weights: list[torch.Tensor], offsets: list[to
 def maml_step(
     *, way: int, shot: int = 1, query: int = 5, tasks: int = 8, filters: int = 32, channels: int = 1, size: int = 28
 ) -> Callable[[], None]:
-    """A function that takes one outer step of second-order MAML with five inner steps; from 64x64 on the pooled form."""
+    """A function that takes one outer step of second-order MAML, five inner steps; from 64x64 on pooled."""
     pooled = size >= 64
     logits = pooled_logits if pooled else strided_logits
     weights = conv4_weights(channels, filters, way, features=filters * (size // 16) ** 2 if pooled else filters)

@@ -181,7 +181,11 @@ def standardise(x, offset, epsilon: float):
             def second(v, v_offset):
                 a_v, sum_v, sum_vx = project(v)
                 s = (_channel_sum(v * g) - (sum_v * sum_g + sum_vx * sum_gx) / count) / count
-                parts = (scale(out, -r * r * s, offset), scale(a_v, -r * sum_gx / count), scale(a_g, -r * sum_vx / count))
+                parts = (
+                    scale(out, -r * r * s, offset),
+                    scale(a_v, -r * sum_gx / count),
+                    scale(a_g, -r * sum_vx / count),
+                )
                 return a_v + v_offset, tf.add_n(parts)
 
             return (a_g, sum_g), second
@@ -196,7 +200,7 @@ def _channel_sum(x):
 
 
 def _plain(x, offset, epsilon):
-    """The result, mean, biased variance, the projection g -> (A g, sum of g, sum of g x^), and (x - b) a; written out."""
+    """Result, mean, biased variance, the projection g -> (A g, sum of g, sum of g x^), and (x - b) a; written out."""
     axes = list(range(len(x.shape) - 1))
     mean = tf.reduce_mean(x, axes)
     variance = tf.reduce_mean(tf.square(x - mean), axes)

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 
 OnStep = Callable[[int, dict[str, float]], None]
 _HISTORY_POINTS = 500
+_SIDE_BY_SIDE = max(2, os.cpu_count() or 1)
+"""Tasks of a step that are under way at once; more would only take more memory."""
 
 
 class StepResult(NamedTuple):
@@ -77,10 +80,9 @@ def make_train_step(learner: MetaLearner, optimizer: keras.optimizers.Optimizer,
     def step(batch: Episode) -> StepResult:
         tasks = [Episode(*parts) for parts in zip(*(tf.unstack(part) for part in batch), strict=True)]
         updates: list[TaskUpdate] = []
-        import os
-        W=int(os.environ.get("W","0"))
-        for k,task in enumerate(tasks):
-            with tf.control_dependencies([updates[k-W].loss] if W and k>=W else []):
+        for task in tasks:
+            finished = [updates[-_SIDE_BY_SIDE].loss] if len(updates) >= _SIDE_BY_SIDE else []
+            with tf.control_dependencies(finished):
                 updates.append(task_update(task))
         losses = tf.stack([update.loss for update in updates])
         gradients = [tf.add_n(parts) / len(tasks) for parts in zip(*(u.gradients for u in updates), strict=True)]

@@ -36,7 +36,7 @@ def test_omniglot_takes_the_papers_settings():
 @pytest.mark.parametrize("dataset", [*c.USUAL, "a set nobody published on"])
 def test_every_data_set_resolves_with_nothing_else_said(dataset):
     config = resolve(data=c.DataSettings(dataset))
-    optional = {"data_dir", "embedder_steps", "workdir", "backbone", "tasks_per_step"}
+    optional = {"data_dir", "embedder_steps", "workdir", "backbone", "norm", "on_embeddings", "tasks_per_step"}
     for part in (config.embedding, config.partition, config.evaluation, config.learners["protonets"]):
         missing = {f.name for f in dataclasses.fields(part) if getattr(part, f.name) is None}
         assert missing <= optional

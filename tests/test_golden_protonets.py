@@ -170,7 +170,7 @@ def test_golden_weights_after_compiled_training_steps(golden):
             golden.load_state_before(step, draw)
             for variable, value in zip(optimizer.variables, moments, strict=True):
                 variable.assign(value)
-            loss = train_step(batch)["loss"]
+            loss = train_step(batch).scalars["loss"]
             np.testing.assert_allclose(loss, golden[f"step{step}/loss"], rtol=TOLERANCE)
             return {name: golden.weight_error(step, name) for name in golden.trained()}
 

@@ -133,12 +133,12 @@ def test_keras_batch_norm_would_fail_that_second_derivative():
     assert np.linalg.norm(wrong - right) > 0.05 * np.linalg.norm(right)
 
 
-def test_batch_statistics_norm_keeps_nothing_between_calls():
+def test_batch_statistics_norm_takes_nothing_from_the_call_before():
     layer, x = norms.BatchStatisticsNorm(), activations()
     first = np.array(layer(x))
     layer(activations(1))
     np.testing.assert_array_equal(layer(x), first)
-    assert [tuple(v.shape) for v in layer.variables] == [(3,)]
+    assert [tuple(v.shape) for v in layer.trainable_variables] == [(3,)]
 
 
 @pytest.mark.parametrize(
@@ -146,6 +146,7 @@ def test_batch_statistics_norm_keeps_nothing_between_calls():
     [
         ("running", {"momentum": 0.3, "epsilon": 0.2, "gain_initializer": "zeros"}),
         ("batch", {"epsilon": 0.2}),
+        ("layer", {"epsilon": 0.2}),
         ("none", {}),
     ],
 )
@@ -156,5 +157,5 @@ def test_a_norm_can_be_rebuilt_from_its_config(kind, settings):
 
 
 def test_an_unknown_norm_is_an_error_that_lists_those_there_are():
-    with pytest.raises(InputError, match="'group' is no norm; there are running, batch, none"):
+    with pytest.raises(InputError, match="'group' is no norm; there are running, batch, layer, none"):
         norms.build("group")

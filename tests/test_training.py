@@ -37,7 +37,7 @@ def stream(rows=None):
 def test_a_step_is_adam_on_the_mean_loss_of_its_episodes():
     learner, episodes = Linear(), stream()
     step = make_train_step(learner, adam(0.1), tf.Variable(0, dtype=tf.int64))
-    scalars = step(next(iter(episodes.dataset(2))))
+    scalars = step(next(iter(episodes.dataset(2)))).scalars
     means = [episodes[i].query.mean(axis=(0, 1)) for i in range(2)]
     gradient = np.mean([-2 * m for m in means], axis=0)
     expected = -0.1 * gradient / (np.abs(gradient) + 1e-8)  # first step of Adam: bias corrections cancel
@@ -103,7 +103,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_
             return TaskLoss(tf.where(self.untrained > 8.0, np.nan, loss), metrics)
 
     learner = Diverging()
-    with pytest.raises(RunError, match="the loss is nan at step 5; the checkpoint of step 4 is kept in "):
+    with pytest.raises(RunError, match="task from partition 0 is nan at step 5; the checkpoint of step 4 is kept in "):
         meta_train(learner, stream(), tasks_per_step=2, steps=30, folder=tmp_path, checkpoint_every=2)
     kept = Linear()
     step = tf.Variable(0, dtype=tf.int64)

@@ -15,13 +15,13 @@ from cactus_tf.seeds import derive
 ConvolutionKind = Literal["kernel", "patches"]
 
 _FEW_POSITIONS = 256
-"""Up to so many output positions of a batch the padding is said in numbers instead of as SAME. It is the same padding, but
-a CPU then takes TensorFlow's own gradient kernels, up to three times as fast here as oneDNN's."""
+"""Up to so many output positions of a batch the padding is said in numbers instead of as SAME. It is the same padding,
+but a CPU then takes TensorFlow's own gradient kernels, up to three times as fast here as oneDNN's."""
 
 _SMALL_WINDOW, _MANY_POSITIONS = 16, 8192
-"""Windows of so few numbers (3x3 on one channel), up to so many positions, are cut out by a convolution with the identity
-and multiplied with the kernel matrix, forward and gradient in half the time. The inner steps of an episode see the same
-images, so TensorFlow cuts them out once for all of them."""
+"""Windows of so few numbers (3x3 on one channel), up to so many positions, are cut out by a convolution with the
+identity and multiplied with the kernel matrix, forward and gradient in half the time. The inner steps of an episode see
+the same images, so TensorFlow cuts them out once for all of them."""
 
 
 @keras.saving.register_keras_serializable("cactus_tf")
@@ -110,7 +110,7 @@ class MaxPool(keras.layers.Layer):
 
 @tf.custom_gradient
 def max_pool(x):
-    """Largest of every 2x2 window. The gradient goes to it alone, and that choice has derivative zero almost everywhere.
+    """Largest of every 2x2 window. The gradient goes to it alone; that choice has derivative zero almost everywhere.
 
     So the gradient P^T g is linear in g, and its derivative is P: the sum over a window of v where x is the largest.
     TensorFlow's own kernel for P searches every window again and takes three times as long as this.

@@ -33,8 +33,9 @@ def build(
     """A stem convolution, then four times a 2x2 max-pool and a residual block, averaged over space.
 
     The stem is 3x3 of stride 1, for sides from 168 pixels on 7x7 of stride 2, so that the sizes are
-    84 -> 42 -> 21 -> 10 -> 5 and 224 -> 112 -> 56 -> 28 -> 14 -> 7. Block i has F 2^i channels: a 1x1 convolution without
-    bias as shortcut, beside it twice norm, ReLU and a 3x3 convolution; their sum. There is no norm before the average.
+    84 -> 42 -> 21 -> 10 -> 5 and 224 -> 112 -> 56 -> 28 -> 14 -> 7. Block i has F 2^i channels: a 1x1 convolution
+    without bias as shortcut, beside it twice norm, ReLU and a 3x3 convolution; their sum. There is no norm before the
+    average.
 
     Args:
       image_shape: (height, width, channels).

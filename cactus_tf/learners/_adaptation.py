@@ -31,9 +31,7 @@ class Options:
     inner_lr: float = option(
         0.05, "rate of gradient descent on the support loss", symbol="alpha", low=0, source="Hsu et al. 2019, table 5"
     )
-    inner_steps: int = option(
-        5, "adaptation steps in training", symbol="U", low=1, source="Hsu et al. 2019, table 5"
-    )
+    inner_steps: int = option(5, "adaptation steps in training", symbol="U", low=1, source="Hsu et al. 2019, table 5")
     eval_steps: int = option(50, "adaptation steps in evaluation", low=1, source="Hsu et al. 2019, table 5")
     first_order: bool = option(False, "inner gradients count as constants in the outer loop: first-order MAML")
     transductive: bool = option(
@@ -187,9 +185,7 @@ class AdaptedNetwork:
     def _forward(self, weights, rows, statistics=None):
         """Logits, and the statistics of the batch; with `statistics` of another batch, normalised with those."""
         kept = [tf.convert_to_tensor(v) for v in self.model.non_trainable_variables]
-        return self.model.stateless_call(
-            list(weights), statistics or kept, rows, training=not statistics
-        )
+        return self.model.stateless_call(list(weights), statistics or kept, rows, training=not statistics)
 
 
 def recomputed(step: Callable) -> Callable:
@@ -229,7 +225,9 @@ def build_model(context: LearnerContext, *, pooled: bool | None = None, backbone
     """
     norm = context.norm or backbone_of.norm
     if norm == "running":
-        raise InputError("--norm=running keeps averages over tasks, and an adapted network has none: batch, layer, none")
+        raise InputError(
+            "--norm=running keeps averages over tasks, and an adapted network has none: batch, layer, none"
+        )
     consumes, shape = input_of(context)
     name = context.backbone or ("mlp" if context.on_embeddings else backbone_of.backbone)
     form: dict[str, Any] = {}
