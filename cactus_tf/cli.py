@@ -34,9 +34,11 @@ def parse(argv: Sequence[str]) -> settings.Config:
     said = settings.Said(*(_collect(section, values) for section in SECTIONS))
     _check_choices(said)
     options = _member_options(values, _chosen_members(said))
-    usual = {name: u for name in said.run.algo if (u := getattr(plugins.load("learners", name), "USUAL", None))}
+    learners = {name: plugins.load("learners", name) for name in said.run.algo}
+    usual = {n: _usual_training(said, module.USUAL) for n, module in learners.items() if hasattr(module, "USUAL")}
+    fixed_heads = [name for name, module in learners.items() if getattr(module, "FIXED_HEAD", False)]
     embedder = plugins.load("embedders", _embedder(said))
-    return settings.resolve(said, options, usual, getattr(embedder, "STEPS", None))
+    return settings.resolve(said, options, usual, getattr(embedder, "STEPS", None), fixed_heads)
 
 
 def help_text() -> str:
@@ -207,6 +209,13 @@ def _usual(said: settings.Said) -> settings.Usual:
 
 def _embedder(said: settings.Said) -> str:
     return said.embedding.embedder or _usual(said).embedder
+
+
+def _usual_training(said: settings.Said, own: settings.TrainingSettings) -> settings.TrainingSettings:
+    """The learner's usual values, with what another network than its usual one changes in them."""
+    network = said.training.backbone or ("mlp" if said.training.on_embeddings else own.backbone)
+    filters = getattr(plugins.load("backbones", network), "FILTERS", own.filters)
+    return dataclasses.replace(own, backbone=network, filters=filters)
 
 
 def _member_options(values: flags.FlagValues, chosen: list[tuple[str, str]]) -> dict[str, Any]:

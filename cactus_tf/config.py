@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from cactus_tf.errors import InputError
@@ -205,6 +205,7 @@ def resolve(
     options: Mapping[str, Any],
     learner_usual: Mapping[str, TrainingSettings],
     embedder_steps: int | None = None,
+    fixed_heads: Collection[str] = (),
 ) -> Config:
     """Fills what is unsaid: first from the data set's usual values, then from the learner's.
 
@@ -213,6 +214,7 @@ def resolve(
       options: each chosen member's own settings, by member name.
       learner_usual: the USUAL of each chosen learner that is meta-trained, by name.
       embedder_steps: the usual length of the chosen embedder, None where it is not trained.
+      fixed_heads: the learners that cannot answer with more classes than they were trained with.
 
     Raises:
       InputError: a number is out of its range, or two settings contradict each other.
@@ -235,6 +237,9 @@ def resolve(
         check_ranges(settings, f"--{member}_")
     config = Config(said.data, embedding, partition, learners, evaluation, said.run, dict(options))
     _check_way(config)
+    _check_network(config)
+    for name in fixed_heads:
+        _check_head(name, config.learners[name].way, said.evaluation.eval_ways, evaluation.eval_ways)
     return config
 
 
@@ -247,6 +252,24 @@ def _check_way(config: Config) -> None:
                 f"--way={training.way} is more than --clusters={config.partition.clusters}: "
                 "an episode needs a cluster for each of its classes; lower --way or raise --clusters"
             )
+
+
+def _check_network(config: Config) -> None:
+    for training in config.learners.values():
+        if training.on_embeddings and training.backbone not in (None, "mlp"):
+            raise InputError(
+                f"--on_embeddings: {training.backbone} takes images; leave --backbone out or set --backbone=mlp"
+            )
+
+
+def _check_head(name: str, way: int, said: tuple[int, ...] | None, ways: tuple[int, ...]) -> None:
+    """Holds the evaluation ways that were said, and one at least of the usual ones, to the outputs of a fixed head."""
+    above = [w for w in said or () if w > way] or ([] if any(w <= way for w in ways) else [min(ways)])
+    if above:
+        raise InputError(
+            f"--eval_ways={above[0]} is more than --way={way}: the head of {name} is fixed in training and has --way "
+            "outputs; lower --eval_ways or raise --way"
+        )
 
 
 _MAY_CHANGE = {"steps", "data_dir", "dir"}  # lengths, and where the same files lie

@@ -1,13 +1,16 @@
 """Accuracy of any learner on evaluation episodes."""
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from cactus_tf import progress
 from cactus_tf.sampling import Episodes
-from cactus_tf.types import Accuracy, Array, FeatureLearner, Learner
+from cactus_tf.types import Accuracy, AdaptingLearner, Array, FeatureLearner, Learner
 
 Classify = Callable[[Array, Array, Array, int], Array]
 
@@ -23,8 +26,44 @@ def evaluate(learner: Learner, tasks: Episodes, episodes: int = 1000) -> Accurac
     Returns:
       Fractions: the mean over episodes and ci95 (Hsu et al. 2019: 1.96 sigma / sqrt(n)), and each episode's accuracy.
     """
+    if isinstance(learner, AdaptingLearner):
+        return trace_accuracies(learner, tasks, episodes).query[-1]
     classify, rows = with_features(learner, tasks.rows)
     return accuracy(classify, tasks.with_rows(rows), episodes)
+
+
+class AdaptationAccuracy(NamedTuple):
+    """Accuracies over evaluation episodes before adaptation (entry 0) and after each of its steps."""
+
+    support: list[Accuracy]
+    query: list[Accuracy]
+
+
+def trace_accuracies(learner: AdaptingLearner, tasks: Episodes, episodes: int) -> AdaptationAccuracy:
+    """Accuracy on the support set and on the queries after every step of adaptation.
+
+    As many episodes as there are cores are under way at once.
+
+    Args:
+      learner, tasks, episodes: as of `evaluate`.
+    """
+    title = f"evaluate {tasks.way}-way {tasks.shot}-shot"
+
+    def one(i: int) -> np.ndarray:
+        support, query, (support_labels, query_labels) = _flat(tasks, i)
+        trace = learner.trace(support, support_labels, query, tasks.way)
+        pairs = ((trace.support, support_labels), (trace.query, query_labels))
+        return np.stack([np.mean(np.argmax(logits, axis=-1) == labels, axis=1) for logits, labels in pairs])
+
+    bar = progress.bar(total=episodes, desc=title)
+    found = [one(0)]  # compiles
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for value in threads.map(one, range(1, episodes)):
+            found.append(value)
+            bar.update()
+    bar.close()
+    support, query = np.stack(found, axis=-1)  # each [steps + 1, episodes]
+    return AdaptationAccuracy([_mean(values) for values in support], [_mean(values) for values in query])
 
 
 def with_features(learner: Learner, rows: np.ndarray) -> tuple[Classify, np.ndarray]:
@@ -39,7 +78,10 @@ def accuracy(classify: Classify, episodes: Episodes, number: int) -> Accuracy:
     title = f"evaluate {episodes.way}-way {episodes.shot}-shot"
     with threadpool_limits(1):  # an episode is too small to share among threads
         numbers = progress.bar(range(number), title)
-        per_episode = np.array([_episode_accuracy(classify, episodes, i) for i in numbers])
+        return _mean(np.array([_episode_accuracy(classify, episodes, i) for i in numbers]))
+
+
+def _mean(per_episode: np.ndarray) -> Accuracy:
     return Accuracy(float(per_episode.mean()), confidence_interval(per_episode), per_episode)
 
 
@@ -49,12 +91,14 @@ def confidence_interval(per_episode: np.ndarray) -> float:
 
 
 def _episode_accuracy(classify: Classify, episodes: Episodes, i: int) -> float:
+    support, query, (support_labels, query_labels) = _flat(episodes, i)
+    logits = classify(support, support_labels, query, episodes.way)
+    return float(np.mean(np.argmax(logits, axis=-1) == query_labels))
+
+
+def _flat(episodes: Episodes, i: int) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """Support and query rows of episode i, one after the other, and the labels of both."""
     episode = episodes[i]
+    support, query = (rows.reshape(-1, *rows.shape[2:]) for rows in (episode.support, episode.query))
     labels = np.arange(episodes.way)
-    logits = classify(
-        episode.support.reshape(-1, *episode.support.shape[2:]),
-        np.repeat(labels, episodes.shot),
-        episode.query.reshape(-1, *episode.query.shape[2:]),
-        episodes.way,
-    )
-    return float(np.mean(np.argmax(logits, axis=-1) == np.repeat(labels, episodes.query)))
+    return support, query, (np.repeat(labels, episodes.shot), np.repeat(labels, episodes.query))

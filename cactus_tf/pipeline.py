@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from cactus_tf import config as settings
 from cactus_tf import keys, plugins, report, results, seeds, summaries, workdir
 from cactus_tf.config import Config
 from cactus_tf.errors import InputError
-from cactus_tf.evaluation import Classify, accuracy, evaluate, with_features
+from cactus_tf.evaluation import Classify, accuracy, evaluate, trace_accuracies, with_features
 from cactus_tf.sampling import Episodes
 from cactus_tf.training import meta_train
 from cactus_tf.types import (
+    Accuracy,
+    AdaptingLearner,
     DataContext,
     Embedder,
     EmbedderContext,
@@ -42,6 +46,7 @@ def run(config: Config) -> list[dict[str, Any]]:
     Returns:
       The rows of results.json, [] where the run stops before evaluation.
     """
+    choose_threads(config)
     folder = make_workdir(config)
     with workdir.locked(folder):
         workdir.claim(folder, settings.identity(config), results.provenance(config))
@@ -71,6 +76,22 @@ def run(config: Config) -> list[dict[str, Any]]:
                 report.write(folder, rows, data.train.images, partitions, config.learners)
         log.info("%s", results.closing_words(rows, folder))
     return rows
+
+
+def choose_threads(config: Config) -> None:
+    """Gives TensorFlow the threads that the learners ask for, unless it runs already or the user has chosen.
+
+    Learners of many small kernels (`INTRA_OP_THREADS` = 1) run tasks side by side, a thread each; more threads inside a
+    kernel would double their time. docs/benchmarks.md has the measurements.
+    """
+    wanted = [getattr(plugins.load("learners", name), "INTRA_OP_THREADS", None) for name in config.run.algo]
+    chosen = min((n for n in wanted if n is not None), default=None)
+    if chosen is None or "TF_NUM_INTRAOP_THREADS" in os.environ:
+        return
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(chosen)
+    except RuntimeError:
+        log.debug("TensorFlow has started, its threads stay as they are")
 
 
 def prepare(config: Config) -> Splits:
@@ -112,11 +133,12 @@ def rehearse(config: Config, data: Splits) -> None:
     judged, split = evaluation_set(config, data), config.evaluation.eval_split
     if judged.partitions is None:
         return
-    untrained = [name for name in config.run.algo if name not in config.learners]
+    built = [build_learner(config, name, data.image_shape) for name in config.run.algo if name not in config.learners]
+    untrained = [learner for learner in built if not isinstance(learner, AdaptingLearner)]  # these would take seconds
     for way, shot in evaluation_tasks(config):
         episodes = evaluation_episodes(config, split, judged.images, judged.partitions, way, shot)
-        for name in untrained:
-            accuracy(rehearsal(build_learner(config, name, data.image_shape)), episodes, 1)
+        for learner in untrained:
+            accuracy(rehearsal(learner), episodes, 1)
 
 
 def rehearsal(learner: Learner) -> Classify:
@@ -234,10 +256,12 @@ def build_learner(
     training = config.learners.get(name, settings.TrainingSettings())
     context = LearnerContext(
         image_shape=image_shape,
-        way=training.way or 5,
+        way=training.way or max(config.evaluation.eval_ways),
         seed=seeds.derive(config.run.seed, "weights"),
         backbone=training.backbone,
         filters=training.filters,
+        norm=training.norm,
+        on_embeddings=bool(training.on_embeddings),
         embeddings=embeddings,
         embedder=embedder,
     )
@@ -278,7 +302,7 @@ def train_one(
             outer_lr=training.outer_lr,
             folder=workdir.make_folder(folder / name, "--workdir"),
             on_step=scalars.on_step,
-            on_checkpoint=_validation(config, learner, data, scalars),
+            on_checkpoint=_validation(config, name, learner, data, scalars),
         )
     finally:
         scalars.close()
@@ -286,11 +310,11 @@ def train_one(
     log.info("train: %s, %d steps (%d now, in %.0f s)", name, training.steps, made, seconds)
 
 
-def _validation(config: Config, learner: Learner, data: Splits, scalars: summaries.Scalars):
+def _validation(config: Config, name: str, learner: Learner, data: Splits, scalars: summaries.Scalars):
     """A callback that logs accuracy on fixed validation tasks; nothing is ever chosen by it."""
     if data.val.partitions is None or learner.consumes != "images":
         return None
-    way, shot = evaluation_tasks(config)[0]
+    way, shot = evaluation_tasks(config, name)[0]
     try:
         episodes = evaluation_episodes(config, "val", data.val.images, data.val.partitions, way, shot)
     except InputError:
@@ -311,16 +335,29 @@ def judge(
     judged = evaluation_set(config, data)
     if judged.partitions is None:
         raise InputError(f"--eval_split={split}: {config.data.dataset} has no labels there, so nothing can be judged")
+    adaptation: list[dict[str, Any]] = []
     for name, learner in learners.items():
         inputs = embeddings[split] if learner.consumes == "embeddings" else judged.images
         classify, prepared = with_features(learner, inputs)
-        for way, shot in evaluation_tasks(config):
+        for way, shot in evaluation_tasks(config, name):
             episodes = evaluation_episodes(config, split, prepared, judged.partitions, way, shot)
-            result = accuracy(classify, episodes, config.evaluation.eval_episodes)
-            path = workdir.make_folder(folder / name, "--workdir") / f"accuracy-{split}-{way}way-{shot}shot.npy"
-            workdir.write_atomic(path, functools.partial(np.save, arr=result.per_episode))
+            if isinstance(learner, AdaptingLearner):
+                traced = trace_accuracies(learner, episodes, config.evaluation.eval_episodes)
+                adaptation += results.adaptation_rows(name, (way, shot), traced)
+                result = traced.query[-1]
+            else:
+                result = accuracy(classify, episodes, config.evaluation.eval_episodes)
+            keep_accuracy(folder, name, f"accuracy-{split}-{way}way-{shot}shot.npy", result)
             rows.append(results.row(config, name, (way, shot), result, learner))
+    if adaptation:
+        workdir.write_csv(folder / "adaptation.csv", adaptation, list(adaptation[0]))
     return rows
+
+
+def keep_accuracy(folder: Path, name: str, file: str, result: Accuracy) -> None:
+    """Writes the accuracy of every episode to WORKDIR/NAME/FILE."""
+    path = workdir.make_folder(folder / name, "--workdir") / file
+    workdir.write_atomic(path, functools.partial(np.save, arr=result.per_episode))
 
 
 def evaluation_set(config: Config, data: Splits) -> ImageSet:
@@ -328,9 +365,12 @@ def evaluation_set(config: Config, data: Splits) -> ImageSet:
     return getattr(data, config.evaluation.eval_split)
 
 
-def evaluation_tasks(config: Config) -> list[tuple[int, int]]:
-    """Every (way, shot) to judge."""
-    return [(way, shot) for way in config.evaluation.eval_ways for shot in config.evaluation.eval_shots]
+def evaluation_tasks(config: Config, name: str | None = None) -> list[tuple[int, int]]:
+    """Every (way, shot) to judge; for a learner with a fixed head those that it can answer."""
+    ways = config.evaluation.eval_ways
+    if name and getattr(plugins.load("learners", name), "FIXED_HEAD", False):
+        ways = tuple(way for way in ways if way <= config.learners[name].way)
+    return [(way, shot) for way in ways for shot in config.evaluation.eval_shots]
 
 
 def evaluation_episodes(

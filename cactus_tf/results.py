@@ -14,6 +14,7 @@ from typing import Any
 
 from cactus_tf import keys, plugins, workdir
 from cactus_tf.config import STAGES, Config
+from cactus_tf.evaluation import AdaptationAccuracy
 from cactus_tf.types import Accuracy, Learner
 
 _PACKAGES = ("cactus-tf", "tensorflow", "keras", "numpy", "scikit-learn", "tensorflow-datasets", "tensorboard")
@@ -74,6 +75,22 @@ def row(config: Config, name: str, task: tuple[int, int], accuracy: Accuracy, le
         "seed": config.run.seed,
         "options": options(config, name),
     }
+
+
+def adaptation_rows(name: str, task: tuple[int, int], traced: AdaptationAccuracy) -> list[dict[str, Any]]:
+    """Rows of adaptation.csv: a learner at one (way, shot), step 0 before adaptation; fractions."""
+    return [
+        {
+            "algo": name,
+            "way": task[0],
+            "shot": task[1],
+            "step": step,
+            "support_accuracy": support.mean,
+            "query_accuracy": query.mean,
+            "query_ci95": query.ci95,
+        }
+        for step, (support, query) in enumerate(zip(*traced, strict=True))
+    ]
 
 
 def options(config: Config, name: str) -> dict[str, Any]:
@@ -150,7 +167,7 @@ def table(rows: Sequence[Mapping]) -> str:
     width = max(len("accuracy in %"), *map(len, learners))
     lines = ["accuracy in %".ljust(width) + "".join(f"{f'{w}-way {s}-shot':>16}" for w, s in tasks)]
     for name in learners:
-        lines.append(name.ljust(width) + "".join(f"{cells[name, *task]:>16}" for task in tasks))
+        lines.append((name.ljust(width) + "".join(f"{cells.get((name, *task), ''):>16}" for task in tasks)).rstrip())
     return "\n".join(lines)
 
 

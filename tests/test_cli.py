@@ -65,7 +65,7 @@ def test_a_later_flag_wins_over_a_flagfile_and_a_flagfile_over_an_earlier_flag(t
         (["--dataset=omniglott"], "--dataset=omniglott: there is no such dataset; choose from digits, mnist, omniglot"),
         (["--embedder=umap"], "--embedder=umap: there is no such embedder; choose from acai"),
         (["--partitioner=x"], "--partitioner=x: there is no such partitioner; choose from kmeans, labels, random"),
-        (["--algo=protonets,x"], "--algo=x: there is no such algo; choose from maml, nearest_neighbours, protonets"),
+        (["--algo=protonets,x"], "--algo=x: there is no such algo; choose from maml, nearest_neighbours, protonets, scratch"),
         (["--backbone=x"], "--backbone=x: there is no such backbone; choose from conv4, mlp, resnet"),
         (["--stage=x"], "--stage=x: there is no such stage; choose from all, prepare"),
         (["--eval_split=x"], "--eval_split=x: there is no such eval_split; choose from test, val, train"),

@@ -24,7 +24,7 @@ from cactus_tf.losses import (
 from cactus_tf.seeds import derive
 from cactus_tf.types import Array, Episode, LearnerContext, TaskLoss
 
-USUAL = TrainingSettings(backbone="conv4", filters=64, query=15, tasks_per_step=1)
+USUAL = TrainingSettings(backbone="conv4", filters=64, norm="running", on_embeddings=False, query=15, tasks_per_step=1)
 """What CACTUs-ProtoNets train with on every data set. Hsu et al. 2019, table 6."""
 
 _CHUNK = 128  # images of one forward pass; the largest activation, 64 filters at 84x84, takes 231 MB
