@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from cactus_tf.learners._adaptation import (
@@ -28,16 +30,20 @@ def build(context: LearnerContext, options: Options | None = None) -> MAML:
       InputError: a norm or an input that the network cannot take.
     """
     options = options or Options()
+    return MAML(network_of(context, options, adapts=everything_but_norms), options, name="maml")
+
+
+def network_of(context: LearnerContext, options: Options, *, adapts: Callable) -> AdaptedNetwork:
+    """The network that a learner of these options adapts, by one rate for all weights."""
     model, consumes = build_model(context, pooled=options.pooled)
-    network = AdaptedNetwork(
+    return AdaptedNetwork(
         model,
         rates=lambda variable: options.inner_lr,
-        adapts=everything_but_norms,
+        adapts=adapts,
         eval_steps=options.eval_steps,
         transductive=options.transductive,
         consumes=consumes,
     )
-    return MAML(network, options, name="maml")
 
 
 class MAML:
@@ -80,14 +86,14 @@ class MAML:
         way, shot = episode.support.shape[:2]
         support_labels, query_labels = episode_labels(way, shot), episode_labels(way, episode.query.shape[1])
         weights, before = self.network.adapt(
-            unit_range(_rows(episode.support)),
+            unit_range(rows_of(episode.support)),
             support_labels,
             way,
             self._options.inner_steps,
             first_order=self._options.first_order,
             recompute=self._options.recompute,
         )
-        logits = self.network.logits(weights, unit_range(_rows(episode.query)), way)
+        logits = self.network.logits(weights, unit_range(rows_of(episode.query)), way)
         metrics = {"accuracy": accuracy(logits, query_labels), "support_accuracy": accuracy(before, support_labels)}
         return TaskLoss(summed_loss(logits, query_labels, way), metrics)
 
@@ -100,6 +106,6 @@ class MAML:
         return self.network.trace(support, support_labels, query, way)
 
 
-def _rows(images: tf.Tensor) -> tf.Tensor:
+def rows_of(images: tf.Tensor) -> tf.Tensor:
     """[way, per_class, ...] -> [way * per_class, ...]."""
     return tf.reshape(images, (-1, *images.shape[2:]))

@@ -1,0 +1,19 @@
+"""ANIL: MAML whose inner loop adapts the head only. Raghu et al. 2020. An extension, not in the paper's tables."""
+
+from __future__ import annotations
+
+from cactus_tf.learners._adaptation import USUAL, Options, head_only
+from cactus_tf.learners.maml import FIXED_HEAD, INTRA_OP_THREADS, MAML, network_of
+from cactus_tf.types import LearnerContext
+
+__all__ = ["FIXED_HEAD", "INTRA_OP_THREADS", "USUAL", "Options", "build"]
+
+
+def build(context: LearnerContext, options: Options | None = None) -> MAML:
+    """As MAML, in training and in evaluation; the features are shared by all tasks.
+
+    Raises:
+      InputError: a norm or an input that the network cannot take.
+    """
+    options = options or Options()
+    return MAML(network_of(context, options, adapts=head_only), options, name="anil")

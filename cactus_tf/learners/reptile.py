@@ -1,0 +1,81 @@
+"""Reptile: the start moves towards the weights that adaptation reaches. Nichol, Achiam, Schulman 2018. An extension."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from cactus_tf.learners._adaptation import USUAL, AdaptedNetwork, Options, clip_of, everything
+from cactus_tf.learners.maml import FIXED_HEAD, INTRA_OP_THREADS, network_of, rows_of
+from cactus_tf.losses import accuracy, episode_labels, summed_loss, unit_range
+from cactus_tf.types import Array, Episode, LearnerContext, TaskLoss, TaskUpdate, Trace
+
+__all__ = ["FIXED_HEAD", "INTRA_OP_THREADS", "USUAL", "Options", "build", "Reptile"]
+
+
+def build(context: LearnerContext, options: Options | None = None) -> Reptile:
+    """Reptile on MAML's network; norms' offsets adapt, too, as nothing else would train them.
+
+    Raises:
+      InputError: a norm or an input that the network cannot take.
+    """
+    options = options or Options()
+    return Reptile(network_of(context, options, adapts=everything), options)
+
+
+class Reptile:
+    """The outer loop follows theta - theta_U, where theta_U minimises the loss of all images of the task.
+
+    The authors step along it with a decaying rate; here it goes to Adam as a gradient, which they suggest in section 2.
+
+    Args:
+      network: what adapts, and how.
+      options: `inner_lr` and `inner_steps` are those of training; there is no second order.
+    """
+
+    def __init__(self, network: AdaptedNetwork, options: Options):
+        self.network, self._options = network, options
+        self.consumes, self.transductive = network.consumes, network.transductive
+        self.gradient_clip = clip_of(options, network.model)
+        self.remedy = "lower --reptile_inner_lr"
+
+    @property
+    def trainable_variables(self) -> list:
+        """All weights of the network."""
+        return self.network.model.trainable_variables
+
+    @property
+    def variables(self) -> list:
+        """The same."""
+        return self.trainable_variables
+
+    def training_loss(self, episode: Episode) -> TaskLoss:
+        """The loss that adaptation minimises, of support and query images together, at the start."""
+        rows, labels, way = _all_rows(episode)
+        logits = self.network.logits(self.network.start(), rows, way)
+        return TaskLoss(summed_loss(logits, labels, way), {"accuracy": accuracy(logits, labels)})
+
+    def update(self, episode: Episode) -> TaskUpdate:
+        """theta - theta_U, and loss and accuracy after adaptation. Nichol et al. 2018, algorithm 2."""
+        rows, labels, way = _all_rows(episode)
+        start = self.network.start()
+        weights, before = self.network.adapt(rows, labels, way, self._options.inner_steps, first_order=True)
+        logits = self.network.logits(weights, rows, way)
+        metrics = {"accuracy": accuracy(logits, labels), "support_accuracy": accuracy(before, labels)}
+        direction = [a - b for a, b in zip(start, weights, strict=True)]
+        return TaskUpdate(summed_loss(logits, labels, way), metrics, direction)
+
+    def classify(self, support: Array, support_labels: Array, query: Array, way: int) -> tf.Tensor:
+        """Logits [m, way] of the queries after adaptation; the way may be smaller than in training."""
+        return self.network.classify(support, support_labels, query, way)
+
+    def trace(self, support: Array, support_labels: Array, query: Array, way: int) -> Trace:
+        """Logits before adaptation and after each step of evaluation."""
+        return self.network.trace(support, support_labels, query, way)
+
+
+def _all_rows(episode: Episode):
+    """Support and query rows as one training set, their labels, and the way."""
+    way, shot = episode.support.shape[:2]
+    rows = tf.concat([rows_of(episode.support), rows_of(episode.query)], axis=0)
+    labels = tf.concat([episode_labels(way, shot), episode_labels(way, episode.query.shape[1])], axis=0)
+    return unit_range(rows), labels, way

@@ -1,0 +1,178 @@
+"""The meta-gradient against finite differences in float64, in every form in which it is computed."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cactus_tf import backbones
+from cactus_tf.checkpoints import tf_variable
+from cactus_tf.learners import _adaptation, maml
+from cactus_tf.training import make_task_update
+from cactus_tf.types import Episode
+
+WAY, SHOT, QUERY = 3, 2, 2
+STEP = 1e-7  # at 1e-6 the deepest network still crosses kinks of its ReLUs and poolings
+# Central differences err by about STEP^2 and by 1e-16 / STEP, so 1e-6 of the value is generous.
+TOLERANCE = 1e-6
+
+NETWORKS = {
+    "conv4 strided": ("conv4", (12, 12, 1), {"filters": 3, "pooled": False, "initialisers": "glorot"}),
+    "conv4 strided, patches": (
+        "conv4",
+        (12, 12, 1),
+        {"filters": 3, "pooled": False, "initialisers": "glorot", "convolution": "patches"},
+    ),
+    "conv4 pooled": ("conv4", (17, 16, 2), {"filters": 3, "pooled": True, "initialisers": "glorot"}),
+    "resnet": ("resnet", (32, 32, 1), {"filters": 2}),
+    "mlp on embeddings": ("mlp", (6,), {"filters": 5}),
+    "mlp on pixels": ("mlp", (5, 4, 1), {"hidden": (6, 5, 4, 3)}),
+}
+
+
+def build(network, norm, **options):
+    """A MAML in float64, with weights large enough for second derivatives to matter."""
+    name, shape, settings = NETWORKS[network]
+    model = backbones.build(name, shape, WAY, norm=norm, dtype="float64", **settings)
+    rng = np.random.default_rng(0)
+    for variable in model.trainable_variables:
+        variable.assign(np.array(variable) + 0.3 * rng.normal(size=variable.shape))
+    options = _adaptation.Options(**{"inner_lr": 0.1, "inner_steps": 2, "eval_steps": 1, **options})
+    adapted = _adaptation.AdaptedNetwork(
+        model, rates=lambda _: options.inner_lr, adapts=_adaptation.everything_but_norms, eval_steps=1
+    )
+    return maml.MAML(adapted, options, name="maml")
+
+
+def episode(learner, seed=1):
+    rng = np.random.default_rng(seed)
+    shape = learner.network.model.input_shape[1:]
+    return Episode(*(tf.constant(rng.random((WAY, n, *shape))) for n in (SHOT, QUERY)), 0, 0)
+
+
+def gradients_of(learner, form, task):
+    """The meta-gradient of one task, as an array per trained variable."""
+    variables = [tf_variable(v) for v in learner.trainable_variables]
+
+    def by_tape(task):
+        with tf.GradientTape() as tape:
+            loss = learner.training_loss(task).loss
+        return tape.gradient(loss, variables, unconnected_gradients="zero")
+
+    forms = {
+        "eager": lambda: by_tape(task),
+        "tf.function": lambda: tf.function(by_tape, autograph=False)(task),
+        "as trained": lambda: make_task_update(learner)(task).gradients,
+    }
+    return [np.array(g) for g in forms[form]()]
+
+
+def slope(learner, task, directions):
+    """Derivative of the training loss along directions in weight space, by central differences."""
+    variables = learner.trainable_variables
+    start = [np.array(v) for v in variables]
+    losses = []
+    for sign in (1, -1):
+        for variable, value, direction in zip(variables, start, directions, strict=True):
+            variable.assign(value + sign * STEP * direction)
+        losses.append(float(learner.training_loss(task).loss))
+    for variable, value in zip(variables, start, strict=True):
+        variable.assign(value)
+    return (losses[0] - losses[1]) / (2 * STEP)
+
+
+def assert_slopes_agree(learner, form):
+    task = episode(learner)
+    gradients = gradients_of(learner, form, task)
+    for seed in range(2):
+        rng = np.random.default_rng(seed)
+        directions = [rng.normal(size=v.shape) / np.sqrt(np.prod(v.shape)) for v in learner.trainable_variables]
+        expected = slope(learner, task, directions)
+        actual = sum((g * d).sum() for g, d in zip(gradients, directions, strict=True))
+        np.testing.assert_allclose(actual, expected, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("form", ["eager", "tf.function", "as trained"])
+@pytest.mark.parametrize("norm", ["batch", "layer", "none"])
+@pytest.mark.parametrize("network", ["conv4 strided", "conv4 pooled", "mlp on embeddings"])
+def test_the_meta_gradient_is_the_slope_of_the_training_loss(network, norm, form):
+    assert_slopes_agree(build(network, norm), form)
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer", "none"])
+@pytest.mark.parametrize("network", ["conv4 strided, patches", "resnet", "mlp on pixels"])
+def test_the_compiled_meta_gradient_of_other_networks_is_the_slope_too(network, norm):
+    assert_slopes_agree(build(network, norm), "as trained")
+
+
+@pytest.mark.parametrize("form", ["eager", "as trained"])
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+def test_recomputing_inner_steps_gives_the_same_meta_gradient(norm, form):
+    plain, recomputing = build("conv4 pooled", norm), build("conv4 pooled", norm, recompute=True)
+    for a, b in zip(
+        gradients_of(plain, form, episode(plain)), gradients_of(recomputing, form, episode(plain)), strict=True
+    ):
+        np.testing.assert_allclose(b, a, rtol=1e-9, atol=1e-12)
+
+
+def test_the_first_order_gradient_is_another_one():
+    full, first = build("conv4 strided", "batch"), build("conv4 strided", "batch", first_order=True)
+    a, b = (np.concatenate([g.ravel() for g in gradients_of(x, "eager", episode(x))]) for x in (full, first))
+    assert np.linalg.norm(a - b) > 0.05 * np.linalg.norm(a)
+
+
+def test_without_an_inner_rate_first_and_second_order_agree():
+    pair = [build("conv4 strided", "batch", inner_lr=0.0, first_order=order) for order in (False, True)]
+    a, b = (gradients_of(x, "eager", episode(x)) for x in pair)
+    for x, y in zip(a, b, strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-12, atol=1e-14)
+
+
+def test_float32_kernels_give_the_gradient_of_the_written_out_float64_ones():
+    exact = build("conv4 strided", "batch")
+    task = episode(exact)
+    expected = gradients_of(exact, "as trained", task)
+    name, shape, settings = NETWORKS["conv4 strided"]
+    model = backbones.build(name, shape, WAY, norm="batch", **settings)
+    for ours, theirs in zip(model.trainable_variables, exact.network.model.trainable_variables, strict=True):
+        ours.assign(theirs)
+    adapted = _adaptation.AdaptedNetwork(
+        model, rates=lambda _: 0.1, adapts=_adaptation.everything_but_norms, eval_steps=1
+    )
+    single = maml.MAML(adapted, _adaptation.Options(inner_lr=0.1, inner_steps=2), name="maml")
+    task = Episode(*(tf.cast(part, tf.float32) for part in task[:2]), 0, 0)
+    for a, b in zip(gradients_of(single, "as trained", task), expected, strict=True):
+        assert np.linalg.norm(a - b) < 1e-4 * max(np.linalg.norm(b), 1e-3)
+
+
+def test_on_a_linear_model_the_full_gradient_is_the_first_order_one_times_the_transposed_jacobian():
+    """theta' = theta - alpha A theta + b, so dL/dtheta = (1 - alpha A)^T dL/dtheta'; here A is the support Hessian.
+
+    A softmax is not quadratic, so A is taken at theta, by finite differences of the support gradient.
+    """
+    alpha = 0.3
+    model = backbones.build("mlp", (4,), WAY, hidden=(), dtype="float64")
+    rng = np.random.default_rng(3)
+    for variable in model.trainable_variables:
+        variable.assign(rng.normal(size=variable.shape))
+
+    def learner(first_order):
+        options = _adaptation.Options(inner_lr=alpha, inner_steps=1, first_order=first_order)
+        network = _adaptation.AdaptedNetwork(model, rates=lambda _: alpha, adapts=lambda _: True, eval_steps=1)
+        return maml.MAML(network, options, name="maml")
+
+    task = episode(learner(True))
+    x = np.array(task.support).reshape(-1, 4)
+    y = np.repeat(np.eye(WAY), SHOT, axis=0)
+    features = np.hstack([x, np.ones((len(x), 1))])  # kernel and bias as one matrix
+
+    def support_gradient(theta):
+        logits = features @ theta.reshape(5, WAY)
+        p = np.exp(logits - logits.max(1, keepdims=True))
+        p /= p.sum(1, keepdims=True)
+        return (features.T @ (p - y) / SHOT).ravel()  # summed over the set, divided by the shot
+
+    theta = np.concatenate([np.array(v).ravel() for v in model.trainable_variables])
+    eye = np.eye(len(theta))
+    hessian = np.stack([(support_gradient(theta + 1e-6 * e) - support_gradient(theta - 1e-6 * e)) / 2e-6 for e in eye])
+    flat = [np.concatenate([g.ravel() for g in gradients_of(learner(o), "as trained", task)]) for o in (True, False)]
+    np.testing.assert_allclose(flat[1], (eye - alpha * hessian).T @ flat[0], rtol=1e-6, atol=1e-9)
