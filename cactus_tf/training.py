@@ -54,7 +54,6 @@ def make_task_update(learner: MetaLearner) -> Callable[[Episode], TaskUpdate]:
     """
     variables = [tf_variable(v) for v in learner.trainable_variables]
 
-    @tf.function(autograph=False, experimental_attributes={"_noinline": True})
     def update(episode: Episode) -> TaskUpdate:
         if hasattr(learner, "update"):
             return learner.update(episode)
@@ -62,7 +61,23 @@ def make_task_update(learner: MetaLearner) -> Callable[[Episode], TaskUpdate]:
             loss, metrics = learner.training_loss(episode)
         return TaskUpdate(loss, metrics, tape.gradient(loss, variables, unconnected_gradients="zero"))
 
-    return update
+    return tf.function(update, autograph=False, experimental_attributes={"_noinline": True})
+
+
+def side_by_side(task_update: Callable[[Episode], TaskUpdate], batch: Episode) -> TaskUpdate:
+    """Every task by kernels of its own, as many tasks at once as there are cores; [T, ...] of everything."""
+    tasks = [Episode(*parts) for parts in zip(*(tf.unstack(part) for part in batch), strict=True)]
+    updates: list[TaskUpdate] = []
+    for task in tasks:
+        finished = [updates[-_SIDE_BY_SIDE].loss] if len(updates) >= _SIDE_BY_SIDE else []
+        with tf.control_dependencies(finished):
+            updates.append(task_update(task))
+    return tf.nest.map_structure(lambda *parts: tf.stack(parts), *updates)
+
+
+def vectorized(task_update: Callable[[Episode], TaskUpdate], batch: Episode) -> TaskUpdate:
+    """All tasks in every kernel; [T, ...] of everything."""
+    return tf.vectorized_map(task_update, batch, fallback_to_while_loop=False)
 
 
 def make_train_step(learner: MetaLearner, optimizer: keras.optimizers.Optimizer, counter: tf.Variable) -> Callable:
@@ -74,24 +89,19 @@ def make_train_step(learner: MetaLearner, optimizer: keras.optimizers.Optimizer,
     variables = learner.trainable_variables
     optimizer.build(variables)
     task_update = make_task_update(learner)
+    run = vectorized if getattr(learner, "vectorized", False) else side_by_side
     clip = getattr(learner, "gradient_clip", None)
 
     @tf.function(autograph=False)
     def step(batch: Episode) -> StepResult:
-        tasks = [Episode(*parts) for parts in zip(*(tf.unstack(part) for part in batch), strict=True)]
-        updates: list[TaskUpdate] = []
-        for task in tasks:
-            finished = [updates[-_SIDE_BY_SIDE].loss] if len(updates) >= _SIDE_BY_SIDE else []
-            with tf.control_dependencies(finished):
-                updates.append(task_update(task))
-        losses = tf.stack([update.loss for update in updates])
-        gradients = [tf.add_n(parts) / len(tasks) for parts in zip(*(u.gradients for u in updates), strict=True)]
-        finite = _all_finite([losses, *gradients])
+        updates = run(task_update, batch)
+        gradients = [tf.reduce_mean(parts, axis=0) for parts in updates.gradients]
+        finite = _all_finite([updates.loss, *gradients])
         if clip is not None:
             gradients = [tf.clip_by_value(g, -clip, clip) for g in gradients]
         tf.cond(finite, lambda: _apply(optimizer, gradients, variables, counter), lambda: tf.constant(0))
-        metrics = {name: tf.reduce_mean([u.metrics[name] for u in updates]) for name in updates[0].metrics}
-        return StepResult({"loss": tf.reduce_mean(losses), **metrics}, losses, finite)
+        metrics = {name: tf.reduce_mean(values) for name, values in updates.metrics.items()}
+        return StepResult({"loss": tf.reduce_mean(updates.loss), **metrics}, updates.loss, finite)
 
     return step
 

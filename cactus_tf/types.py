@@ -332,7 +332,8 @@ class MetaLearner(Learner, Protocol):
     """A learner that is meta-trained. `variables` is all that a checkpoint must hold, trained or not.
 
     It may have `gradient_clip`, the bound of every element of the mean gradient; `update(episode) -> TaskUpdate`, where
-    what the outer loop follows is not the gradient of `training_loss`; and `remedy`, what to change if it diverges.
+    what the outer loop follows is not the gradient of `training_loss`; `vectorized`, whether the tasks of a step are to
+    share every kernel; and `remedy`, what to change if it diverges.
     """
 
     @property

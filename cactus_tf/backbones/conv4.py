@@ -88,19 +88,19 @@ def _block(
     dtype: str,
 ):
     """Block i: [n, h, w, c] -> [n, h / 2, w / 2, filters], symbolically."""
-    inert = norm == "batch"
+    normalise = named_norm(norm, f"norm{i}", dtype)
     x = Convolution(
         filters,
         3,
         1 if pooled else 2,
         "same",
-        bias_is_inert=inert,
+        bias_is_inert=isinstance(normalise, norms.BatchStatisticsNorm),
         kind=convolution,
         name=f"conv{i}",
         dtype=dtype,
         **starts,
     )(x)
-    x = named_norm(norm, f"norm{i}", dtype)(x)
+    x = normalise(x)
     if pooled:  # before the ReLU: the two commute, and it has a quarter of the work left
         x = MaxPool(dtype=dtype)(x)
     return keras.layers.ReLU(dtype=dtype)(x)

@@ -41,6 +41,9 @@ class Options:
     clip: float | None = option(
         None, "bound of each element of the outer gradient; unsaid 10 from 64 pixels a side, else none", low=0
     )
+    vectorized: bool | None = option(
+        None, "the tasks of a step share every kernel instead of running side by side; unsaid, on a GPU only"
+    )
     recompute: bool = option(False, "compute inner steps again in the outer gradient instead of keeping them in memory")
 
 
@@ -212,33 +215,45 @@ def recomputed(step: Callable) -> Callable:
     return lambda weights: run(*weights)
 
 
-def build_model(context: LearnerContext, *, pooled: bool | None = None, backbone_of: TrainingSettings = USUAL):
+def build_model(context: LearnerContext, *, pooled: bool | None = None, vectorized: bool = False):
     """The network of a learner that adapts, with the authors' weights at the start, and what it consumes.
 
     Args:
       context: says which network.
       pooled: max-pooled conv4 in place of the strided one; None by the size of the images.
-      backbone_of: the learner's usual values.
+      vectorized: convolve in the way that `tf.vectorized_map` can carry out for many tasks at once.
 
     Raises:
       InputError: a norm that keeps running averages, or an input that the backbone cannot take.
     """
-    norm = context.norm or backbone_of.norm
+    norm = context.norm or USUAL.norm
     if norm == "running":
         raise InputError(
             "--norm=running keeps averages over tasks, and an adapted network has none: batch, layer, none"
         )
     consumes, shape = input_of(context)
-    name = context.backbone or ("mlp" if context.on_embeddings else backbone_of.backbone)
+    name = context.backbone or ("mlp" if context.on_embeddings else USUAL.backbone)
     form: dict[str, Any] = {}
     if name == "conv4":
         form["pooled"] = is_large(shape) if pooled is None else pooled
         form["initialisers"] = "glorot"
         form["head_stddev"] = None if is_large(shape) else 1.0
+    if vectorized and name != "mlp":
+        form["convolution"] = "patches"
+    made = _written_out_batch_norm if vectorized and norm == "batch" else norm
     model = plugins.load("backbones", name).build(
-        shape, context.way, filters=context.filters or backbone_of.filters, norm=norm, seed=context.seed, **form
+        shape, context.way, filters=context.filters or USUAL.filters, norm=made, seed=context.seed, **form
     )
     return model, consumes
+
+
+def _written_out_batch_norm(name: str) -> keras.layers.Layer:
+    return norms.BatchStatisticsNorm(fused=False, name=name)
+
+
+def is_vectorized(options: Options) -> bool:
+    """Whether the tasks of a step share every kernel. A GPU would starve on a launch per task and kernel."""
+    return bool(tf.config.list_physical_devices("GPU")) if options.vectorized is None else options.vectorized
 
 
 def input_of(context: LearnerContext) -> tuple[Literal["images", "embeddings"], tuple[int, ...]]:

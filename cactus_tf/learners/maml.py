@@ -13,6 +13,7 @@ from cactus_tf.learners._adaptation import (
     build_model,
     clip_of,
     everything_but_norms,
+    is_vectorized,
 )
 from cactus_tf.losses import accuracy, episode_labels, summed_loss, unit_range
 from cactus_tf.types import Array, Episode, LearnerContext, TaskLoss, Trace
@@ -35,7 +36,7 @@ def build(context: LearnerContext, options: Options | None = None) -> MAML:
 
 def network_of(context: LearnerContext, options: Options, *, adapts: Callable) -> AdaptedNetwork:
     """The network that a learner of these options adapts, by one rate for all weights."""
-    model, consumes = build_model(context, pooled=options.pooled)
+    model, consumes = build_model(context, pooled=options.pooled, vectorized=is_vectorized(options))
     return AdaptedNetwork(
         model,
         rates=lambda variable: options.inner_lr,
@@ -60,6 +61,7 @@ class MAML:
         self.network, self._options = network, options
         self.consumes, self.transductive = network.consumes, network.transductive
         self.gradient_clip = clip_of(options, network.model)
+        self.vectorized = is_vectorized(options)
         self.remedy = f"lower --{name}_inner_lr"
         self._meta_variables = list(meta_variables)
 

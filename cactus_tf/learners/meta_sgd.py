@@ -6,7 +6,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cactus_tf.learners._adaptation import USUAL, AdaptedNetwork, Options, build_model, everything_but_norms
+from cactus_tf.learners._adaptation import (
+    USUAL,
+    AdaptedNetwork,
+    Options,
+    build_model,
+    everything_but_norms,
+    is_vectorized,
+)
 from cactus_tf.learners.maml import FIXED_HEAD, INTRA_OP_THREADS, MAML
 from cactus_tf.types import LearnerContext
 
@@ -22,7 +29,7 @@ def build(context: LearnerContext, options: Options | None = None) -> MAML:
       InputError: a norm or an input that the network cannot take.
     """
     options = options or Options()
-    model, consumes = build_model(context, pooled=options.pooled)
+    model, consumes = build_model(context, pooled=options.pooled, vectorized=is_vectorized(options))
     rates: dict[int, keras.Variable] = {}
     network = AdaptedNetwork(
         model,

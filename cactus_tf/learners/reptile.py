@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from cactus_tf.learners._adaptation import USUAL, AdaptedNetwork, Options, clip_of, everything
+from cactus_tf.learners._adaptation import USUAL, AdaptedNetwork, Options, clip_of, everything, is_vectorized
 from cactus_tf.learners.maml import FIXED_HEAD, INTRA_OP_THREADS, network_of, rows_of
 from cactus_tf.losses import accuracy, episode_labels, summed_loss, unit_range
 from cactus_tf.types import Array, Episode, LearnerContext, TaskLoss, TaskUpdate, Trace
@@ -36,6 +36,7 @@ class Reptile:
         self.network, self._options = network, options
         self.consumes, self.transductive = network.consumes, network.transductive
         self.gradient_clip = clip_of(options, network.model)
+        self.vectorized = is_vectorized(options)
         self.remedy = "lower --reptile_inner_lr"
 
     @property

@@ -7,7 +7,7 @@ import tensorflow as tf
 from cactus_tf import backbones
 from cactus_tf.checkpoints import tf_variable
 from cactus_tf.learners import _adaptation, maml
-from cactus_tf.training import make_task_update
+from cactus_tf.training import make_task_update, side_by_side, vectorized
 from cactus_tf.types import Episode
 
 WAY, SHOT, QUERY = 3, 2, 2
@@ -21,6 +21,11 @@ NETWORKS = {
         "conv4",
         (12, 12, 1),
         {"filters": 3, "pooled": False, "initialisers": "glorot", "convolution": "patches"},
+    ),
+    "conv4 pooled, patches": (
+        "conv4",
+        (17, 16, 2),
+        {"filters": 3, "pooled": True, "initialisers": "glorot", "convolution": "patches"},
     ),
     "conv4 pooled": ("conv4", (17, 16, 2), {"filters": 3, "pooled": True, "initialisers": "glorot"}),
     "resnet": ("resnet", (32, 32, 1), {"filters": 2}),
@@ -176,3 +181,18 @@ def test_on_a_linear_model_the_full_gradient_is_the_first_order_one_times_the_tr
     hessian = np.stack([(support_gradient(theta + 1e-6 * e) - support_gradient(theta - 1e-6 * e)) / 2e-6 for e in eye])
     flat = [np.concatenate([g.ravel() for g in gradients_of(learner(o), "as trained", task)]) for o in (True, False)]
     np.testing.assert_allclose(flat[1], (eye - alpha * hessian).T @ flat[0], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("network", "norm"),
+    [("conv4 strided, patches", "batch"), ("conv4 pooled, patches", "batch"), ("mlp on embeddings", "layer")],
+)
+def test_tasks_that_share_every_kernel_have_the_gradients_of_tasks_side_by_side(network, norm):
+    learner = build(network, norm, inner_steps=1)
+    tasks = [episode(learner, seed) for seed in (1, 2)]
+    batch = Episode(*(tf.stack(parts) for parts in zip(*tasks, strict=True)))
+    update = make_task_update(learner)
+    first, second = (tf.function(form, autograph=False)(update, batch) for form in (side_by_side, vectorized))
+    np.testing.assert_allclose(second.loss, first.loss, rtol=1e-9)
+    for a, b in zip(first.gradients, second.gradients, strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-6, atol=1e-9)
