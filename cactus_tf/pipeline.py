@@ -339,6 +339,7 @@ def judge(
     for name, learner in learners.items():
         inputs = embeddings[split] if learner.consumes == "embeddings" else judged.images
         classify, prepared = with_features(learner, inputs)
+        say_left_out(config, name)
         for way, shot in evaluation_tasks(config, name):
             episodes = evaluation_episodes(config, split, prepared, judged.partitions, way, shot)
             if isinstance(learner, AdaptingLearner):
@@ -371,6 +372,15 @@ def evaluation_tasks(config: Config, name: str | None = None) -> list[tuple[int,
     if name and getattr(plugins.load("learners", name), "FIXED_HEAD", False):
         ways = tuple(way for way in ways if way <= config.learners[name].way)
     return [(way, shot) for way in ways for shot in config.evaluation.eval_shots]
+
+
+def say_left_out(config: Config, name: str) -> None:
+    """Notes the usual ways that a learner with a fixed head cannot answer; said ones are refused at the start."""
+    judged = {way for way, _ in evaluation_tasks(config, name)}
+    left_out = [str(way) for way in config.evaluation.eval_ways if way not in judged]
+    if left_out:
+        head = config.learners[name].way
+        log.info("%s is not judged at %s-way: its head has the %d outputs of --way", name, ", ".join(left_out), head)
 
 
 def evaluation_episodes(

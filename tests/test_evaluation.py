@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from cactus_tf.evaluation import confidence_interval, evaluate
+from cactus_tf.evaluation import confidence_interval, evaluate, trace_accuracies
 from cactus_tf.sampling import Episodes
-from cactus_tf.types import AssignedPartitions
+from cactus_tf.types import AssignedPartitions, Trace
 
 LABELS = np.repeat(np.arange(6), 8)
 
@@ -54,3 +54,31 @@ def test_features_are_computed_once_and_give_the_same_answers():
     result = evaluate(Featured(3), episodes(), 20)
     assert Featured.calls == 1
     np.testing.assert_array_equal(result.per_episode, evaluate(Scripted(3), episodes(), 20).per_episode)
+
+
+class Improving:
+    """Right on one query more with each of three steps; wrong on all support rows but after the last."""
+
+    consumes = "embeddings"
+
+    def classify(self, support, support_labels, query, way):
+        return self.trace(support, support_labels, query, way).query[-1]
+
+    def trace(self, support, support_labels, query, way):
+        truth = np.repeat(np.arange(way), len(query) // way)
+        steps = []
+        for right in range(4):
+            guesses = np.where(np.arange(len(query)) < right, truth, (truth + 1) % way)
+            steps.append(np.eye(way)[guesses])
+        told = [np.eye(way)[(support_labels + (step < 3)) % way] for step in range(4)]
+        return Trace(np.stack(told), np.stack(steps))
+
+
+def test_accuracy_is_traced_before_adaptation_and_after_each_step():
+    rows = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    tasks = Episodes(rows, AssignedPartitions([np.repeat(np.arange(5), 8)]), way=2, shot=1, query=4)
+    traced = trace_accuracies(Improving(), tasks, 7)
+    assert [a.mean for a in traced.query] == [0, 1 / 8, 2 / 8, 3 / 8]
+    assert [a.mean for a in traced.support] == [0, 0, 0, 1]
+    assert traced.query[-1].per_episode.shape == (7,)
+    assert evaluate(Improving(), tasks, 7).mean == 3 / 8

@@ -159,3 +159,73 @@ def test_a_norm_can_be_rebuilt_from_its_config(kind, settings):
 def test_an_unknown_norm_is_an_error_that_lists_those_there_are():
     with pytest.raises(InputError, match="'group' is no norm; there are running, batch, layer, none"):
         norms.build("group")
+
+
+def test_layer_norm_normalises_each_image_over_all_its_numbers():
+    x, layer = activations(), norms.build("layer", epsilon=0.1)
+    layer(x)
+    layer.gain.assign([1.0, -2.0, 0.5])
+    layer.offset.assign([0.0, 1.0, -3.0])
+    flat = x.reshape(len(x), -1).astype(np.float64)
+    mean, variance = (s[:, None, None, None] for s in (flat.mean(1), flat.var(1)))
+    expected = (x - mean) / np.sqrt(variance + 0.1) * [1.0, -2.0, 0.5] + [0.0, 1.0, -3.0]
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(6, 5, 4, 3), (7, 3)])
+def test_the_statistics_of_one_batch_can_normalise_another(shape):
+    layer = norms.build("batch")
+    first, other = activations(0, shape), activations(1, shape)[:1]
+    layer(first)
+    layer.offset.assign([1.0, 2.0, 3.0])
+    mean, variance = channel_statistics(first)
+    expected = (other - mean) / np.sqrt(variance + 1e-3) + [1.0, 2.0, 3.0]
+    np.testing.assert_allclose(layer(other, training=False), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(6, 5, 4, 3), (7, 3)])
+def test_fused_kernels_give_value_and_derivatives_of_the_written_out_form(shape):
+    rng = np.random.default_rng(0)
+    weights, direction = (rng.normal(size=shape).astype(np.float32) for _ in range(2))
+    offset_weight = tf.constant([0.3, -1.0, 2.0])
+
+    def derivatives(fused):
+        x, offset = tf.constant(activations(0, shape)), tf.constant([0.5, 0.0, -0.5])
+        with tf.GradientTape() as outer:
+            outer.watch([x, offset])
+            with tf.GradientTape() as inner:
+                inner.watch([x, offset])
+                y, mean, variance = norms.standardise(x, offset, 1e-3, fused=fused)
+                loss = tf.reduce_sum(tf.sin(y) * weights)
+            g_x, g_offset = inner.gradient(loss, [x, offset])
+            along = tf.reduce_sum(g_x * direction) + tf.reduce_sum(g_offset * offset_weight)
+        return y, mean, variance, g_x, g_offset, *outer.gradient(along, [x, offset])
+
+    for a, b in zip(derivatives(True), derivatives(False), strict=True):
+        assert np.linalg.norm(a - b) < 1e-5 * max(np.linalg.norm(b), 1)
+
+
+@pytest.mark.parametrize("kind", ["batch", "layer"])
+@pytest.mark.parametrize("shape", [(4, 3, 3, 2), (7, 2)])
+def test_the_second_derivative_of_the_offset_and_of_the_input_is_that_of_plain_operations(kind, shape):
+    rng = np.random.default_rng(0)
+    layer = norms.build(kind, dtype="float64")
+    layer.build(shape)
+    x, weights, direction = (tf.constant(rng.normal(size=shape)) for _ in range(3))
+    axes = list(range(len(shape) - 1)) if kind == "batch" else list(range(1, len(shape)))
+
+    def plain(x):
+        mean = tf.reduce_mean(x, axes, keepdims=True)
+        variance = tf.reduce_mean(x * x, axes, keepdims=True) - mean * mean
+        return (x - mean) / tf.sqrt(variance + layer.epsilon)
+
+    def second(function):
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                loss = tf.reduce_sum(tf.sin(function(x)) * weights)
+            along = tf.reduce_sum(inner.gradient(loss, x) * direction)
+        return outer.gradient(along, x)
+
+    np.testing.assert_allclose(second(layer), second(plain), rtol=1e-8, atol=1e-9)

@@ -1,6 +1,7 @@
 """The whole line, from a command line to the files of a run, on the bundled digits at a short length."""
 
 import csv
+import dataclasses
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import time
 import numpy as np
 import pytest
 
+from cactus_tf import config as settings
 from cactus_tf import pipeline
 from cactus_tf.main import main
 
@@ -302,3 +304,74 @@ def test_ctrl_c_keeps_what_was_done_and_says_how_to_go_on(uninterrupted, workpla
     again = start(workplace, "stopped", "--steps=1200")
     assert again.wait(timeout=200) == 0
     assert results(workplace / "stopped")["rows"] == uninterrupted
+
+
+MAML = ["--algo=maml", "--clusters=12", "--maml_eval_steps=3", "--maml_inner_steps=1", "--tasks_per_step=2"]
+
+
+def test_maml_leaves_the_way_of_its_adaptation(workplace):
+    code, folder = run(workplace, "maml", *MAML, "--eval_ways=3,10", "--steps=3")
+    assert code == 0
+    with open(folder / "adaptation.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["algo", "way", "shot", "step", "support_accuracy", "query_accuracy", "query_ci95"]
+    assert len(rows) == 4 * 4  # ways by shots; before adaptation and after three steps
+    last = {(r["way"], r["shot"]): float(r["query_accuracy"]) for r in rows if r["step"] == "3"}
+    for row in results(folder)["rows"]:
+        assert row["transductive"] is True
+        assert row["accuracy"] == last[str(row["way"]), str(row["shot"])]
+        assert row["options"]["maml_inner_lr"] == 0.05
+
+
+def test_maml_can_be_judged_without_looking_at_the_other_queries(workplace):
+    code, folder = run(workplace, "alone", *MAML, "--maml_transductive=false", "--steps=2", "--eval_shots=1")
+    assert code == 0
+    assert results(folder)["rows"][0]["transductive"] is False
+
+
+def test_maml_learns_on_embeddings(workplace):
+    code, folder = run(
+        workplace, "vectors", *MAML, "--on_embeddings", "--pixels_dims=20", "--steps=2", "--eval_shots=1"
+    )
+    assert code == 0
+    assert results(folder)["rows"][0]["options"]["backbone"] == "mlp"
+
+
+def test_protonets_learn_on_embeddings(workplace):
+    code, _ = run(workplace, "vectors2", "--algo=protonets", "--on_embeddings", "--steps=2", "--eval_shots=1")
+    assert code == 0
+
+
+def test_usual_ways_above_a_fixed_head_are_left_out_for_that_learner_and_said(workplace, capsys, monkeypatch):
+    usual = dataclasses.replace(settings.USUAL["digits"], eval_ways=(3, 10))
+    monkeypatch.setitem(settings.USUAL, "digits", usual)
+    flags = [*MAML, "--algo=maml,nearest_neighbours", "--way=4", "--steps=1", "--eval_shots=1"]
+    code, folder = run(workplace, "ways", *flags)
+    assert code == 0
+    found = {(row["algo"], row["way"]) for row in results(folder)["rows"]}
+    assert found == {("maml", 3), ("nearest_neighbours", 3), ("nearest_neighbours", 10)}
+    assert "maml is not judged at 10-way: its head has the 4 outputs of --way" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("algo", ["anil", "meta_sgd", "reptile", "scratch"])
+def test_every_learner_that_adapts_runs_end_to_end(workplace, algo):
+    flags = [f"--algo={algo}", f"--{algo}_eval_steps=2", "--steps=2", "--tasks_per_step=2", "--eval_shots=1"]
+    code, folder = run(workplace, algo, *flags, "--eval_episodes=4")
+    assert code == 0
+    assert results(folder)["rows"][0]["algo"] == algo
+
+
+@pytest.mark.slow
+def test_a_killed_maml_goes_on_to_the_same_result(first, workplace):
+    flags = [*MAML, "--steps=1100", "--eval_shots=1"]
+    whole = start(workplace, "maml whole", *flags)
+    assert whole.wait(timeout=400) == 0
+    process = start(workplace, "maml killed", *flags)
+    wait_for("maml/checkpoints/step-1000.index", workplace / "maml killed", 300)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    again = start(workplace, "maml killed", *flags)
+    out, err = again.communicate(timeout=400)
+    assert again.returncode == 0, err
+    assert b"1100 steps (1100 now" not in out
+    assert results(workplace / "maml killed")["rows"] == results(workplace / "maml whole")["rows"]

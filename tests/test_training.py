@@ -3,12 +3,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cactus_tf import history
+from cactus_tf import history, learners
 from cactus_tf.checkpoints import Checkpoints
 from cactus_tf.errors import InputError, RunError
 from cactus_tf.sampling import Episodes
 from cactus_tf.training import adam, checkpoint_folder, make_train_step, meta_train
-from cactus_tf.types import AssignedPartitions, TaskLoss
+from cactus_tf.types import AssignedPartitions, TaskLoss, TaskUpdate
 
 LABELS = np.repeat(np.arange(5), 8)
 
@@ -130,3 +130,57 @@ def test_callbacks_hear_every_step_and_every_checkpoint():
     run(None, 7, checkpoint_every=3, on_step=lambda s, _: steps.append(s), on_checkpoint=checkpoints.append)
     assert steps == [1, 2, 3, 4, 5, 6, 7]
     assert checkpoints == [3, 6, 7]
+
+
+def test_a_step_that_is_not_finite_changes_nothing():
+    class Diverging(Linear):
+        def training_loss(self, episode):
+            loss, metrics = super().training_loss(episode)
+            return TaskLoss(loss * np.nan, metrics)
+
+    learner, counter = Diverging(), tf.Variable(0, dtype=tf.int64)
+    result = make_train_step(learner, adam(0.1), counter)(next(iter(stream().dataset(2))))
+    assert not result.finite
+    assert int(counter) == 0
+    np.testing.assert_array_equal(learner.vector.numpy(), np.zeros(3))
+
+
+def test_a_maml_that_diverges_names_partition_inner_step_and_its_flag():
+    rows = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
+    learner = learners.build(
+        "maml", way=3, on_embeddings=True, embeddings=rows, norm="none", inner_lr=1e30, eval_steps=5
+    )
+    with pytest.raises(
+        RunError, match=r"partition 0 is nan at step 1, after inner step \d; .*lower --maml_inner_lr and try a lower"
+    ):
+        meta_train(learner, stream(rows), tasks_per_step=2, steps=3)
+
+
+def test_a_learners_clip_bounds_every_element_of_the_mean_gradient():
+    class Steep(Linear):
+        gradient_clip = 0.25
+
+        def training_loss(self, episode):
+            return TaskLoss(tf.reduce_sum(self.vector * tf.constant([100.0, -0.1, 0.2])), {})
+
+    learner = Steep()
+    step = make_train_step(learner, keras.optimizers.SGD(1.0), tf.Variable(0, dtype=tf.int64))
+    step(next(iter(stream().dataset(2))))
+    np.testing.assert_allclose(learner.vector.numpy(), [-0.25, 0.1, -0.2], rtol=1e-6)
+
+
+def test_a_learners_own_update_replaces_the_gradient_of_its_loss():
+    class Own(Linear):
+        def update(self, episode):
+            return TaskUpdate(tf.constant(1.0), {}, [tf.constant([1.0, 2.0, 3.0])])
+
+    learner = Own()
+    step = make_train_step(learner, keras.optimizers.SGD(1.0), tf.Variable(0, dtype=tf.int64))
+    step(next(iter(stream().dataset(2))))
+    np.testing.assert_allclose(learner.vector.numpy(), [-1.0, -2.0, -3.0])
+
+
+def test_the_log_says_that_the_step_is_compiled(caplog):
+    caplog.set_level("INFO", logger="cactus_tf")
+    run(None, 3)
+    assert caplog.text.count("compiling the training step") == 1

@@ -12,6 +12,7 @@ import tensorflow as tf
 from cactus_tf import norms, plugins
 from cactus_tf.config import TrainingSettings, option
 from cactus_tf.errors import InputError
+from cactus_tf.learners._inputs import network_input, network_name
 from cactus_tf.losses import summed_loss, unit_range
 from cactus_tf.types import Array, LearnerContext, Trace
 
@@ -231,8 +232,8 @@ def build_model(context: LearnerContext, *, pooled: bool | None = None, vectoriz
         raise InputError(
             "--norm=running keeps averages over tasks, and an adapted network has none: batch, layer, none"
         )
-    consumes, shape = input_of(context)
-    name = context.backbone or ("mlp" if context.on_embeddings else USUAL.backbone)
+    consumes, shape = network_input(context)
+    name = network_name(context, USUAL)
     form: dict[str, Any] = {}
     if name == "conv4":
         form["pooled"] = is_large(shape) if pooled is None else pooled
@@ -254,19 +255,6 @@ def _written_out_batch_norm(name: str) -> keras.layers.Layer:
 def is_vectorized(options: Options) -> bool:
     """Whether the tasks of a step share every kernel. A GPU would starve on a launch per task and kernel."""
     return bool(tf.config.list_physical_devices("GPU")) if options.vectorized is None else options.vectorized
-
-
-def input_of(context: LearnerContext) -> tuple[Literal["images", "embeddings"], tuple[int, ...]]:
-    """What a meta-learner consumes, and the shape of one row.
-
-    Raises:
-      InputError: it wants embeddings and there are none.
-    """
-    if not context.on_embeddings:
-        return "images", context.image_shape
-    if context.embeddings is None:
-        raise InputError("--on_embeddings needs embeddings, and there are none: choose an --embedder")
-    return "embeddings", (context.embeddings.shape[-1],)
 
 
 def is_large(shape: tuple[int, ...]) -> bool:

@@ -15,6 +15,7 @@ from cactus_tf.learners._adaptation import (
     everything_but_norms,
     is_vectorized,
 )
+from cactus_tf.learners._inputs import flat_rows
 from cactus_tf.losses import accuracy, episode_labels, summed_loss, unit_range
 from cactus_tf.types import Array, Episode, LearnerContext, TaskLoss, Trace
 
@@ -88,14 +89,14 @@ class MAML:
         way, shot = episode.support.shape[:2]
         support_labels, query_labels = episode_labels(way, shot), episode_labels(way, episode.query.shape[1])
         weights, before = self.network.adapt(
-            unit_range(rows_of(episode.support)),
+            unit_range(flat_rows(episode.support)),
             support_labels,
             way,
             self._options.inner_steps,
             first_order=self._options.first_order,
             recompute=self._options.recompute,
         )
-        logits = self.network.logits(weights, unit_range(rows_of(episode.query)), way)
+        logits = self.network.logits(weights, unit_range(flat_rows(episode.query)), way)
         metrics = {"accuracy": accuracy(logits, query_labels), "support_accuracy": accuracy(before, support_labels)}
         return TaskLoss(summed_loss(logits, query_labels, way), metrics)
 
@@ -106,8 +107,3 @@ class MAML:
     def trace(self, support: Array, support_labels: Array, query: Array, way: int) -> Trace:
         """Logits before adaptation and after each step of evaluation."""
         return self.network.trace(support, support_labels, query, way)
-
-
-def rows_of(images: tf.Tensor) -> tf.Tensor:
-    """[way, per_class, ...] -> [way * per_class, ...]."""
-    return tf.reshape(images, (-1, *images.shape[2:]))

@@ -12,6 +12,7 @@ import tensorflow as tf
 from cactus_tf import norms, plugins
 from cactus_tf.config import TrainingSettings, option
 from cactus_tf.errors import InputError
+from cactus_tf.learners._inputs import flat_rows, network_input, network_name
 from cactus_tf.losses import (
     accuracy,
     episode_labels,
@@ -45,7 +46,8 @@ def build(context: LearnerContext, options: Options | None = None) -> ProtoNets:
     Raises:
       InputError: a norm that mixes images outside training, or images that the backbone cannot take.
     """
-    return ProtoNets(_encoder(context, options or Options()))
+    consumes, shape = network_input(context)
+    return ProtoNets(_encoder(context, shape, options or Options()), consumes)
 
 
 class ProtoNets:
@@ -55,13 +57,12 @@ class ProtoNets:
     an image's features depend on nothing but itself.
 
     Args:
-      encoder: Keras model from [n, h, w, c] float32 in 0..1 to [n, dim].
+      encoder: Keras model from [n, h, w, c] float32 in 0..1, or from embeddings, to [n, dim].
+      consumes: which of them.
     """
 
-    consumes: Literal["images", "embeddings"] = "images"
-
-    def __init__(self, encoder: keras.Model):
-        self.encoder = encoder
+    def __init__(self, encoder: keras.Model, consumes: Literal["images", "embeddings"] = "images"):
+        self.encoder, self.consumes = encoder, consumes
         spec = tf.TensorSpec(encoder.input_shape, tf.float32)
         self._encode = tf.function(lambda images: encoder(images, training=False), input_signature=[spec])
 
@@ -82,7 +83,7 @@ class ProtoNets:
           episode: support [way, shot, h, w, c] and query [way, query, h, w, c], uint8 in 0..255 or float32 in 0..1.
         """
         way, shot = episode.support.shape[:2]
-        images = tf.concat([_rows(episode.support), _rows(episode.query)], axis=0)
+        images = tf.concat([flat_rows(episode.support), flat_rows(episode.query)], axis=0)
         features = self.encoder(unit_range(images), training=True)
         support, query = features[: way * shot], features[way * shot :]
         centres = prototypes(tf.reshape(support, (way, shot, -1)))
@@ -108,16 +109,16 @@ class ProtoNets:
         return tf.where(present, logits, -np.inf)
 
 
-def _encoder(context: LearnerContext, options: Options) -> keras.Model:
+def _encoder(context: LearnerContext, shape: tuple[int, ...], options: Options) -> keras.Model:
     norm = context.norm or "running"
     if norm == "batch":
         raise InputError(
             "norm batch mixes the images that are classified together, and ProtoNets embed each alone: "
             "choose running or none"
         )
-    module = plugins.load("backbones", context.backbone or USUAL.backbone)
+    module = plugins.load("backbones", network_name(context, USUAL))
     return module.build(
-        context.image_shape,
+        shape,
         None,
         filters=context.filters or USUAL.filters,
         norm=_legacy_norm(context.seed) if options.legacy_gain else norm,
@@ -133,8 +134,3 @@ def _legacy_norm(seed: int):
         return norms.RunningBatchNorm(gain_initializer=gain, name=name)
 
     return make
-
-
-def _rows(images: tf.Tensor) -> tf.Tensor:
-    """[way, per_class, h, w, c] -> [way * per_class, h, w, c]."""
-    return tf.reshape(images, (-1, *images.shape[2:]))

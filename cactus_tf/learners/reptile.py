@@ -5,7 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from cactus_tf.learners._adaptation import USUAL, AdaptedNetwork, Options, clip_of, everything, is_vectorized
-from cactus_tf.learners.maml import FIXED_HEAD, INTRA_OP_THREADS, network_of, rows_of
+from cactus_tf.learners._inputs import flat_rows
+from cactus_tf.learners.maml import FIXED_HEAD, INTRA_OP_THREADS, network_of
 from cactus_tf.losses import accuracy, episode_labels, summed_loss, unit_range
 from cactus_tf.types import Array, Episode, LearnerContext, TaskLoss, TaskUpdate, Trace
 
@@ -77,6 +78,6 @@ class Reptile:
 def _all_rows(episode: Episode):
     """Support and query rows as one training set, their labels, and the way."""
     way, shot = episode.support.shape[:2]
-    rows = tf.concat([rows_of(episode.support), rows_of(episode.query)], axis=0)
+    rows = tf.concat([flat_rows(episode.support), flat_rows(episode.query)], axis=0)
     labels = tf.concat([episode_labels(way, shot), episode_labels(way, episode.query.shape[1])], axis=0)
     return unit_range(rows), labels, way
