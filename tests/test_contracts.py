@@ -27,6 +27,7 @@ from cactus_tf.types import (
 
 EMBEDDERS, LEARNERS = plugins.names("embedders"), plugins.names("learners")
 WAY = 3
+SHORT = {"inner_steps": 2, "eval_steps": 3}  # of learners that adapt
 
 
 def tiny(family, name, **values):
@@ -183,7 +184,7 @@ def inputs(learner, n, seed):
 @pytest.fixture(scope="module", params=LEARNERS)
 def learner(request):
     module = plugins.load("learners", request.param)
-    built = module.build(context(), tiny("learners", request.param))
+    built = module.build(context(), tiny("learners", request.param, **SHORT))
     assert (built.consumes == "images") or module.USES_EMBEDDINGS
     return built
 
@@ -267,7 +268,7 @@ def test_training_loss_is_a_finite_scalar_with_gradients_and_equal_in_a_graph(le
 
 @pytest.mark.parametrize("name", LEARNERS)
 def test_variables_hold_all_that_training_changes(name):
-    build = functools.partial(plugins.load("learners", name).build, context(), tiny("learners", name))
+    build = functools.partial(plugins.load("learners", name).build, context(), tiny("learners", name, **SHORT))
     trained, fresh = build(), build()
     if not isinstance(trained, MetaLearner):
         pytest.skip("this learner is not meta-trained")
