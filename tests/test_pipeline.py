@@ -12,8 +12,8 @@ import time
 import numpy as np
 import pytest
 
+from cactus_tf import cli, pipeline
 from cactus_tf import config as settings
-from cactus_tf import pipeline
 from cactus_tf.main import main
 
 SHORT = [
@@ -351,6 +351,25 @@ def test_usual_ways_above_a_fixed_head_are_left_out_for_that_learner_and_said(wo
     found = {(row["algo"], row["way"]) for row in results(folder)["rows"]}
     assert found == {("maml", 3), ("nearest_neighbours", 3), ("nearest_neighbours", 10)}
     assert "maml is not judged at 10-way: its head has the 4 outputs of --way" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("algo", "said", "asked"),
+    [
+        ("maml,nearest_neighbours", None, [1]),
+        ("protonets,nearest_neighbours", None, []),
+        ("maml", "2", []),
+    ],
+    ids=["many small kernels", "TensorFlow's own choice", "the user's choice"],
+)
+def test_threads_inside_a_kernel_are_what_the_learners_want(algo, said, asked, monkeypatch):
+    calls = []
+    monkeypatch.setattr("tensorflow.config.threading.set_intra_op_parallelism_threads", calls.append)
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+    if said:
+        monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", said)
+    pipeline.choose_threads(cli.parse([f"--algo={algo}"]))
+    assert calls == asked
 
 
 @pytest.mark.parametrize("algo", ["anil", "meta_sgd", "reptile", "scratch"])

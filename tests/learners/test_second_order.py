@@ -109,6 +109,14 @@ def test_the_compiled_meta_gradient_of_other_networks_is_the_slope_too(network, 
     assert_slopes_agree(build(network, norm), "as trained")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["eager", "tf.function"])
+@pytest.mark.parametrize("norm", ["batch", "layer", "none"])
+@pytest.mark.parametrize("network", ["conv4 strided, patches", "conv4 pooled, patches", "resnet", "mlp on pixels"])
+def test_the_meta_gradient_of_other_networks_is_the_slope_in_other_forms_too(network, norm, form):
+    assert_slopes_agree(build(network, norm), form)
+
+
 @pytest.mark.parametrize("form", ["eager", "as trained"])
 @pytest.mark.parametrize("norm", ["batch", "layer"])
 def test_recomputing_inner_steps_gives_the_same_meta_gradient(norm, form):
