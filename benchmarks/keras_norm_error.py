@@ -40,7 +40,9 @@ class KerasLayerNorm(keras.layers.Layer):
 
     def __init__(self, name: str):
         super().__init__(name=name, dtype="float64")
-        self.inner = keras.layers.LayerNormalization(axis=[1, 2, 3], epsilon=1e-12, center=False, scale=False, dtype="float64")
+        self.inner = keras.layers.LayerNormalization(
+            axis=[1, 2, 3], epsilon=1e-12, center=False, scale=False, dtype="float64"
+        )
 
     def call(self, x):
         return self.inner(x)

@@ -38,7 +38,8 @@ def parse(argv: Sequence[str]) -> settings.Config:
     usual = {n: _usual_training(said, module.USUAL) for n, module in learners.items() if hasattr(module, "USUAL")}
     fixed_heads = [name for name, module in learners.items() if getattr(module, "FIXED_HEAD", False)]
     embedder = plugins.load("embedders", _embedder(said))
-    return settings.resolve(said, options, usual, getattr(embedder, "STEPS", None), fixed_heads)
+    steps = settings.usual_steps(getattr(embedder, "STEPS", None), said.data.dataset)
+    return settings.resolve(said, options, usual, steps, fixed_heads)
 
 
 def help_text() -> str:

@@ -173,6 +173,11 @@ class Config:
     options: dict[str, Any]
 
 
+def usual_steps(steps: int | Mapping[str | None, int] | None, dataset: str | None) -> int | None:
+    """The usual length of an embedder on a data set, from its module's STEPS: one for all, or one by data set."""
+    return steps.get(dataset, steps[None]) if isinstance(steps, Mapping) else steps
+
+
 def merge(*layers: Any) -> Any:
     """One settings object from several of its type: of each field the first value that is not None."""
     first = layers[0]

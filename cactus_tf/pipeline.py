@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
 _VALIDATION_EPISODES = 100
+_PICTURED = 8  # images that embedders are shown with
 
 
 def run(config: Config) -> list[dict[str, Any]]:
@@ -177,10 +178,14 @@ def fit_or_load(config: Config, data: Splits, store: workdir.Artifact, folder: P
     embedder = module.build(context, config.options.get(name))
     if store.files() and store.has_files(store.files()):
         return embedder.load(store.folder / "model")
-    metrics = getattr(module, "METRICS", {})
-    callbacks = [summaries.EmbedderScalars(folder / "events" / "embedder", metrics)] if metrics else []
+    images, callbacks = data.train.images, []
+    if hasattr(module, "METRICS"):
+        some = images[np.linspace(0, len(images) - 1, _PICTURED).astype(int)]
+        pictures = getattr(module, "PICTURES", {})
+        events = folder / "events" / "embedder"
+        callbacks = [summaries.EmbedderSummaries(events, module.METRICS, pictures, some)]
     seed = seeds.derive(config.run.seed, "embedder")
-    embedder.fit(data.train.images, seed=seed, folder=store.folder / "partial", callbacks=callbacks)
+    embedder.fit(images, seed=seed, folder=store.folder / "partial", callbacks=callbacks)
     (store.folder / "model").mkdir(exist_ok=True)
     embedder.save(store.folder / "model")
     store.record_files([str(p.relative_to(store.folder)) for p in (store.folder / "model").iterdir()])
@@ -291,7 +296,7 @@ def train_one(
         )
     except InputError as error:
         raise InputError(f"--way, --shot, --query, --clusters: {error}") from error
-    scalars = summaries.Scalars(folder / "events" / name)
+    scalars = summaries.Events(folder / "events" / name)
     started = time.monotonic()
     try:
         made = meta_train(
@@ -310,7 +315,7 @@ def train_one(
     log.info("train: %s, %d steps (%d now, in %.0f s)", name, training.steps, made, seconds)
 
 
-def _validation(config: Config, name: str, learner: Learner, data: Splits, scalars: summaries.Scalars):
+def _validation(config: Config, name: str, learner: Learner, data: Splits, scalars: summaries.Events):
     """A callback that logs accuracy on fixed validation tasks; nothing is ever chosen by it."""
     if data.val.partitions is None or learner.consumes != "images":
         return None

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from cactus_tf import progress
 from cactus_tf.checkpoints import Checkpoints
 from cactus_tf.embedders import _callbacks
+from cactus_tf.embedders._batches import batches
 from cactus_tf.errors import InputError
 from cactus_tf.history import read, write
 
@@ -28,11 +30,13 @@ class Plan(NamedTuple):
 
     Attributes:
       image_shape: (height, width, channels).
+      images: n, how many there are.
       steps: length of the whole training, for schedules.
       seed: of the initial weights and of all noise.
     """
 
     image_shape: tuple[int, ...]
+    images: int
     steps: int
     seed: int
 
@@ -42,8 +46,14 @@ class Network(keras.Model):
 
     A leaf implements `train_step`, `encode` and `optimizers`. `train_step` gets (step, [batch, h, w, c] uint8) and
     returns the step's losses as they are, no running means; noise is a function of (seed, step). All its state is in
-    `weights` and in the optimizers, which are built; `optimizer.iterations` counts the steps.
+    `weights` and in the optimizers, which are built; `optimizer.iterations` counts the steps. The other methods may
+    stay as they are.
+
+    Attributes:
+      scheduled: whether a step depends on the length of the whole training, so that a longer one cannot go on from it.
     """
+
+    scheduled = False
 
     @property
     def optimizers(self) -> list[keras.optimizers.Optimizer]:
@@ -53,6 +63,21 @@ class Network(keras.Model):
     def encode(self, images: tf.Tensor) -> tf.Tensor:
         """[n, h, w, c] uint8 -> [n, dim] float32."""
         raise NotImplementedError
+
+    def data(self, images: np.ndarray, batch: int, seed: int, first: int, steps: int) -> tf.data.Dataset:
+        """What the steps first ... steps - 1 get: (step, [batch, h, w, c] uint8)."""
+        return batches(images, batch, seed, first, steps)
+
+    def between_steps(self, images: np.ndarray) -> Sequence[keras.callbacks.Callback]:
+        """Callbacks for what happens between steps; they are told a step's number in the whole training."""
+        return ()
+
+    def finish(self, images: np.ndarray) -> None:
+        """What `encode` needs beside the trained weights, from [n, h, w, c] uint8; a function of the weights alone."""
+
+    def pictures(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """To look at: {name: [rows, columns, h, w, c] in 0..1} for a few images, [m, h, w, c] uint8."""
+        return {}
 
 
 def state(model: Network) -> list[keras.Variable]:

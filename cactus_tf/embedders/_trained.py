@@ -13,7 +13,6 @@ import tensorflow as tf
 
 from cactus_tf import history, seeds
 from cactus_tf.embedders import _images, _saving
-from cactus_tf.embedders._batches import batches
 from cactus_tf.embedders._fitting import HISTORY, Network, Plan, fit_steps
 from cactus_tf.errors import InputError, RunError
 
@@ -47,20 +46,23 @@ class TrainedEmbedder:
                 f"{self._name}: {len(images)} images are fewer than a batch of {self._options.batch}: "
                 "lower the batch or give more images"
             )
-        plan = Plan(tuple(images.shape[1:]), self._steps, seed)
+        plan = Plan(tuple(images.shape[1:]), len(images), self._steps, seed)
         model = self._network(self._options, plan)
         order = seeds.derive(seed, f"{self._name} batches")
-        data = functools.partial(batches, images, self._options.batch, order, steps=self._steps)
-        identity = {"embedder": self._name, "images": len(images), **self._description(plan)}
+        data = functools.partial(model.data, images, self._options.batch, order, steps=self._steps)
+        identity = {"embedder": self._name, **self._description(plan)}
+        if not model.scheduled:
+            del identity["steps"]  # a longer fit goes on from a shorter one
         self._history = fit_steps(
             self._name,
             model,
             data,
             self._steps,
             folder=None if folder is None else Path(folder),
-            identity={k: v for k, v in identity.items() if k != "steps"},  # a longer fit goes on from a shorter one
-            callbacks=callbacks,
+            identity=identity,
+            callbacks=[*model.between_steps(images), *callbacks],
         )
+        model.finish(images)
         self._hold(model, plan)
         return self
 
@@ -92,7 +94,7 @@ class TrainedEmbedder:
           InputError: the folder holds no such embedder, or a damaged one.
         """
         with _saving.reading(folder, self._name) as (there, weights):
-            plan = Plan(tuple(there["image_shape"]), there["steps"], there["seed"])
+            plan = Plan(tuple(there["image_shape"]), there["images"], there["steps"], there["seed"])
             self._options = type(self._options)(**there["options"])
             model = self._network(self._options, plan)
             model.set_weights(weights)
@@ -103,6 +105,7 @@ class TrainedEmbedder:
     def _description(self, plan: Plan) -> dict[str, Any]:
         return {
             "image_shape": list(plan.image_shape),
+            "images": plan.images,
             "steps": plan.steps,
             "seed": plan.seed,
             "options": dataclasses.asdict(self._options),

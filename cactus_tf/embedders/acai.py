@@ -22,12 +22,17 @@ from cactus_tf.embedders._trained import TrainedEmbedder
 from cactus_tf.errors import InputError
 from cactus_tf.types import Embedder, EmbedderContext
 
+_MIXES = 9
 STEPS = 2**18  # 2^24 images in batches of 64
 METRICS = {
     "autoencoder_loss": "reconstruction_error + lambda x mean squared answer of the critic to mixes",
     "reconstruction_error": "mean squared difference of image and reconstruction; pixels are in [-1, 1]",
     "critic_loss": "squared error of the critic on the mixing coefficient, plus its squared answer to blended images",
     "critic_on_mixes": "mean answer of the critic to decoded mixes; the true coefficient has mean 0.25",
+}
+PICTURES = {
+    "reconstructions": "images, and below them what the decoder makes of their codes",
+    "interpolations": "a row per pair of images: decoded mixes of their codes, the share of the second from 0 to 1",
 }
 
 
@@ -195,6 +200,16 @@ class Acai(Network):
     def call(self, images):
         """[n, h, w, c] uint8 -> padded reconstructions in about [-1, 1]."""
         return self.decoder(self.encoder(self.scaled(images)))
+
+    def pictures(self, images):
+        """The pictures of PICTURES; an image is paired with its mirror image in the row."""
+        x = self.scaled(images)
+        h = self.encoder(x)
+        shares = tf.linspace(0.0, 1.0, _MIXES)
+        mixes = [self.decoder((1 - share) * h + share * h[::-1]) for share in shares]
+        pairs = tf.stack(mixes, axis=1)[: len(images) // 2]
+        shown = {"reconstructions": tf.stack([x, self.decoder(h)]), "interpolations": pairs}
+        return {name: tf.clip_by_value((picture + 1) / 2, 0, 1) for name, picture in shown.items()}
 
     def losses(self, x, alpha) -> dict[str, tf.Tensor]:
         """The scalars of METRICS.

@@ -12,7 +12,7 @@ from cactus_tf.errors import InputError
 
 
 def network(shape=(16, 16, 1), seed=0, **options):
-    return acai.Acai(acai.Options(**{"depth": 2, "latent": 3, "batch": 6, **options}), Plan(shape, 10, seed))
+    return acai.Acai(acai.Options(**{"depth": 2, "latent": 3, "batch": 6, **options}), Plan(shape, 100, 10, seed))
 
 
 def pictures(n, side=16, seed=0):
@@ -27,7 +27,7 @@ def pictures(n, side=16, seed=0):
 @pytest.fixture(scope="module")
 def full():
     """The paper's network for 28x28 grey images."""
-    return acai.Acai(acai.Options(), Plan((28, 28, 1), 10, 0))
+    return acai.Acai(acai.Options(), Plan((28, 28, 1), 100, 10, 0))
 
 
 # Networks
@@ -136,6 +136,18 @@ def test_colour_images_of_another_size_work_and_take_the_wider_network():
 def test_images_too_small_to_halve_are_refused_by_size():
     with pytest.raises(InputError, match="at least 6 pixels a side, these are 5x28x1"):
         embedders.build("acai", steps=1).fit(np.zeros((64, 5, 28, 1), np.uint8))
+
+
+def test_pictures_show_reconstructions_and_mixes_from_one_image_to_its_mirror_image():
+    model, images = network(), pictures(4)
+    shown = model.pictures(tf.constant(images))
+    assert set(shown) == set(acai.PICTURES)
+    assert shown["reconstructions"].shape == (2, 4, 16, 16, 1)
+    assert shown["interpolations"].shape == (2, 9, 16, 16, 1)
+    np.testing.assert_allclose(shown["reconstructions"][0], images / 255, atol=1e-6)
+    ends = shown["interpolations"][:, 0], shown["interpolations"][:, -1]
+    np.testing.assert_allclose(ends[0], shown["reconstructions"][1, :2], atol=1e-6)
+    np.testing.assert_allclose(ends[1], shown["reconstructions"][1, :1:-1], atol=1e-6)
 
 
 # Losses
