@@ -58,7 +58,7 @@ class Events:
 
 
 class EmbedderSummaries(keras.callbacks.Callback):
-    """A Keras callback that logs what `train_step` returns, and what `pictures` shows of a few images, as embedder/NAME.
+    """A Keras callback that logs what `train_step` returns, and pictures of a few images, as embedder/NAME.
 
     Args:
       folder: of the events.
