@@ -29,9 +29,7 @@ def main() -> None:
     classes = AssignedPartitions([np.repeat(np.arange(423), 20)])
     learner = learners.build("maml", image_shape=(28, 28, 1), way=20)
     start = time.perf_counter()
-    traced = trace_accuracies(
-        learner, Episodes(rows, classes, way=args.way, shot=args.shot, query=5), args.episodes
-    )
+    traced = trace_accuracies(learner, Episodes(rows, classes, way=args.way, shot=args.shot, query=5), args.episodes)
     seconds = time.perf_counter() - start
     print(f"{args.episodes} episodes, {len(traced.query) - 1} steps each: {seconds:.1f} s")
 
