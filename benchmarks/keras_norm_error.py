@@ -36,13 +36,12 @@ class KerasBatchNorm(keras.layers.Layer):
 
 
 class KerasLayerNorm(keras.layers.Layer):
-    """Keras' LayerNormalization over all axes of an image; its gain and offset, one per number, stay at 1 and 0."""
+    """Keras' LayerNormalization over all axes of an image, without gain and offset, which start at 1 and 0."""
 
     def __init__(self, name: str):
         super().__init__(name=name, dtype="float64")
-        self.inner = keras.layers.LayerNormalization(
-            axis=[1, 2, 3], epsilon=1e-12, center=False, scale=False, dtype="float64"
-        )
+        axes = {"axis": [1, 2, 3], "center": False, "scale": False}
+        self.inner = keras.layers.LayerNormalization(epsilon=1e-12, dtype="float64", **axes)
 
     def call(self, x):
         return self.inner(x)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from cactus_tf.types import Array
 
 TAGS = {
-    "train/loss": "mean query loss of the step's episodes, in nats",
+    "train/loss": "mean query loss of the step's episodes, in nats (MAML and its relatives: N times it)",
     "train/accuracy": "fraction of the step's queries that were right; the labels are clusters, not true labels",
     "train/support_accuracy": "fraction of the support set that was right before adaptation (learners that adapt)",
     "val/accuracy": "mean accuracy on a fixed set of validation episodes with true labels; only watched",
