@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from cactus_tf import backbones, datasets, norms, partitioners
 from cactus_tf.learners import _adaptation, maml
+from cactus_tf.learners._adapted_network import AdaptedNetwork
 from cactus_tf.sampling import Episodes
 from cactus_tf.training import make_task_update
 from cactus_tf.types import Episode
@@ -61,9 +62,7 @@ def meta_gradient(norm, tasks, way: int, first_order: bool):
         dtype="float64",
     )
     kernels = {id(layer.kernel) for layer in model.layers if hasattr(layer, "kernel")}
-    network = _adaptation.AdaptedNetwork(
-        model, rates=lambda _: 0.05, adapts=lambda layer: hasattr(layer, "kernel"), eval_steps=1
-    )
+    network = AdaptedNetwork(model, rates=lambda _: 0.05, adapts=lambda layer: hasattr(layer, "kernel"), eval_steps=1)
     learner = maml.MAML(network, _adaptation.Options(first_order=first_order), name="maml")
     update = make_task_update(learner)
     results = [update(task) for task in tasks]

@@ -13,7 +13,7 @@ from typing import Any
 from absl import flags
 
 from cactus_tf import config as settings
-from cactus_tf import plugins
+from cactus_tf import norms, plugins
 from cactus_tf.errors import InputError, RunError
 
 SECTIONS = tuple(type(section) for section in settings.Said())
@@ -39,7 +39,8 @@ def parse(argv: Sequence[str]) -> settings.Config:
     fixed_heads = [name for name, module in learners.items() if getattr(module, "FIXED_HEAD", False)]
     embedder = plugins.load("embedders", _embedder(said))
     steps = settings.usual_steps(getattr(embedder, "STEPS", None), said.data.dataset)
-    return settings.resolve(said, options, usual, steps, fixed_heads)
+    networks = {name: module.NETWORK for name, module in learners.items() if hasattr(module, "NETWORK")}
+    return settings.resolve(said, options, usual, steps, fixed_heads, networks)
 
 
 def help_text() -> str:
@@ -185,6 +186,7 @@ def _check_choices(said: settings.Said) -> None:
         ("embedder", said.embedding.embedder, plugins.names("embedders")),
         ("partitioner", said.partition.partitioner, plugins.names("partitioners")),
         ("backbone", said.training.backbone, plugins.names("backbones")),
+        ("norm", said.training.norm, list(norms.NORMS)),
         *(("algo", name, plugins.names("learners")) for name in said.run.algo),
         ("stage", said.run.stage, ["all", *settings.STAGES]),
         ("eval_split", said.evaluation.eval_split, list(settings.EVAL_SPLITS)),

@@ -17,6 +17,7 @@ def option(
     unit: str = "",
     symbol: str = "",
     source: str = "",
+    judging: bool = False,
 ) -> Any:
     """A dataclass field that documents itself and becomes a flag.
 
@@ -27,9 +28,10 @@ def option(
       unit: of the number.
       symbol: what the papers call it.
       source: where the default comes from.
+      judging: whether nothing that is trained depends on it, so that it may change between two judgements of a run.
     """
     metadata = {"meaning": meaning, "low": low, "high": high, "unit": unit, "symbol": symbol, "source": source}
-    return dataclasses.field(default=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata={**metadata, "judging": judging})
 
 
 # Fields of the sections below are None where nothing was said; `resolve` fills all but data_dir, workdir and
@@ -103,6 +105,10 @@ class RunSettings:
     debug: bool = option(False, "show tracebacks and TensorFlow's own messages")
 
 
+NETWORK_FIELDS = ("backbone", "filters", "norm", "on_embeddings")
+"""The fields of TrainingSettings that say which network."""
+
+
 class Said(NamedTuple):
     """The sections as the user said them; None where unsaid."""
 
@@ -160,7 +166,8 @@ class Config:
     """The resolved configuration: nothing is left to a default.
 
     Attributes:
-      learners: the training settings of each learner, by name.
+      learners: the training settings of each learner that is meta-trained, by name.
+      networks: of each learner that has a network and is not meta-trained, what says which network, by name.
       options: each chosen member's own settings, by member name; only members that have any.
     """
 
@@ -168,6 +175,7 @@ class Config:
     embedding: EmbeddingSettings
     partition: PartitionSettings
     learners: dict[str, TrainingSettings]
+    networks: dict[str, TrainingSettings]
     evaluation: EvaluationSettings
     run: RunSettings
     options: dict[str, Any]
@@ -212,6 +220,7 @@ def resolve(
     learner_usual: Mapping[str, TrainingSettings],
     embedder_steps: int | None = None,
     fixed_heads: Collection[str] = (),
+    usual_networks: Mapping[str, TrainingSettings] | None = None,
 ) -> Config:
     """Fills what is unsaid: first from the data set's usual values, then from the learner's.
 
@@ -221,6 +230,7 @@ def resolve(
       learner_usual: the USUAL of each chosen learner that is meta-trained, by name.
       embedder_steps: the usual length of the chosen embedder, None where it is not trained.
       fixed_heads: the learners that cannot answer with more classes than they were trained with.
+      usual_networks: the NETWORK of each chosen learner that has one and is not meta-trained, by name.
 
     Raises:
       InputError: a number is out of its range, or two settings contradict each other.
@@ -237,11 +247,13 @@ def resolve(
         name: merge(said.training, usual.learners.get(name, TrainingSettings()), usual.training, own)
         for name, own in learner_usual.items()
     }
-    for settings in (embedding, partition, evaluation, said.run, *learners.values()):
+    network = TrainingSettings(**{field: getattr(said.training, field) for field in NETWORK_FIELDS})
+    networks = {name: merge(network, own) for name, own in (usual_networks or {}).items()}
+    for settings in (embedding, partition, evaluation, said.run, *learners.values(), *networks.values()):
         check_ranges(settings)
     for member, settings in options.items():
         check_ranges(settings, f"--{member}_")
-    config = Config(said.data, embedding, partition, learners, evaluation, said.run, dict(options))
+    config = Config(said.data, embedding, partition, learners, networks, evaluation, said.run, dict(options))
     _check_way(config)
     _check_network(config)
     for name in fixed_heads:
@@ -261,7 +273,7 @@ def _check_way(config: Config) -> None:
 
 
 def _check_network(config: Config) -> None:
-    for training in config.learners.values():
+    for training in (*config.learners.values(), *config.networks.values()):
         if training.on_embeddings and training.backbone not in (None, "mlp"):
             raise InputError(
                 f"--on_embeddings: {training.backbone} takes images; leave --backbone out or set --backbone=mlp"
@@ -278,6 +290,11 @@ def _check_head(name: str, way: int, said: tuple[int, ...] | None, ways: tuple[i
         )
 
 
+def _what_is_trained(settings: Any) -> dict[str, Any]:
+    judging = {field.name for field in dataclasses.fields(settings) if field.metadata.get("judging")}
+    return {k: v for k, v in dataclasses.asdict(settings).items() if k not in _MAY_CHANGE | judging}
+
+
 _MAY_CHANGE = {"steps", "data_dir", "dir"}  # lengths, and where the same files lie
 
 
@@ -288,10 +305,8 @@ def identity(config: Config) -> dict[str, Any]:
         "embedding": config.embedding,
         "partition": config.partition,
         **{f"learners.{name}": settings for name, settings in config.learners.items()},
+        **{f"networks.{name}": settings for name, settings in config.networks.items()},
         **{f"options.{name}": settings for name, settings in config.options.items()},
     }
-    kept = {
-        section: {k: v for k, v in dataclasses.asdict(settings).items() if k not in _MAY_CHANGE}
-        for section, settings in sections.items()
-    }
+    kept = {section: _what_is_trained(settings) for section, settings in sections.items()}
     return {**kept, "algo": list(config.run.algo), "seed": config.run.seed}

@@ -1,5 +1,6 @@
 """Accuracy of any learner on evaluation episodes."""
 
+import itertools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +10,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from cactus_tf import progress
+from cactus_tf.errors import RunError
 from cactus_tf.sampling import Episodes
-from cactus_tf.types import Accuracy, AdaptingLearner, Array, FeatureLearner, Learner
+from cactus_tf.types import Accuracy, AdaptingLearner, Array, FeatureLearner, Learner, Trace
 
 Classify = Callable[[Array, Array, Array, int], Array]
 
@@ -46,24 +48,41 @@ def trace_accuracies(learner: AdaptingLearner, tasks: Episodes, episodes: int) -
 
     Args:
       learner, tasks, episodes: as of `evaluate`.
+
+    Returns:
+      Accuracies at steps 0, 1, ... of adaptation.
+
+    Raises:
+      RunError: adaptation diverged in an episode.
     """
-    title = f"evaluate {tasks.way}-way {tasks.shot}-shot"
 
     def one(i: int) -> np.ndarray:
         support, query, (support_labels, query_labels) = _flat(tasks, i)
         trace = learner.trace(support, support_labels, query, tasks.way)
+        _check_finite(trace, learner, tasks, i)
         pairs = ((trace.support, support_labels), (trace.query, query_labels))
         return np.stack([np.mean(np.argmax(logits, axis=-1) == labels, axis=1) for logits, labels in pairs])
 
-    bar = progress.bar(total=episodes, desc=title)
-    found = [one(0)]  # compiles
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        for value in threads.map(one, range(1, episodes)):
+    found = []
+    with progress.bar(total=episodes, desc=_title(tasks)) as bar, ThreadPoolExecutor(os.cpu_count()) as threads:
+        for value in itertools.chain([one(0)], threads.map(one, range(1, episodes))):  # the first one compiles
             found.append(value)
             bar.update()
-    bar.close()
     support, query = np.stack(found, axis=-1)  # each [steps + 1, episodes]
     return AdaptationAccuracy([_mean(values) for values in support], [_mean(values) for values in query])
+
+
+def _check_finite(trace: Trace, learner: AdaptingLearner, tasks: Episodes, i: int) -> None:
+    bad = np.flatnonzero(~np.all([np.isfinite(logits).all(axis=(1, 2)) for logits in trace], axis=0))
+    if len(bad):
+        raise RunError(
+            f"{_title(tasks)}: the logits of episode {i} are not finite after step {bad[0]} of adaptation; "
+            f"{getattr(learner, 'remedy', 'lower the inner rate')}"
+        )
+
+
+def _title(tasks: Episodes) -> str:
+    return f"evaluate {tasks.way}-way {tasks.shot}-shot"
 
 
 def with_features(learner: Learner, rows: np.ndarray) -> tuple[Classify, np.ndarray]:
@@ -75,9 +94,8 @@ def with_features(learner: Learner, rows: np.ndarray) -> tuple[Classify, np.ndar
 
 def accuracy(classify: Classify, episodes: Episodes, number: int) -> Accuracy:
     """Mean, 95% interval and per-episode accuracy of one classifying function."""
-    title = f"evaluate {episodes.way}-way {episodes.shot}-shot"
     with threadpool_limits(1):  # an episode is too small to share among threads
-        numbers = progress.bar(range(number), title)
+        numbers = progress.bar(range(number), _title(episodes))
         return _mean(np.array([_episode_accuracy(classify, episodes, i) for i in numbers]))
 
 

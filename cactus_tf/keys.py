@@ -41,7 +41,7 @@ def largest_way(config: Config) -> int:
 
 def needs_embeddings(config: Config) -> bool:
     """Whether a learner or the partitioner reads embeddings; the oracle with ProtoNets, for one, does not."""
-    if any(training.on_embeddings for training in config.learners.values()):
+    if any(training.on_embeddings for training in (*config.learners.values(), *config.networks.values())):
         return True
     members = [("learners", name) for name in config.run.algo]
     if config.learners:

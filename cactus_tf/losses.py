@@ -73,7 +73,7 @@ def query_loss(logits, labels):
 
 
 def summed_loss(logits, labels, way: int):
-    """Cross-entropy summed over the rows and divided by the rows per class: (1/K) sum_i CE_i. Finn et al. 2017, eq. 4.
+    """Cross-entropy summed over the rows and divided by the rows per class: (1/K) sum_i CE_i. Finn et al. 2017, eq. 3.
 
     That is `way` times the mean, so a rate of alpha on it is a rate of N alpha on the mean. The authors of MAML and of
     CACTUs use it for the support set (K is then the shot) and for the queries (K is then Q).

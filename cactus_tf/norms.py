@@ -156,6 +156,7 @@ def standardise(x, offset, epsilon: float, fused: bool = True):
 
     `tf.nn.moments`, and with it Keras' BatchNormalization, stops a gradient inside the variance, which leaves the first
     derivative right and makes the second silently wrong.
+
     Args:
       x: [..., channels], any floating type.
       offset: [channels].

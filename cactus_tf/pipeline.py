@@ -126,16 +126,19 @@ def check_sizes(config: Config, data: Splits) -> None:
 
 
 def rehearse(config: Config, data: Splits) -> None:
-    """Makes every kind of evaluation episode once, and lets learners that are not trained answer it.
+    """Builds every learner that needs no embeddings, makes every kind of evaluation episode once, and lets learners
+    that are not trained answer it.
 
     Raises:
       InputError: the labels do not allow it, or a learner does not.
     """
+    networks = {**config.learners, **config.networks}
+    on_images = [name for name in config.run.algo if name not in networks or not networks[name].on_embeddings]
+    built = {name: build_learner(config, name, data.image_shape) for name in on_images}
     judged, split = evaluation_set(config, data), config.evaluation.eval_split
     if judged.partitions is None:
         return
-    built = [build_learner(config, name, data.image_shape) for name in config.run.algo if name not in config.learners]
-    untrained = [learner for learner in built if not isinstance(learner, AdaptingLearner)]  # these would take seconds
+    untrained = [built[name] for name in on_images if name not in networks]  # those with networks would take seconds
     for way, shot in evaluation_tasks(config):
         episodes = evaluation_episodes(config, split, judged.images, judged.partitions, way, shot)
         for learner in untrained:
@@ -258,7 +261,7 @@ def build_learner(
     embeddings: np.ndarray | None = None,
 ) -> Learner:
     """One learner, untrained."""
-    training = config.learners.get(name, settings.TrainingSettings())
+    training = config.learners.get(name) or config.networks.get(name) or settings.TrainingSettings()
     context = LearnerContext(
         image_shape=image_shape,
         way=training.way or max(config.evaluation.eval_ways),

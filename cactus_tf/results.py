@@ -96,7 +96,8 @@ def adaptation_rows(name: str, task: tuple[int, int], traced: AdaptationAccuracy
 def options(config: Config, name: str) -> dict[str, Any]:
     """The settings that had a part in a learner's result; a member's own ones as their flags are called."""
     embedder, partitioner = keys.embedder_name(config), keys.partitioner_name(config)
-    used = dataclasses.asdict(config.learners[name]) if name in config.learners else {}
+    network = config.learners.get(name) or config.networks.get(name)
+    used = {k: v for k, v in dataclasses.asdict(network).items() if v is not None} if network else {}
     if embedder != "none":
         used["embedder_steps"] = config.embedding.embedder_steps
     if partitioner not in ("none", "labels"):

@@ -10,10 +10,11 @@ import tensorflow as tf
 from cactus_tf.types import Array
 
 TAGS = {
-    "train/loss": "mean query loss of the step's episodes, in nats (MAML and its relatives: N times it)",
+    "train/loss": "mean query loss of the step's episodes, in nats; MAML and its kin: N times it; Reptile: of all "
+    "images, after adaptation to them",
     "train/accuracy": "fraction of the step's queries that were right; the labels are clusters, not true labels",
     "train/support_accuracy": "fraction of the support set that was right before adaptation (learners that adapt)",
-    "val/accuracy": "mean accuracy on a fixed set of validation episodes with true labels; only watched",
+    "val/accuracy": "mean accuracy on fixed validation episodes with true labels; only watched, not on embeddings",
     "val/ci95": "half width of its 95% interval",
 }
 """Tags of meta-training. Embedders log under "embedder/NAME" what their module's METRICS explains."""

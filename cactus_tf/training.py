@@ -33,7 +33,7 @@ class StepResult(NamedTuple):
     Attributes:
       scalars: {"loss": mean loss of the tasks, and their mean metrics}.
       losses: [T] of each task.
-      finite: whether losses and gradients were; if not, the step changed nothing.
+      finite: [T] whether loss and gradient of each task were; if one was not, the step changed nothing.
     """
 
     scalars: dict[str, Array]
@@ -96,18 +96,20 @@ def make_train_step(learner: MetaLearner, optimizer: keras.optimizers.Optimizer,
     def step(batch: Episode) -> StepResult:
         updates = run(task_update, batch)
         gradients = [tf.reduce_mean(parts, axis=0) for parts in updates.gradients]
-        finite = _all_finite([updates.loss, *gradients])
+        finite = _finite_tasks([updates.loss, *updates.gradients])
         if clip is not None:
             gradients = [tf.clip_by_value(g, -clip, clip) for g in gradients]
-        tf.cond(finite, lambda: _apply(optimizer, gradients, variables, counter), lambda: tf.constant(0))
+        tf.cond(tf.reduce_all(finite), lambda: _apply(optimizer, gradients, variables, counter), lambda: tf.constant(0))
         metrics = {name: tf.reduce_mean(values) for name, values in updates.metrics.items()}
         return StepResult({"loss": tf.reduce_mean(updates.loss), **metrics}, updates.loss, finite)
 
     return step
 
 
-def _all_finite(tensors) -> tf.Tensor:
-    return tf.math.is_finite(tf.add_n([tf.reduce_sum(tf.cast(t, tf.float32)) for t in tensors]))
+def _finite_tasks(tensors) -> tf.Tensor:
+    """[T] whether all numbers of a task are finite, from [T, ...] each."""
+    flat = [tf.reshape(t, (tf.shape(t)[0], -1)) for t in tensors]
+    return tf.reduce_all([tf.reduce_all(tf.math.is_finite(t), axis=1) for t in flat], axis=0)
 
 
 def _apply(optimizer, gradients, variables, counter: tf.Variable) -> tf.Tensor:
@@ -169,7 +171,7 @@ def meta_train(
             with _first_step_said(done == start):
                 result = train_step(batch)
                 scalars = {name: float(value) for name, value in result.scalars.items()}
-            if not result.finite:
+            if not np.all(result.finite):
                 raise RunError(_why_not_finite(learner, batch, result, done + 1, keeper.kept()))
             done += 1
             _show(bar, scalars)
@@ -228,25 +230,22 @@ def _first_step_said(first: bool) -> Iterator[None]:
 def _why_not_finite(learner: MetaLearner, batch: Episode, result: StepResult, step: int, kept: str) -> str:
     """Names the step, the first task that is to blame, and what to lower."""
     remedy = " and ".join(filter(None, [getattr(learner, "remedy", ""), "try a lower --outer_lr"]))
-    bad = np.flatnonzero(~np.isfinite(result.losses))
-    if not len(bad):
-        return f"the gradient is not finite at step {step}; {kept}: {remedy}"
-    task = Episode(*(np.asarray(part[bad[0]]) for part in batch))
-    place = _where_it_diverged(learner, task)
-    return (
-        f"the loss of a task from partition {task.partition} is {result.losses[bad[0]]:.0f} at step {step}{place}; "
-        f"{kept}: {remedy}"
-    )
+    bad = int(np.argmin(result.finite))
+    task, loss = Episode(*(np.asarray(part[bad]) for part in batch)), result.losses[bad]
+    what = f"the gradient of a task from partition {task.partition} is not finite"
+    if not np.isfinite(loss):
+        what = f"the loss of a task from partition {task.partition} is {loss:.0f}"
+    return f"{what} at step {step}{_where_it_diverged(learner, task)}; {kept}: {remedy}"
 
 
 def _where_it_diverged(learner: MetaLearner, task: Episode) -> str:
-    """In words, the first step of adaptation after which the support logits are not finite."""
-    if not isinstance(learner, AdaptingLearner):
+    """In words, the first step of adaptation after which the logits are not finite."""
+    if not isinstance(learner, AdaptingLearner) or not hasattr(learner, "inner_steps"):
         return ""
     way, shot = task.support.shape[:2]
     support, query = (x.reshape(-1, *x.shape[2:]) for x in (task.support, task.query))
-    logits = np.asarray(learner.trace(support, np.repeat(np.arange(way), shot), query, way).support)
-    bad = np.flatnonzero(~np.isfinite(logits).all(axis=(1, 2)))
+    traced = learner.trace(support, np.repeat(np.arange(way), shot), query, way, learner.inner_steps)
+    bad = np.flatnonzero(~np.all([np.isfinite(logits).all(axis=(1, 2)) for logits in traced], axis=0))
     return f", after inner step {bad[0]}" if len(bad) else ""
 
 

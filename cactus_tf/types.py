@@ -319,11 +319,12 @@ class FeatureLearner(Learner, Protocol):
 class AdaptingLearner(Learner, Protocol):
     """A learner that answers after steps of adaptation and can show the way there.
 
-    `classify` is the last query logits of `trace`, which may be called from several threads at once.
+    `classify` is the last query logits of `trace`, which may be called from several threads at once. It may have
+    `inner_steps`, the number of steps in training, and `remedy`, what to change where adaptation diverges.
     """
 
-    def trace(self, support: Array, support_labels: Array, query: Array, way: int) -> Trace:
-        """Logits before adaptation and after each of its steps; arguments as of `classify`."""
+    def trace(self, support: Array, support_labels: Array, query: Array, way: int, steps: int | None = None) -> Trace:
+        """Logits before adaptation and after each of its steps, as many as in evaluation unless said."""
         ...
 
 

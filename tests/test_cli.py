@@ -70,6 +70,7 @@ def test_a_later_flag_wins_over_a_flagfile_and_a_flagfile_over_an_earlier_flag(t
             "--algo=x: there is no such algo; choose from anil, maml, meta_sgd, nearest_neighbours",
         ),
         (["--backbone=x"], "--backbone=x: there is no such backbone; choose from conv4, mlp, resnet"),
+        (["--norm=x"], "--norm=x: there is no such norm; choose from running, batch, layer, none"),
         (["--stage=x"], "--stage=x: there is no such stage; choose from all, prepare"),
         (["--eval_split=x"], "--eval_split=x: there is no such eval_split; choose from test, val, train"),
         (["--embeder=acai"], "--embeder is not a flag; did you mean --embedder?"),

@@ -77,3 +77,26 @@ def test_settings_that_change_the_training_change_the_identity(field):
     config = resolve()
     other = dataclasses.replace(config.learners["protonets"], **{field: 99})
     assert c.identity(config) != c.identity(dataclasses.replace(config, learners={"protonets": other}))
+
+
+def test_a_run_may_be_judged_anew_with_other_settings_of_judging_but_not_of_training():
+    from cactus_tf.learners.maml import Options
+
+    def identity(**options):
+        return c.identity(c.resolve(c.Said(), {"maml": Options(**options)}, {"maml": USUAL["protonets"]}))
+
+    assert identity(transductive=False, eval_steps=3, recompute=True, vectorized=True) == identity()
+    assert identity(inner_lr=0.1) != identity()
+    assert identity(inner_steps=1) != identity()
+
+
+def test_a_network_that_is_not_trained_takes_what_is_said_of_networks_and_no_more():
+    own = c.TrainingSettings(backbone="conv4", filters=32, norm="batch", on_embeddings=False)
+    said = c.Said(training=c.TrainingSettings(filters=7, norm="layer", way=9, steps=3))
+    config = c.resolve(said, {}, {}, usual_networks={"scratch": own})
+    assert config.networks["scratch"] == c.TrainingSettings(
+        backbone="conv4", filters=7, norm="layer", on_embeddings=False
+    )
+    with pytest.raises(InputError, match="--on_embeddings: conv4 takes images"):
+        said = c.Said(training=c.TrainingSettings(backbone="conv4", on_embeddings=True))
+        c.resolve(said, {}, {}, usual_networks={"scratch": own})

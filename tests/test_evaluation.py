@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from cactus_tf.errors import RunError
 from cactus_tf.evaluation import confidence_interval, evaluate, trace_accuracies
 from cactus_tf.sampling import Episodes
 from cactus_tf.types import AssignedPartitions, Trace
@@ -64,7 +65,7 @@ class Improving:
     def classify(self, support, support_labels, query, way):
         return self.trace(support, support_labels, query, way).query[-1]
 
-    def trace(self, support, support_labels, query, way):
+    def trace(self, support, support_labels, query, way, steps=None):
         truth = np.repeat(np.arange(way), len(query) // way)
         steps = []
         for right in range(4):
@@ -82,3 +83,18 @@ def test_accuracy_is_traced_before_adaptation_and_after_each_step():
     assert [a.mean for a in traced.support] == [0, 0, 0, 1]
     assert traced.query[-1].per_episode.shape == (7,)
     assert evaluate(Improving(), tasks, 7).mean == 3 / 8
+
+
+def test_an_adaptation_that_diverges_is_an_error_and_no_accuracy():
+    class Diverging(Improving):
+        remedy = "lower --x_inner_lr"
+
+        def trace(self, support, support_labels, query, way, steps=None):
+            trace = super().trace(support, support_labels, query, way)
+            return Trace(trace.support, np.where(np.arange(4)[:, None, None] < 2, trace.query, np.nan))
+
+    rows = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    tasks = Episodes(rows, AssignedPartitions([np.repeat(np.arange(5), 8)]), way=2, shot=1, query=4)
+    words = "2-way 1-shot: the logits of episode 0 are not finite after step 2 of adaptation; lower --x_inner_lr"
+    with pytest.raises(RunError, match=words):
+        trace_accuracies(Diverging(), tasks, 7)

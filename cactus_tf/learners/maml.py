@@ -8,13 +8,14 @@ import tensorflow as tf
 
 from cactus_tf.learners._adaptation import (
     USUAL,
-    AdaptedNetwork,
+    AdaptationOptions,
     Options,
     build_model,
     clip_of,
     everything_but_norms,
     is_vectorized,
 )
+from cactus_tf.learners._adapted_network import AdaptedNetwork
 from cactus_tf.learners._inputs import flat_rows
 from cactus_tf.losses import accuracy, episode_labels, summed_loss, unit_range
 from cactus_tf.types import Array, Episode, LearnerContext, TaskLoss, Trace
@@ -35,7 +36,7 @@ def build(context: LearnerContext, options: Options | None = None) -> MAML:
     return MAML(network_of(context, options, adapts=everything_but_norms), options, name="maml")
 
 
-def network_of(context: LearnerContext, options: Options, *, adapts: Callable) -> AdaptedNetwork:
+def network_of(context: LearnerContext, options: AdaptationOptions, *, adapts: Callable) -> AdaptedNetwork:
     """The network that a learner of these options adapts, by one rate for all weights."""
     model, consumes = build_model(context, pooled=options.pooled, vectorized=is_vectorized(options))
     return AdaptedNetwork(
@@ -65,6 +66,11 @@ class MAML:
         self.vectorized = is_vectorized(options)
         self.remedy = f"lower --{name}_inner_lr"
         self._meta_variables = list(meta_variables)
+
+    @property
+    def inner_steps(self) -> int:
+        """Steps of adaptation in training."""
+        return self._options.inner_steps
 
     @property
     def trainable_variables(self) -> list:
@@ -104,6 +110,6 @@ class MAML:
         """Logits [m, way] of the queries after adaptation; the way may be smaller than in training."""
         return self.network.classify(support, support_labels, query, way)
 
-    def trace(self, support: Array, support_labels: Array, query: Array, way: int) -> Trace:
-        """Logits before adaptation and after each step of evaluation."""
-        return self.network.trace(support, support_labels, query, way)
+    def trace(self, support: Array, support_labels: Array, query: Array, way: int, steps: int | None = None) -> Trace:
+        """Logits before adaptation and after each step of it, as many as in evaluation unless said."""
+        return self.network.trace(support, support_labels, query, way, steps)

@@ -8,12 +8,12 @@ import tensorflow as tf
 
 from cactus_tf.learners._adaptation import (
     USUAL,
-    AdaptedNetwork,
     Options,
     build_model,
     everything_but_norms,
     is_vectorized,
 )
+from cactus_tf.learners._adapted_network import AdaptedNetwork
 from cactus_tf.learners.maml import FIXED_HEAD, INTRA_OP_THREADS, MAML
 from cactus_tf.types import LearnerContext
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from cactus_tf.learners._adaptation import USUAL, AdaptedNetwork, Options, clip_of, everything, is_vectorized
+from cactus_tf.learners._adaptation import USUAL, AdaptationOptions, clip_of, everything, is_vectorized
+from cactus_tf.learners._adapted_network import AdaptedNetwork
 from cactus_tf.learners._inputs import flat_rows
 from cactus_tf.learners.maml import FIXED_HEAD, INTRA_OP_THREADS, network_of
 from cactus_tf.losses import accuracy, episode_labels, summed_loss, unit_range
 from cactus_tf.types import Array, Episode, LearnerContext, TaskLoss, TaskUpdate, Trace
 
 __all__ = ["FIXED_HEAD", "INTRA_OP_THREADS", "USUAL", "Options", "build", "Reptile"]
+
+Options = AdaptationOptions
 
 
 def build(context: LearnerContext, options: Options | None = None) -> Reptile:
@@ -26,11 +29,11 @@ def build(context: LearnerContext, options: Options | None = None) -> Reptile:
 class Reptile:
     """The outer loop follows theta - theta_U, where theta_U minimises the loss of all images of the task.
 
-    The authors step along it with a decaying rate; here it goes to Adam as a gradient, which they suggest in section 2.
+    The authors step along it with a decaying rate; here it goes to Adam as a gradient, which they suggest in section 3.
 
     Args:
       network: what adapts, and how.
-      options: `inner_lr` and `inner_steps` are those of training; there is no second order.
+      options: lengths, rate and form of adaptation; there is no second order.
     """
 
     def __init__(self, network: AdaptedNetwork, options: Options):
@@ -39,6 +42,11 @@ class Reptile:
         self.gradient_clip = clip_of(options, network.model)
         self.vectorized = is_vectorized(options)
         self.remedy = "lower --reptile_inner_lr"
+
+    @property
+    def inner_steps(self) -> int:
+        """Steps of adaptation in training."""
+        return self._options.inner_steps
 
     @property
     def trainable_variables(self) -> list:
@@ -70,13 +78,13 @@ class Reptile:
         """Logits [m, way] of the queries after adaptation; the way may be smaller than in training."""
         return self.network.classify(support, support_labels, query, way)
 
-    def trace(self, support: Array, support_labels: Array, query: Array, way: int) -> Trace:
-        """Logits before adaptation and after each step of evaluation."""
-        return self.network.trace(support, support_labels, query, way)
+    def trace(self, support: Array, support_labels: Array, query: Array, way: int, steps: int | None = None) -> Trace:
+        """Logits before adaptation and after each step of it, as many as in evaluation unless said."""
+        return self.network.trace(support, support_labels, query, way, steps)
 
 
 def _all_rows(episode: Episode):
-    """Support and query rows as one training set, their labels, and the way."""
+    """Support and query rows [way (shot + query), ...] as one training set, their labels, and the way."""
     way, shot = episode.support.shape[:2]
     rows = tf.concat([flat_rows(episode.support), flat_rows(episode.query)], axis=0)
     labels = tf.concat([episode_labels(way, shot), episode_labels(way, episode.query.shape[1])], axis=0)

@@ -129,6 +129,27 @@ def test_a_query_depends_on_the_others_in_transductive_evaluation_only():
         assert np.allclose(alone, together, rtol=1e-3, atol=1e-4) is not transductive
 
 
+def answer_by_support_statistics(learner, weights, support, query):
+    """Logits of the queries, layer by layer: each batch norm takes mean and variance of the support set there."""
+    by_name = dict(zip((v.path for v in learner.network.model.trainable_variables), weights, strict=True))
+    rows = [x / np.float32(255) for x in (support, query)]
+    for i in range(1, 5):
+        rows = [tf.nn.conv2d(x, by_name[f"conv{i}/kernel"], 2, "SAME") for x in rows]
+        mean, variance = np.mean(rows[0], (0, 1, 2)), np.var(rows[0], (0, 1, 2))
+        rows = [tf.nn.relu((x - mean) / np.sqrt(variance + 1e-3) + by_name[f"norm{i}/offset"]) for x in rows]
+    return tf.reduce_mean(rows[1], (1, 2)) @ by_name["head/kernel"] + by_name["head/bias"]
+
+
+def test_without_looking_at_other_queries_the_statistics_are_those_of_the_adapted_support_set():
+    learner = build(transductive=False, eval_steps=3, inner_lr=0.2)
+    support, labels, query = flat(task(shot=2))
+    trace = learner.trace(support, labels, query, WAY)
+    for steps in range(4):
+        weights, _ = learner.network.adapt(support / np.float32(255), labels, WAY, steps)
+        expected = answer_by_support_statistics(learner, weights, support, query)
+        np.testing.assert_allclose(trace.query[steps], expected, rtol=1e-3, atol=1e-3)
+
+
 @pytest.mark.parametrize("norm", ["layer", "none"])
 def test_norms_of_single_images_are_never_transductive(norm):
     assert not build(norm=norm).transductive
@@ -168,7 +189,7 @@ def test_answering_leaves_the_start_alone():
 )
 def test_each_learner_adapts_the_layers_that_its_paper_says(name, expected):
     learner = build(name)
-    network = getattr(learner, "network", learner)
+    network = learner.network(WAY) if name == "scratch" else learner.network
     assert {v.path.split("/")[0] for v in network.adapted_variables} == expected
 
 
@@ -179,6 +200,14 @@ def test_meta_sgd_begins_as_maml_and_has_a_gradient_for_every_rate():
     assert len(second.trainable_variables) == len(first.trainable_variables) + 10
     rates = make_task_update(second)(episode).gradients[-10:]
     assert sum(np.any(r) for r in rates) == 6  # four kernels and the head; biases in front of batch norm are inert
+
+
+def test_recomputed_inner_steps_give_meta_sgd_the_same_gradients_of_weights_and_rates():
+    plain, recomputing = build("meta_sgd", norm="layer"), build("meta_sgd", norm="layer", recompute=True)
+    episode = Episode(*map(tf.constant, task()))
+    pairs = zip(*(make_task_update(learner)(episode).gradients for learner in (plain, recomputing)), strict=True)
+    for expected, actual in pairs:
+        assert np.linalg.norm(actual - expected) <= 1e-4 * np.linalg.norm(expected)  # float32, other order of sums
 
 
 def test_the_rate_of_meta_sgd_has_the_slope_of_the_loss():
@@ -219,6 +248,23 @@ def test_scratch_takes_the_authors_rate_and_length_and_learns_nothing_from_tasks
     options = scratch.Options()
     assert (options.inner_lr, options.eval_steps) == (0.1, 200)
     assert not hasattr(scratch, "USUAL")
+
+
+def test_scratch_has_a_head_for_each_way_whatever_other_ways_are_judged():
+    support, labels, query = flat(task())
+    pair = [build("scratch", way=way).classify(support, labels, query, WAY) for way in (WAY, 20)]
+    np.testing.assert_allclose(pair[0], pair[1], rtol=1e-4, atol=1e-4)
+    assert build("scratch", way=20).network(WAY).classes == WAY
+
+
+def test_pooling_is_refused_for_networks_that_have_no_choice_of_it():
+    with pytest.raises(InputError, match="pooled is a setting of conv4, and the network is mlp"):
+        build(backbone="mlp", pooled=True)
+
+
+def test_resnet_has_its_own_usual_width():
+    learner = build(backbone="resnet", filters=None, norm="layer", image_shape=(16, 16, 1))
+    assert learner.network.model.get_layer("stem").filters == 64
 
 
 def test_adaptation_fits_the_support_set():

@@ -1,0 +1,141 @@
+"""How good an embedder is after so many steps of its training; labels measure only, nothing is chosen by them.
+
+    python benchmarks/embedder_curve.py --embedder=acai --steps=32000 --dataset=omniglot --data_dir=FOLDER --folder=KEPT
+
+During one fit, at every power of two from 250 steps on and at the end, prints and appends to KEPT/curve.csv: the seconds
+of training so far, the accuracy of nearest neighbours on test episodes of each way and shot that the data set is judged
+at, and the purity and normalised mutual information of one k-means partition of the training images with their true
+classes. Stopped, the same command goes on; lengths below 250 and the untrained network (step 0) can be asked for with
+--at=0,100.
+"""
+
+import argparse
+import csv
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from sklearn.metrics import normalized_mutual_info_score
+from sklearn.metrics.cluster import contingency_matrix
+from threadpoolctl import threadpool_limits
+
+from cactus_tf import config, datasets, embedders, evaluation, learners, partitioners
+from cactus_tf.sampling import Episodes
+from cactus_tf.types import Splits
+
+FIRST = 250
+
+
+def milestones(steps: int) -> set[int]:
+    """250, 500, 1000, ... and the end."""
+    return {*(FIRST * 2**i for i in range(20) if FIRST * 2**i <= steps), steps}
+
+
+def purity(clusters: np.ndarray, classes: np.ndarray) -> float:
+    """Fraction of the images that belong to the commonest class of their cluster."""
+    return contingency_matrix(classes, clusters).max(axis=0).sum() / len(classes)
+
+
+class Quality:
+    """What embeddings of a data set are worth.
+
+    Args:
+      data: with labels, which are only measured against.
+      usual: ways, shots and clusters of the data set.
+      episodes: of each way and shot.
+    """
+
+    def __init__(self, data: Splits, usual: config.Usual, episodes: int):
+        self._data, self._usual, self._episodes = data, usual, episodes
+        self._classes = np.empty(len(data.train.images), int)
+        for label in range(len(data.train.partitions[0].sizes)):
+            self._classes[data.train.partitions[0].cluster(label)] = label
+
+    def __call__(self, transform) -> dict[str, float]:
+        """Accuracies in %, purity and mutual information for a function from images to embeddings."""
+        found = {**self._neighbours(np.asarray(transform(self._data.test.images)))}
+        divide = partitioners.build("kmeans", clusters=self._usual.clusters, partitions=1)
+        (partition,) = divide(np.asarray(transform(self._data.train.images)), seed=0)
+        clusters = np.empty(len(self._classes), int)
+        for label in range(len(partition.sizes)):
+            clusters[partition.cluster(label)] = label
+        found["purity"] = purity(clusters, self._classes)
+        found["nmi"] = normalized_mutual_info_score(self._classes, clusters)
+        return found
+
+    def _neighbours(self, rows: np.ndarray) -> dict[str, float]:
+        learner = learners.build("nearest_neighbours", image_shape=self._data.image_shape, way=5)
+        found = {}
+        for way in self._usual.eval_ways:
+            for shot in self._usual.eval_shots:
+                tasks = Episodes(rows, self._data.test.partitions, way=way, shot=shot, query=5, seed=1)
+                found[f"nn {way}-way {shot}-shot"] = 100 * evaluation.evaluate(learner, tasks, self._episodes).mean
+        return found
+
+
+class Curve(keras.callbacks.Callback):
+    """Measures at the milestones, and keeps the seconds of training apart from those of measuring."""
+
+    def __init__(self, path: Path, at: set[int], quality: Quality, images: np.ndarray):
+        super().__init__()
+        self._path, self._at, self._quality, self._images = path, at, quality, images
+        self._rows = list(csv.DictReader(path.open())) if path.exists() else []
+        self._spent = float(self._rows[-1]["seconds"]) if self._rows else 0.0
+        self._since = time.perf_counter()
+
+    def on_train_begin(self, logs=None):
+        self._since = time.perf_counter()
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if batch == 0 and 0 in self._at:
+            self.measure(0)
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch + 1 in self._at:
+            self.measure(batch + 1)
+
+    def measure(self, step: int) -> None:
+        """Adds a row, unless the step has one."""
+        self._spent += time.perf_counter() - self._since
+        if not any(int(row["step"]) == step for row in self._rows):
+            self.model.finish(self._images)
+            encode = tf.function(self.model.encode, reduce_retracing=True)
+
+            def transform(images: np.ndarray) -> np.ndarray:
+                return np.concatenate([encode(images[i : i + 128]).numpy() for i in range(0, len(images), 128)])
+
+            row = {"step": step, "seconds": round(self._spent, 1), **self._quality(transform)}
+            self._rows.append(row)
+            with self._path.open("w", newline="") as file:
+                writer = csv.DictWriter(file, list(row))
+                writer.writeheader()
+                writer.writerows(self._rows)
+            print("  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()), flush=True)
+        self._since = time.perf_counter()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--embedder", default="acai")
+    parser.add_argument("--dataset", default="digits")
+    parser.add_argument("--data_dir")
+    parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--at", default="", help="further steps to measure at, comma-separated")
+    parser.add_argument("--episodes", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, required=True, help="keeps checkpoints and curve.csv")
+    args = parser.parse_args()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    data = datasets.load(args.dataset, data_dir=args.data_dir)
+    at = milestones(args.steps) | {int(step) for step in args.at.split(",") if step}
+    quality = Quality(data, config.USUAL.get(args.dataset, config.Usual()), args.episodes)
+    curve = Curve(args.folder / "curve.csv", at, quality, data.train.images)
+    embedder = embedders.build(args.embedder, dataset=args.dataset, steps=args.steps)
+    with threadpool_limits(1):
+        embedder.fit(data.train.images, seed=args.seed, folder=args.folder, callbacks=[curve])
+
+
+if __name__ == "__main__":
+    main()
