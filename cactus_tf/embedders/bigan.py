@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from cactus_tf import seeds
-from cactus_tf.config import option, usual_steps
+from cactus_tf.config import option
 from cactus_tf.embedders import _bigan_networks as networks
 from cactus_tf.embedders._adam import ConstantThenDecay, FusedAdam
 from cactus_tf.embedders._bigan_images import Crops, Flat
@@ -27,16 +27,16 @@ from cactus_tf.types import Embedder, EmbedderContext
 log = logging.getLogger(__name__)
 
 NETWORKS = ("mlp", "conv")
-DIMS = {"mnist": 50, "digits": 50, None: 200}  # the authors' u-50 and u-200
+DIMS: dict[str | None, int] = {"mnist": 50, "digits": 50, None: 200}  # the authors' u-50 and u-200
 # The authors' scripts: 200 epochs at a constant rate and 200 of decay, of 390 batches on MNIST. Hsu et al. 2019 do not
 # say theirs: 400 epochs (171 batches on Omniglot), at most 200,000 steps. Digits have 7 batches.
-STEPS = {"mnist": 400 * 390, "omniglot": 400 * 171, "digits": 400 * 7, None: 200_000}
+STEPS: dict[str | None, int] = {"mnist": 400 * 390, "omniglot": 400 * 171, "digits": 400 * 7, None: 200_000}
 _LAST = 0.01  # of the rate, what the decay leaves
 _MIXES, _SAMPLES, _ROWS = 9, 64, 4  # of the pictures
 METRICS = {
     "discriminator_loss": "cross-entropy of telling (image, code) from (sample, code), in nats; ln 2 is a guess",
     "generator_loss": "the same with the answers swapped, which generator and encoder minimise",
-    "reconstruction_error": "mean squared difference of x and G(E(x)), a quarter of the batch; pixels as the network has",
+    "reconstruction_error": "mean squared difference of images and G(E(x)); pixels are in [0, 1] (mlp) or [-1, 1] (conv)",
 }
 PICTURES = {
     "reconstructions": "images, and below them what the generator makes of their codes",
@@ -81,9 +81,14 @@ def discriminator_loss(on_data, on_samples):
 
 
 def generator_loss(on_data, on_samples):
-    """1/2 (mean -log(1 - D(x, E(x))) + mean -log D(G(z), z)): the inverse objective of Donahue et al. 2017, section 3.4.
+    """1/2 (mean -log(1 - D(x, E(x))) + mean -log D(G(z), z)): the "inverse" objective of Donahue et al. 2017, 3.4.
 
-    It is the discriminator's loss with the answers swapped; against -(its loss), gradients are strong where D is sure.
+    It is the discriminator's loss with the answers swapped, whose gradient is strong where that of -V fades: where D is
+    sure.
+
+    Args:
+      on_data: [n, 1] logits of D for images with their codes.
+      on_samples: [n, 1] logits for codes with their samples.
     """
     return discriminator_loss(on_samples, on_data)
 
@@ -153,7 +158,7 @@ class Bigan(Network):
         codes = self.encoder(x, training=True)
         on_data = self.discriminator([x, codes], training=True)
         on_samples = self.discriminator([self.generator(z, training=True), z], training=True)
-        some = math.ceil(self._batch / 4)
+        some = math.ceil(self._batch / 4)  # enough to watch
         reconstruction = self.generator(tf.stop_gradient(codes[:some]), training=True)
         return {
             "discriminator_loss": discriminator_loss(on_data, on_samples),
@@ -237,4 +242,4 @@ def build(context: EmbedderContext | None = None, options: Options | None = None
     if options.filters % 4:
         raise InputError(f"--bigan_filters={options.filters}: it must be a multiple of 4, for two groups of 1.5 x it")
     options = dataclasses.replace(options, dims=options.dims or DIMS.get(context.dataset, DIMS[None]))
-    return TrainedEmbedder("bigan", Bigan, options, context.steps or usual_steps(STEPS, context.dataset))
+    return TrainedEmbedder("bigan", Bigan, options, context.steps or STEPS.get(context.dataset, STEPS[None]))
