@@ -19,6 +19,7 @@ from cactus_tf.config import option
 from cactus_tf.embedders import _bigan_networks as networks
 from cactus_tf.embedders._adam import ConstantThenDecay, FusedAdam
 from cactus_tf.embedders._bigan_images import Crops, Flat
+from cactus_tf.embedders._bigan_layers import deploy
 from cactus_tf.embedders._fitting import Network, Plan
 from cactus_tf.embedders._trained import TrainedEmbedder
 from cactus_tf.errors import InputError
@@ -36,7 +37,7 @@ _MIXES, _SAMPLES, _ROWS = 9, 64, 4  # of the pictures
 METRICS = {
     "discriminator_loss": "cross-entropy of telling (image, code) from (sample, code), in nats; ln 2 is a guess",
     "generator_loss": "the same with the answers swapped, which generator and encoder minimise",
-    "reconstruction_error": "mean squared difference of images and G(E(x)); pixels are in [0, 1] (mlp) or [-1, 1] (conv)",
+    "reconstruction_error": "mean squared difference of images and G(E(x)); pixels are in [0, 1] (conv: [-1, 1])",
 }
 PICTURES = {
     "reconstructions": "images, and below them what the generator makes of their codes",
@@ -185,10 +186,10 @@ class Bigan(Network):
         steps = self._deploy_batches
         data = self.data(images, self._batch, self._purpose("bigan deploy"), 0, steps)
         places = functools.partial(self._key, "bigan deploy crops")
-        networks.deploy(self.encoder, data.map(lambda step, batch: self._form.training(batch, places(step))))
+        deploy(self.encoder, data.map(lambda step, batch: self._form.training(batch, places(step))))
         z = functools.partial(prior, (self._batch, self._dims))
         codes = tf.data.Dataset.range(steps).map(lambda step: z(self._key("bigan deploy prior", step)))
-        networks.deploy(self.generator, codes)
+        deploy(self.generator, codes)
 
     def pictures(self, images):
         """The pictures of PICTURES; an image is paired with its mirror image in the row.
