@@ -48,14 +48,14 @@ PICTURES = {
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Settings of BiGAN; the defaults are the authors'."""
+    """Settings of BiGAN; the defaults are those of Donahue et al. 2017 and their scripts."""
 
     network: str | None = option(None, "mlp or conv; unsaid mlp for images with a side below 64, else conv")
     dims: int | None = option(None, "numbers of the code; unsaid 50 for mnist and digits, else 200", low=1)
     units: int = option(1024, "units of each hidden layer (mlp)", low=1)
     filters: int = option(64, "channels of the discriminator's first layer, a multiple of 4 (conv)", low=4)
     rate: float = option(2e-4, "rate of both Adams in the first half; it ends at a hundredth", low=0)
-    beta: float = option(0.5, "decay of Adam's mean of gradients", symbol="beta_1", low=0, high=1)
+    beta: float = option(0.5, "decay of Adam's mean of gradients", symbol="beta_1", low=0, high=0.999)
     decay: float = option(2.5e-5, "L2 decay, added to the gradient of all weights but gains", low=0)
     batch: int = option(128, "images per step", low=2)
     deploy_batches: int = option(1000, "batches whose statistics are averaged for encoding", low=1)
