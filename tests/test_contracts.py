@@ -81,7 +81,7 @@ def fitted(request, pictures, tmp_path_factory):
     """(name, fitted embedder, a function that builds another one)."""
     name = request.param
     folder = str(archives(tmp_path_factory.mktemp("archives"), pictures))
-    options = tiny("embedders", name, depth=2, batch=8, dir=folder)
+    options = tiny("embedders", name, depth=2, batch=8, units=16, deploy_batches=3, dir=folder)
     context = EmbedderContext(dataset="toy", steps=2)
     module = plugins.load("embedders", name)
     return name, module.build(context, options).fit(pictures, seed=1), lambda: module.build(context, options)
