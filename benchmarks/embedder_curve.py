@@ -2,7 +2,7 @@
 
     python benchmarks/embedder_curve.py --embedder=acai --steps=32000 --dataset=omniglot --data_dir=FOLDER --folder=KEPT
 
-During one fit, at every power of two from 250 steps on and at the end, prints and appends to KEPT/curve.csv: the seconds
+During one fit, at every power of two from 250 steps on and at the end, prints and adds to KEPT/curve.csv: the seconds
 of training so far, the accuracy of nearest neighbours on test episodes of each way and shot that the data set is judged
 at, and the purity and normalised mutual information of one k-means partition of the training images with their true
 classes. Stopped, the same command goes on; lengths below 250 and the untrained network (step 0) can be asked for with
