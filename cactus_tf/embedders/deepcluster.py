@@ -1,0 +1,325 @@
+"""DeepCluster: a network that learns to tell the clusters of its own features apart (Caron et al. 2018).
+
+Before every epoch the features of all images (output of the second fully connected layer, before its ReLU) are reduced
+to 256 whitened principal components, scaled to length 1 and clustered. The epoch trains the network, under a new head,
+to predict each image's cluster from a random crop. The embedding is the reduced feature of the final network.
+
+An epoch is floor(images / batch) steps. Where the authors' code and paper differ, the paper is followed: clusters come
+up equally often (`legacy_sampling` undoes it). Arrays below are [batch, height, width, channels].
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+import math
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+from sklearn.metrics import normalized_mutual_info_score
+
+from cactus_tf import seeds
+from cactus_tf.config import check_ranges, option
+from cactus_tf.embedders import _deepcluster_crops as crops
+from cactus_tf.embedders import _deepcluster_epochs as epochs
+from cactus_tf.embedders import _deepcluster_networks as networks
+from cactus_tf.embedders._fitting import Network, Plan
+from cactus_tf.embedders._images import in_chunks
+from cactus_tf.embedders._trained import TrainedEmbedder
+from cactus_tf.errors import InputError
+from cactus_tf.types import Embedder, EmbedderContext
+
+log = logging.getLogger(__name__)
+
+STEPS = {"omniglot": 200 * 85, "mnist": 200 * 195, "digits": 200 * 3, None: 200 * 150}  # 200 epochs, as the authors
+CLUSTERS = {"omniglot": 500, "miniimagenet": 500, "celeba": 1000}  # ours; the first two as many as CACTUs makes
+_IMAGES_PER_CLUSTER, _CLUSTERS = 44, (10, 10_000)  # elsewhere: as on Omniglot, within bounds; the authors' k is 10,000
+_WHITENED = 100_000  # images at most from which the principal components are found, which bounds the memory
+METRICS = {
+    "loss": "cross-entropy of the pseudo-labels of the step's crops, in nats",
+    "accuracy": "fraction of the step's crops whose pseudo-label was predicted",
+    "agreement": "normalised mutual information, 0..1, of the epoch's pseudo-labels and the last one's; at first 0",
+    "used_clusters": "number of the epoch's clusters that have images",
+}
+PICTURES = {
+    "inputs": "images as they are embedded, a random crop of each as in training, and its Sobel maps, grey for zero",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Settings of DeepCluster; the defaults are the authors', with the crops of CACTUs."""
+
+    network: str | None = option(None, "alexnet, vgg16 or conv4; unsaid alexnet for sides from 64 on, else conv4")
+    clusters: int | None = option(
+        None, "pseudo-labels; unsaid 500 on Omniglot and miniImageNet, 1000 on CelebA, else images / 44", symbol="k", low=2
+    )
+    dims: int = option(256, "principal components that are clustered, and size of the embedding", low=1)
+    batch: int = option(256, "images per step", low=2)
+    rate: float = option(0.05, "rate of SGD, constant", low=0)
+    momentum: float = option(0.9, "momentum of SGD; the head has none", low=0, high=0.999)
+    weight_decay: float = option(1e-5, "times the weight, added to its gradient", low=0)
+    dropout: float = option(0.5, "part of the inputs of fully connected layers that is dropped", low=0, high=0.99)
+    kmeans_iterations: int = option(20, "iterations of k-means", low=1)
+    legacy_sampling: bool = option(False, "large clusters come up more often, as in the authors' code")
+    sobel: bool = option(True, "replace the images by their Sobel maps")
+    side: int = option(64, "side of the crops; images with a smaller one keep their size and are embedded whole", low=8)
+    crop_scale: float | None = option(
+        None, "least area of a random crop, as a part; unsaid 0.08, or 0.5 for images below `side`", low=0.01, high=1
+    )
+    flip: bool | None = option(None, "mirror half of the crops; unsaid for colour only, as characters have a handedness")
+
+
+def pseudo_label_loss(logits, labels):
+    """Mean of -log softmax(logits)[label] (Caron et al. 2018, eq. 1, with clusters for labels).
+
+    Args:
+      logits: [n, k].
+      labels: [n] integers in 0..k-1.
+    """
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+
+
+def clusters_of(options: Options, images: int) -> int:
+    """k: as said, or images / 44 within 10..10,000.
+
+    Raises:
+      InputError: more clusters than images.
+    """
+    low, high = _CLUSTERS
+    clusters = options.clusters or min(max(images // _IMAGES_PER_CLUSTER, low), high)
+    if clusters > images:
+        raise InputError(f"--deepcluster_clusters={clusters} is more than the {images} training images: lower it")
+    return clusters
+
+
+class DeepCluster(Network):
+    """Network, head and pseudo-labels, with the step that trains the first two.
+
+    Attributes:
+      assignments: [images] int32, the pseudo-labels of `epoch`, so that a stopped fit goes on inside an epoch.
+      epoch: the one that was begun last; -1 before the first.
+    """
+
+    def __init__(self, options: Options, plan: Plan):
+        super().__init__(name="deepcluster")
+        check_ranges(options, "--deepcluster_")
+        self._options, self._seed = options, plan.seed
+        self._set_input(plan.image_shape)
+        self._set_layers(plan)
+        self._set_state(plan)
+        self.epoch_steps = max(1, plan.images // options.batch)
+        self.compile(optimizer=keras.optimizers.SGD(options.rate, options.momentum), jit_compile=False)
+        self.head_optimizer = keras.optimizers.SGD(options.rate)
+        for optimizer, player in zip(self.optimizers, self.players, strict=True):
+            optimizer.build(player)
+        self.built = True
+        signature = tf.TensorSpec((None, *plan.image_shape), tf.uint8)
+        self._features = tf.function(lambda images: self.features(self.seen(images)), input_signature=[signature])
+
+    def _set_input(self, image_shape: tuple[int, ...]) -> None:
+        height, width, self._colours = image_shape
+        side = self._options.side
+        self._whole = min(height, width) < side
+        self._size = (height, width) if self._whole else (side, side)
+        scale, flip = self._options.crop_scale, self._options.flip
+        self._scale = (0.5 if self._whole else 0.08) if scale is None else scale
+        self._flip = self._colours > 1 if flip is None else flip
+
+    def _set_layers(self, plan: Plan) -> None:
+        _, self._form = networks.form_of(self._options.network, (*self._size, self._colours))
+        units, stddev, seed = self._form.units, self._form.stddev, self._stream("weights")
+        maps = 2 if self._options.sobel else self._colours
+        self.clusters = clusters_of(self._options, plan.images)
+        self.convolutions = networks.convolutions((*self._size, maps), self._form, seed)
+        self.first = networks.linear(self.convolutions.output_shape[1], units, stddev, seed, "first")
+        self.second = networks.linear(units, units, stddev, seed, "second")
+        self.head = networks.linear(units, self.clusters, networks.LINEAR_STDDEV, seed, "head")
+
+    def _set_state(self, plan: Plan) -> None:
+        units, dims = self._form.units, min(self._options.dims, self._form.units, plan.images - 1)
+        add = functools.partial(self.add_weight, initializer="zeros", trainable=False)
+        self.assignments = add(shape=(plan.images,), dtype="int32", name="assignments")
+        self.epoch = add(shape=(), dtype="int32", name="epoch")
+        self.epoch.assign(-1)
+        self.agreement, self.used_clusters = add(shape=(), name="agreement"), add(shape=(), name="used_clusters")
+        self.mean, self.whitening = add(shape=(units,), name="mean"), add(shape=(units, dims), name="whitening")
+
+    def _stream(self, purpose: str) -> int:
+        return seeds.derive(self._seed, f"deepcluster {purpose}")
+
+    @property
+    def players(self) -> tuple[list, list]:
+        """Weights of the network, and of its head."""
+        layers = (self.convolutions, self.first, self.second)
+        return [v for layer in layers for v in layer.trainable_variables], self.head.trainable_variables
+
+    @property
+    def optimizers(self) -> list:
+        """The network's and the head's."""
+        return [self.optimizer, self.head_optimizer]
+
+    # Images
+
+    def seen(self, images):
+        """[n, h, w, c] uint8 -> what is embedded of them, [n, *size, c] float32 in 0..255."""
+        if self._whole:
+            return tf.cast(images, tf.float32)
+        window = crops.central_window(*images.shape[1:3])
+        return crops.cut(images, tf.tile([window], (tf.shape(images)[0], 1)), self._size)
+
+    def cropped(self, images, step):
+        """[n, h, w, c] uint8 -> a random crop of each as this step sees it, [n, *size, c] float32 in 0..255."""
+        n, (height, width) = tf.shape(images)[0], images.shape[1:3]
+        u = tf.random.stateless_uniform((n, crops.TRIES, 4), seed=tf.stack([self._stream("crops"), step]))
+        windows = crops.random_windows(u, height, width, self._scale)
+        mirrored = tf.random.stateless_uniform((n,), seed=tf.stack([self._stream("flips"), step])) < 0.5
+        return crops.cut(images, windows, self._size, mirrored if self._flip else None)
+
+    def pictures(self, images):
+        """The picture of PICTURES, in grey."""
+        seen, crop = self.seen(images) / 255, self.cropped(images, tf.constant(0, tf.int64)) / 255
+        maps = networks.sobel(crop) / 8 + 0.5  # a Sobel map of pixels in 0..1 lies in -4..4
+        rows = [*(tf.reduce_mean(x, axis=-1) for x in (seen, crop)), *tf.unstack(maps, axis=-1)]
+        return {"inputs": tf.stack(rows)[..., None]}
+
+    # Network
+
+    def features(self, x, step=None):
+        """Output of the second fully connected layer, before its ReLU.
+
+        Args:
+          x: [n, *size, c] float32 in 0..255.
+          step: number of the training step, for dropout and batch statistics; None outside of training.
+
+        Returns:
+          [n, units].
+        """
+        x = networks.scaled(x)
+        x = networks.sobel(x) if self._options.sobel else x
+        x = self.convolutions(x, training=step is not None)
+        x = tf.nn.relu(self.first(self._dropped(x, 0, step)))
+        return self.second(self._dropped(x, 1, step))
+
+    def _dropped(self, x, place: int, step):
+        if step is None or not self._form.dropouts[place]:
+            return x
+        seed = tf.stack([self._stream(f"dropout {place}"), step])
+        return tf.nn.experimental.stateless_dropout(x, self._options.dropout, seed)
+
+    def encode(self, images):
+        """[n, h, w, c] uint8 -> [n, dims] rows of length 1: whitened principal components of the features."""
+        centred = self.features(self.seen(images)) - tf.convert_to_tensor(self.mean)
+        return tf.math.l2_normalize(centred @ tf.convert_to_tensor(self.whitening), axis=1)
+
+    def train_step(self, data):
+        """One step of network and head; data is (step, [batch, h, w, c] uint8, [batch] int32 pseudo-labels)."""
+        step, images, labels = data
+        x = self.cropped(images, step)
+        with tf.GradientTape() as tape:
+            logits = self.head(tf.nn.relu(self.features(x, step)))
+            loss = pseudo_label_loss(logits, labels)
+        gradients = tape.gradient(loss, self.players)
+        for optimizer, player, slopes in zip(self.optimizers, self.players, gradients, strict=True):
+            optimizer.apply([g + self._options.weight_decay * v for g, v in zip(slopes, player, strict=True)], player)
+        hits = tf.equal(tf.argmax(logits, axis=1, output_type=labels.dtype), labels)
+        return {
+            "loss": loss,
+            "accuracy": tf.reduce_mean(tf.cast(hits, tf.float32)),
+            "agreement": tf.convert_to_tensor(self.agreement),
+            "used_clusters": tf.convert_to_tensor(self.used_clusters),
+        }
+
+    # Epochs
+
+    def data(self, images, batch, seed, first, steps):
+        """(step, [batch, h, w, c] uint8, [batch] int32 pseudo-labels), each gathered when its step has begun.
+
+        An epoch's order is a function of (pseudo-labels, seed, epoch). Nothing may be fetched ahead: the next batch may
+        belong to an epoch that is not clustered yet.
+        """
+
+        @functools.lru_cache(maxsize=1)
+        def ordered(epoch: int) -> tuple[np.ndarray, np.ndarray]:
+            assert epoch == int(self.epoch), "a batch was fetched before its epoch had begun"
+            assignments = self.assignments.numpy()
+            rng = seeds.counter_rng(seed, epoch)
+            order = epochs.balanced_order(assignments, rng, self._options.legacy_sampling)
+            return order, assignments[order]
+
+        def gather(step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            epoch, place = divmod(int(step), self.epoch_steps)
+            order, labels = ordered(epoch)
+            here = slice(place * batch, (place + 1) * batch)
+            return np.ascontiguousarray(images[order[here]]), labels[here]
+
+        def load(step):
+            found, labels = tf.numpy_function(gather, [step], (tf.uint8, tf.int32))
+            return step, tf.ensure_shape(found, (batch, *images.shape[1:])), tf.ensure_shape(labels, (batch,))
+
+        options = tf.data.Options()
+        options.experimental_optimization.inject_prefetch = False
+        return tf.data.Dataset.range(first, steps).map(load).with_options(options)
+
+    def between_steps(self, images: np.ndarray) -> Sequence[keras.callbacks.Callback]:
+        """Begins each epoch."""
+        begin = functools.partial(self.begin, images)
+        return [epochs.AtEpochs(self.epoch_steps, begin, lambda: int(self.epoch))]
+
+    def begin(self, images: np.ndarray, epoch: int) -> None:
+        """Clusters all the images anew and makes a new head; a function of the weights, the seed and the epoch."""
+        rng = seeds.counter_rng(self._stream("k-means"), epoch)
+        rows = self.reduced(images)
+        found = epochs.cluster(rows, self.clusters, self._options.kmeans_iterations, int(rng.integers(2**32)))
+        used = len(np.unique(found))
+        agreement = normalized_mutual_info_score(self.assignments.numpy(), found) if epoch else 0.0
+        log.info("deepcluster: epoch %d, %d of %d clusters, agreement %.3f", epoch, used, self.clusters, agreement)
+        self.assignments.assign(found)
+        self.agreement.assign(agreement)
+        self.used_clusters.assign(used)
+        self.reset_head(epoch)
+        self.epoch.assign(epoch)  # last: an interrupted beginning is made again
+
+    def reset_head(self, epoch: int) -> None:
+        """Weights N(0, 0.01^2) of this epoch, biases 0; its optimizer remembers nothing."""
+        seed = (self._stream("head"), epoch)
+        self.head.kernel.assign(tf.random.stateless_normal(self.head.kernel.shape, seed, 0, networks.LINEAR_STDDEV))
+        self.head.bias.assign(tf.zeros(self.clusters))
+
+    def reduced(self, images: np.ndarray) -> np.ndarray:
+        """[n, h, w, c] uint8 -> [n, dims] as `encode` does, with principal components of these images."""
+        centred = self.fit_whitening(images)
+        if len(centred) < len(images):
+            return in_chunks(tf.function(self.encode), images)
+        return epochs.unit(centred @ self.whitening.numpy())
+
+    def fit_whitening(self, images: np.ndarray) -> np.ndarray:
+        """Sets what `encode` needs beside the network, from 100,000 evenly spaced images at most.
+
+        Returns:
+          [those, units] their features without the mean.
+        """
+        features = in_chunks(self._features, images[:: math.ceil(len(images) / _WHITENED)], chunk=256)
+        mean, matrix = epochs.whitening(features, self.whitening.shape[1], self._stream("whitening") & 0xFFFFFFFF)
+        self.mean.assign(mean)
+        self.whitening.assign(matrix)
+        return features
+
+    def finish(self, images: np.ndarray) -> None:
+        """Finds the principal components of the final features."""
+        self.fit_whitening(images)
+
+
+def build(context: EmbedderContext | None = None, options: Options | None = None) -> Embedder:
+    """DeepCluster, not fitted yet; 200 epochs on the data sets of STEPS unless the context says otherwise.
+
+    `fit` raises InputError for images too small for the network and for more clusters than images.
+    """
+    context, options = context or EmbedderContext(), options or Options()
+    if options.clusters is None:
+        options = dataclasses.replace(options, clusters=CLUSTERS.get(context.dataset or ""))
+    steps = context.steps or STEPS.get(context.dataset, STEPS[None])
+    return TrainedEmbedder("deepcluster", DeepCluster, options, steps)
