@@ -10,11 +10,13 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
 
+_ONE_THREAD = 1024  # features: eigenvectors of small matrices take up to 40 times as long on threads that are busy
 _NEGLIGIBLE = 1e-6  # of the largest variance: float32 leaves nothing but rounding there
 
 
-def whitening(features: np.ndarray, dims: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def whitening(features: np.ndarray, dims: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean m and matrix W, such that the columns of (x - m) W are uncorrelated with variance 1.
 
     W has the first principal components as columns, each divided by the root of its variance. Columns without variance
@@ -23,14 +25,15 @@ def whitening(features: np.ndarray, dims: int, seed: int) -> tuple[np.ndarray, n
     Args:
       features: [n, dim] float32; the mean is taken off in place, which spares a copy.
       dims: at most dim and n.
-      seed: of the solver.
 
     Returns:
       [dim] and [dim, dims] float32. Caron et al. 2018, section 4.
     """
     mean = features.mean(axis=0, dtype=np.float64).astype(np.float32)
     features -= mean
-    pca = PCA(dims, svd_solver="covariance_eigh", copy=False, random_state=seed).fit(features)
+    threads = 1 if features.shape[1] <= _ONE_THREAD else None
+    with threadpool_limits(threads), np.errstate(invalid="ignore"):  # shares of no variance at all
+        pca = PCA(dims, svd_solver="covariance_eigh", copy=False).fit(features)
     variance = pca.explained_variance_
     kept = variance > _NEGLIGIBLE * variance[0]
     scale = np.where(kept, 1 / np.sqrt(np.where(kept, variance, 1)), 0)

@@ -55,7 +55,10 @@ class Options:
 
     network: str | None = option(None, "alexnet, vgg16 or conv4; unsaid alexnet for sides from 64 on, else conv4")
     clusters: int | None = option(
-        None, "pseudo-labels; unsaid 500 on Omniglot and miniImageNet, 1000 on CelebA, else images / 44", symbol="k", low=2
+        None,
+        "pseudo-labels; unsaid 500 on Omniglot and miniImageNet, 1000 on CelebA, else images / 44",
+        symbol="k",
+        low=2,
     )
     dims: int = option(256, "principal components that are clustered, and size of the embedding", low=1)
     batch: int = option(256, "images per step", low=2)
@@ -70,7 +73,9 @@ class Options:
     crop_scale: float | None = option(
         None, "least area of a random crop, as a part; unsaid 0.08, or 0.5 for images below `side`", low=0.01, high=1
     )
-    flip: bool | None = option(None, "mirror half of the crops; unsaid for colour only, as characters have a handedness")
+    flip: bool | None = option(
+        None, "mirror half of the crops; unsaid for colour only, as characters have a handedness"
+    )
 
 
 def pseudo_label_loss(logits, labels):
@@ -303,7 +308,7 @@ class DeepCluster(Network):
           [those, units] their features without the mean.
         """
         features = in_chunks(self._features, images[:: math.ceil(len(images) / _WHITENED)], chunk=256)
-        mean, matrix = epochs.whitening(features, self.whitening.shape[1], self._stream("whitening") & 0xFFFFFFFF)
+        mean, matrix = epochs.whitening(features, self.whitening.shape[1])
         self.mean.assign(mean)
         self.whitening.assign(matrix)
         return features
