@@ -1,4 +1,4 @@
-"""Windows of images, cut out and resized: random ones to train on, the centre to embed.
+"""How DeepCluster looks at images: at windows, cut out and resized, random ones to train on, the centre to embed.
 
 A window is (top, left, height, width) in pixels. Resizing is bilinear with pixel centres at halves, as in torchvision;
 samples that would lie outside the image, by half a pixel at most, are moved to its edge.
@@ -8,9 +8,50 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from cactus_tf import seeds
+
 TRIES = 10  # draws of a window before the whole image is taken; as torchvision
 _RATIO = (3 / 4, 4 / 3)  # width / height of random windows; as torchvision
-_SHOWN = 64 / 72  # part of the shorter side that is embedded; as BiGAN's and the original's 224 of 256
+_SHOWN = 64 / 72  # part of the shorter side that is embedded; the original has 224 of 256
+_SCALES = {"large": 0.08, "small": 0.5}  # least area of a crop; torchvision's, and ours where little is left of it
+
+
+class Views:
+    """Views of images of one shape, [n, h, w, c] uint8 -> [n, *size, c] float32 in 0..255.
+
+    Args:
+      image_shape: (height, width, channels).
+      side: of the square views; images with a shorter side are small: they keep their size and are embedded whole.
+      scale: least area of a random crop, as a part; None takes 0.08, for small images 0.5.
+      flip: whether half of the crops are mirrored; None says so for colour only, as characters have a handedness.
+      seed: of crops and flips.
+
+    Attributes:
+      size: height and width of the views.
+    """
+
+    def __init__(self, image_shape: tuple[int, ...], side: int, scale: float | None, flip: bool | None, seed: int):
+        height, width, colours = image_shape
+        self.whole = min(height, width) < side
+        self.size = (height, width) if self.whole else (side, side)
+        self.scale = _SCALES["small" if self.whole else "large"] if scale is None else scale
+        self.flip = colours > 1 if flip is None else flip
+        self._crops, self._flips = (seeds.derive(seed, f"deepcluster {purpose}") for purpose in ("crops", "flips"))
+
+    def embedded(self, images):
+        """The whole of small images, the centre of others."""
+        if self.whole:
+            return tf.cast(images, tf.float32)
+        window = central_window(*images.shape[1:3])
+        return cut(images, tf.tile([window], (tf.shape(images)[0], 1)), self.size)
+
+    def cropped(self, images, step):
+        """A random crop of each, as this training step sees it."""
+        n, (height, width) = tf.shape(images)[0], images.shape[1:3]
+        u = tf.random.stateless_uniform((n, TRIES, 4), seed=tf.stack([self._crops, step]))
+        windows = random_windows(u, height, width, self.scale)
+        mirrored = tf.random.stateless_uniform((n,), seed=tf.stack([self._flips, step])) < 0.5
+        return cut(images, windows, self.size, mirrored if self.flip else None)
 
 
 def random_windows(u, height: int, width: int, scale: float):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
+import tensorflow as tf
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
@@ -81,6 +82,35 @@ def balanced_order(assignments: np.ndarray, rng: np.random.Generator, legacy: bo
     drawn = np.concatenate([rng.choice(group, each, replace=len(group) <= each) for group in groups])
     order = rng.permutation(drawn)[: len(assignments)]
     return by_cluster[order] if legacy else order
+
+
+def batches(
+    images: np.ndarray, batch: int, first: int, steps: int, ordered: Callable[[int], tuple[np.ndarray, np.ndarray]]
+) -> tf.data.Dataset:
+    """The steps first ... steps - 1 as (step int64, [batch, h, w, c] uint8, [batch] int32 pseudo-labels).
+
+    Nothing is fetched ahead: the next batch may belong to an epoch that is not clustered yet.
+
+    Args:
+      images: [n, h, w, c] uint8.
+      batch: images per step; an epoch has floor(n / batch) steps.
+      first, steps: see above.
+      ordered: epoch -> [n] image numbers and [n] their pseudo-labels.
+    """
+
+    def gather(step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        epoch, place = divmod(int(step), len(images) // batch)
+        order, labels = ordered(epoch)
+        here = slice(place * batch, (place + 1) * batch)
+        return np.ascontiguousarray(images[order[here]]), labels[here]
+
+    def load(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        found, labels = tf.numpy_function(gather, [step], (tf.uint8, tf.int32))
+        return step, tf.ensure_shape(found, (batch, *images.shape[1:])), tf.ensure_shape(labels, (batch,))
+
+    options = tf.data.Options()
+    options.experimental_optimization.inject_prefetch = False
+    return tf.data.Dataset.range(first, steps).map(load).with_options(options)
 
 
 class AtEpochs(keras.callbacks.Callback):

@@ -29,7 +29,7 @@ from cactus_tf.embedders import _deepcluster_networks as networks
 from cactus_tf.embedders._fitting import Network, Plan
 from cactus_tf.embedders._images import in_chunks
 from cactus_tf.embedders._trained import TrainedEmbedder
-from cactus_tf.errors import InputError
+from cactus_tf.errors import InputError, RunError
 from cactus_tf.types import Embedder, EmbedderContext
 
 log = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ class DeepCluster(Network):
         super().__init__(name="deepcluster")
         check_ranges(options, "--deepcluster_")
         self._options, self._seed = options, plan.seed
-        self._set_input(plan.image_shape)
+        self.views = crops.Views(plan.image_shape, options.side, options.crop_scale, options.flip, plan.seed)
         self._set_layers(plan)
         self._set_state(plan)
         self.epoch_steps = max(1, plan.images // options.batch)
@@ -123,23 +123,17 @@ class DeepCluster(Network):
             optimizer.build(player)
         self.built = True
         signature = tf.TensorSpec((None, *plan.image_shape), tf.uint8)
-        self._features = tf.function(lambda images: self.features(self.seen(images)), input_signature=[signature])
-
-    def _set_input(self, image_shape: tuple[int, ...]) -> None:
-        height, width, self._colours = image_shape
-        side = self._options.side
-        self._whole = min(height, width) < side
-        self._size = (height, width) if self._whole else (side, side)
-        scale, flip = self._options.crop_scale, self._options.flip
-        self._scale = (0.5 if self._whole else 0.08) if scale is None else scale
-        self._flip = self._colours > 1 if flip is None else flip
+        self._features = tf.function(
+            lambda images: self.features(self.views.embedded(images)), input_signature=[signature]
+        )
 
     def _set_layers(self, plan: Plan) -> None:
-        _, self._form = networks.form_of(self._options.network, (*self._size, self._colours))
+        input_shape = (*self.views.size, plan.image_shape[2])
+        _, self._form = networks.form_of(self._options.network, input_shape)
         units, stddev, seed = self._form.units, self._form.stddev, self._stream("weights")
-        maps = 2 if self._options.sobel else self._colours
+        maps = 2 if self._options.sobel else input_shape[2]
         self.clusters = clusters_of(self._options, plan.images)
-        self.convolutions = networks.convolutions((*self._size, maps), self._form, seed)
+        self.convolutions = networks.convolutions((*input_shape[:2], maps), self._form, seed)
         self.first = networks.linear(self.convolutions.output_shape[1], units, stddev, seed, "first")
         self.second = networks.linear(units, units, stddev, seed, "second")
         self.head = networks.linear(units, self.clusters, networks.LINEAR_STDDEV, seed, "head")
@@ -167,30 +161,6 @@ class DeepCluster(Network):
         """The network's and the head's."""
         return [self.optimizer, self.head_optimizer]
 
-    # Images
-
-    def seen(self, images):
-        """[n, h, w, c] uint8 -> what is embedded of them, [n, *size, c] float32 in 0..255."""
-        if self._whole:
-            return tf.cast(images, tf.float32)
-        window = crops.central_window(*images.shape[1:3])
-        return crops.cut(images, tf.tile([window], (tf.shape(images)[0], 1)), self._size)
-
-    def cropped(self, images, step):
-        """[n, h, w, c] uint8 -> a random crop of each as this step sees it, [n, *size, c] float32 in 0..255."""
-        n, (height, width) = tf.shape(images)[0], images.shape[1:3]
-        u = tf.random.stateless_uniform((n, crops.TRIES, 4), seed=tf.stack([self._stream("crops"), step]))
-        windows = crops.random_windows(u, height, width, self._scale)
-        mirrored = tf.random.stateless_uniform((n,), seed=tf.stack([self._stream("flips"), step])) < 0.5
-        return crops.cut(images, windows, self._size, mirrored if self._flip else None)
-
-    def pictures(self, images):
-        """The picture of PICTURES, in grey."""
-        seen, crop = self.seen(images) / 255, self.cropped(images, tf.constant(0, tf.int64)) / 255
-        maps = networks.sobel(crop) / 8 + 0.5  # a Sobel map of pixels in 0..1 lies in -4..4
-        rows = [*(tf.reduce_mean(x, axis=-1) for x in (seen, crop)), *tf.unstack(maps, axis=-1)]
-        return {"inputs": tf.stack(rows)[..., None]}
-
     # Network
 
     def features(self, x, step=None):
@@ -217,13 +187,13 @@ class DeepCluster(Network):
 
     def encode(self, images):
         """[n, h, w, c] uint8 -> [n, dims] rows of length 1: whitened principal components of the features."""
-        centred = self.features(self.seen(images)) - tf.convert_to_tensor(self.mean)
+        centred = self.features(self.views.embedded(images)) - tf.convert_to_tensor(self.mean)
         return tf.math.l2_normalize(centred @ tf.convert_to_tensor(self.whitening), axis=1)
 
     def train_step(self, data):
         """One step of network and head; data is (step, [batch, h, w, c] uint8, [batch] int32 pseudo-labels)."""
         step, images, labels = data
-        x = self.cropped(images, step)
+        x = self.views.cropped(images, step)
         with tf.GradientTape() as tape:
             logits = self.head(tf.nn.relu(self.features(x, step)))
             loss = pseudo_label_loss(logits, labels)
@@ -238,13 +208,19 @@ class DeepCluster(Network):
             "used_clusters": tf.convert_to_tensor(self.used_clusters),
         }
 
+    def pictures(self, images):
+        """The picture of PICTURES, in grey."""
+        whole, crop = self.views.embedded(images) / 255, self.views.cropped(images, tf.constant(0, tf.int64)) / 255
+        maps = networks.sobel(crop) / 8 + 0.5  # a Sobel map of pixels in 0..1 lies in -4..4
+        rows = [*(tf.reduce_mean(x, axis=-1) for x in (whole, crop)), *tf.unstack(maps, axis=-1)]
+        return {"inputs": tf.stack(rows)[..., None]}
+
     # Epochs
 
     def data(self, images, batch, seed, first, steps):
         """(step, [batch, h, w, c] uint8, [batch] int32 pseudo-labels), each gathered when its step has begun.
 
-        An epoch's order is a function of (pseudo-labels, seed, epoch). Nothing may be fetched ahead: the next batch may
-        belong to an epoch that is not clustered yet.
+        An epoch's order is a function of (pseudo-labels, seed, epoch).
         """
 
         @functools.lru_cache(maxsize=1)
@@ -255,19 +231,7 @@ class DeepCluster(Network):
             order = epochs.balanced_order(assignments, rng, self._options.legacy_sampling)
             return order, assignments[order]
 
-        def gather(step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            epoch, place = divmod(int(step), self.epoch_steps)
-            order, labels = ordered(epoch)
-            here = slice(place * batch, (place + 1) * batch)
-            return np.ascontiguousarray(images[order[here]]), labels[here]
-
-        def load(step):
-            found, labels = tf.numpy_function(gather, [step], (tf.uint8, tf.int32))
-            return step, tf.ensure_shape(found, (batch, *images.shape[1:])), tf.ensure_shape(labels, (batch,))
-
-        options = tf.data.Options()
-        options.experimental_optimization.inject_prefetch = False
-        return tf.data.Dataset.range(first, steps).map(load).with_options(options)
+        return epochs.batches(images, batch, first, steps, ordered)
 
     def between_steps(self, images: np.ndarray) -> Sequence[keras.callbacks.Callback]:
         """Begins each epoch."""
@@ -306,8 +270,13 @@ class DeepCluster(Network):
 
         Returns:
           [those, units] their features without the mean.
+
+        Raises:
+          RunError: a feature is NaN or infinite.
         """
         features = in_chunks(self._features, images[:: math.ceil(len(images) / _WHITENED)], chunk=256)
+        if not np.isfinite(features).all():
+            raise RunError("deepcluster: features are NaN or infinite; lower the rate")
         mean, matrix = epochs.whitening(features, self.whitening.shape[1])
         self.mean.assign(mean)
         self.whitening.assign(matrix)

@@ -14,7 +14,7 @@ from cactus_tf.embedders import _deepcluster_networks as networks
 from cactus_tf.embedders import _fitting, deepcluster
 from cactus_tf.embedders._fitting import Plan
 from cactus_tf.embedders._trained import TrainedEmbedder
-from cactus_tf.errors import InputError
+from cactus_tf.errors import InputError, RunError
 
 
 def network(shape=(12, 12, 1), images=100, seed=0, **options):
@@ -195,11 +195,11 @@ def test_large_images_take_alexnet_and_small_ones_conv4():
 def test_large_images_are_cropped_and_only_colours_are_mirrored():
     model = network((84, 96, 3), network="conv4")
     images = np.random.default_rng(0).integers(0, 256, (2, 84, 96, 3), np.uint8)
-    assert model.seen(images).shape == model.cropped(images, np.int64(0)).shape == (2, 64, 64, 3)
+    assert model.views.embedded(images).shape == model.views.cropped(images, np.int64(0)).shape == (2, 64, 64, 3)
     assert model.encode(images).shape == (2, 5)
-    assert (model._flip, model._scale) == (True, 0.08)
+    assert (model.views.flip, model.views.scale) == (True, 0.08)
     small = network((28, 28, 1))
-    assert (small._flip, small._scale) == (False, 0.5)
+    assert (small.views.flip, small.views.scale) == (False, 0.5)
 
 
 @pytest.mark.parametrize(("images", "clusters"), [(100, 10), (22_000, 500), (10**7, 10_000)])
@@ -232,7 +232,7 @@ def test_a_fresh_head_starts_near_that_loss():
 def gradients(model, data):
     step, images, labels = data
     with tf.GradientTape() as tape:
-        logits = model.head(tf.nn.relu(model.features(model.cropped(images, step), step)))
+        logits = model.head(tf.nn.relu(model.features(model.views.cropped(images, step), step)))
         loss = deepcluster.pseudo_label_loss(logits, labels)
     return tape.gradient(loss, model.players)
 
@@ -268,7 +268,7 @@ def test_a_player_whose_own_rate_is_zero_stays_where_it_is(still):
 
 def test_dropout_is_the_steps_own_and_there_is_none_outside_of_training():
     model = network()
-    x = model.seen(IMAGES[:6])
+    x = model.views.embedded(IMAGES[:6])
     flat = model.convolutions(networks.sobel(x / 255), training=True)
     first, second = (w[0].numpy() for w in (model.first.weights, model.second.weights))
 
@@ -382,11 +382,11 @@ def test_a_batch_of_an_epoch_that_has_not_begun_is_an_error():
 def test_embeddings_are_the_whitened_components_of_the_training_features_scaled_to_length_one():
     model = network(images=62)
     model.finish(IMAGES)
-    features = model.features(model.seen(IMAGES)).numpy()
+    features = model.features(model.views.embedded(IMAGES)).numpy()
     pca = PCA(5, whiten=True, svd_solver="full").fit(features)
     others = stripes(9, seed=7)[0]
     for images in (IMAGES, others):
-        rows = pca.transform(model.features(model.seen(images)).numpy())
+        rows = pca.transform(model.features(model.views.embedded(images)).numpy())
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
         found = model.encode(images).numpy()
         np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
@@ -399,6 +399,13 @@ def test_what_is_clustered_is_what_is_embedded_also_where_components_come_from_s
         model = network(images=62)
         rows = model.reduced(IMAGES)
         np.testing.assert_allclose(rows, model.encode(IMAGES), rtol=1e-3, atol=1e-4)
+
+
+def test_features_that_are_not_finite_end_the_fit_in_words():
+    model = network(images=62)
+    model.second.bias.assign(tf.fill((512,), np.nan))
+    with pytest.raises(RunError, match="features are NaN or infinite; lower the rate"):
+        model.begin(IMAGES, 0)
 
 
 def test_there_are_at_most_as_many_components_as_features_and_one_less_than_images():
