@@ -209,7 +209,7 @@ def test_the_number_of_clusters_follows_the_number_of_images(images, clusters):
 
 def test_defaults_are_the_papers():
     o = deepcluster.Options()
-    assert (o.dims, o.batch, o.rate, o.momentum, o.weight_decay) == (256, 256, 0.05, 0.9, 1e-5)
+    assert (deepcluster.BATCH, o.rate, o.momentum, o.weight_decay) == (256, 0.05, 0.9, 1e-5)
     assert (o.dropout, o.kmeans_iterations, o.sobel, o.legacy_sampling, o.side) == (0.5, 20, True, False, 64)
     assert deepcluster.STEPS["omniglot"] == 200 * (22_000 // 256)
 
@@ -408,9 +408,23 @@ def test_features_that_are_not_finite_end_the_fit_in_words():
         model.begin(IMAGES, 0)
 
 
-def test_there_are_at_most_as_many_components_as_features_and_one_less_than_images():
+@pytest.mark.parametrize(
+    ("images", "dims", "expected"),
+    [(22_000, None, 256), (38_400, None, 256), (1000, None, 25), (62, None, 2), (62, 256, 61), (9000, 600, 512)],
+)
+def test_unsaid_there_are_40_images_per_component_and_never_more_components_than_features_or_images(
+    images, dims, expected
+):
+    assert deepcluster.dims_of(deepcluster.Options(dims=dims), images, 512) == expected
     assert network(images=62, dims=256).whitening.shape == (512, 61)
-    assert network(images=1000, dims=600).whitening.shape == (512, 512)
+
+
+def test_what_is_unsaid_follows_the_data_set():
+    said = {name: embedders.build("deepcluster", dataset=name)._options for name in ("celeba", "digits", "omniglot")}
+    assert {name: (o.clusters, o.batch) for name, o in said.items()} == {
+        "celeba": (1000, 256), "digits": (None, 32), "omniglot": (500, 256),
+    }  # fmt: skip
+    assert embedders.build("deepcluster", dataset="digits", batch=8, clusters=3)._options.batch == 8
 
 
 # Learning
