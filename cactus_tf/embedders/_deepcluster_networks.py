@@ -131,6 +131,56 @@ def linear(inputs: int, units: int, stddev: float, seed: int, name: str) -> kera
     return layer
 
 
+class Body(keras.layers.Layer):
+    """All of a network but its head: images to the output of the second fully connected layer.
+
+    Args:
+      image_shape: (height, width, channels).
+      network: its name; None chooses by the images' size.
+      sobel: whether it sees Sobel maps.
+      dropout: part that is dropped.
+      seed: of weights and dropout.
+
+    Attributes:
+      units: number of features.
+
+    Raises:
+      InputError: as `form_of`.
+    """
+
+    def __init__(self, image_shape: tuple[int, ...], network: str | None, sobel: bool, dropout: float, seed: int):
+        super().__init__(name="body")
+        height, width, channels = image_shape
+        _, form = form_of(network, image_shape)
+        self._sobel, self._dropout, self._dropouts, self.units = sobel, dropout, form.dropouts, form.units
+        self._seeds = tuple(seeds.derive(seed, f"deepcluster dropout {place}") for place in (0, 1))
+        weights = seeds.derive(seed, "deepcluster weights")
+        self.convolutions = convolutions((height, width, 2 if sobel else channels), form, weights)
+        self.first = linear(self.convolutions.output_shape[1], form.units, form.stddev, weights, "first")
+        self.second = linear(form.units, form.units, form.stddev, weights, "second")
+        self.built = True
+
+    def features(self, x, step=None):
+        """Output of the second fully connected layer, before its ReLU.
+
+        Args:
+          x: [n, h, w, c] float32 in 0..255.
+          step: number of the training step, for dropout and batch statistics; None outside of training.
+
+        Returns:
+          [n, units].
+        """
+        x = scaled(x)
+        x = self.convolutions(sobel(x) if self._sobel else x, training=step is not None)
+        x = tf.nn.relu(self.first(self._dropped(x, 0, step)))
+        return self.second(self._dropped(x, 1, step))
+
+    def _dropped(self, x, place: int, step):
+        if step is None or not self._dropouts[place]:
+            return x
+        return tf.nn.experimental.stateless_dropout(x, self._dropout, tf.stack([self._seeds[place], step]))
+
+
 def _convolution(x, filters: int, side: int, padding: int, seed: int, name: str):
     if 2 * padding == side - 1:
         how = "same"

@@ -15,6 +15,7 @@ import functools
 import logging
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -126,7 +127,11 @@ class DeepCluster(Network):
         check_ranges(options, "--deepcluster_")
         self._options, self._seed = options, plan.seed
         self.views = crops.Views(plan.image_shape, options.side, options.crop_scale, options.flip, plan.seed)
-        self._set_layers(plan)
+        shape = (*self.views.size, plan.image_shape[2])
+        self.body = networks.Body(shape, options.network, options.sobel, options.dropout, plan.seed)
+        self.clusters = clusters_of(options, plan.images)
+        head_seed = seeds.derive(plan.seed, "deepcluster weights")
+        self.head = networks.linear(self.body.units, self.clusters, networks.LINEAR_STDDEV, head_seed, "head")
         self._set_state(plan)
         self.epoch_steps = max(1, plan.images // (options.batch or BATCH))
         self.compile(optimizer=keras.optimizers.SGD(options.rate, options.momentum), jit_compile=False)
@@ -135,23 +140,10 @@ class DeepCluster(Network):
             optimizer.build(player)
         self.built = True
         signature = tf.TensorSpec((None, *plan.image_shape), tf.uint8)
-        self._features = tf.function(
-            lambda images: self.features(self.views.embedded(images)), input_signature=[signature]
-        )
-
-    def _set_layers(self, plan: Plan) -> None:
-        input_shape = (*self.views.size, plan.image_shape[2])
-        _, self._form = networks.form_of(self._options.network, input_shape)
-        units, stddev, seed = self._form.units, self._form.stddev, self._stream("weights")
-        maps = 2 if self._options.sobel else input_shape[2]
-        self.clusters = clusters_of(self._options, plan.images)
-        self.convolutions = networks.convolutions((*input_shape[:2], maps), self._form, seed)
-        self.first = networks.linear(self.convolutions.output_shape[1], units, stddev, seed, "first")
-        self.second = networks.linear(units, units, stddev, seed, "second")
-        self.head = networks.linear(units, self.clusters, networks.LINEAR_STDDEV, seed, "head")
+        self._features = tf.function(self.features, input_signature=[signature])
 
     def _set_state(self, plan: Plan) -> None:
-        units = self._form.units
+        units = self.body.units
         dims = dims_of(self._options, plan.images, units)
         add = functools.partial(self.add_weight, initializer="zeros", trainable=False)
         self.assignments = add(shape=(plan.images,), dtype="int32", name="assignments")
@@ -166,41 +158,20 @@ class DeepCluster(Network):
     @property
     def players(self) -> tuple[list, list]:
         """Weights of the network, and of its head."""
-        layers = (self.convolutions, self.first, self.second)
-        return [v for layer in layers for v in layer.trainable_variables], self.head.trainable_variables
+        return self.body.trainable_variables, self.head.trainable_variables
 
     @property
     def optimizers(self) -> list:
         """The network's and the head's."""
         return [self.optimizer, self.head_optimizer]
 
-    # Network
-
-    def features(self, x, step=None):
-        """Output of the second fully connected layer, before its ReLU.
-
-        Args:
-          x: [n, *size, c] float32 in 0..255.
-          step: number of the training step, for dropout and batch statistics; None outside of training.
-
-        Returns:
-          [n, units].
-        """
-        x = networks.scaled(x)
-        x = networks.sobel(x) if self._options.sobel else x
-        x = self.convolutions(x, training=step is not None)
-        x = tf.nn.relu(self.first(self._dropped(x, 0, step)))
-        return self.second(self._dropped(x, 1, step))
-
-    def _dropped(self, x, place: int, step):
-        if step is None or not self._form.dropouts[place]:
-            return x
-        seed = tf.stack([self._stream(f"dropout {place}"), step])
-        return tf.nn.experimental.stateless_dropout(x, self._options.dropout, seed)
+    def features(self, images):
+        """[n, h, w, c] uint8 -> [n, units] features of the embedded views."""
+        return self.body.features(self.views.embedded(images))
 
     def encode(self, images):
         """[n, h, w, c] uint8 -> [n, dims] rows of length 1: whitened principal components of the features."""
-        centred = self.features(self.views.embedded(images)) - tf.convert_to_tensor(self.mean)
+        centred = self.features(images) - tf.convert_to_tensor(self.mean)
         return tf.math.l2_normalize(centred @ tf.convert_to_tensor(self.whitening), axis=1)
 
     def train_step(self, data):
@@ -208,7 +179,7 @@ class DeepCluster(Network):
         step, images, labels = data
         x = self.views.cropped(images, step)
         with tf.GradientTape() as tape:
-            logits = self.head(tf.nn.relu(self.features(x, step)))
+            logits = self.head(tf.nn.relu(self.body.features(x, step)))
             loss = pseudo_label_loss(logits, labels)
         gradients = tape.gradient(loss, self.players)
         for optimizer, player, slopes in zip(self.optimizers, self.players, gradients, strict=True):
@@ -227,8 +198,6 @@ class DeepCluster(Network):
         maps = networks.sobel(crop) / 8 + 0.5  # a Sobel map of pixels in 0..1 lies in -4..4
         rows = [*(tf.reduce_mean(x, axis=-1) for x in (whole, crop)), *tf.unstack(maps, axis=-1)]
         return {"inputs": tf.stack(rows)[..., None]}
-
-    # Epochs
 
     def data(self, images, batch, seed, first, steps):
         """(step, [batch, h, w, c] uint8, [batch] int32 pseudo-labels), each gathered when its step has begun.
@@ -308,6 +277,6 @@ def build(context: EmbedderContext | None = None, options: Options | None = None
     context, options = context or EmbedderContext(), options or Options()
     name = context.dataset or ""
     usual = {"clusters": CLUSTERS.get(name), "batch": BATCHES.get(name, BATCH)}
-    unsaid = {field: value for field, value in usual.items() if getattr(options, field) is None}
+    unsaid: dict[str, Any] = {field: value for field, value in usual.items() if getattr(options, field) is None}
     steps = context.steps or STEPS.get(context.dataset, STEPS[None])
     return TrainedEmbedder("deepcluster", DeepCluster, dataclasses.replace(options, **unsaid), steps)

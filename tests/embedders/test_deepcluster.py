@@ -167,7 +167,7 @@ def test_initial_weights_have_the_papers_deviation_and_streams_of_their_own():
 
 
 def test_the_seed_decides_on_the_initial_weights():
-    a, again, other = (network(seed=seed).convolutions.weights[0].numpy() for seed in (1, 1, 2))
+    a, again, other = (network(seed=seed).body.convolutions.weights[0].numpy() for seed in (1, 1, 2))
     np.testing.assert_array_equal(a, again)
     assert (a != other).all()
 
@@ -232,7 +232,7 @@ def test_a_fresh_head_starts_near_that_loss():
 def gradients(model, data):
     step, images, labels = data
     with tf.GradientTape() as tape:
-        logits = model.head(tf.nn.relu(model.features(model.views.cropped(images, step), step)))
+        logits = model.head(tf.nn.relu(model.body.features(model.views.cropped(images, step), step)))
         loss = deepcluster.pseudo_label_loss(logits, labels)
     return tape.gradient(loss, model.players)
 
@@ -269,20 +269,20 @@ def test_a_player_whose_own_rate_is_zero_stays_where_it_is(still):
 def test_dropout_is_the_steps_own_and_there_is_none_outside_of_training():
     model = network()
     x = model.views.embedded(IMAGES[:6])
-    flat = model.convolutions(networks.sobel(x / 255), training=True)
-    first, second = (w[0].numpy() for w in (model.first.weights, model.second.weights))
+    flat = model.body.convolutions(networks.sobel(x / 255), training=True)
+    first, second = (w[0].numpy() for w in (model.body.first.weights, model.body.second.weights))
 
     def mask(place, shape):
-        seed = (model._stream(f"dropout {place}"), 3)
+        seed = (model.body._seeds[place], 3)
         return tf.nn.experimental.stateless_dropout(tf.ones(shape), 0.5, seed).numpy()
 
     hidden = np.maximum((flat * mask(0, flat.shape)) @ first, 0)
     expected = (hidden * mask(1, hidden.shape)) @ second  # biases are still 0
-    np.testing.assert_allclose(model.features(x, np.int64(3)), expected, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(model.body.features(x, np.int64(3)), expected, rtol=1e-3, atol=1e-6)
     assert set(np.unique(mask(0, flat.shape))) == {0, 2}
     assert (mask(0, (6, 512)) != mask(1, (6, 512))).any()
-    np.testing.assert_array_equal(model.features(x), model.features(x))
-    assert (model.features(x, np.int64(4)).numpy() != model.features(x, np.int64(3)).numpy()).any()
+    np.testing.assert_array_equal(model.body.features(x), model.body.features(x))
+    assert (model.body.features(x, np.int64(4)).numpy() != model.body.features(x, np.int64(3)).numpy()).any()
 
 
 def test_the_step_is_the_same_compiled_and_plain():
@@ -382,11 +382,11 @@ def test_a_batch_of_an_epoch_that_has_not_begun_is_an_error():
 def test_embeddings_are_the_whitened_components_of_the_training_features_scaled_to_length_one():
     model = network(images=62)
     model.finish(IMAGES)
-    features = model.features(model.views.embedded(IMAGES)).numpy()
+    features = model.features(IMAGES).numpy()
     pca = PCA(5, whiten=True, svd_solver="full").fit(features)
     others = stripes(9, seed=7)[0]
     for images in (IMAGES, others):
-        rows = pca.transform(model.features(model.views.embedded(images)).numpy())
+        rows = pca.transform(model.features(images).numpy())
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
         found = model.encode(images).numpy()
         np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
@@ -403,7 +403,7 @@ def test_what_is_clustered_is_what_is_embedded_also_where_components_come_from_s
 
 def test_features_that_are_not_finite_end_the_fit_in_words():
     model = network(images=62)
-    model.second.bias.assign(tf.fill((512,), np.nan))
+    model.body.second.bias.assign(tf.fill((512,), np.nan))
     with pytest.raises(RunError, match="features are NaN or infinite; lower the rate"):
         model.begin(IMAGES, 0)
 
