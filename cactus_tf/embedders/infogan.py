@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from cactus_tf import seeds
 from cactus_tf.checkpoints import tf_variable
-from cactus_tf.config import option
+from cactus_tf.config import check_ranges, option
 from cactus_tf.embedders import _infogan_networks as networks
 from cactus_tf.embedders._adam import FusedAdam
 from cactus_tf.embedders._fitting import Network, Plan
@@ -271,10 +271,11 @@ def build(context: EmbedderContext | None = None, options: Options | None = None
     `fit` raises InputError for images whose sides are no multiples of 4.
 
     Raises:
-      InputError: no such features.
+      InputError: a setting out of its range.
     """
     options = options or Options()
+    check_ranges(options, "infogan_")
     if options.features not in FEATURES:
-        raise InputError(f"infogan_features={options.features}: there are {', '.join(FEATURES)}; choose one of them")
+        raise InputError(f"infogan_features={options.features}: it must be one of {', '.join(FEATURES)}")
     steps = context.steps if context and context.steps else STEPS
     return TrainedEmbedder("infogan", Infogan, options, steps)
