@@ -25,6 +25,10 @@ class Latents(NamedTuple):
         """[n, noise + categories + codes], the generator's input."""
         return tf.concat(self, axis=1)
 
+    def first(self, n: int) -> Latents:
+        """The first n of them."""
+        return Latents(*(part[:n] for part in self))
+
 
 def draw(u, noise: int, categories: int, codes: int) -> Latents:
     """Noise and codes ~ U(-1, 1) and uniform categories, of numbers that are uniform on [0, 1).

@@ -1,7 +1,7 @@
 """The networks of InfoGAN, as the authors' code has them for MNIST; d is 64 there.
 
 Every layer that batch norm follows is without a bias, which batch norm would take away again; the authors' code has
-one there. Batch norm: the batch's statistics in training, running averages afterwards, gain ~ N(1, 0.02^2), offset 0.
+one there. Batch norm keeps the statistics of its last batch in training; its gain is ~ N(1, 0.02^2), its offset 0.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import keras
 from cactus_tf import seeds
 from cactus_tf.norms import RunningBatchNorm
 
-_DEVIATION, _SLOPE, _DECAY = 0.02, 0.01, 0.9
+_DEVIATION, _SLOPE, _EPSILON = 0.02, 0.01, 1e-5
 
 
 def generator(latents: int, image_shape: tuple[int, ...], depth: int, seed: int) -> keras.Model:
@@ -80,7 +80,7 @@ def _transposed(filters: int, seed: int, name: str, use_bias: bool = True):
 def _normalised(layer, size: int, seed: int, name: str) -> list:
     """A layer and its batch norm."""
     gain = keras.initializers.RandomNormal(mean=1.0, stddev=_DEVIATION, seed=_stream(seed, f"{name} gain"))
-    norm = RunningBatchNorm(momentum=1 - _DECAY, epsilon=1e-5, gain_initializer=gain, name=f"{name}_norm")
+    norm = RunningBatchNorm(momentum=1.0, epsilon=_EPSILON, gain_initializer=gain, name=f"{name}_norm")
     return [layer(size, seed, name, use_bias=False), norm]
 
 

@@ -1,8 +1,6 @@
 """InfoGAN: its networks, its losses, who moves what, and whose averages embed."""
 
 import math
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -180,7 +178,7 @@ def test_the_networks_compute_what_the_table_says(shape):
         (model.recognition, features[:, :4], literal.recognition(features[:, :4])),
     ]
     for part, given, expected in cases:
-        got = infogan.without_memory(part, given.astype(np.float32))
+        got, _ = infogan.by_batch(part, given.astype(np.float32))
         np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-4)  # float32 and order of summation
     judged = model._judge(features.astype(np.float32))
     np.testing.assert_allclose(judged, literal.discriminator(features), rtol=1e-3, atol=1e-4)
@@ -263,7 +261,7 @@ def test_the_two_halves_of_a_step_and_any_two_steps_draw_different_latents(monke
         model.train_step(data(step))
     assert len({z.numpy().tobytes() for z in drawn}) == 4
     for images, z in made:
-        np.testing.assert_allclose(images, infogan.without_memory(model.generator, z.vectors()), rtol=1e-5)
+        np.testing.assert_allclose(images, infogan.by_batch(model.generator, z.vectors())[0], rtol=1e-5)
 
 
 # Losses
@@ -373,7 +371,7 @@ def test_each_player_moves_by_the_gradient_of_its_own_objective(which):
     model.optimizers[1 - which].learning_rate = 0.0
     step, images = data(5)
     first, second = (model.latents(use, step, 6) for use in ("discriminator", "generator"))
-    made = infogan.without_memory(model.generator, first.vectors())
+    made, _ = infogan.by_batch(model.generator, first.vectors())
     with tf.GradientTape() as tape:
         losses = [lambda: model.discriminator_losses(model.scaled(images), made, first), None][which]
         objective = model.objective(losses() if losses else model.generator_losses(second))
@@ -413,33 +411,36 @@ def test_adam_in_one_kernel_is_keras_adam(given):
 # Whose averages
 
 
-def test_running_averages_take_up_a_tenth_of_true_images_statistics_and_none_of_made_ones():
+def test_a_batchs_statistics_are_those_of_true_images_and_no_step_keeps_any():
     model = shaken(network())
     literal, (step, images) = Literal(model), data()
     literal.hidden(literal.trunk(images.numpy() / 255.0))
+    found = model.statistics(images)
+    for got, expected in zip(found, [s for pair in literal.seen for s in pair], strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-4)
+    before = values(model.non_trainable_variables)
     model.train_step((step, images))
-    norms = [layer for part in (model.trunk, model.hidden) for layer in part.layers if "norm" in layer.name]
-    assert len(norms) == len(literal.seen) == 3
-    for norm, (mean, variance) in zip(norms, literal.seen, strict=True):
-        np.testing.assert_allclose(norm.running_mean, 0.1 * mean, rtol=1e-3, atol=1e-5)
-        np.testing.assert_allclose(norm.running_variance, 0.9 + 0.1 * variance, rtol=1e-3)
+    model.pictures(images)
+    assert not any(moved(model.non_trainable_variables, before))
 
 
-def test_the_generators_averages_are_those_of_its_own_half_of_the_step():
-    model = shaken(network())
-    literal, (step, images) = Literal(model), data()
-    literal.generator(model.latents("generator", step, 6).vectors().numpy().astype(float))
-    model.train_step((step, images))
-    norms = [layer for layer in model.generator.layers if "norm" in layer.name]
-    for norm, (mean, variance) in zip(norms, literal.seen, strict=True):
-        np.testing.assert_allclose(norm.running_mean, 0.1 * mean, rtol=1e-3, atol=1e-5)
-        np.testing.assert_allclose(norm.running_variance, 0.9 + 0.1 * variance, rtol=1e-3)
+def test_finishing_averages_the_statistics_of_every_batch_of_an_epoch_with_the_final_weights():
+    images = batch_of(20)  # 3 batches of 6
+    model = tiny(2).fit(images, seed=1).model
+    batches = [part for _, part in model.data(images, 6, model._noise["averages"], 0, 3)]
+    assert len({row.tobytes() for part in batches for row in part.numpy()}) == 18
+    expected = [np.mean(s, axis=0) for s in zip(*map(model.statistics, batches), strict=True)]
+    kept = [*model.trunk.non_trainable_variables, *model.hidden.non_trainable_variables]
+    for average, mean in zip(kept, expected, strict=True):
+        np.testing.assert_allclose(average, mean, rtol=1e-4, atol=1e-6)
+    before = values(model.weights)
+    model.finish(images)
+    for a, b in zip(before, model.weights, strict=True):
+        np.testing.assert_array_equal(a, b)  # of the weights alone
 
 
 def test_an_embedding_does_not_depend_on_the_other_images_of_the_batch():
-    model = shaken(network())
-    for step in range(3):
-        model.train_step(data(step))
+    model = tiny(3).fit(batch_of(20), seed=1).model
     images = batch_of(7, seed=3)
     whole = model.encode(images)
     np.testing.assert_allclose(model.encode(images[2:3]), whole[2:3], rtol=1e-4, atol=1e-5)
