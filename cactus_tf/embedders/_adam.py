@@ -1,15 +1,10 @@
-<<<<<<< HEAD
 """Adam in one pass over memory, and a rate that is constant, then decays."""
-=======
-"""Adam for large networks."""
->>>>>>> e4-infogan
 
 from __future__ import annotations
 
 import keras
 import tensorflow as tf
 
-<<<<<<< HEAD
 from cactus_tf.checkpoints import tf_variable
 
 STAGES = 200  # of the decay
@@ -49,7 +44,7 @@ class ConstantThenDecay(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class FusedAdam(keras.optimizers.Adam):
-    """Keras' Adam by TensorFlow's own kernel, which reads and writes every number once."""
+    """Keras' Adam by TensorFlow's own kernel, which reads and writes every number once: a third of the time."""
 
     def update_step(self, gradient, variable, learning_rate):
         """m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2, w -= rate sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps)."""
@@ -63,26 +58,6 @@ class FusedAdam(keras.optimizers.Adam):
             beta1_power=self.beta_1**t,
             beta2_power=self.beta_2**t,
             lr=tf.cast(learning_rate, variable.dtype),
-=======
-
-class FusedAdam(keras.optimizers.Adam):
-    """Keras' Adam whose update of a variable is one kernel in place of a dozen: 15 ms for 13 million weights, not 50.
-
-    The formula is Keras' and TensorFlow 1's: epsilon is added before the bias correction. There is no `amsgrad`.
-    """
-
-    def update_step(self, gradient, variable, learning_rate):
-        """Moves one variable and its two averages."""
-        place = self._get_variable_index(variable)
-        step = tf.cast(self.iterations.value + 1, tf.float32)
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=self._momentums[place].value.handle,
-            v=self._velocities[place].value.handle,
-            beta1_power=tf.pow(self.beta_1, step),
-            beta2_power=tf.pow(self.beta_2, step),
-            lr=learning_rate,
->>>>>>> e4-infogan
             beta1=self.beta_1,
             beta2=self.beta_2,
             epsilon=self.epsilon,
