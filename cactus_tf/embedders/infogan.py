@@ -139,7 +139,8 @@ class Infogan(Network):
 
     `encode` normalises by those of the true images, of which the losses show the recognition network none: `finish`
     takes their means over the training images with the final weights. Running averages of decay 0.9, as in the authors'
-    code, would lag behind the weights: on small images of four kinds they made 0.29 of what is 0.98 by the batch's own.
+    code, lag behind the weights: on small images of four kinds, at a rate of 1e-3, clusters were 29% right by them and
+    98% by the batch's own or by these means.
     """
 
     def __init__(self, options: Options, plan: Plan):

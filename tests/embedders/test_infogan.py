@@ -385,6 +385,30 @@ def test_each_player_moves_by_the_gradient_of_its_own_objective(which):
         np.testing.assert_allclose(shift, -1e-3 * np.sign(gradient.numpy()[clear]), rtol=0.05)
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_the_gradient_of_an_objective_is_its_finite_difference(which):
+    model = shaken(network())
+    latents, x = model.latents("generator", tf.constant(2, tf.int64), 32), model.scaled(batch_of(32))
+    made, _ = infogan.by_batch(model.generator, latents.vectors())
+
+    def objective():
+        losses = model.generator_losses(latents) if which else model.discriminator_losses(x, made, latents)
+        return model.objective(losses)
+
+    with tf.GradientTape() as tape:
+        value = objective()
+    player = model.players[which]
+    for variable, gradient in zip(player, tape.gradient(value, player), strict=True):
+        start, direction = variable.numpy(), gradient.numpy() / np.linalg.norm(gradient)
+        ends = []
+        for shift in (1e-3, -1e-3):
+            variable.assign(start + shift * direction)
+            ends.append(float(objective()))
+        variable.assign(start)
+        # kinks and curvature within the step, and 32 bits
+        np.testing.assert_allclose((ends[0] - ends[1]) / 2e-3, np.linalg.norm(gradient), rtol=0.05, atol=1e-3)
+
+
 def test_the_unused_log_variances_never_move():
     model = shaken(network())
     before = model.recognition.trainable_variables[0].numpy()
