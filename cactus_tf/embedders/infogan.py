@@ -53,7 +53,9 @@ class Options:
     categories: int = option(10, "values of the categorical code", symbol="c", low=2)
     codes: int = option(2, "continuous codes", symbol="c", low=1)
     weight: float = option(1.0, "weight of the mutual information", symbol="lambda", low=0)
-    depth: int = option(64, "channels of the first convolution; all other layers are multiples of it", low=1)
+    depth: int = option(
+        64, "channels of the first convolution, of which all layers are multiples; far narrower ones learn late", low=1
+    )
     discriminator_rate: float = option(2e-4, "rate of the Adam of discriminator and recognition network", low=0)
     generator_rate: float = option(1e-3, "rate of the generator's Adam", low=0)
     batch: int = option(128, "images per step", low=2)
