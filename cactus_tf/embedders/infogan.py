@@ -53,7 +53,9 @@ class Options:
     categories: int = option(10, "values of the categorical code", symbol="c", low=2)
     codes: int = option(2, "continuous codes", symbol="c", low=1)
     weight: float = option(1.0, "weight of the mutual information", symbol="lambda", low=0)
-    depth: int = option(64, "channels of the first convolution; all other layers are multiples of it", low=1)
+    depth: int = option(
+        64, "channels of the first convolution, of which all layers are multiples; far narrower ones learn late", low=1
+    )
     discriminator_rate: float = option(2e-4, "rate of the Adam of discriminator and recognition network", low=0)
     generator_rate: float = option(1e-3, "rate of the generator's Adam", low=0)
     batch: int = option(128, "images per step", low=2)
@@ -139,7 +141,8 @@ class Infogan(Network):
 
     `encode` normalises by those of the true images, of which the losses show the recognition network none: `finish`
     takes their means over the training images with the final weights. Running averages of decay 0.9, as in the authors'
-    code, would lag behind the weights: on small images of four kinds they made 0.29 of what is 0.98 by the batch's own.
+    code, lag behind the weights: on small images of four kinds, at a rate of 1e-3, clusters were 29% right by them and
+    98% by the batch's own or by these means.
     """
 
     def __init__(self, options: Options, plan: Plan):

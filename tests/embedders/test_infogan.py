@@ -58,6 +58,16 @@ def full():
     return infogan.Infogan(infogan.Options(), Plan((28, 28, 1), 100, 10, 0))
 
 
+def tiny(steps):
+    return embedders.build("infogan", steps=steps, **TINY)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """A small embedder after 3 steps on 20 images."""
+    return tiny(3).fit(batch_of(20), seed=1)
+
+
 # Networks
 
 
@@ -385,6 +395,30 @@ def test_each_player_moves_by_the_gradient_of_its_own_objective(which):
         np.testing.assert_allclose(shift, -1e-3 * np.sign(gradient.numpy()[clear]), rtol=0.05)
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_the_gradient_of_an_objective_is_its_finite_difference(which):
+    model = shaken(network())
+    latents, x = model.latents("generator", tf.constant(2, tf.int64), 32), model.scaled(batch_of(32))
+    made, _ = infogan.by_batch(model.generator, latents.vectors())
+
+    def objective():
+        losses = model.generator_losses(latents) if which else model.discriminator_losses(x, made, latents)
+        return model.objective(losses)
+
+    with tf.GradientTape() as tape:
+        value = objective()
+    player = model.players[which]
+    for variable, gradient in zip(player, tape.gradient(value, player), strict=True):
+        start, direction = variable.numpy(), gradient.numpy() / np.linalg.norm(gradient)
+        ends = []
+        for shift in (1e-3, -1e-3):
+            variable.assign(start + shift * direction)
+            ends.append(float(objective()))
+        variable.assign(start)
+        # kinks and curvature within the step, and 32 bits
+        np.testing.assert_allclose((ends[0] - ends[1]) / 2e-3, np.linalg.norm(gradient), rtol=0.05, atol=1e-3)
+
+
 def test_the_unused_log_variances_never_move():
     model = shaken(network())
     before = model.recognition.trainable_variables[0].numpy()
@@ -425,9 +459,8 @@ def test_a_batchs_statistics_are_those_of_true_images_and_no_step_keeps_any():
     assert not any(moved(model.non_trainable_variables, before))
 
 
-def test_finishing_averages_the_statistics_of_every_batch_of_an_epoch_with_the_final_weights():
-    images = batch_of(20)  # 3 batches of 6
-    model = tiny(2).fit(images, seed=1).model
+def test_finishing_averages_the_statistics_of_every_batch_of_an_epoch_with_the_final_weights(fitted):
+    model, images = fitted.model, batch_of(20)  # 3 batches of 6
     batches = [part for _, part in model.data(images, 6, model._noise["averages"], 0, 3)]
     assert len({row.tobytes() for part in batches for row in part.numpy()}) == 18
     expected = [np.mean(s, axis=0) for s in zip(*map(model.statistics, batches), strict=True)]
@@ -440,9 +473,8 @@ def test_finishing_averages_the_statistics_of_every_batch_of_an_epoch_with_the_f
         np.testing.assert_array_equal(a, b)  # of the weights alone
 
 
-def test_an_embedding_does_not_depend_on_the_other_images_of_the_batch():
-    model = tiny(3).fit(batch_of(20), seed=1).model
-    images = batch_of(7, seed=3)
+def test_an_embedding_does_not_depend_on_the_other_images_of_the_batch(fitted):
+    model, images = fitted.model, batch_of(7, seed=3)
     whole = model.encode(images)
     np.testing.assert_allclose(model.encode(images[2:3]), whole[2:3], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(model.encode(images[::-1]), whole[::-1], rtol=1e-4, atol=1e-5)
@@ -546,10 +578,6 @@ class StopAt(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-def tiny(steps):
-    return embedders.build("infogan", steps=steps, **TINY)
-
-
 def test_an_interrupted_fit_goes_on_to_the_same_weights_and_optimizers(tmp_path):
     images = batch_of(20)
     with pytest.raises(KeyboardInterrupt):
@@ -559,9 +587,8 @@ def test_an_interrupted_fit_goes_on_to_the_same_weights_and_optimizers(tmp_path)
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-6)  # threads change the order of summation
 
 
-def test_a_saved_embedder_gives_the_same_embeddings(tmp_path):
+def test_a_saved_embedder_gives_the_same_embeddings(fitted, tmp_path):
     images = batch_of(20)
-    fitted = tiny(3).fit(images, seed=1)
     fitted.save(tmp_path)
     loaded = embedders.build("infogan").load(tmp_path)
     np.testing.assert_array_equal(loaded.transform(images), fitted.transform(images))
