@@ -65,7 +65,7 @@ def trained(model):
     return sum(int(np.prod(v.shape)) for v in model.trainable_variables)
 
 
-@pytest.mark.parametrize(("side", "flat"), [(32, 512), (64, 2048), (224, 25088)])
+@pytest.mark.parametrize(("side", "flat"), [(32, 512), (64, 2048), pytest.param(224, 25088, marks=pytest.mark.slow)])
 def test_vgg16_has_the_papers_thirteen_convolutions_and_halves_five_times(side, flat):
     vgg = networks.convolutions((side, side, 2), networks.FORMS["vgg16"], 0)
     assert vgg.output_shape == (None, flat)
