@@ -1,8 +1,5 @@
 """BiGAN: its two trios, its losses, who moves what at which rate, and the statistics that encoding uses."""
 
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -514,56 +511,18 @@ def test_a_short_fit_learns_an_encoder_and_a_generator_that_invert_each_other():
     assert last["reconstruction_error"] < first["reconstruction_error"] / 2
 
 
-class StopAt(keras.callbacks.Callback):
-    """A Ctrl-C after so many steps."""
-
-    def __init__(self, steps):
-        super().__init__()
-        self.steps = steps
-
-    def on_train_batch_end(self, batch, logs=None):
-        if batch + 1 == self.steps:
-            raise KeyboardInterrupt
-
-
-def test_an_interrupted_fit_goes_on_to_the_same_weights_and_only_at_the_same_length(tmp_path):
+def test_an_interrupted_fit_goes_on_to_the_same_weights_and_only_at_the_same_length(tmp_path, stop_at):
     def build(steps=6):
         return embedders.build("bigan", steps=steps, **TINY["mlp"])
 
     images = pictures(20)
     with pytest.raises(KeyboardInterrupt):
-        build().fit(images, folder=tmp_path, callbacks=[StopAt(3)])
+        build().fit(images, folder=tmp_path, callbacks=[stop_at(3)])
     resumed, whole = build().fit(images, folder=tmp_path), build().fit(images)
     for a, b in zip(state(resumed.model), state(whole.model), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)  # threads change the order of summation
     with pytest.raises(InputError, match="steps 6, now 9"):
         build(9).fit(images, folder=tmp_path)
-
-
-RESUME = """
-import sys, numpy as np, tensorflow as tf, keras
-tf.config.threading.set_intra_op_parallelism_threads(1)
-tf.config.threading.set_inter_op_parallelism_threads(1)
-from cactus_tf import embedders
-class Stop(keras.callbacks.Callback):
-    def on_train_batch_end(self, batch, logs=None):
-        if batch == 2: raise KeyboardInterrupt
-images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 1), np.uint8)
-for kind in ("mlp", "conv"):
-    build = lambda: embedders.build("bigan", steps=6, network=kind, units=16, filters=4, batch=8, deploy_batches=3)
-    folder = f"{sys.argv[1]}/{kind}"
-    try:
-        build().fit(images, folder=folder, callbacks=[Stop()])
-    except KeyboardInterrupt:
-        pass
-    a, b = build().fit(images, folder=folder), build().fit(images)
-    assert all((x.numpy() == y.numpy()).all() for x, y in zip(a.model.weights, b.model.weights, strict=True))
-"""
-
-
-@pytest.mark.slow
-def test_an_interrupted_fit_is_bit_identical_on_one_thread(tmp_path):
-    subprocess.run([sys.executable, "-c", RESUME, str(tmp_path)], check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,8 +1,5 @@
 """DeepCluster: its networks, what a step moves, and when its pseudo-labels change."""
 
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -432,18 +429,6 @@ def test_what_is_unsaid_follows_the_data_set():
 # Learning
 
 
-class StopAt(keras.callbacks.Callback):
-    """A Ctrl-C after so many steps."""
-
-    def __init__(self, steps):
-        super().__init__()
-        self.steps = steps
-
-    def on_train_batch_end(self, batch, logs=None):
-        if batch + 1 == self.steps:
-            raise KeyboardInterrupt
-
-
 def assert_same(a, b):
     for x, y in zip(*(_fitting.state(e.model) for e in (a, b)), strict=True):
         np.testing.assert_allclose(x.numpy(), y.numpy(), rtol=1e-4, atol=1e-5)  # threads change the order of summation
@@ -455,9 +440,9 @@ def whole():
 
 
 @pytest.mark.parametrize("stop", [7, 10])
-def test_a_fit_stopped_within_or_between_epochs_goes_on_to_the_same_labels_and_weights(whole, tmp_path, stop):
+def test_a_fit_stopped_within_or_between_epochs_goes_on_to_the_same_labels_and_weights(whole, tmp_path, stop, stop_at):
     with pytest.raises(KeyboardInterrupt):
-        embedder(13).fit(IMAGES, seed=1, folder=tmp_path, callbacks=[StopAt(stop)])
+        embedder(13).fit(IMAGES, seed=1, folder=tmp_path, callbacks=[stop_at(stop)])
     assert_same(embedder(13).fit(IMAGES, seed=1, folder=tmp_path), whole)
 
 
@@ -484,28 +469,3 @@ def test_a_short_fit_predicts_its_labels_and_from_them_the_kind_of_unseen_images
     predicted = model.head(tf.nn.relu(model.features(unseen))).numpy().argmax(axis=1)
     blind = np.bincount(truth).max() / 200  # what a head that has learned nothing gets at best, about 0.3
     assert np.mean(np.take(kind_of, predicted) == truth) > 2 * blind
-
-
-RESUME = """
-import sys, numpy as np, tensorflow as tf, keras
-tf.config.threading.set_intra_op_parallelism_threads(1)
-tf.config.threading.set_inter_op_parallelism_threads(1)
-from cactus_tf import embedders
-class Stop(keras.callbacks.Callback):
-    def on_train_batch_end(self, batch, logs=None):
-        if batch == 6: raise KeyboardInterrupt
-images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 1), np.uint8)
-build = lambda: embedders.build("deepcluster", steps=12, batch=8, clusters=6, dims=16)
-try:
-    build().fit(images, folder=sys.argv[1], callbacks=[Stop()])
-except KeyboardInterrupt:
-    pass
-a, b = build().fit(images, folder=sys.argv[1]), build().fit(images)
-assert all((x.numpy() == y.numpy()).all() for x, y in zip(a.model.weights, b.model.weights, strict=True))
-"""
-
-
-@pytest.mark.slow
-def test_deepcluster_resumes_bit_for_bit_with_one_thread_of_each_kind(tmp_path, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    subprocess.run([sys.executable, "-c", RESUME, str(tmp_path)], check=True)

@@ -1,8 +1,6 @@
 """A fit that is stopped goes on as if nothing had happened; one that diverges keeps what was good."""
 
 import logging
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -60,18 +58,6 @@ def line(steps, rate=0.01, batch=8):
     return TrainedEmbedder("line", Line, Settings(rate=rate, batch=batch), steps)
 
 
-class StopAt(keras.callbacks.Callback):
-    """A Ctrl-C after so many steps."""
-
-    def __init__(self, steps):
-        super().__init__()
-        self.steps = steps
-
-    def on_train_batch_end(self, batch, logs=None):
-        if batch + 1 == self.steps:
-            raise KeyboardInterrupt
-
-
 class Watch(keras.callbacks.Callback):
     def __init__(self):
         super().__init__()
@@ -91,10 +77,10 @@ def assert_same(a, b):
 
 
 @pytest.fixture
-def stopped(tmp_path):
+def stopped(tmp_path, stop_at):
     """A folder with a fit that was interrupted after step 7 of 20."""
     with pytest.raises(KeyboardInterrupt):
-        line(20).fit(IMAGES, seed=1, folder=tmp_path, callbacks=[StopAt(7)])
+        line(20).fit(IMAGES, seed=1, folder=tmp_path, callbacks=[stop_at(7)])
     return tmp_path
 
 
@@ -117,13 +103,13 @@ def test_the_learning_curve_of_an_interrupted_fit_is_that_of_a_whole_one(stopped
     np.testing.assert_allclose(tables[0]["loss"], tables[1]["loss"], rtol=1e-4)
 
 
-def test_periodic_checkpoints_survive_a_kill(tmp_path, monkeypatch):
+def test_periodic_checkpoints_survive_a_kill(tmp_path, monkeypatch, stop_at):
     monkeypatch.setattr(_fitting, "KEEP_EVERY", 5)
 
     class KilledError(Exception):
         pass
 
-    class Kill(StopAt):
+    class Kill(stop_at):
         def on_train_batch_end(self, batch, logs=None):
             if batch + 1 == self.steps:
                 raise KilledError
@@ -278,27 +264,3 @@ def test_before_a_fit_there_is_nothing_to_embed_with():
 def test_images_of_another_size_than_in_the_fit_are_refused(fitted):
     with pytest.raises(InputError, match="fitted on 6x6x1 images, these are 8x6x1"):
         fitted.transform(np.zeros((2, 8, 6, 1), np.uint8))
-
-
-RESUME = """
-import sys, numpy as np, tensorflow as tf, keras
-tf.config.threading.set_intra_op_parallelism_threads(1)
-tf.config.threading.set_inter_op_parallelism_threads(1)
-from cactus_tf import embedders
-class Stop(keras.callbacks.Callback):
-    def on_train_batch_end(self, batch, logs=None):
-        if batch == 2: raise KeyboardInterrupt
-images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 1), np.uint8)
-build = lambda: embedders.build("acai", steps=6, depth=4, batch=8)
-try:
-    build().fit(images, folder=sys.argv[1], callbacks=[Stop()])
-except KeyboardInterrupt:
-    pass
-a, b = build().fit(images, folder=sys.argv[1]), build().fit(images)
-assert all((x.numpy() == y.numpy()).all() for x, y in zip(a.model.weights, b.model.weights, strict=True))
-"""
-
-
-@pytest.mark.slow
-def test_acai_resumes_bit_for_bit_with_one_thread_of_each_kind(tmp_path):
-    subprocess.run([sys.executable, "-c", RESUME, str(tmp_path)], check=True)

@@ -2,8 +2,6 @@
 
 import itertools
 import math
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -566,22 +564,10 @@ def test_defaults_are_the_papers(full):
         assert (optimizer.beta_1, optimizer.beta_2, optimizer.epsilon) == (0.5, 0.999, 1e-8)
 
 
-class StopAt(keras.callbacks.Callback):
-    """A Ctrl-C after so many steps."""
-
-    def __init__(self, steps):
-        super().__init__()
-        self.steps = steps
-
-    def on_train_batch_end(self, batch, logs=None):
-        if batch + 1 == self.steps:
-            raise KeyboardInterrupt
-
-
-def test_an_interrupted_fit_goes_on_to_the_same_weights_and_optimizers(tmp_path):
+def test_an_interrupted_fit_goes_on_to_the_same_weights_and_optimizers(tmp_path, stop_at):
     images = batch_of(20)
     with pytest.raises(KeyboardInterrupt):
-        tiny(8).fit(images, seed=1, folder=tmp_path, callbacks=[StopAt(3)])
+        tiny(8).fit(images, seed=1, folder=tmp_path, callbacks=[stop_at(3)])
     resumed, whole = tiny(8).fit(images, seed=1, folder=tmp_path), tiny(8).fit(images, seed=1)
     for a, b in zip(_fitting.state(resumed.model), _fitting.state(whole.model), strict=True):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-6)  # threads change the order of summation
@@ -605,34 +591,3 @@ def test_a_short_fit_tells_four_kinds_of_unseen_images_apart_better_than_any_thr
     np.add.at(together, (embedder.transform(unseen)[:, :4].argmax(axis=1), kinds), 1)
     right = max(sum(together[i, p] for i, p in enumerate(order)) for order in itertools.permutations(range(4)))
     assert right > 300 - np.bincount(kinds).min()  # three categories are wrong on a whole kind, at least the rarest
-
-
-RESUME = """
-import sys
-import keras, numpy as np, tensorflow as tf
-tf.config.threading.set_intra_op_parallelism_threads(1)
-tf.config.threading.set_inter_op_parallelism_threads(1)
-from cactus_tf import embedders
-from cactus_tf.embedders._fitting import state
-
-class Stop(keras.callbacks.Callback):
-    def on_train_batch_end(self, batch, logs=None):
-        if batch + 1 == 4:
-            raise KeyboardInterrupt
-
-images = np.random.default_rng(0).integers(0, 256, (60, 28, 28, 1), np.uint8)
-build = lambda: embedders.build("infogan", steps=10, depth=4, batch=16)
-try:
-    build().fit(images, folder=sys.argv[1], callbacks=[Stop()])
-except KeyboardInterrupt:
-    pass
-resumed, whole = build().fit(images, folder=sys.argv[1]), build().fit(images)
-for a, b in zip(state(resumed.model), state(whole.model), strict=True):
-    assert a.numpy().tobytes() == b.numpy().tobytes(), a.path
-assert resumed.transform(images).tobytes() == whole.transform(images).tobytes()
-"""
-
-
-@pytest.mark.slow
-def test_it_resumes_bit_for_bit_with_one_thread_of_each_kind(tmp_path):
-    subprocess.run([sys.executable, "-c", RESUME, str(tmp_path)], check=True)
