@@ -13,7 +13,7 @@ tf.config.threading.set_inter_op_parallelism_threads(1)
 from cactus_tf import embedders
 from cactus_tf.embedders._fitting import state
 
-folder, name, side, stop, settings = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), json.loads(sys.argv[5])
+folder, name, side, stop, settings = sys.argv[1:3] + [json.loads(part) for part in sys.argv[3:]]
 
 class Stop(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
