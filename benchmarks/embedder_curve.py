@@ -6,11 +6,13 @@ During one fit, at every power of two from 250 steps on and at the end, prints a
 of training so far, the accuracy of nearest neighbours on test episodes of each way and shot that the data set is judged
 at, and the purity and normalised mutual information of one k-means partition of the training images with their true
 classes. Stopped, the same command goes on; lengths below 250 and the untrained network (step 0) can be asked for with
---at=0,100.
+--at=0,100. An embedder whose rate decays (bigan) is at each point as far as a training of --steps is there, not as one
+that ends there.
 """
 
 import argparse
 import csv
+import io
 import time
 from pathlib import Path
 
@@ -21,11 +23,11 @@ from sklearn.metrics import normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
 from threadpoolctl import threadpool_limits
 
-from cactus_tf import config, datasets, embedders, evaluation, learners, partitioners
+from cactus_tf import config, datasets, embedders, evaluation, learners, partitioners, workdir
 from cactus_tf.sampling import Episodes
 from cactus_tf.types import Splits
 
-FIRST = 250
+FIRST, TICK = 250, 50  # the first milestone; steps between notes of the time
 
 
 def milestones(steps: int) -> set[int]:
@@ -82,23 +84,37 @@ class Curve(keras.callbacks.Callback):
         super().__init__()
         self._path, self._at, self._quality, self._images = path, at, quality, images
         self._rows = list(csv.DictReader(path.open())) if path.exists() else []
-        self._spent = float(self._rows[-1]["seconds"]) if self._rows else 0.0
-        self._since = time.perf_counter()
+        self._clock = path.with_name("seconds.json")
+        self._ticks = {int(k): v for k, v in workdir.read_json(self._clock).items()} if self._clock.exists() else {}
+        self._spent, self._since, self._first = 0.0, time.perf_counter(), True
 
     def on_train_begin(self, logs=None):
         self._since = time.perf_counter()
 
     def on_train_batch_begin(self, batch, logs=None):
+        if self._first:  # the fit goes on at the step of its checkpoint: what came after that is made again
+            self._first, self._since = False, time.perf_counter()
+            self._rows = [row for row in self._rows if int(row["step"]) <= batch]
+            self._spent = max((s for step, s in self._ticks.items() if step <= batch), default=0.0)
         if batch == 0 and 0 in self._at:
             self.measure(0)
 
     def on_train_batch_end(self, batch, logs=None):
         if batch + 1 in self._at:
             self.measure(batch + 1)
+        elif (batch + 1) % TICK == 0:
+            self.tick(batch + 1)
+
+    def tick(self, step: int) -> None:
+        """Notes the seconds of training up to this step."""
+        self._spent += time.perf_counter() - self._since
+        self._since = time.perf_counter()
+        self._ticks[step] = self._spent
+        workdir.write_json(self._clock, self._ticks)
 
     def measure(self, step: int) -> None:
         """Adds a row, unless the step has one."""
-        self._spent += time.perf_counter() - self._since
+        self.tick(step)
         if not any(int(row["step"]) == step for row in self._rows):
             self.model.finish(self._images)
             encode = tf.function(self.model.encode, reduce_retracing=True)
@@ -108,10 +124,11 @@ class Curve(keras.callbacks.Callback):
 
             row = {"step": step, "seconds": round(self._spent, 1), **self._quality(transform)}
             self._rows.append(row)
-            with self._path.open("w", newline="") as file:
-                writer = csv.DictWriter(file, list(row))
-                writer.writeheader()
-                writer.writerows(self._rows)
+            text = io.StringIO(newline="")
+            writer = csv.DictWriter(text, list(row))
+            writer.writeheader()
+            writer.writerows(self._rows)
+            workdir.write_atomic(self._path, lambda file: file.write(text.getvalue().encode()))
             print("  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()), flush=True)
         self._since = time.perf_counter()
 

@@ -11,8 +11,9 @@ import time
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from cactus_tf import cli, pipeline
+from cactus_tf import cli, pipeline, plugins
 from cactus_tf import config as settings
 from cactus_tf.main import main
 
@@ -304,6 +305,22 @@ def test_ctrl_c_keeps_what_was_done_and_says_how_to_go_on(uninterrupted, workpla
     again = start(workplace, "stopped", "--steps=1200")
     assert again.wait(timeout=200) == 0
     assert results(workplace / "stopped")["rows"] == uninterrupted
+
+
+TRAINED = [name for name in plugins.names("embedders") if hasattr(plugins.load("embedders", name), "STEPS")]
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_every_embedder_that_is_trained_runs_end_to_end_and_shows_itself(workplace, name):
+    small = {"acai": ["--acai_depth=4"], "bigan": ["--bigan_deploy_batches=3"]}.get(name, [])
+    flags = [f"--embedder={name}", "--embedder_steps=3", "--algo=protonets", "--steps=2", "--eval_shots=1", *small]
+    code, folder = run(workplace, name, *flags)
+    assert code == 0
+    (row,) = results(folder)["rows"]
+    assert (row["embedder"], row["options"]["embedder_steps"]) == (name, 3)
+    module = plugins.load("embedders", name)
+    events = EventAccumulator(str(folder / "events" / "embedder"), size_guidance={"tensors": 0}).Reload()
+    assert {f"embedder/{picture}" for picture in module.PICTURES} <= set(events.Tags()["tensors"])
 
 
 MAML = ["--algo=maml", "--clusters=12", "--maml_eval_steps=3", "--maml_inner_steps=1", "--tasks_per_step=2"]

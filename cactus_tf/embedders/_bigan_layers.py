@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from cactus_tf import progress
+
 KERNEL = 5  # side of the generator's and the discriminator's kernels
 _EPSILON = 1e-8
 
@@ -78,7 +80,7 @@ def deploy(network: keras.Model, batches: tf.data.Dataset) -> None:
         return [batch_statistics(x) for x in tf.nest.flatten(before(batch, training=True))]
 
     sums = [(tf.zeros_like(norm.mean), tf.zeros_like(norm.variance)) for norm in norms]
-    for batch in batches:
+    for batch in progress.bar(batches, desc="deploy", unit="batch"):
         sums = tf.nest.map_structure(tf.add, sums, statistics(batch))
     count = float(len(batches))
     for norm, (mean, variance) in zip(norms, sums, strict=True):

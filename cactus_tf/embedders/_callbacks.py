@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 
 import keras
@@ -68,16 +69,18 @@ class History(keras.callbacks.Callback):
 
 
 class Keep(keras.callbacks.Callback):
-    """Calls `save` every so many steps."""
+    """Calls `save` every so many steps, and where these are slow every so many seconds."""
 
-    def __init__(self, save: Callable[[], None], every: int):
+    def __init__(self, save: Callable[[], None], every: int, seconds: float):
         super().__init__()
-        self._save, self._every = save, every
+        self._save, self._every, self._seconds = save, every, seconds
+        self._saved = time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
         """Keeps the state after the step."""
-        if (batch + 1) % self._every == 0:
+        if (batch + 1) % self._every == 0 or time.monotonic() - self._saved > self._seconds:
             self._save()
+            self._saved = time.monotonic()
 
 
 class Progress(keras.callbacks.Callback):

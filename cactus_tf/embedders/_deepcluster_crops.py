@@ -1,7 +1,8 @@
 """How DeepCluster looks at images: at windows, cut out and resized, random ones to train on, the centre to embed.
 
-A window is (top, left, height, width) in pixels. Resizing is bilinear with pixel centres at halves, as in torchvision;
-samples that would lie outside the image, by half a pixel at most, are moved to its edge.
+A window is (top, left, height, width) in pixels. Resizing is bilinear with pixel centres at halves, as in torchvision,
+but without its smoothing where an image shrinks; samples that would lie outside the image, by half a pixel at most, are
+moved to its edge.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from cactus_tf import seeds
+from cactus_tf.embedders._images import text
 from cactus_tf.errors import InputError
 from cactus_tf.norms import RunningBatchNorm
 
@@ -77,9 +78,10 @@ def form_of(network: str | None, image_shape: tuple[int, ...]) -> tuple[str, For
     smallest = FORMS[name].smallest
     if side < smallest:
         smaller = [other for other, form in FORMS.items() if form.smallest <= side]
-        remedy = f"enlarge them or take {smaller[0]}" if smaller else "enlarge them"
-        size = "x".join(map(str, image_shape))
-        raise InputError(f"deepcluster: {name} takes images of at least {smallest} pixels a side, not {size}: {remedy}")
+        remedy = f"enlarge the images, raise --deepcluster_side{f' or take {smaller[0]}' if smaller else ''}"
+        raise InputError(
+            f"deepcluster: {name} takes views of at least {smallest} pixels a side, not {text(image_shape)}: {remedy}"
+        )
     return name, FORMS[name]
 
 

@@ -21,7 +21,7 @@ from cactus_tf.history import read, write
 
 log = logging.getLogger(__name__)
 
-KEEP_EVERY = 500  # steps between partial checkpoints
+KEEP_EVERY, KEEP_SECONDS = 500, 300  # steps between partial checkpoints, or seconds where steps are slow
 HISTORY = "history.csv"
 
 
@@ -131,7 +131,7 @@ def fit_steps(
             _callbacks.StopWhenNotFinite(name, kept),
             history,
             *callbacks,
-            _callbacks.Keep(save, KEEP_EVERY),
+            _callbacks.Keep(save, KEEP_EVERY, KEEP_SECONDS),
             _callbacks.Progress(bar),
         ]
         try:

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from cactus_tf import history, seeds
+from cactus_tf.config import check_ranges
 from cactus_tf.embedders import _images, _saving
 from cactus_tf.embedders._fitting import HISTORY, Network, Plan, fit_steps
 from cactus_tf.errors import InputError, RunError
@@ -25,9 +26,13 @@ class TrainedEmbedder:
       network: (options, plan) -> compiled model with its initial weights.
       options: frozen dataclass with a field `batch`, images per step.
       steps: length of the training.
+
+    Raises:
+      InputError: an option out of its range.
     """
 
     def __init__(self, name: str, network: Callable[[Any, Plan], Network], options: Any, steps: int):
+        check_ranges(options, f"--{name}_")
         self._name, self._network, self._options, self._steps = name, network, options, steps
         self._plan: Plan | None = None
         self._history: list[dict[str, float]] = []
@@ -44,7 +49,7 @@ class TrainedEmbedder:
         if len(images) < self._options.batch:
             raise InputError(
                 f"{self._name}: {len(images)} images are fewer than a batch of {self._options.batch}: "
-                "lower the batch or give more images"
+                f"lower --{self._name}_batch or give more images"
             )
         plan = Plan(tuple(images.shape[1:]), len(images), self._steps, seed)
         model = self._network(self._options, plan)

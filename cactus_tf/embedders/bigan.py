@@ -31,7 +31,9 @@ NETWORKS = ("mlp", "conv")
 DIMS: dict[str | None, int] = {"mnist": 50, "digits": 50, None: 200}  # the authors' u-50 and u-200
 # The authors' scripts: 200 epochs at a constant rate and 200 of decay, of 390 batches on MNIST. Hsu et al. 2019 do not
 # say theirs: 400 epochs (171 batches on Omniglot), at most 200,000 steps. Digits have 7 batches.
-STEPS: dict[str | None, int] = {"mnist": 400 * 390, "omniglot": 400 * 171, "digits": 400 * 7, None: 200_000}
+STEPS: dict[str | None, int] = {
+    "mnist": 400 * 390, "omniglot": 400 * 171, "miniimagenet": 400 * 300, "digits": 400 * 7, None: 200_000,
+}  # fmt: skip
 _LAST = 0.01  # of the rate, what the decay leaves
 _MIXES, _SAMPLES, _ROWS = 9, 64, 4  # of the pictures
 METRICS = {
@@ -107,8 +109,8 @@ def reconstruction_error(x, reconstruction):
 class Bigan(Network):
     """The trio with the step that trains it.
 
-    Both players' gradients are taken at the same weights, then both are updated. `encode` and the call normalise with
-    statistics that `finish` stores.
+    Both players' gradients are taken at the same weights, then both are updated. `encode` normalises with statistics
+    that `finish` stores.
     """
 
     scheduled = True
@@ -146,8 +148,11 @@ class Bigan(Network):
         return self.encoder(self._form.encoding(images), training=False)
 
     def call(self, images):
-        """[n, h, w, c] uint8 -> their reconstructions G(E(x)) in 0..1, [n, 64, 64, c] of the convolutional trio."""
-        return self._form.pictured(self.generator(self.encode(images), training=False))
+        """[n, h, w, c] uint8 -> their reconstructions G(E(x)) in 0..1, [n, 64, 64, c] of the convolutional trio.
+
+        The generator normalises with the statistics of this batch.
+        """
+        return self._form.pictured(self.generator(self.encode(images), training=True))
 
     def losses(self, x, z) -> dict[str, tf.Tensor]:
         """The scalars of METRICS.
@@ -181,15 +186,12 @@ class Bigan(Network):
         return losses
 
     def finish(self, images: np.ndarray) -> None:
-        """Stores the statistics that encoder and generator have on average over training batches and prior."""
+        """Stores the statistics that the encoder has on average over training batches."""
         log.info("bigan: taking the statistics of %d batches", self._deploy_batches)
         steps = self._deploy_batches
         data = self.data(images, self._batch, self._purpose("bigan deploy"), 0, steps)
         places = functools.partial(self._key, "bigan deploy crops")
         deploy(self.encoder, data.map(lambda step, batch: self._form.training(batch, places(step))))
-        z = functools.partial(prior, (self._batch, self._dims))
-        codes = tf.data.Dataset.range(steps).map(lambda step: z(self._key("bigan deploy prior", step)))
-        deploy(self.generator, codes)
 
     def pictures(self, images):
         """The pictures of PICTURES; an image is paired with its mirror image in the row.

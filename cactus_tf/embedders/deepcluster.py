@@ -23,7 +23,7 @@ import tensorflow as tf
 from sklearn.metrics import normalized_mutual_info_score
 
 from cactus_tf import seeds
-from cactus_tf.config import check_ranges, option
+from cactus_tf.config import option
 from cactus_tf.embedders import _deepcluster_crops as crops
 from cactus_tf.embedders import _deepcluster_epochs as epochs
 from cactus_tf.embedders import _deepcluster_networks as networks
@@ -35,7 +35,8 @@ from cactus_tf.types import Embedder, EmbedderContext
 
 log = logging.getLogger(__name__)
 
-STEPS = {"omniglot": 200 * 85, "mnist": 200 * 195, "digits": 20 * 31, None: 200 * 150}  # 200 epochs, as the authors
+# 200 epochs of the usual batch, as the authors; None: those of miniImageNet; digits: 20.
+STEPS = {"omniglot": 200 * 85, "mnist": 200 * 195, "celeba": 200 * 635, "digits": 20 * 31, None: 200 * 150}
 BATCH, BATCHES = 256, {"digits": 32}  # the authors', and ours where an epoch would be 3 steps with a new head each time
 CLUSTERS = {"omniglot": 500, "miniimagenet": 500, "celeba": 1000}  # ours; the first two as many as CACTUs makes
 _IMAGES_PER_CLUSTER, _CLUSTERS = 44, (10, 10_000)  # elsewhere: as on Omniglot, within bounds; the authors' k is 10,000
@@ -102,16 +103,24 @@ def clusters_of(options: Options, images: int) -> int:
       InputError: more clusters than images.
     """
     low, high = _CLUSTERS
-    clusters = options.clusters or min(max(images // _IMAGES_PER_CLUSTER, low), high)
+    clusters = options.clusters or min(max(images // _IMAGES_PER_CLUSTER, low), high, images)
     if clusters > images:
         raise InputError(f"--deepcluster_clusters={clusters} is more than the {images} training images: lower it")
     return clusters
 
 
 def dims_of(options: Options, images: int, units: int) -> int:
-    """Number of principal components: as said, else min(256, images / 40); never more than there are."""
-    dims = options.dims or min(_DIMS, max(images // _IMAGES_PER_DIM, 2))
-    return min(dims, units, images - 1)
+    """Number of principal components: as said, else min(256, images / 40) or as many as there are.
+
+    Raises:
+      InputError: more than features or images allow.
+    """
+    most = min(units, images - 1)
+    if options.dims and options.dims > most:
+        raise InputError(
+            f"--deepcluster_dims={options.dims}: {images} images with {units} features have at most {most}: lower it"
+        )
+    return options.dims or min(_DIMS, max(images // _IMAGES_PER_DIM, 2), most)
 
 
 class DeepCluster(Network):
@@ -124,7 +133,6 @@ class DeepCluster(Network):
 
     def __init__(self, options: Options, plan: Plan):
         super().__init__(name="deepcluster")
-        check_ranges(options, "--deepcluster_")
         self._options, self._seed = options, plan.seed
         self.views = crops.Views(plan.image_shape, options.side, options.crop_scale, options.flip, plan.seed)
         shape = (*self.views.size, plan.image_shape[2])
@@ -141,6 +149,7 @@ class DeepCluster(Network):
         self.built = True
         signature = tf.TensorSpec((None, *plan.image_shape), tf.uint8)
         self._features = tf.function(self.features, input_signature=[signature])
+        self._encoded = tf.function(self.encode, input_signature=[signature])
 
     def _set_state(self, plan: Plan) -> None:
         units = self.body.units
@@ -228,10 +237,10 @@ class DeepCluster(Network):
         used = len(np.unique(found))
         agreement = normalized_mutual_info_score(self.assignments.numpy(), found) if epoch else 0.0
         log.info("deepcluster: epoch %d, %d of %d clusters, agreement %.3f", epoch, used, self.clusters, agreement)
-        self.assignments.assign(found)
-        self.agreement.assign(agreement)
-        self.used_clusters.assign(used)
         self.reset_head(epoch)
+        self.used_clusters.assign(used)
+        self.agreement.assign(agreement)
+        self.assignments.assign(found)
         self.epoch.assign(epoch)  # last: an interrupted beginning is made again
 
     def reset_head(self, epoch: int) -> None:
@@ -244,7 +253,7 @@ class DeepCluster(Network):
         """[n, h, w, c] uint8 -> [n, dims] as `encode` does, with principal components of these images."""
         centred = self.fit_whitening(images)
         if len(centred) < len(images):
-            return in_chunks(tf.function(self.encode), images)
+            return in_chunks(self._encoded, images)
         return epochs.unit(centred @ self.whitening.numpy())
 
     def fit_whitening(self, images: np.ndarray) -> np.ndarray:
@@ -258,7 +267,8 @@ class DeepCluster(Network):
         """
         features = in_chunks(self._features, images[:: math.ceil(len(images) / _WHITENED)], chunk=256)
         if not np.isfinite(features).all():
-            raise RunError("deepcluster: features are NaN or infinite; lower the rate")
+            step = int(self.optimizer.iterations)
+            raise RunError(f"deepcluster: features are NaN or infinite after step {step}; lower --deepcluster_rate")
         mean, matrix = epochs.whitening(features, self.whitening.shape[1])
         self.mean.assign(mean)
         self.whitening.assign(matrix)

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from cactus_tf import seeds
 from cactus_tf.checkpoints import tf_variable
-from cactus_tf.config import check_ranges, option
+from cactus_tf.config import option
 from cactus_tf.embedders import _infogan_networks as networks
 from cactus_tf.embedders._adam import FusedAdam
 from cactus_tf.embedders._fitting import Network, Plan
@@ -140,9 +140,7 @@ class Infogan(Network):
     all is normalised by the batch's statistics, true and made images each by their own.
 
     `encode` normalises by those of the true images, of which the losses show the recognition network none: `finish`
-    takes their means over the training images with the final weights. Running averages of decay 0.9, as in the authors'
-    code, lag behind the weights: on small images of four kinds, at a rate of 1e-3, clusters were 29% right by them and
-    98% by the batch's own or by these means.
+    takes their means over the training images with the final weights (running averages lag behind the weights).
     """
 
     def __init__(self, options: Options, plan: Plan):
@@ -296,8 +294,7 @@ def build(context: EmbedderContext | None = None, options: Options | None = None
       InputError: a setting out of its range.
     """
     options = options or Options()
-    check_ranges(options, "infogan_")
     if options.features not in FEATURES:
-        raise InputError(f"infogan_features={options.features}: it must be one of {', '.join(FEATURES)}")
+        raise InputError(f"--infogan_features={options.features}: it must be one of {', '.join(FEATURES)}")
     steps = context.steps if context and context.steps else STEPS
     return TrainedEmbedder("infogan", Infogan, options, steps)

@@ -1,10 +1,13 @@
 """DeepCluster: its networks, what a step moves, and when its pseudo-labels change."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from sklearn.decomposition import PCA
+from sklearn.metrics import normalized_mutual_info_score
 
 from cactus_tf import embedders
 from cactus_tf.embedders import _deepcluster_networks as networks
@@ -174,10 +177,11 @@ def test_the_seed_decides_on_the_initial_weights():
 @pytest.mark.parametrize(
     ("shape", "options", "message"),
     [
-        ((7, 28, 1), {}, "conv4 takes images of at least 8 pixels a side, not 7x28x1: enlarge them"),
+        ((7, 28, 1), {}, "conv4 takes views of at least 8 pixels a side, not 7x28x1: enlarge the images"),
         ((28, 28, 1), {"network": "vgg16"}, "vgg16 takes .* at least 32 pixels a side, not 28x28x1: .* take conv4"),
         ((28, 28, 1), {"network": "lenet"}, "--deepcluster_network=lenet: .* choose from alexnet, vgg16, conv4"),
         ((28, 28, 1), {"clusters": 65}, "--deepcluster_clusters=65 is more than the 64 training images: lower it"),
+        ((28, 28, 1), {"dims": 64}, "--deepcluster_dims=64: 64 images with 512 features have at most 63: lower it"),
         ((28, 28, 1), {"crop_scale": 1.5}, "--deepcluster_crop_scale=1.5: it must be .* at most 1"),
     ],
 )
@@ -201,7 +205,17 @@ def test_large_images_are_cropped_and_only_colours_are_mirrored():
     assert (small.views.flip, small.views.scale) == (False, 0.5)
 
 
-@pytest.mark.parametrize(("images", "clusters"), [(100, 10), (22_000, 500), (10**7, 10_000)])
+def test_about_half_of_the_crops_of_colour_images_are_mirrored_and_every_step_has_its_own():
+    ramp = np.tile(np.arange(0, 168, 2, np.uint8)[None, None, :, None], (200, 84, 1, 3))  # brighter to the right
+    views = network((84, 84, 3), network="conv4").views
+    first, again, second = (views.cropped(ramp, np.int64(step)).numpy() for step in (0, 0, 1))
+    mirrored = first[:, 0, 0, 0] > first[:, 0, -1, 0]
+    assert 60 < mirrored.sum() < 140  # of 200; the deviation is 7
+    np.testing.assert_array_equal(first, again)
+    assert (first != second).any(axis=(1, 2, 3)).mean() > 0.99
+
+
+@pytest.mark.parametrize(("images", "clusters"), [(2, 2), (100, 10), (22_000, 500), (10**7, 10_000)])
 def test_the_number_of_clusters_follows_the_number_of_images(images, clusters):
     assert deepcluster.clusters_of(deepcluster.Options(), images) == clusters
 
@@ -365,11 +379,24 @@ def test_every_epoch_begins_with_a_head_of_its_own(watched):
 
 def test_agreement_of_consecutive_epochs_and_the_clusters_in_use_are_logged(watched):
     agreement = [logs["agreement"] for logs in watched.logs]
-    assert agreement[:5] == [0] * 5
-    assert 0 < agreement[5] == agreement[9] <= 1
+    starts = watched.assignments[::5]
+    expected = [0, *(normalized_mutual_info_score(a, b) for a, b in itertools.pairwise(starts))]
+    np.testing.assert_allclose(agreement, np.repeat(expected, 5), rtol=1e-5)
+    assert 0 < expected[1] < 1  # else an agreement of labels with themselves would do
     assert all(
         logs["used_clusters"] == len(np.unique(a)) for logs, a in zip(watched.logs, watched.assignments, strict=True)
     )
+
+
+def test_equal_labels_come_in_another_order_in_another_epoch():
+    model, orders = network(images=62, batch=8), []
+    model.assignments.assign(np.arange(62) % 5)
+    numbered = np.arange(62, dtype=np.uint8)[:, None, None, None]
+    for epoch in range(2):
+        model.epoch.assign(epoch)
+        data = model.data(numbered, 8, 3, 7 * epoch, 7 * epoch + 7)
+        orders.append(np.concatenate([images.numpy().ravel() for _, images, _ in data]))
+    assert (orders[0] != orders[1]).any()
 
 
 def test_a_batch_of_an_epoch_that_has_not_begun_is_an_error():
@@ -403,19 +430,19 @@ def test_what_is_clustered_is_what_is_embedded_also_where_components_come_from_s
 def test_features_that_are_not_finite_end_the_fit_in_words():
     model = network(images=62)
     model.body.second.bias.assign(tf.fill((512,), np.nan))
-    with pytest.raises(RunError, match="features are NaN or infinite; lower the rate"):
+    with pytest.raises(RunError, match="features are NaN or infinite after step 0; lower --deepcluster_rate"):
         model.begin(IMAGES, 0)
 
 
 @pytest.mark.parametrize(
     ("images", "dims", "expected"),
-    [(22_000, None, 256), (38_400, None, 256), (1000, None, 25), (62, None, 2), (62, 256, 61), (9000, 600, 512)],
+    [(22_000, None, 256), (38_400, None, 256), (1000, None, 25), (62, None, 2), (62, 61, 61), (9000, 512, 512)],
 )
 def test_unsaid_there_are_40_images_per_component_and_never_more_components_than_features_or_images(
     images, dims, expected
 ):
     assert deepcluster.dims_of(deepcluster.Options(dims=dims), images, 512) == expected
-    assert network(images=62, dims=256).whitening.shape == (512, 61)
+    assert network(images=62, dims=61).whitening.shape == (512, 61)
 
 
 def test_what_is_unsaid_follows_the_data_set():
