@@ -12,6 +12,7 @@ that ends there.
 
 import argparse
 import csv
+import functools
 import io
 import time
 from pathlib import Path
@@ -24,6 +25,7 @@ from sklearn.metrics.cluster import contingency_matrix
 from threadpoolctl import threadpool_limits
 
 from cactus_tf import config, datasets, embedders, evaluation, learners, partitioners, workdir
+from cactus_tf.embedders._images import in_chunks
 from cactus_tf.sampling import Episodes
 from cactus_tf.types import Splits
 
@@ -51,18 +53,14 @@ class Quality:
 
     def __init__(self, data: Splits, usual: config.Usual, episodes: int):
         self._data, self._usual, self._episodes = data, usual, episodes
-        self._classes = np.empty(len(data.train.images), int)
-        for label in range(len(data.train.partitions[0].sizes)):
-            self._classes[data.train.partitions[0].cluster(label)] = label
+        self._classes = data.train.partitions[0].assignments(len(data.train.images))
 
     def __call__(self, transform) -> dict[str, float]:
         """Accuracies in %, purity and mutual information for a function from images to embeddings."""
-        found = {**self._neighbours(np.asarray(transform(self._data.test.images)))}
+        found = self._neighbours(transform(self._data.test.images))
         divide = partitioners.build("kmeans", clusters=self._usual.clusters, partitions=1)
-        (partition,) = divide(np.asarray(transform(self._data.train.images)), seed=0)
-        clusters = np.empty(len(self._classes), int)
-        for label in range(len(partition.sizes)):
-            clusters[partition.cluster(label)] = label
+        (partition,) = divide(transform(self._data.train.images), seed=0)
+        clusters = partition.assignments(len(self._classes))
         found["purity"] = purity(clusters, self._classes)
         found["nmi"] = normalized_mutual_info_score(self._classes, clusters)
         return found
@@ -118,10 +116,7 @@ class Curve(keras.callbacks.Callback):
         if not any(int(row["step"]) == step for row in self._rows):
             self.model.finish(self._images)
             encode = tf.function(self.model.encode, reduce_retracing=True)
-
-            def transform(images: np.ndarray) -> np.ndarray:
-                return np.concatenate([encode(images[i : i + 128]).numpy() for i in range(0, len(images), 128)])
-
+            transform = functools.partial(in_chunks, lambda part: encode(part).numpy())
             row = {"step": step, "seconds": round(self._spent, 1), **self._quality(transform)}
             self._rows.append(row)
             text = io.StringIO(newline="")

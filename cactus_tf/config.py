@@ -105,8 +105,10 @@ class RunSettings:
     debug: bool = option(False, "show tracebacks and TensorFlow's own messages")
 
 
-NETWORK_FIELDS = ("backbone", "filters", "norm", "on_embeddings")
-"""The fields of TrainingSettings that say which network."""
+def network_only(training: TrainingSettings) -> TrainingSettings:
+    """Of settings of training what says which network; all else unsaid."""
+    fields = ("backbone", "filters", "norm", "on_embeddings")
+    return TrainingSettings(**{field: getattr(training, field) for field in fields})
 
 
 class Said(NamedTuple):
@@ -181,7 +183,7 @@ class Config:
     options: dict[str, Any]
 
 
-def usual_steps(steps: int | Mapping[str | None, int] | None, dataset: str | None) -> int | None:
+def usual_steps(steps: int | Mapping[str | None, int], dataset: str | None) -> int:
     """The usual length of an embedder on a data set, from its module's STEPS: one for all, or one by data set."""
     return steps.get(dataset, steps[None]) if isinstance(steps, Mapping) else steps
 
@@ -247,8 +249,7 @@ def resolve(
         name: merge(said.training, usual.learners.get(name, TrainingSettings()), usual.training, own)
         for name, own in learner_usual.items()
     }
-    network = TrainingSettings(**{field: getattr(said.training, field) for field in NETWORK_FIELDS})
-    networks = {name: merge(network, own) for name, own in (usual_networks or {}).items()}
+    networks = {name: merge(network_only(said.training), own) for name, own in (usual_networks or {}).items()}
     for settings in (embedding, partition, evaluation, said.run, *learners.values(), *networks.values()):
         check_ranges(settings)
     for member, settings in options.items():

@@ -73,10 +73,10 @@ def trace_accuracies(learner: AdaptingLearner, tasks: Episodes, episodes: int) -
 
 
 def _check_finite(trace: Trace, learner: AdaptingLearner, tasks: Episodes, i: int) -> None:
-    bad = np.flatnonzero(~np.all([np.isfinite(logits).all(axis=(1, 2)) for logits in trace], axis=0))
-    if len(bad):
+    step = trace.diverged()
+    if step is not None:
         raise RunError(
-            f"{_title(tasks)}: the logits of episode {i} are not finite after step {bad[0]} of adaptation; "
+            f"{_title(tasks)}: the logits of episode {i} are not finite after step {step} of adaptation; "
             f"{getattr(learner, 'remedy', 'lower the inner rate')}"
         )
 

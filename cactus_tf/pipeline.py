@@ -16,12 +16,11 @@ from cactus_tf import config as settings
 from cactus_tf import keys, plugins, report, results, seeds, summaries, workdir
 from cactus_tf.config import Config
 from cactus_tf.errors import InputError
-from cactus_tf.evaluation import Classify, accuracy, evaluate, trace_accuracies, with_features
+from cactus_tf.evaluation import Classify, accuracy
+from cactus_tf.judging import evaluation_episodes, evaluation_set, evaluation_tasks, judge, validation
 from cactus_tf.sampling import Episodes
 from cactus_tf.training import meta_train
 from cactus_tf.types import (
-    Accuracy,
-    AdaptingLearner,
     DataContext,
     Embedder,
     EmbedderContext,
@@ -37,7 +36,6 @@ from cactus_tf.types import (
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
-_VALIDATION_EPISODES = 100
 _PICTURED = 8  # images that embedders are shown with
 
 
@@ -310,96 +308,12 @@ def train_one(
             outer_lr=training.outer_lr,
             folder=workdir.make_folder(folder / name, "--workdir"),
             on_step=scalars.on_step,
-            on_checkpoint=_validation(config, name, learner, data, scalars),
+            on_checkpoint=validation(config, name, learner, data, scalars),
         )
     finally:
         scalars.close()
     seconds = time.monotonic() - started
     log.info("train: %s, %d steps (%d now, in %.0f s)", name, training.steps, made, seconds)
-
-
-def _validation(config: Config, name: str, learner: Learner, data: Splits, scalars: summaries.Events):
-    """A callback that logs accuracy on fixed validation tasks; nothing is ever chosen by it."""
-    if data.val.partitions is None or learner.consumes != "images":
-        return None
-    way, shot = evaluation_tasks(config, name)[0]
-    try:
-        episodes = evaluation_episodes(config, "val", data.val.images, data.val.partitions, way, shot)
-    except InputError:
-        return None  # too few images or classes to watch
-
-    def watch(step: int) -> None:
-        result = evaluate(learner, episodes, _VALIDATION_EPISODES)
-        scalars.write(step, {"val/accuracy": result.mean, "val/ci95": result.ci95})
-
-    return watch
-
-
-def judge(
-    config: Config, data: Splits, embeddings: dict[str, np.ndarray], learners: dict[str, Learner], folder: Path
-) -> list[dict[str, Any]]:
-    """Accuracy of every learner at every way and shot, on the same episodes: the rows of results.json."""
-    split, rows = config.evaluation.eval_split, []
-    judged = evaluation_set(config, data)
-    if judged.partitions is None:
-        raise InputError(f"--eval_split={split}: {config.data.dataset} has no labels there, so nothing can be judged")
-    adaptation: list[dict[str, Any]] = []
-    for name, learner in learners.items():
-        inputs = embeddings[split] if learner.consumes == "embeddings" else judged.images
-        classify, prepared = with_features(learner, inputs)
-        say_left_out(config, name)
-        for way, shot in evaluation_tasks(config, name):
-            episodes = evaluation_episodes(config, split, prepared, judged.partitions, way, shot)
-            if isinstance(learner, AdaptingLearner):
-                traced = trace_accuracies(learner, episodes, config.evaluation.eval_episodes)
-                adaptation += results.adaptation_rows(name, (way, shot), traced)
-                result = traced.query[-1]
-            else:
-                result = accuracy(classify, episodes, config.evaluation.eval_episodes)
-            keep_accuracy(folder, name, f"accuracy-{split}-{way}way-{shot}shot.npy", result)
-            rows.append(results.row(config, name, (way, shot), result, learner))
-    if adaptation:
-        workdir.write_csv(folder / "adaptation.csv", adaptation, list(adaptation[0]))
-    return rows
-
-
-def keep_accuracy(folder: Path, name: str, file: str, result: Accuracy) -> None:
-    """Writes the accuracy of every episode to WORKDIR/NAME/FILE."""
-    path = workdir.make_folder(folder / name, "--workdir") / file
-    workdir.write_atomic(path, functools.partial(np.save, arr=result.per_episode))
-
-
-def evaluation_set(config: Config, data: Splits) -> ImageSet:
-    """The split to judge on."""
-    return getattr(data, config.evaluation.eval_split)
-
-
-def evaluation_tasks(config: Config, name: str | None = None) -> list[tuple[int, int]]:
-    """Every (way, shot) to judge; for a learner with a fixed head those that it can answer."""
-    ways = config.evaluation.eval_ways
-    if name and getattr(plugins.load("learners", name), "FIXED_HEAD", False):
-        ways = tuple(way for way in ways if way <= config.learners[name].way)
-    return [(way, shot) for way in ways for shot in config.evaluation.eval_shots]
-
-
-def say_left_out(config: Config, name: str) -> None:
-    """Notes the usual ways that a learner with a fixed head cannot answer; said ones are refused at the start."""
-    judged = {way for way, _ in evaluation_tasks(config, name)}
-    left_out = [str(way) for way in config.evaluation.eval_ways if way not in judged]
-    if left_out:
-        head = config.learners[name].way
-        log.info("%s is not judged at %s-way: its head has the %d outputs of --way", name, ", ".join(left_out), head)
-
-
-def evaluation_episodes(
-    config: Config, split: str, rows: np.ndarray, partitions: Partitions, way: int, shot: int
-) -> Episodes:
-    """Tasks with true labels: the same for the same seed, whatever the learner."""
-    seed = seeds.derive(config.run.seed, f"evaluation episodes of {split}")
-    try:
-        return Episodes(rows, partitions, way=way, shot=shot, query=config.evaluation.eval_query, seed=seed)
-    except InputError as error:
-        raise InputError(f"--eval_ways={way} --eval_shots={shot}, {split} labels: {error}") from error
 
 
 def make_workdir(config: Config) -> Path:

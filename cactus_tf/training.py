@@ -244,9 +244,8 @@ def _where_it_diverged(learner: MetaLearner, task: Episode) -> str:
         return ""
     way, shot = task.support.shape[:2]
     support, query = (x.reshape(-1, *x.shape[2:]) for x in (task.support, task.query))
-    traced = learner.trace(support, np.repeat(np.arange(way), shot), query, way, learner.inner_steps)
-    bad = np.flatnonzero(~np.all([np.isfinite(logits).all(axis=(1, 2)) for logits in traced], axis=0))
-    return f", after inner step {bad[0]}" if len(bad) else ""
+    inner = learner.trace(support, np.repeat(np.arange(way), shot), query, way, learner.inner_steps).diverged()
+    return "" if inner is None else f", after inner step {inner}"
 
 
 def _show(bar: tqdm, scalars: dict[str, float]) -> None:

@@ -154,6 +154,11 @@ class Trace(NamedTuple):
     support: Array
     query: Array
 
+    def diverged(self) -> int | None:
+        """The first step after which a logit is not finite; None where all are."""
+        finite = np.all([np.isfinite(logits).all(axis=(1, 2)) for logits in (self.support, self.query)], axis=0)
+        return None if finite.all() else int(np.argmin(finite))
+
 
 class Accuracy(NamedTuple):
     """Accuracy over evaluation episodes: fractions; ci95 is 1.96 sigma / sqrt(n) with ddof 0."""

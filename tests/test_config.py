@@ -100,3 +100,15 @@ def test_a_network_that_is_not_trained_takes_what_is_said_of_networks_and_no_mor
     with pytest.raises(InputError, match="--on_embeddings: conv4 takes images"):
         said = c.Said(training=c.TrainingSettings(backbone="conv4", on_embeddings=True))
         c.resolve(said, {}, {}, usual_networks={"scratch": own})
+
+
+def test_the_usual_length_of_an_embedder_is_one_for_all_or_that_of_the_data_set():
+    assert c.usual_steps(7, "mnist") == 7
+    assert [c.usual_steps({"mnist": 3, None: 5}, name) for name in ("mnist", "omniglot", None)] == [3, 5, 5]
+
+
+def test_of_the_settings_of_training_a_network_takes_those_that_say_which():
+    training = c.TrainingSettings(
+        "mlp", 3, "layer", True, way=5, shot=1, query=2, steps=9, tasks_per_step=1, outer_lr=1.0
+    )
+    assert c.network_only(training) == c.TrainingSettings("mlp", 3, "layer", True)

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from cactus_tf import seeds
-from cactus_tf.config import option
+from cactus_tf.config import option, usual_steps
 from cactus_tf.embedders import _bigan_networks as networks
 from cactus_tf.embedders._adam import ConstantThenDecay, FusedAdam
 from cactus_tf.embedders._bigan_images import Crops, Flat
@@ -245,4 +245,4 @@ def build(context: EmbedderContext | None = None, options: Options | None = None
     if options.filters % 4:
         raise InputError(f"--bigan_filters={options.filters}: it must be a multiple of 4, for two groups of 1.5 x it")
     options = dataclasses.replace(options, dims=options.dims or DIMS.get(context.dataset, DIMS[None]))
-    return TrainedEmbedder("bigan", Bigan, options, context.steps or STEPS.get(context.dataset, STEPS[None]))
+    return TrainedEmbedder("bigan", Bigan, options, context.steps or usual_steps(STEPS, context.dataset))

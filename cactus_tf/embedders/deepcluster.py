@@ -23,7 +23,7 @@ import tensorflow as tf
 from sklearn.metrics import normalized_mutual_info_score
 
 from cactus_tf import seeds
-from cactus_tf.config import option
+from cactus_tf.config import option, usual_steps
 from cactus_tf.embedders import _deepcluster_crops as crops
 from cactus_tf.embedders import _deepcluster_epochs as epochs
 from cactus_tf.embedders import _deepcluster_networks as networks
@@ -288,5 +288,5 @@ def build(context: EmbedderContext | None = None, options: Options | None = None
     name = context.dataset or ""
     usual = {"clusters": CLUSTERS.get(name), "batch": BATCHES.get(name, BATCH)}
     unsaid: dict[str, Any] = {field: value for field, value in usual.items() if getattr(options, field) is None}
-    steps = context.steps or STEPS.get(context.dataset, STEPS[None])
+    steps = context.steps or usual_steps(STEPS, context.dataset)
     return TrainedEmbedder("deepcluster", DeepCluster, dataclasses.replace(options, **unsaid), steps)

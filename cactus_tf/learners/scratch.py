@@ -5,16 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from cactus_tf.config import TrainingSettings, option
+from cactus_tf.config import network_only, option
 from cactus_tf.learners import _adaptation
 from cactus_tf.learners._adapted_network import AdaptedNetwork
 from cactus_tf.learners._inputs import network_input
 from cactus_tf.types import Array, LearnerContext, Trace
 
 INTRA_OP_THREADS = 1
-NETWORK = TrainingSettings(
-    **{field: getattr(_adaptation.USUAL, field) for field in ("backbone", "filters", "norm", "on_embeddings")}
-)
+NETWORK = network_only(_adaptation.USUAL)
 """MAML's."""
 
 

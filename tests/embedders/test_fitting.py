@@ -122,6 +122,18 @@ def test_periodic_checkpoints_survive_a_kill(tmp_path, monkeypatch, stop_at):
     assert_same(resumed, line(20).fit(IMAGES, seed=1))
 
 
+def test_slow_steps_are_kept_by_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(_fitting, "KEEP_SECONDS", 0)
+
+    class Look(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            kept.append(len(list(tmp_path.glob(f"step-{batch}.index"))))
+
+    kept = []
+    line(4).fit(IMAGES, seed=1, folder=tmp_path, callbacks=[Look()])
+    assert kept == [0, 1, 1, 1]
+
+
 def test_a_finished_fit_is_not_repeated_and_a_longer_one_goes_on_from_it(tmp_path):
     first = line(6).fit(IMAGES, folder=tmp_path)
     watch = Watch()
