@@ -111,7 +111,7 @@ def test_second_derivatives_of_batch_statistics_norm_agree_with_finite_differenc
     np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
 
 
-@pytest.mark.xfail(reason="Keras may have been mended", strict=False)
+@pytest.mark.skipif(not keras.__version__.startswith("3.15."), reason="Keras 3.15 was looked at")
 def test_keras_batch_norm_would_fail_that_second_derivative():
     """Why the layer is written out; should this go red, Keras has been mended."""
     rng = np.random.default_rng(0)

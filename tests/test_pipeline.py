@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from cactus_tf import cli, pipeline, plugins
+from cactus_tf import cli, judging, pipeline, plugins
 from cactus_tf import config as settings
 from cactus_tf.main import main
 
+SLOW = pytest.mark.slow
 SHORT = [
     "--way=10",
     "--embedder=pixels",
@@ -117,15 +118,16 @@ def test_the_same_command_again_gives_the_same_and_trains_nothing(first, workpla
 
 def test_every_learner_meets_the_same_evaluation_episodes(workplace, monkeypatch):
     met = []
-    accuracy = pipeline.accuracy
+    accuracy = judging.accuracy
 
     def spy(classify, episodes, number):
         met.append((episodes.way, episodes.shot, [episodes.indices(i)[0].tolist() for i in range(3)]))
         return accuracy(classify, episodes, number)
 
-    monkeypatch.setattr(pipeline, "accuracy", spy)
+    monkeypatch.setattr(judging, "accuracy", spy)
     assert run(workplace, "met", "--steps=2", "--eval_episodes=3")[0] == 0
     judged = met[-4:]  # two learners, two shots
+    assert len(judged) == 4
     assert judged[:2] == judged[2:]
     assert judged[0] != judged[1]
 
@@ -251,6 +253,7 @@ def wait_for(pattern, folder, seconds=90):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_two_fresh_runs_give_the_same_to_the_last_bit(tmp_path):
     found = []
     for name in ("one", "two"):
@@ -389,7 +392,9 @@ def test_threads_inside_a_kernel_are_what_the_learners_want(algo, said, asked, m
     assert calls == asked
 
 
-@pytest.mark.parametrize("algo", ["anil", "meta_sgd", "reptile", "scratch"])
+@pytest.mark.parametrize(
+    "algo", [pytest.param("anil", marks=SLOW), pytest.param("meta_sgd", marks=SLOW), "reptile", "scratch"]
+)
 def test_every_learner_that_adapts_runs_end_to_end(workplace, algo):
     flags = [f"--algo={algo}", f"--{algo}_eval_steps=2", "--steps=2", "--tasks_per_step=2", "--eval_shots=1"]
     code, folder = run(workplace, algo, *flags, "--eval_episodes=4")

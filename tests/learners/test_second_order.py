@@ -12,6 +12,7 @@ from cactus_tf.learners._adapted_network import AdaptedNetwork
 from cactus_tf.training import make_task_update, make_train_step, side_by_side, vectorized
 from cactus_tf.types import Episode
 
+SLOW = pytest.mark.slow
 WAY, SHOT, QUERY = 3, 2, 2
 STEP = 1e-7  # at 1e-6 the deepest network still crosses kinks of its ReLUs and poolings
 # Central differences err by about STEP^2 and by 1e-16 / STEP, so 1e-6 of the value is generous.
@@ -116,7 +117,7 @@ def test_the_meta_gradient_is_the_slope_of_the_training_loss(network, norm, form
     assert_slopes_agree(build(network, norm), form)
 
 
-@pytest.mark.parametrize("norm", ["batch", "layer", "none"])
+@pytest.mark.parametrize("norm", ["batch", pytest.param("layer", marks=SLOW), pytest.param("none", marks=SLOW)])
 @pytest.mark.parametrize("network", ["conv4 strided, patches", "resnet", "mlp on pixels"])
 def test_the_compiled_meta_gradient_of_other_networks_is_the_slope_too(network, norm):
     assert_slopes_agree(build(network, norm), "as trained")
@@ -130,7 +131,7 @@ def test_the_meta_gradient_of_other_networks_is_the_slope_in_other_forms_too(net
     assert_slopes_agree(build(network, norm), form)
 
 
-@pytest.mark.parametrize("form", ["eager", "as trained"])
+@pytest.mark.parametrize("form", ["eager", pytest.param("as trained", marks=SLOW)])
 @pytest.mark.parametrize("norm", ["batch", "layer"])
 def test_recomputing_inner_steps_gives_the_same_meta_gradient(norm, form):
     plain, recomputing = build("conv4 pooled", norm), build("conv4 pooled", norm, recompute=True)
@@ -204,7 +205,11 @@ def test_on_a_linear_model_the_full_gradient_is_the_first_order_one_times_the_tr
 
 @pytest.mark.parametrize(
     ("network", "norm"),
-    [("conv4 strided, patches", "batch"), ("conv4 pooled, patches", "batch"), ("mlp on embeddings", "layer")],
+    [
+        ("conv4 strided, patches", "batch"),
+        pytest.param("conv4 pooled, patches", "batch", marks=SLOW),
+        ("mlp on embeddings", "layer"),
+    ],
 )
 def test_tasks_that_share_every_kernel_have_the_gradients_of_tasks_side_by_side(network, norm):
     learner = build(network, norm, inner_steps=1)
