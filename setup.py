@@ -28,6 +28,8 @@ setup(
         "scipy>=1.17",
         "threadpoolctl>=3.8",  # scikit-learn's own way to limit threads
     ],
-    extras_require={"test": ["pytest>=9.2", "hypothesis>=6.170"]},
+    extras_require={
+        "test": ["pytest>=9.2", "hypothesis>=6.170", "pytest-xdist>=3.8"],  # a test at a time uses one core
+    },
     entry_points={"console_scripts": ["cactus-tf = cactus_tf.main:main"]},
 )
