@@ -9,30 +9,33 @@ import tensorflow as tf
 
 from cactus_tf.errors import InputError
 from cactus_tf.seeds import counter_rng
-from cactus_tf.types import Episode, Partition, Partitions
+from cactus_tf.types import Division, Episode, Partitions
 
 _FOREVER = np.iinfo(np.int64).max
 
 
-def usable_clusters(partition: Partition, images_per_cluster: int) -> np.ndarray:
+def usable_clusters(partition: Division, images_per_cluster: int) -> np.ndarray:
     """Numbers of the clusters that hold at least shot + query images; the others are never drawn."""
     return np.flatnonzero(partition.sizes >= images_per_cluster)
 
 
-def sample_task(partition: Partition, way: int, shot: int, query: int, rng: np.random.Generator) -> np.ndarray:
+def sample_task(
+    partition: Division, way: int, shot: int, query: int, rng: np.random.Generator, usable: np.ndarray | None = None
+) -> np.ndarray:
     """Draws one task from one partition.
 
     Args:
       partition: has at least `way` clusters of at least shot + query images.
       way, shot, query: N, K and Q per class.
       rng: the task's own generator.
+      usable: `usable_clusters`, where the caller has them.
 
     Returns:
       [way, shot + query] image numbers, all distinct; row i belongs to label i, its first `shot` columns are support.
       The order of rows is random, so the labels are a random permutation. Hsu et al. 2019, Algorithm 1.
     """
-    clusters = rng.choice(usable_clusters(partition, shot + query), way, replace=False)
-    return np.stack([rng.choice(partition.cluster(c), shot + query, replace=False) for c in clusters])
+    usable = usable_clusters(partition, shot + query) if usable is None else usable
+    return np.stack([partition.draw(c, shot + query, rng) for c in rng.choice(usable, way, replace=False)])
 
 
 class Episodes:
@@ -53,6 +56,7 @@ class Episodes:
     ):
         self.rows, self.partitions = rows, partitions
         self.way, self.shot, self.query, self.seed = way, shot, query, seed
+        self._clusters: dict[int, np.ndarray] = {}  # those of use, by partition: they depend on shot and query alone
         _check_counts(way, shot, query)
         if not any(self._usable(p) for p in range(len(partitions))):
             raise InputError(_why_unusable(partitions, way, shot, query))
@@ -69,7 +73,7 @@ class Episodes:
         rng = counter_rng(self.seed, i)
         while not self._usable(p := int(rng.integers(len(self.partitions)))):
             pass
-        return sample_task(self.partitions[p], self.way, self.shot, self.query, rng), p
+        return sample_task(self.partitions[p], self.way, self.shot, self.query, rng, self._clusters[p]), p
 
     def __getitem__(self, i: int) -> Episode:
         """Episode i: support [way, shot, ...] and query [way, query, ...] rows."""
@@ -102,7 +106,9 @@ class Episodes:
         return tf.data.Dataset.range(start, _FOREVER).map(load).prefetch(2)
 
     def _usable(self, p: int) -> bool:
-        return len(usable_clusters(self.partitions[p], self.shot + self.query)) >= self.way
+        if p not in self._clusters:
+            self._clusters[p] = usable_clusters(self.partitions[p], self.shot + self.query)
+        return len(self._clusters[p]) >= self.way
 
 
 def gather(rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:

@@ -48,6 +48,11 @@ class Partition:
         """[sizes[c]] image numbers of cluster c."""
         return self.indices[self.offsets[c] : self.offsets[c + 1]]
 
+    def draw(self, c: int, number: int, rng: np.random.Generator) -> np.ndarray:
+        """[number] distinct image numbers of cluster c, uniform; the time depends on neither n nor k."""
+        size = self.offsets[c + 1] - self.offsets[c]
+        return self.indices[self.offsets[c] + rng.choice(size, number, replace=False)]
+
     def assignments(self, images: int) -> np.ndarray:
         """[images] cluster of each image, -1 for none: the inverse of `from_assignments`."""
         table = np.full(images, -1, np.int32)
@@ -55,7 +60,28 @@ class Partition:
         return table
 
 
-Partitions = Sequence[Partition]
+class Division(Protocol):
+    """What the sampler asks of a partition: `Partition` has it; so has one that is not kept as a list of images."""
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """[clusters] number of images of each cluster."""
+        ...
+
+    def cluster(self, c: int) -> np.ndarray:
+        """[sizes[c]] image numbers of cluster c."""
+        ...
+
+    def draw(self, c: int, number: int, rng: np.random.Generator) -> np.ndarray:
+        """[number] distinct image numbers of cluster c, uniform."""
+        ...
+
+    def assignments(self, images: int) -> np.ndarray:
+        """[images] cluster of each image, -1 for none."""
+        ...
+
+
+Partitions = Sequence[Division]
 """A lazy sequence of P partitions: `len(partitions)` and `partitions[p]`, the latter made when it is asked for."""
 
 
