@@ -38,9 +38,10 @@ def parse(argv: Sequence[str]) -> settings.Config:
     usual = {n: _usual_training(said, module.USUAL) for n, module in learners.items() if hasattr(module, "USUAL")}
     fixed_heads = [name for name, module in learners.items() if getattr(module, "FIXED_HEAD", False)]
     embedder = plugins.load("embedders", _embedder(said))
-    steps = settings.usual_steps(embedder.STEPS, said.data.dataset) if hasattr(embedder, "STEPS") else None
+    trained = hasattr(embedder, "STEPS")
+    steps = settings.usual_steps(embedder.STEPS, said.data.dataset) if trained else None
     networks = {name: module.NETWORK for name, module in learners.items() if hasattr(module, "NETWORK")}
-    return settings.resolve(said, options, usual, steps, fixed_heads, networks)
+    return settings.resolve(said, options, usual, steps, fixed_heads, networks, trained)
 
 
 def help_text() -> str:

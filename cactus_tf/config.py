@@ -34,8 +34,8 @@ def option(
     return dataclasses.field(default=default, metadata={**metadata, "judging": judging})
 
 
-# Fields of the sections below are None where nothing was said; `resolve` fills all but data_dir, workdir and
-# embedder_steps, so their types leave None out.
+# Fields of the sections below are None where nothing was said; `resolve` and `sized` fill all but folders, image_size
+# and embedder_steps, so their types leave None out.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +44,10 @@ class DataSettings:
 
     dataset: str = option("digits", "data set by name")
     data_dir: str | None = option(None, "folder with the official files; unsaid, tensorflow-datasets downloads")
+    eval_dir: str | None = option(None, "of --dataset=folder: a folder of test images with a sub-folder per class")
+    image_size: int | None = option(
+        None, "side that images are resized to; unsaid, that of the data set", unit="pixels", low=8
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,9 +137,9 @@ class Usual:
     embedder: str = "acai"
     embedder_steps: int | None = None
     partitioner: str = "kmeans"
-    clusters: int = 500
+    clusters: Any = 500  # None: as many as the number of images allows
     partitions: int = 100
-    eval_ways: tuple[int, ...] = (5,)
+    eval_ways: Any = (5,)  # None: five, or as many as there are labelled classes
     eval_shots: tuple[int, ...] = (1, 5)
     training: TrainingSettings = TrainingSettings(way=5, shot=1, steps=30_000, outer_lr=1e-3)
     learners: Mapping[str, TrainingSettings] = dataclasses.field(default_factory=dict)
@@ -158,6 +162,24 @@ USUAL = {
     "mnist": Usual(
         clusters=10, eval_ways=(10,), eval_shots=(1, 5, 10),
         training=TrainingSettings(way=10, shot=1, steps=30_000, outer_lr=1e-3),
+    ),
+    "miniimagenet": Usual(
+        embedder="deepcluster", partitions=50, eval_ways=(5,), eval_shots=(1, 5, 20, 50),
+        training=TrainingSettings(way=5, shot=1, steps=60_000, outer_lr=1e-3),
+    ),
+    "celeba": Usual(
+        embedder="deepcluster", partitions=50, eval_ways=(2,), eval_shots=(5,),
+        training=TrainingSettings(way=2, shot=1, steps=60_000, outer_lr=1e-3),
+    ),
+    # The authors' scripts of 2018-11, which the paper does not have: imagenet_kmeans, whose clusters come in files.
+    "imagenet": Usual(
+        embedder="deepcluster", clusters=1000, partitions=1, eval_ways=(5,), eval_shots=(1, 5, 20, 50),
+        training=TrainingSettings(way=5, shot=1, steps=120_000, outer_lr=1e-3),
+    ),
+    # Ours: nothing is known of the images, and somebody waits for the end.
+    "folder": Usual(
+        embedder="deepcluster", clusters=None, partitions=50, eval_ways=None, eval_shots=(1, 5),
+        training=TrainingSettings(way=5, shot=1, query=5, steps=5_000, outer_lr=1e-3),
     ),
 }  # fmt: skip
 """What each data set takes where a flag is unsaid. A learner's own usual values stand in its module, as USUAL."""
@@ -183,9 +205,29 @@ class Config:
     options: dict[str, Any]
 
 
-def usual_steps(steps: int | Mapping[str | None, int], dataset: str | None) -> int:
-    """The usual length of an embedder on a data set, from its module's STEPS: one for all, or one by data set."""
-    return steps.get(dataset, steps[None]) if isinstance(steps, Mapping) else steps
+def usual_steps(steps: int | Mapping[str, int], dataset: str | None) -> int | None:
+    """The usual length of an embedder on a data set, from its module's STEPS: one for all, or one by data set.
+
+    None where only the number of images can tell.
+    """
+    return steps.get(dataset or "") if isinstance(steps, Mapping) else steps
+
+
+def sized(config: Config, images: int, classes: int) -> Config:
+    """The configuration with what only the data can tell, where it is unsaid.
+
+    Args:
+      config: its clusters or eval_ways may be None.
+      images: for training; a cluster has 40 of them, as on Omniglot (44), but there are 500 at most, the paper's k.
+      classes: to judge on, 0 where there are no labels.
+    """
+    partition, evaluation = config.partition, config.evaluation
+    way = max((training.way for training in config.learners.values()), default=2)
+    if partition.clusters is None:
+        partition = dataclasses.replace(partition, clusters=max(way, min(500, images // 40)))
+    if evaluation.eval_ways is None:
+        evaluation = dataclasses.replace(evaluation, eval_ways=(max(2, min(5, way, classes)),))
+    return dataclasses.replace(config, partition=partition, evaluation=evaluation)
 
 
 def merge(*layers: Any) -> Any:
@@ -223,6 +265,7 @@ def resolve(
     embedder_steps: int | None = None,
     fixed_heads: Collection[str] = (),
     usual_networks: Mapping[str, TrainingSettings] | None = None,
+    trained: bool | None = None,
 ) -> Config:
     """Fills what is unsaid: first from the data set's usual values, then from the learner's.
 
@@ -230,16 +273,17 @@ def resolve(
       said: settings as the user said them.
       options: each chosen member's own settings, by member name.
       learner_usual: the USUAL of each chosen learner that is meta-trained, by name.
-      embedder_steps: the usual length of the chosen embedder, None where it is not trained.
+      embedder_steps: the usual length of the chosen embedder, None where it has none.
       fixed_heads: the learners that cannot answer with more classes than they were trained with.
       usual_networks: the NETWORK of each chosen learner that has one and is not meta-trained, by name.
+      trained: whether the embedder has a length; by default whether it has a usual one.
 
     Raises:
       InputError: a number is out of its range, or two settings contradict each other.
     """
     usual = USUAL.get(said.data.dataset, Usual())
     embedding = merge(said.embedding, EmbeddingSettings(usual.embedder, usual.embedder_steps))
-    trained = embedder_steps is not None
+    trained = embedder_steps is not None if trained is None else trained
     embedding = dataclasses.replace(
         embedding, embedder_steps=(embedding.embedder_steps or embedder_steps) if trained else None
     )
@@ -265,6 +309,8 @@ def resolve(
 def _check_way(config: Config) -> None:
     if config.partition.partitioner == "labels":
         return  # the labels have their own number of classes, which only the data know
+    if config.partition.clusters is None:
+        return
     for training in config.learners.values():
         if training.way > config.partition.clusters:
             raise InputError(
@@ -281,8 +327,10 @@ def _check_network(config: Config) -> None:
             )
 
 
-def _check_head(name: str, way: int, said: tuple[int, ...] | None, ways: tuple[int, ...]) -> None:
+def _check_head(name: str, way: int, said: tuple[int, ...] | None, ways: tuple[int, ...] | None) -> None:
     """Holds the evaluation ways that were said, and one at least of the usual ones, to the outputs of a fixed head."""
+    if ways is None:
+        return
     above = [w for w in said or () if w > way] or ([] if any(w <= way for w in ways) else [min(ways)])
     if above:
         raise InputError(
@@ -296,7 +344,7 @@ def _what_is_trained(settings: Any) -> dict[str, Any]:
     return {k: v for k, v in dataclasses.asdict(settings).items() if k not in _MAY_CHANGE | judging}
 
 
-_MAY_CHANGE = {"steps", "data_dir", "dir"}  # lengths, and where the same files lie
+_MAY_CHANGE = {"steps", "data_dir", "eval_dir", "dir"}  # lengths, and where the same files lie
 
 
 def identity(config: Config) -> dict[str, Any]:

@@ -8,8 +8,16 @@ from cactus_tf.config import Config
 
 
 def data(config: Config) -> dict[str, Any]:
-    """The prepared arrays. Not the folder: every source of a data set gives the same arrays."""
-    return _member("datasets", config.data.dataset, config)
+    """The prepared arrays. Not the folder: every source of a data set gives the same arrays, where that set is fixed.
+
+    A data set whose images are what the user's folders hold has `files_key(data_dir, eval_dir)`, which says what they
+    hold.
+    """
+    name = config.data.dataset
+    module, member = plugins.load("datasets", name), _member("datasets", name, config)
+    if hasattr(module, "files_key"):
+        member["files"] = module.files_key(config.data.data_dir, config.data.eval_dir)
+    return {**member, "image_size": config.data.image_size}
 
 
 def embedder(config: Config) -> dict[str, Any]:

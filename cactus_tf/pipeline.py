@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from cactus_tf import config as settings
-from cactus_tf import keys, plugins, report, results, seeds, summaries, workdir
+from cactus_tf import datasets, inspection, keys, plugins, report, results, seeds, summaries, workdir
 from cactus_tf.config import Config
 from cactus_tf.errors import InputError
 from cactus_tf.evaluation import Classify, accuracy
@@ -36,6 +36,7 @@ from cactus_tf.types import (
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
+_REMEDY = "a data set of your own is judged with --eval_dir=FOLDER, a sub-folder per class"
 _PICTURED = 8  # images that embedders are shown with
 
 
@@ -53,6 +54,13 @@ def run(config: Config) -> list[dict[str, Any]]:
         clock = results.Clock(config.run.stage, folder / "seconds.json")
         with clock.stage("prepare"):
             data = prepare(config)
+            config = settings.sized(config, len(data.train), classes(evaluation_set(config, data)))
+            check_sizes(config, data)
+            rehearse(config, data)
+            if config.run.stage == "prepare":
+                log.info("%s", inspection.describe(data))
+                report.write_contact_sheet(data, folder)
+                log.info("a look at them: %s", folder / "contact_sheet.png")
         if clock.over:
             return []
         with clock.stage("embed"):
@@ -68,7 +76,7 @@ def run(config: Config) -> list[dict[str, Any]]:
         if clock.over:
             return []
         with clock.stage("evaluate"):
-            rows = judge(config, data, embeddings, learners, folder)
+            rows = judge(config, data, embeddings, learners, folder) if evaluation_set(config, data).partitions else []
         results.write(config, rows, clock, folder)
         if not clock.over:
             with clock.stage("report"):
@@ -94,16 +102,26 @@ def choose_threads(config: Config) -> None:
 
 
 def prepare(config: Config) -> Splits:
-    """Images of the three splits, as memory maps; what they cannot serve is refused here, before hours of work."""
-    module = plugins.load("datasets", config.data.dataset)
+    """Images of the three splits, as memory maps."""
     store = workdir.Artifact(_root(config), "data", keys.data(config))
+    context = DataContext(
+        store.memo,
+        store.folder,
+        image_size=config.data.image_size,
+        eval_dir=config.data.eval_dir,
+        options=config.options.get(config.data.dataset),
+        found=functools.partial(workdir.write_json, store.folder / "prepared.json"),
+    )
     with workdir.locked(store.folder):
-        data = module.load(config.data.data_dir, DataContext(store.memo))
+        data = datasets.load(config.data.dataset, config.data.data_dir, context)
     sizes = ", ".join(f"{name} {len(getattr(data, name)):,}" for name in SPLITS)
     log.info("prepare: %s, %s images of %s", config.data.dataset, sizes, "x".join(map(str, data.image_shape)))
-    check_sizes(config, data)
-    rehearse(config, data)
     return data
+
+
+def classes(images: ImageSet) -> int:
+    """Number of classes of the first partition by labels, 0 where there are none."""
+    return len(images.partitions[0].sizes) if images.partitions else 0
 
 
 def check_sizes(config: Config, data: Splits) -> None:
@@ -135,6 +153,7 @@ def rehearse(config: Config, data: Splits) -> None:
     built = {name: build_learner(config, name, data.image_shape) for name in on_images}
     judged, split = evaluation_set(config, data), config.evaluation.eval_split
     if judged.partitions is None:
+        log.warning("the %s split has no labels, so no accuracy will be measured; %s", split, _REMEDY)
         return
     untrained = [built[name] for name in on_images if name not in networks]  # those with networks would take seconds
     for way, shot in evaluation_tasks(config):

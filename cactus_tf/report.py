@@ -9,10 +9,10 @@ from cactus_tf import history
 from cactus_tf.config import TrainingSettings
 from cactus_tf.sampling import gather, sample_task, usable_clusters
 from cactus_tf.seeds import counter_rng
-from cactus_tf.types import Partition, Partitions
+from cactus_tf.types import Division, Partitions, Splits
 from cactus_tf.workdir import write_atomic
 
-_CLUSTERS, _IMAGES = 12, 12
+_CLUSTERS, _IMAGES, _SHEET_ROWS = 12, 12, 4
 _DOTS_PER_INCH = 110
 
 
@@ -23,14 +23,29 @@ def write(
     partitions: Partitions,
     learners: Mapping[str, TrainingSettings],
 ) -> None:
-    """Writes accuracy.png, and where a learner was trained clusters.png, tasks.png and learning_curve.png."""
-    _save(accuracy_figure(rows), folder / "accuracy.png")
+    """Writes accuracy.png where something was judged, and where a learner was trained clusters, tasks, learning_curve."""
+    if rows:
+        _save(accuracy_figure(rows), folder / "accuracy.png")
     if learners:
         _save(cluster_figure(images, partitions[0]), folder / "clusters.png")
         histories = {name: history.read(folder / name / "history.csv") for name in learners}
         _save(curve_figure(histories), folder / "learning_curve.png")
         training = next(iter(learners.values()))
         _save(task_figure(images, partitions, training), folder / "tasks.png")
+
+
+def write_contact_sheet(data: Splits, folder: Path) -> None:
+    """Writes contact_sheet.png: images of every split, spread evenly over its rows."""
+    rows, names = [], []
+    for name, images in (("train", data.train.images), ("val", data.val.images), ("test", data.test.images)):
+        numbers = np.unique(np.linspace(0, len(images) - 1, min(len(images), _SHEET_ROWS * _IMAGES)).astype(int))
+        for start in range(0, len(numbers), _IMAGES):
+            rows.append(gather(images, numbers[start : start + _IMAGES]))
+            names.append(name)
+    figure, axes = _figure(0.5 * _IMAGES + 1.0, 0.5 * len(rows) + 0.4)
+    axes.imshow(_grid(rows, _IMAGES), cmap=_colours(data.train.images), vmin=0, vmax=255)
+    _name_rows(axes, names, data.image_shape[0])
+    _save(figure, folder / "contact_sheet.png")
 
 
 def accuracy_figure(rows: Sequence[Mapping]):
@@ -74,7 +89,7 @@ def curve_figure(histories: Mapping[str, Sequence[Mapping[str, float]]]):
     return figure
 
 
-def cluster_figure(images: np.ndarray, partition: Partition):
+def cluster_figure(images: np.ndarray, partition: Division):
     """Images of some clusters, a row per cluster."""
     rng = counter_rng(0, 0)
     found = np.flatnonzero(partition.sizes > 0)
@@ -84,7 +99,7 @@ def cluster_figure(images: np.ndarray, partition: Partition):
         members = partition.cluster(c)
         rows.append(gather(images, rng.choice(members, min(_IMAGES, len(members)), replace=False)))
     figure, axes = _figure(0.5 * _IMAGES + 1.0, 0.5 * len(rows) + 0.4)
-    axes.imshow(_grid(rows, _IMAGES), cmap="gray_r" if images.shape[-1] == 1 else None, vmin=0, vmax=255)
+    axes.imshow(_grid(rows, _IMAGES), cmap=_colours(images), vmin=0, vmax=255)
     _name_rows(axes, [f"{partition.sizes[c]} images" for c in chosen], images.shape[1])
     axes.set_title("clusters of the first partition, a row each", fontsize=10)
     return figure
@@ -97,7 +112,7 @@ def task_figure(images: np.ndarray, partitions: Partitions, training: TrainingSe
     numbers = numbers[:_CLUSTERS, : training.shot + min(training.query, _IMAGES)]
     rows = [gather(images, row) for row in numbers]
     figure, axes = _figure(0.5 * numbers.shape[1] + 1.0, 0.5 * len(rows) + 0.4)
-    axes.imshow(_grid(rows, numbers.shape[1]), cmap="gray_r" if images.shape[-1] == 1 else None, vmin=0, vmax=255)
+    axes.imshow(_grid(rows, numbers.shape[1]), cmap=_colours(images), vmin=0, vmax=255)
     axes.axvline(training.shot * (images.shape[2] + 2) - 1.5, color="tab:red", linewidth=2)
     _name_rows(axes, [f"label {i}" for i in range(len(rows))], images.shape[1])
     axes.set_title("a pseudo-task: support left of the line, queries right of it", fontsize=10)
@@ -113,6 +128,11 @@ def _figure(width: float, height: float, columns: int = 1):
 
 def _save(figure, path: Path) -> None:
     write_atomic(path, lambda file: figure.savefig(file, format="png", dpi=_DOTS_PER_INCH))
+
+
+def _colours(images: np.ndarray) -> str | None:
+    """Grey images are shown as ink on paper."""
+    return "gray_r" if images.shape[-1] == 1 else None
 
 
 def _grid(rows: Iterable[np.ndarray], columns: int) -> np.ndarray:

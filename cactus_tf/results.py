@@ -174,17 +174,23 @@ def table(rows: Sequence[Mapping]) -> str:
 
 def closing_words(rows: Sequence[Mapping], folder: Path) -> str:
     """The table, where everything is, and what to do next."""
-    first = rows[0]
     return "\n".join(
         [
-            f"\n{first['dataset']}, {first['split']} split, {first['episodes']} episodes, mean and 95% interval\n",
-            table(rows),
+            *_judged(rows),
             f"\nresults      {folder}/results.json, results.csv",
             f"pictures     {folder}/{', '.join(path.name for path in sorted(folder.glob('*.png'))) or '(none)'}",
             f"TensorBoard  tensorboard --logdir {folder}/events",
-            f"next         {_suggestion(first['dataset'])}; every setting is in --help",
+            f"next         {_suggestion(rows[0]['dataset'] if rows else 'folder')}; every setting is in --help",
         ]
     )
+
+
+def _judged(rows: Sequence[Mapping]) -> list[str]:
+    if not rows:
+        return ["\nno accuracy: the split to judge on has no labels"]
+    first = rows[0]
+    about = f"\n{first['dataset']}, {first['split']} split, {first['episodes']} episodes, mean and 95% interval\n"
+    return [about, table(rows)]
 
 
 def _suggestion(dataset: str) -> str:

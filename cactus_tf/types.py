@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -115,10 +115,12 @@ class ImageSet:
       images: [n, height, width, channels] uint8, 0..255; usually a read-only memory map, rows ordered by class, then
         by image bytes.
       partitions: what the true labels say, for measuring and for the oracle; None where there are no labels.
+      names: [n] bytes, the file that each image was made from, in UTF-8; None where images are not files.
     """
 
     images: np.ndarray
     partitions: Partitions | None = None
+    names: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -194,20 +196,60 @@ class Accuracy(NamedTuple):
     per_episode: np.ndarray
 
 
-Memo = Callable[[str, Callable[[], np.ndarray]], np.ndarray]
+class Rows:
+    """An array that is made piece by piece, so that it need not fit in memory.
+
+    Args:
+      shape, dtype: of the whole.
+      pieces: makes it from the first row to the last.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any, pieces: Callable[[], Iterator[np.ndarray]]):
+        self.shape, self.dtype, self.pieces = shape, np.dtype(dtype), pieces
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        """The whole, in memory."""
+        whole, start = np.empty(self.shape, self.dtype), 0
+        for piece in self.pieces():
+            whole[start : start + len(piece)] = piece
+            start += len(piece)
+        return whole if dtype is None else whole.astype(dtype)
+
+
+Memo = Callable[[str, Callable[[], np.ndarray | Rows]], np.ndarray]
 """memo(name, make): the array kept under this name, made and kept first where there is none yet."""
 
 
-def no_memo(name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+def no_memo(name: str, make: Callable[[], np.ndarray | Rows]) -> np.ndarray:
     """Keeps nothing."""
-    return make()
+    return np.asarray(make())
+
+
+def tell_nobody(found: Mapping[str, Any]) -> None:
+    """Keeps no notes."""
 
 
 @dataclasses.dataclass(frozen=True)
 class DataContext:
-    """What a data set may need beside its files: where prepared arrays are kept."""
+    """What a data set may need beside its files.
+
+    Attributes:
+      memo: keeps prepared arrays.
+      folder: keeps what a stopped preparation has done; None means a temporary folder.
+      workers: processes that decode images; None means as many as there are cores.
+      image_size: pixels of a side that images are brought to; None means the usual of the data set.
+      eval_dir: folder with labelled images to judge on, for a data set that takes one.
+      options: the data set's own settings; None means its usual.
+      found: is told what the preparation came across, such as the files it left out.
+    """
 
     memo: Memo = no_memo
+    folder: Path | None = None
+    workers: int | None = None
+    image_size: int | None = None
+    eval_dir: str | Path | None = None
+    options: Any = None
+    found: Callable[[Mapping[str, Any]], None] = tell_nobody
 
 
 @dataclasses.dataclass(frozen=True)

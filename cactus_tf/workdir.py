@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import fcntl
+import functools
 import hashlib
 import io
 import json
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from cactus_tf.errors import InputError, RunError
+from cactus_tf.types import Rows
 
 log = logging.getLogger(__name__)
 
@@ -122,12 +124,12 @@ class Artifact:
         self._lock = threading.Lock()
         write_json(self.folder / "settings.json", settings)
 
-    def memo(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+    def memo(self, name: str, make: Callable[[], np.ndarray | Rows]) -> np.ndarray:
         """The array kept as NAME.npy, as a read-only memory map; made and kept first where there is none."""
         path = self.folder / f"{name}.npy"
         if not self._intact(path):
-            array = np.asarray(make())
-            write_atomic(path, lambda file: np.lib.format.write_array(file, array, allow_pickle=False))
+            made = make()
+            write_atomic(path, functools.partial(_write_rows, made) if isinstance(made, Rows) else _writer(made))
             self._record(path)
         return np.load(path, mmap_mode="r", allow_pickle=False)
 
@@ -167,12 +169,32 @@ class Artifact:
         return False
 
 
+def _writer(made: np.ndarray) -> Callable[[Any], None]:
+    array = np.asarray(made)
+    return lambda file: np.lib.format.write_array(file, array, allow_pickle=False)
+
+
+def _write_rows(rows: Rows, file: Any) -> None:
+    """The same file as of the whole array, piece by piece."""
+    header = {"descr": np.lib.format.dtype_to_descr(rows.dtype), "fortran_order": False, "shape": rows.shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    for piece in rows.pieces():
+        file.write(np.ascontiguousarray(piece).data)
+
+
+_PIECE, _PIECES = 1 << 22, 64  # bytes, and how many pieces of a large file are looked at
+
+
 def checksum(path: Path) -> int:
-    """CRC-32 of a file, read in pieces."""
-    value = 0
+    """CRC-32 of a file; of one above 256 MiB, of its length and of 64 pieces spread over it: no more than a second."""
+    size = path.stat().st_size
+    whole = size <= _PIECE * _PIECES
+    starts = range(0, size, _PIECE) if whole else np.linspace(0, size - _PIECE, _PIECES).astype(int).tolist()
+    value = 0 if whole else size
     with open(path, "rb") as file:
-        while piece := file.read(1 << 22):
-            value = zlib.crc32(piece, value)
+        for start in starts:
+            file.seek(start)
+            value = zlib.crc32(file.read(_PIECE), value)
     return value
 
 

@@ -13,7 +13,7 @@ LAYERS = [
     {"errors", "seeds", "types", "config"},
     {"losses", "norms", "plugins", "workdir", "summaries", "checkpoints", "progress", "history"},
     {*FAMILIES, "sampling", "training", "evaluation"},
-    {"keys", "report", "results", "judging", "pipeline"},
+    {"inspection", "keys", "report", "results", "judging", "pipeline"},
     {"cli"},
     {"main"},
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cactus_tf import plugins
+from cactus_tf.errors import InputError
 from cactus_tf.types import DataContext, Splits
 
 
@@ -17,6 +18,12 @@ def load(name: str, data_dir: str | Path | None = None, context: DataContext | N
       context: where prepared arrays are kept; None keeps them in memory only.
 
     Raises:
-      InputError: no such data set, or files that are missing, incomplete or damaged.
+      InputError: no such data set, a setting that it does not take (its module's TAKES lists what it does), or files
+        that are missing, incomplete or damaged.
     """
-    return plugins.load("datasets", name).load(data_dir, context or DataContext())
+    module, context = plugins.load("datasets", name), context or DataContext()
+    for setting in ("image_size", "eval_dir"):
+        value = getattr(context, setting)
+        if value is not None and setting not in getattr(module, "TAKES", ()):
+            raise InputError(f"{setting} {value} cannot be used: {name} does not take it, so leave {setting} out")
+    return module.load(data_dir, context)

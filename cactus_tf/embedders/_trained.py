@@ -26,14 +26,23 @@ class TrainedEmbedder:
       network: (options, plan) -> compiled model with its initial weights.
       options: frozen dataclass with a field `batch`, images per step.
       steps: length of the training.
+      sized: (options, number of images) -> (options, steps), what only the number of images can tell; None where all
+        is told.
 
     Raises:
       InputError: an option out of its range.
     """
 
-    def __init__(self, name: str, network: Callable[[Any, Plan], Network], options: Any, steps: int):
+    def __init__(
+        self,
+        name: str,
+        network: Callable[[Any, Plan], Network],
+        options: Any,
+        steps: int | None,
+        sized: Callable[[Any, int], tuple[Any, int]] | None = None,
+    ):
         check_ranges(options, f"--{name}_")
-        self._name, self._network, self._options, self._steps = name, network, options, steps
+        self._name, self._network, self._options, self._steps, self._sized = name, network, options, steps, sized
         self._plan: Plan | None = None
         self._history: list[dict[str, float]] = []
         self.model: Network | None = None
@@ -46,11 +55,14 @@ class TrainedEmbedder:
           RunError: the training diverged.
         """
         _images.check_images(images)
+        if self._sized:
+            self._options, self._steps = self._sized(self._options, len(images))
         if len(images) < self._options.batch:
             raise InputError(
                 f"{self._name}: {len(images)} images are fewer than a batch of {self._options.batch}: "
                 f"lower --{self._name}_batch or give more images"
             )
+        assert self._steps is not None
         plan = Plan(tuple(images.shape[1:]), len(images), self._steps, seed)
         model = self._network(self._options, plan)
         order = seeds.derive(seed, f"{self._name} batches")

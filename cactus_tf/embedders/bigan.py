@@ -31,9 +31,8 @@ NETWORKS = ("mlp", "conv")
 DIMS: dict[str | None, int] = {"mnist": 50, "digits": 50, None: 200}  # the authors' u-50 and u-200
 # The authors' scripts: 200 epochs at a constant rate and 200 of decay, of 390 batches on MNIST. Hsu et al. 2019 do not
 # say theirs: 400 epochs (171 batches on Omniglot), at most 200,000 steps. Digits have 7 batches.
-STEPS: dict[str | None, int] = {
-    "mnist": 400 * 390, "omniglot": 400 * 171, "miniimagenet": 400 * 300, "digits": 400 * 7, None: 200_000,
-}  # fmt: skip
+STEPS = {"mnist": 400 * 390, "omniglot": 400 * 171, "miniimagenet": 400 * 300, "celeba": 200_000, "digits": 400 * 7}
+EPOCHS, MOST_STEPS = 400, 200_000  # elsewhere
 _LAST = 0.01  # of the rate, what the decay leaves
 _MIXES, _SAMPLES, _ROWS = 9, 64, 4  # of the pictures
 METRICS = {
@@ -245,4 +244,10 @@ def build(context: EmbedderContext | None = None, options: Options | None = None
     if options.filters % 4:
         raise InputError(f"--bigan_filters={options.filters}: it must be a multiple of 4, for two groups of 1.5 x it")
     options = dataclasses.replace(options, dims=options.dims or DIMS.get(context.dataset, DIMS[None]))
-    return TrainedEmbedder("bigan", Bigan, options, context.steps or usual_steps(STEPS, context.dataset))
+    steps = context.steps or usual_steps(STEPS, context.dataset)
+    return TrainedEmbedder("bigan", Bigan, options, steps, functools.partial(sized, steps))
+
+
+def sized(steps: int | None, options: Options, images: int) -> tuple[Options, int]:
+    """The length for a number of images, where it is unsaid."""
+    return options, steps or min(MOST_STEPS, EPOCHS * max(1, images // options.batch))

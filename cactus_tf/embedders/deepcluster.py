@@ -15,7 +15,6 @@ import functools
 import logging
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 import numpy as np
@@ -35,9 +34,11 @@ from cactus_tf.types import Embedder, EmbedderContext
 
 log = logging.getLogger(__name__)
 
-# 200 epochs of the usual batch, as the authors; None: those of miniImageNet; digits: 20.
-STEPS = {"omniglot": 200 * 85, "mnist": 200 * 195, "celeba": 200 * 635, "digits": 20 * 31, None: 200 * 150}
-BATCH, BATCHES = 256, {"digits": 32}  # the authors', and ours where an epoch would be 3 steps with a new head each time
+# 200 epochs of the usual batch, as the authors; digits: 20. Elsewhere 200 epochs of the images there are.
+STEPS = {"omniglot": 200 * 85, "mnist": 200 * 195, "miniimagenet": 200 * 150, "celeba": 200 * 635, "digits": 20 * 31}
+EPOCHS = 200
+# The authors' batch; ours where an epoch, at whose end the head is new, would be a few steps: 30 steps an epoch.
+BATCH, _LEAST_BATCH, _STEPS_PER_EPOCH = 256, 16, 30
 CLUSTERS = {"omniglot": 500, "miniimagenet": 500, "celeba": 1000}  # ours; the first two as many as CACTUs makes
 _IMAGES_PER_CLUSTER, _CLUSTERS = 44, (10, 10_000)  # elsewhere: as on Omniglot, within bounds; the authors' k is 10,000
 # Whitening needs many images per component. On the 1000 digits, k-means of consecutive epochs agrees by 0.33 with 256
@@ -69,7 +70,9 @@ class Options:
     dims: int | None = option(
         None, "principal components that are clustered and embed; unsaid 256, or images / 40 where that is less", low=1
     )
-    batch: int | None = option(None, "images per step; unsaid 256, on digits 32", low=2)
+    batch: int | None = option(
+        None, "images per step; unsaid 256, or a power of two that leaves 30 steps an epoch", low=2
+    )
     rate: float = option(0.05, "rate of SGD, constant", low=0)
     momentum: float = option(0.9, "momentum of SGD; the head has none", low=0, high=0.999)
     weight_decay: float = option(1e-5, "times the weight, added to its gradient", low=0)
@@ -286,7 +289,19 @@ def build(context: EmbedderContext | None = None, options: Options | None = None
     """
     context, options = context or EmbedderContext(), options or Options()
     name = context.dataset or ""
-    usual = {"clusters": CLUSTERS.get(name), "batch": BATCHES.get(name, BATCH)}
-    unsaid: dict[str, Any] = {field: value for field, value in usual.items() if getattr(options, field) is None}
+    if options.clusters is None:
+        options = dataclasses.replace(options, clusters=CLUSTERS.get(name))
     steps = context.steps or usual_steps(STEPS, context.dataset)
-    return TrainedEmbedder("deepcluster", DeepCluster, dataclasses.replace(options, **unsaid), steps)
+    return TrainedEmbedder("deepcluster", DeepCluster, options, steps, functools.partial(sized, steps))
+
+
+def sized(steps: int | None, options: Options, images: int) -> tuple[Options, int]:
+    """Batch and length for a number of images, where they are unsaid."""
+    batch = options.batch or usual_batch(images)
+    return dataclasses.replace(options, batch=batch), steps or EPOCHS * max(1, images // batch)
+
+
+def usual_batch(images: int) -> int:
+    """256, or the largest power of two from 16 on that leaves 30 steps an epoch."""
+    room = max(_LEAST_BATCH, images // _STEPS_PER_EPOCH)
+    return min(BATCH, 2 ** int(np.log2(room)))
