@@ -35,11 +35,24 @@ def test_omniglot_takes_the_papers_settings():
 
 @pytest.mark.parametrize("dataset", [*c.USUAL, "a set nobody published on"])
 def test_every_data_set_resolves_with_nothing_else_said(dataset):
-    config = resolve(data=c.DataSettings(dataset))
+    config = c.sized(resolve(data=c.DataSettings(dataset)), images=900, classes=3)
     optional = {"data_dir", "embedder_steps", "workdir", "backbone", "norm", "on_embeddings", "tasks_per_step"}
     for part in (config.embedding, config.partition, config.evaluation, config.learners["protonets"]):
         missing = {f.name for f in dataclasses.fields(part) if getattr(part, f.name) is None}
         assert missing <= optional
+
+
+@pytest.mark.parametrize(
+    ("images", "classes", "clusters", "ways"), [(900, 3, 22, (3,)), (60, 0, 5, (2,)), (10**6, 40, 500, (5,))]
+)
+def test_a_data_set_of_unknown_size_gets_clusters_and_ways_by_what_is_there(images, classes, clusters, ways):
+    config = c.sized(resolve(data=c.DataSettings("folder")), images, classes)
+    assert (config.partition.clusters, config.evaluation.eval_ways) == (clusters, ways)
+
+
+def test_what_is_said_or_published_does_not_depend_on_the_size_of_the_data():
+    for config in (resolve(data=c.DataSettings("omniglot")), resolve(partition=c.PartitionSettings(clusters=7))):
+        assert c.sized(config, 100, 2) == config
 
 
 @pytest.mark.parametrize(

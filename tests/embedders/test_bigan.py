@@ -523,7 +523,9 @@ def test_defaults_are_the_authors():
     options = bigan.Options()
     assert (options.rate, options.beta, options.decay, options.batch) == (2e-4, 0.5, 2.5e-5, 128)
     assert (options.units, options.filters, options.deploy_batches) == (1024, 64, 1000)
-    assert bigan.STEPS == {"mnist": 156_000, "omniglot": 68_400, "miniimagenet": 120_000, "digits": 2800, None: 200_000}
+    assert {name: bigan.STEPS[name] for name in ("mnist", "omniglot", "digits")} == {
+        "mnist": 156_000, "omniglot": 68_400, "digits": 2800,
+    }  # fmt: skip
     for optimizer in network().optimizers:
         assert (optimizer.beta_1, optimizer.beta_2, optimizer.epsilon) == (0.5, 0.999, 1e-8)
 
@@ -544,3 +546,9 @@ def test_the_data_set_decides_the_dims_of_the_code_unless_they_are_said(dataset,
 def test_settings_that_no_trio_has_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         embedders.build("bigan", **options)
+
+
+@pytest.mark.parametrize(("images", "steps"), [(100, 400), (1280, 4000), (10**6, 200_000)])
+def test_an_unsaid_length_is_four_hundred_epochs_or_two_hundred_thousand_steps(images, steps):
+    assert bigan.sized(None, bigan.Options(), images)[1] == steps
+    assert bigan.sized(9, bigan.Options(), images)[1] == 9

@@ -447,10 +447,17 @@ def test_unsaid_there_are_40_images_per_component_and_never_more_components_than
 
 def test_what_is_unsaid_follows_the_data_set():
     said = {name: embedders.build("deepcluster", dataset=name)._options for name in ("celeba", "digits", "omniglot")}
-    assert {name: (o.clusters, o.batch) for name, o in said.items()} == {
-        "celeba": (1000, 256), "digits": (None, 32), "omniglot": (500, 256),
-    }  # fmt: skip
-    assert embedders.build("deepcluster", dataset="digits", batch=8, clusters=3)._options.batch == 8
+    assert {name: o.clusters for name, o in said.items()} == {"celeba": 1000, "digits": None, "omniglot": 500}
+
+
+@pytest.mark.parametrize(("images", "batch"), [(60, 16), (1000, 32), (5000, 128), (22_000, 256), (10**6, 256)])
+def test_an_unsaid_batch_leaves_thirty_steps_an_epoch_within_bounds(images, batch):
+    options, steps = deepcluster.sized(None, deepcluster.Options(), images)
+    assert (options.batch, steps) == (batch, 200 * (images // batch))
+
+
+def test_a_said_batch_or_length_is_kept():
+    assert deepcluster.sized(7, deepcluster.Options(batch=8), 1000) == (deepcluster.Options(batch=8), 7)
 
 
 # Learning
