@@ -23,7 +23,7 @@ def write(
     partitions: Partitions,
     learners: Mapping[str, TrainingSettings],
 ) -> None:
-    """Writes accuracy.png where something was judged; where a learner was trained clusters, tasks and learning_curve."""
+    """Writes accuracy.png where something was judged; of what was trained clusters, tasks and learning_curve.png."""
     if rows:
         _save(accuracy_figure(rows), folder / "accuracy.png")
     if learners:

@@ -51,7 +51,7 @@ def test_a_data_set_of_unknown_size_gets_clusters_and_ways_by_what_is_there(imag
 
 
 def test_what_is_said_or_published_does_not_depend_on_the_size_of_the_data():
-    for config in (resolve(data=c.DataSettings("omniglot")), resolve(partition=c.PartitionSettings(clusters=7))):
+    for config in (resolve(data=c.DataSettings("omniglot")), resolve(partition=c.PartitionSettings(clusters=30))):
         assert c.sized(config, 100, 2) == config
 
 
