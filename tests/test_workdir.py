@@ -5,6 +5,7 @@ import pytest
 
 from cactus_tf import workdir
 from cactus_tf.errors import InputError, RunError
+from cactus_tf.types import Rows
 
 
 def test_a_key_changes_exactly_when_a_setting_does():
@@ -97,3 +98,26 @@ def test_an_unwritable_folder_names_its_flag(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="--workdir: cannot write to"):
         workdir.make_folder(tmp_path / "file" / "below", "--workdir")
+
+
+def test_rows_that_come_in_pieces_are_kept_as_the_whole_array_would_be(tmp_path):
+    whole = np.arange(60, dtype=np.uint8).reshape(10, 3, 2)
+    rows = Rows(whole.shape, whole.dtype, lambda: iter([whole[:4], whole[4:4], whole[4:]]))
+    store = workdir.Artifact(tmp_path, "data", {"a": 1})
+    np.testing.assert_array_equal(store.memo("pieces", lambda: rows), whole)
+    store.memo("whole", lambda: whole)
+    assert (store.folder / "pieces.npy").read_bytes() == (store.folder / "whole.npy").read_bytes()
+    np.testing.assert_array_equal(np.asarray(rows), whole)
+
+
+@pytest.mark.parametrize("change", ["length", "beginning", "end"])
+def test_a_large_file_that_was_cut_or_damaged_is_noticed(tmp_path, monkeypatch, change):
+    monkeypatch.setattr(workdir, "_PIECE", 16)
+    monkeypatch.setattr(workdir, "_PIECES", 4)
+    path = tmp_path / "file"
+    content = bytearray(range(200))
+    path.write_bytes(content)
+    before = workdir.checksum(path)
+    content = {"length": content[:-8], "beginning": b"x" + content[1:], "end": content[:-1] + b"x"}[change]
+    path.write_bytes(content)
+    assert workdir.checksum(path) != before

@@ -3,6 +3,7 @@ import pytest
 
 from cactus_tf import datasets, plugins
 from cactus_tf.datasets import digits
+from cactus_tf.types import DataContext
 
 
 def test_a_data_set_is_found_by_its_name():
@@ -48,3 +49,9 @@ def test_the_download_library_is_left_as_it_was(monkeypatch):
     with tfds.testing.mock_data(num_examples=2):
         mnist.locate(None)()
     assert usual == downloader.MAX_RETRIES
+
+
+@pytest.mark.parametrize("setting", ["image_size", "eval_dir"])
+def test_a_setting_that_a_data_set_does_not_take_is_refused(complains, setting):
+    with complains(setting, 32, "digits does not take it", "leave"):
+        datasets.load("digits", context=DataContext(**{setting: 32}))
