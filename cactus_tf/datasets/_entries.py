@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import lzma
 import os
+import re
 import stat
+import struct
 import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from cactus_tf.errors import InputError
+
+_MOST_BYTES = 1 << 30  # of a file; more than any picture that is accepted takes, even unpacked
+_DAMAGE = (  # what zipfile raises on members and directories that are damaged, locked or of unknown kinds
+    OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, RuntimeError, struct.error,
+    ValueError, KeyError,
+)  # fmt: skip
 
 
 class UnreadableError(Exception):
@@ -26,24 +36,42 @@ class Entry(NamedTuple):
       root: the folder or archive.
       name: the path below it, with slashes.
       size: bytes.
+      stamp: changes when the file does: its time in ns, in an archive its checksum.
     """
 
     root: str
     name: str
     size: int
+    stamp: int = 0
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[IO[bytes]]:
+        """The file, to be read piece by piece.
+
+        Raises:
+          UnreadableError: it cannot be had; also from what is read in the block.
+        """
+        try:
+            with self._opened() as file:
+                yield file
+        except _DAMAGE as error:
+            raise UnreadableError(f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
 
     def read(self) -> bytes:
         """The bytes.
 
         Raises:
-          UnreadableError: they cannot be had.
+          UnreadableError: they cannot be had, or are more than a gigabyte.
         """
-        try:
-            if os.path.isdir(self.root):
-                return Path(self.root, self.name).read_bytes()
-            return _archive(self.root).read(self.name)
-        except (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-            raise UnreadableError(f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
+        if self.size > _MOST_BYTES:
+            raise UnreadableError(f"has more than {_MOST_BYTES:,} bytes")
+        with self.open() as file:
+            return file.read()
+
+    def _opened(self) -> IO[bytes]:
+        if os.path.isdir(self.root):
+            return open(Path(self.root, self.name), "rb")
+        return _archive(self.root).open(_members(self.root)[self.name])
 
     @property
     def stem(self) -> str:
@@ -82,9 +110,9 @@ def listing(root: str | Path, extensions: tuple[str, ...]) -> Listing:
     """
     root = Path(root).expanduser()
     skipped: list[Skipped] = []
-    if root.is_dir():
-        found = list(_below(root, "", (_identity(root.stat()),), skipped))
-    elif root.is_file():
+    if os.path.isdir(root):
+        found = list(_below(root, skipped))
+    elif os.path.isfile(root):
         found = _archived(root, skipped)
     else:
         raise InputError(f"{shown(root)} is neither a folder nor a zip archive: name one that is there")
@@ -93,8 +121,15 @@ def listing(root: str | Path, extensions: tuple[str, ...]) -> Listing:
 
 
 def shown(name: str | Path) -> str:
-    """A name as it can be printed and written anywhere, whatever bytes it has."""
-    return str(name).encode("utf-8", "backslashreplace").decode()
+    """A name as it can be printed and written anywhere, on one line, whatever characters or bytes it has."""
+    text = str(name)
+    return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    """Control characters, ends of lines and bytes that are no UTF-8 as escapes."""
+    hidden = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
+    return character.encode("unicode_escape").decode() if hidden else character
 
 
 def _sort_key(entry: Entry) -> tuple[str, str]:
@@ -102,30 +137,35 @@ def _sort_key(entry: Entry) -> tuple[str, str]:
     return unicodedata.normalize("NFC", entry.name), entry.name
 
 
-def _below(root: Path, folder: str, above: tuple[tuple[int, int], ...], skipped: list[Skipped]) -> Iterator[Entry]:
-    """Regular files below root/folder; `above` identifies the folders that it lies in."""
+def _below(root: Path, skipped: list[Skipped]) -> Iterator[Entry]:
+    """Regular files below a folder."""
+    # Folders, with what identifies them and those that they lie in.
+    todo: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", (_identity(root.stat()),))]
+    while todo:
+        folder, above = todo.pop()
+        for name, found in _children(root, folder, skipped):
+            if stat.S_ISREG(found.st_mode):
+                yield Entry(str(root), name, found.st_size, found.st_mtime_ns)
+            elif stat.S_ISDIR(found.st_mode) and _identity(found) in above:
+                skipped.append(Skipped(shown(name), "link to a folder that it lies in"))
+            elif stat.S_ISDIR(found.st_mode):
+                todo.append((name, (*above, _identity(found))))
+
+
+def _children(root: Path, folder: str, skipped: list[Skipped]) -> Iterator[tuple[str, os.stat_result]]:
+    """What a folder holds and is not hidden, links followed."""
     try:
         with os.scandir(root / folder) as scanned:
-            children = sorted(scanned, key=lambda child: child.name)
+            children = [child for child in scanned if not child.name.startswith(".")]
     except OSError as error:
         skipped.append(Skipped(shown(folder or root), f"folder cannot be read ({error.strerror})"))
         return
     for child in children:
         name = f"{folder}/{child.name}" if folder else child.name
-        if child.name.startswith("."):
-            continue
         try:
-            found = child.stat()
+            yield name, child.stat()
         except OSError as error:  # a link to nowhere, or in a circle
             skipped.append(Skipped(shown(name), f"cannot be read ({error.strerror})"))
-            continue
-        if stat.S_ISREG(found.st_mode):
-            yield Entry(str(root), name, found.st_size)
-        elif stat.S_ISDIR(found.st_mode):
-            if _identity(found) in above:
-                skipped.append(Skipped(shown(name), "link to a folder that it lies in"))
-            else:
-                yield from _below(root, name, (*above, _identity(found)), skipped)
 
 
 def _identity(found: os.stat_result) -> tuple[int, int]:
@@ -134,24 +174,44 @@ def _identity(found: os.stat_result) -> tuple[int, int]:
 
 def _archived(path: Path, skipped: list[Skipped]) -> list[Entry]:
     """Files of a zip archive; of several with one name the last, as unpacking would leave it."""
-    found: dict[str, Entry] = {}
+    last = _members(str(path))
     for member in _archive(str(path)).infolist():
-        parts = PurePosixPath(member.filename.replace("\\", "/"))
-        if parts.is_absolute() or ".." in parts.parts or ":" in (parts.parts or ("",))[0]:
+        name = _slashed(member)
+        if PurePosixPath(name).is_absolute() or ".." in name.split("/") or re.match("[A-Za-z]:", name):
             raise InputError(
                 f"{shown(path)} holds {shown(member.filename)}, a path that leaves its folder: use another archive"
             )
-        if member.is_dir() or any(part.startswith((".", "__MACOSX")) for part in parts.parts):
-            continue
-        if member.filename in found:
-            skipped.append(Skipped(shown(member.filename), "the archive holds a later file of this name"))
-        found[member.filename] = Entry(str(path), member.filename, member.file_size)
-    return list(found.values())
+        if name in last and last[name] is not member:
+            skipped.append(Skipped(shown(name), "the archive holds a later file of this name"))
+    return [Entry(str(path), name, member.file_size, member.CRC) for name, member in last.items()]
+
+
+def _members(path: str) -> dict[str, zipfile.ZipInfo]:
+    """The files of an archive that are not hidden, by name; of several with one name the last."""
+    return _opened(path, *_version(path))[1]
+
+
+def _archive(path: str) -> zipfile.ZipFile:
+    return _opened(path, *_version(path))[0]
+
+
+def _version(path: str) -> tuple[int, ...]:
+    found = os.stat(path)
+    return *_identity(found), found.st_size, found.st_mtime_ns
 
 
 @functools.lru_cache(8)
-def _archive(path: str) -> zipfile.ZipFile:
+def _opened(path: str, *version: int) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
     try:
-        return zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
+        archive = zipfile.ZipFile(path)
+    except _DAMAGE as error:
         raise InputError(f"{shown(path)} is no zip archive, or a damaged one ({error}): get it again") from error
+    files = [member for member in archive.infolist() if not member.is_dir()]
+    named = {_slashed(member): member for member in files}
+    hidden = (".", "__MACOSX")
+    return archive, {n: m for n, m in named.items() if not any(part.startswith(hidden) for part in n.split("/"))}
+
+
+def _slashed(member: zipfile.ZipInfo) -> str:
+    """Some programs for Windows write backslashes."""
+    return member.filename.replace("\\", "/")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
-import struct
 import warnings
-import zlib
 from collections.abc import Iterator
+from typing import IO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -19,12 +18,21 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")  # by content, whatever the exte
 FITS = ("crop", "stretch", "pad")
 MOST_PIXELS = 100_000_000  # a 100-megapixel camera; more is refused as a decompression bomb
 _PAPER = 255  # what lies behind transparent pixels
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, zlib.error, struct.error, MemoryError)
+_ORIENTATION = 0x0112  # of EXIF
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @contextlib.contextmanager
-def opened(content: bytes) -> Iterator[Image.Image]:
-    """The picture in these bytes; of an animation the first frame. Its pixels are decoded on first use.
+def opened(content: bytes | IO[bytes]) -> Iterator[Image.Image]:
+    """The picture in these bytes or this file; of an animation the first frame. Its pixels are decoded on first use.
 
     Raises:
       UnreadableError: empty, no picture of the known formats, damaged, without pixels, or of too many; also from what
@@ -35,17 +43,19 @@ def opened(content: bytes) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content, formats=FORMATS) as image:
                 if image.width * image.height > MOST_PIXELS:
                     raise Image.DecompressionBombError
                 if not image.width * image.height:
                     raise UnreadableError("has no pixels")
                 yield image
+    except UnreadableError:
+        raise
     except Image.DecompressionBombError as error:
         raise UnreadableError(f"has more than {MOST_PIXELS:,} pixels") from error
     except Image.UnidentifiedImageError as error:
         raise UnreadableError("is no picture in a known format") from error
-    except _DAMAGE as error:
+    except Exception as error:  # Pillow raises of every kind, and one file is no reason to stop
         raise UnreadableError("is truncated or damaged") from error
 
 
@@ -63,27 +73,36 @@ def array(content: bytes, shape: tuple[int, int, int], fit: str = "crop") -> np.
     """
     height, width, channels = shape
     with opened(content) as image:
-        upright = ImageOps.exif_transpose(flattened(image, channels))
-        fitted = _fitted(upright, (width, height), fit)
+        fitted = _fitted(upright(image, flattened(image, channels)), (width, height), fit)
         return np.asarray(fitted, np.uint8).reshape(shape)
+
+
+def upright(image: Image.Image, pixels: Image.Image) -> Image.Image:
+    """The pixels turned as the image's EXIF says; damaged EXIF says nothing."""
+    try:
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # of every kind, as above
+        turn = None
+    return pixels if turn is None else pixels.transpose(turn)
 
 
 def flattened(image: Image.Image, channels: int) -> Image.Image:
     """Grey (one channel) or colour (three), 8 bits, transparent pixels over white."""
-    if image.mode.startswith("I"):  # 16 bits of grey
-        deep = np.asarray(image, np.uint32)
-        flat = Image.fromarray((np.minimum(deep, 65535) >> 8).astype(np.uint8))
-        flat.info = image.info
-        if orientation := image.getexif().get(0x0112):
-            flat.getexif()[0x0112] = orientation
-        image = flat
-    if image.has_transparency_data:
-        clear = image.convert("RGBA")
-        paper = Image.new("RGBA", clear.size, (_PAPER, _PAPER, _PAPER, 255))
-        paper.info, exif = image.info, image.getexif()
-        image = Image.alpha_composite(paper, clear)
-        image.info["exif"] = exif.tobytes()
-    return image.convert("L" if channels == 1 else "RGB")
+    mode = "L" if channels == 1 else "RGB"
+    if image.mode.startswith("I"):
+        return _eight_bits(image).convert(mode)
+    if not image.has_transparency_data:
+        return image.convert(mode)
+    clear = image.convert("RGBA")
+    paper = Image.new("RGBA", clear.size, (_PAPER, _PAPER, _PAPER, 255))
+    return Image.alpha_composite(paper, clear).convert(mode)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Of 16 bits of grey the upper ones."""
+    deep = np.asarray(image, np.uint32)
+    deep = np.where(deep == image.info.get("transparency"), 65535, deep)  # the value that stands for transparent pixels
+    return Image.fromarray((np.minimum(deep, 65535) >> 8).astype(np.uint8))
 
 
 def is_grey(image: Image.Image) -> bool:
