@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,6 +39,24 @@ class Listed(NamedTuple):
         """From the files of each class, numbered from 0."""
         entries = [entry for members in classes for entry in members]
         return cls(entries, np.repeat(np.arange(len(classes), dtype=np.int32), [len(c) for c in classes]))
+
+
+class Plan(NamedTuple):
+    """What is to be done, as far as only the files can tell.
+
+    Attributes:
+      splits: the files of "train", "val" and "test".
+      decode: bytes to one row.
+      shape: of a row.
+      skipped: found before, to be counted with the rest.
+      about: more that prepared.json is to say.
+    """
+
+    splits: Mapping[str, Listed]
+    decode: Decode
+    shape: tuple[int, ...]
+    skipped: Sequence[Skipped] = ()
+    about: Mapping[str, Any] = {}
 
 
 def prepare_files(
@@ -71,16 +89,41 @@ def prepare_files(
       InputError: not one file of a split could be read.
       RunError: the disk is full.
     """
+
+    def plan(scratch: Callable[[str], Path]) -> Plan:
+        return Plan(listing(), decode, shape(), skipped)
+
+    return prepare_planned(name, plan, context, dtype=dtype, partitions=partitions)
+
+
+def prepare_planned(
+    name: str,
+    plan: Callable[[Callable[[str], Path]], Plan],
+    context: DataContext,
+    *,
+    dtype: str = "uint8",
+    partitions: Callable[[np.ndarray], Partitions] | None = None,
+) -> Splits:
+    """As `prepare_files`, for a data set whose shape and decoder depend on its files.
+
+    Args:
+      plan: makes the plan, at most once; is given scratch(NAME), folders for `decode_all`.
+      name, context, dtype, partitions: as of `prepare_files`.
+    """
     scratch = _Scratch(context.folder)
-    left_out: list[Skipped] = list(skipped)
+    left_out: list[Skipped] = []
+    about: dict[str, Any] = {}
 
     @functools.cache
     def decoded() -> dict[str, tuple[Listed, Decoded, np.ndarray]]:
         started = time.monotonic()
         found = {}
-        for split, listed in listing().items():
+        splits, decode, shape, skipped, more = plan(scratch.path)
+        left_out.extend(skipped)
+        about.update(more)
+        for split, listed in splits.items():
             made = decode_all(
-                f"{name} {split}", listed.entries, decode, shape(), scratch.path(split), context.workers, dtype
+                f"{name} {split}", listed.entries, decode, shape, scratch.path(split), context.workers, dtype
             )
             if len(listed.entries) and not len(made.kept):
                 raise InputError(
@@ -102,7 +145,7 @@ def prepare_files(
     splits = Splits(image_set("train"), image_set("val"), image_set("test"))
     if decoded.cache_info().currsize:
         report_skipped(name, left_out)
-        context.found({"skipped": [{"file": s.name, "reason": s.reason} for s in left_out]})
+        context.found({**about, "skipped": [{"file": s.name, "reason": s.reason} for s in left_out]})
     scratch.remove(splits)
     return splits
 

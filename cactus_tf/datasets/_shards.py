@@ -16,7 +16,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,8 +24,11 @@ from cactus_tf import progress, workdir
 from cactus_tf.datasets._entries import Entry, Skipped, UnreadableError, shown
 from cactus_tf.errors import RunError
 
-Decode = Callable[[bytes], np.ndarray]
+Decode = Callable[[Any], np.ndarray]
 """A file's bytes to one row; raises `UnreadableError`. A module's function or a partial of one, for other processes."""
+
+Read = Callable[[Entry], Any]
+"""What `Decode` gets of a file; raises `UnreadableError`."""
 
 SHARD = 512  # images; at 84x84x3 11 MB
 _ALONE = 1500  # images that one process decodes sooner than others start
@@ -56,6 +59,7 @@ def decode_all(
     folder: Path,
     workers: int | None,
     dtype: str,
+    read: Read = Entry.read,
 ) -> Decoded:
     """Decodes files into FOLDER/rows, a shard at a time; shards that are whole are not made again.
 
@@ -65,13 +69,14 @@ def decode_all(
       decode: bytes to one row of `shape` and `dtype`.
       folder: for this list of files, this decoder and this shape alone: another one begins anew.
       workers: processes; None is as many as cores, and one where few files are left.
+      read: what `decode` gets of a file, by default its bytes.
     """
     rows = _Rows(_claimed(folder, entries, decode, shape, dtype), len(entries), shape, dtype)
     starts = range(0, len(entries), SHARD)
     todo = [start for start in starts if rows.note(start) is None]
     left = sum(min(SHARD, len(entries) - start) for start in todo)
     with progress.bar(total=len(entries), initial=len(entries) - left, desc=name, unit="image") as bar:
-        jobs = [(rows, start, entries[start : start + SHARD], decode) for start in todo]
+        jobs = [(rows, start, entries[start : start + SHARD], decode, read) for start in todo]
         for number in _spread(jobs, workers or _cores(), left):
             bar.update(number)
     notes = [rows.note(start) or {} for start in starts]
@@ -119,13 +124,13 @@ class _Rows(NamedTuple):
         return self.folder / f"shard-{start:08d}.json"
 
 
-def _make_shard(rows: _Rows, start: int, entries: Sequence[Entry], decode: Decode) -> int:
+def _make_shard(rows: _Rows, start: int, entries: Sequence[Entry], decode: Decode, read: Read) -> int:
     """Decodes and writes one shard; returns its number of files."""
     made = np.zeros((len(entries), *rows.shape), rows.dtype)
     kept, digests, skipped = [], b"", []
     for i, entry in enumerate(entries):
         try:
-            made[i] = decode(entry.read())
+            made[i] = decode(read(entry))
             kept.append(start + i)
             digests += hashlib.blake2b(made[i].tobytes(), digest_size=_DIGEST).digest()
         except UnreadableError as error:
@@ -155,7 +160,7 @@ def _spread(jobs: Sequence[tuple], workers: int, images: int) -> Iterator[int]:
 
 def _claimed(folder: Path, entries: Sequence[Entry], decode: Decode, shape: tuple[int, ...], dtype: str) -> Path:
     """The folder for exactly this work, with room for all rows; what another one left there is removed."""
-    said = [_described(decode), list(shape), dtype, [[e.root, e.name, e.size] for e in entries]]
+    said = [_described(decode), list(shape), dtype, [list(entry) for entry in entries]]
     mark = hashlib.blake2b(json.dumps(said).encode(), digest_size=8).hexdigest()
     kept = folder / "work.json"
     if not kept.exists() or workdir.read_json(kept) != mark:
