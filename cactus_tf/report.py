@@ -13,6 +13,7 @@ from cactus_tf.types import Division, Partitions, Splits
 from cactus_tf.workdir import write_atomic
 
 _CLUSTERS, _IMAGES, _SHEET_ROWS = 12, 12, 4
+_LOOKED_AT = 100  # images that tell the background
 _DOTS_PER_INCH = 110
 
 
@@ -131,8 +132,10 @@ def _save(figure, path: Path) -> None:
 
 
 def _colours(images: np.ndarray) -> str | None:
-    """Grey images are shown as ink on paper."""
-    return "gray_r" if images.shape[-1] == 1 else None
+    """Grey images whose background is 0, in more than half of their pixels, are shown as ink on paper."""
+    if images.shape[-1] > 1:
+        return None
+    return "gray" if np.median(images[:: max(1, len(images) // _LOOKED_AT)]) else "gray_r"
 
 
 def _grid(rows: Iterable[np.ndarray], columns: int) -> np.ndarray:
