@@ -1,6 +1,7 @@
 """What each artifact of a run depends on: exactly these settings are hashed into its folder's name."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from cactus_tf import plugins
@@ -11,7 +12,7 @@ def data(config: Config) -> dict[str, Any]:
     """The prepared arrays. Not the folder: every source of a data set gives the same arrays, where that set is fixed.
 
     A data set whose images are what the user's folders hold has `files_key(data_dir, eval_dir)`, which says what they
-    hold.
+    hold: one text, or one for the files to train on, "train", and others for the rest.
     """
     name = config.data.dataset
     module, member = plugins.load("datasets", name), _member("datasets", name, config)
@@ -20,10 +21,23 @@ def data(config: Config) -> dict[str, Any]:
     return {**member, "image_size": config.data.image_size}
 
 
+def training_data(config: Config) -> dict[str, Any]:
+    """The prepared training images: other images to judge on change nothing that was learnt."""
+    whole = data(config)
+    files = whole.get("files")
+    return {**whole, "files": files["train"]} if isinstance(files, Mapping) else whole
+
+
+def embeddings(config: Config) -> dict[str, Any]:
+    """The embeddings of all splits."""
+    learnt, judged = embedder(config), data(config)
+    return learnt if judged == learnt["data"] else {**learnt, "judged": judged}
+
+
 def embedder(config: Config) -> dict[str, Any]:
-    """The fitted embedder, and the embeddings that it gives."""
+    """The fitted embedder."""
     return {
-        "data": data(config),
+        "data": training_data(config),
         **_member("embedders", config.embedding.embedder, config),
         "steps": config.embedding.embedder_steps,
         "seed": config.run.seed,
@@ -33,7 +47,7 @@ def embedder(config: Config) -> dict[str, Any]:
 def partitions(config: Config) -> dict[str, Any]:
     """The partitions."""
     return {
-        "embeddings": embedder(config) if needs_embeddings(config) else data(config),
+        "embeddings": embedder(config) if needs_embeddings(config) else training_data(config),
         **_member("partitioners", config.partition.partitioner, config),
         "clusters": config.partition.clusters,
         "partitions": config.partition.partitions,
