@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -85,6 +85,20 @@ def evaluation_episodes(
         return Episodes(rows, partitions, way=way, shot=shot, query=config.evaluation.eval_query, seed=seed)
     except InputError as error:
         raise InputError(f"--eval_ways={way} --eval_shots={shot}, {split} labels: {error}") from error
+
+
+def small_classes(images: ImageSet, needed: int, most: int = 5) -> str:
+    """Names, by the folders of their files, and sizes of the classes with fewer images than needed; "" for none.
+
+    Only of image sets from files, with one partition.
+    """
+    if images.names is None or images.partitions is None or len(images.partitions) > 1:
+        return ""
+    classes = images.partitions[0]
+    small = np.flatnonzero(classes.sizes < needed)
+    folders = [PurePosixPath(images.names[classes.cluster(c)[0]].decode()).parent for c in small[:most]]
+    said = [f"{folder} ({classes.sizes[c]} images)" for folder, c in zip(folders, small, strict=False)]
+    return ", ".join([*said, *([f"and {len(small) - most} more"] if len(small) > most else [])])
 
 
 def validation(config: Config, name: str, learner: Learner, data: Splits, events: summaries.Events):

@@ -17,7 +17,14 @@ from cactus_tf import datasets, inspection, keys, plugins, report, results, seed
 from cactus_tf.config import Config
 from cactus_tf.errors import InputError
 from cactus_tf.evaluation import Classify, accuracy
-from cactus_tf.judging import evaluation_episodes, evaluation_set, evaluation_tasks, judge, validation
+from cactus_tf.judging import (
+    evaluation_episodes,
+    evaluation_set,
+    evaluation_tasks,
+    judge,
+    small_classes,
+    validation,
+)
 from cactus_tf.sampling import Episodes
 from cactus_tf.training import meta_train
 from cactus_tf.types import (
@@ -36,7 +43,6 @@ from cactus_tf.types import (
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
-_REMEDY = "a data set of your own is judged with --eval_dir=FOLDER, a sub-folder per class"
 _PICTURED = 8  # images that embedders are shown with
 
 
@@ -49,7 +55,7 @@ def run(config: Config) -> list[dict[str, Any]]:
     choose_threads(config)
     folder = make_workdir(config)
     with workdir.locked(folder):
-        workdir.claim(folder, settings.identity(config), results.provenance(config))
+        workdir.claim(folder, identity(config), results.provenance(config))
         log.info("%s", results.describe(config, folder))
         clock = results.Clock(config.run.stage, folder / "seconds.json")
         with clock.stage("prepare"):
@@ -153,11 +159,17 @@ def rehearse(config: Config, data: Splits) -> None:
     built = {name: build_learner(config, name, data.image_shape) for name in on_images}
     judged, split = evaluation_set(config, data), config.evaluation.eval_split
     if judged.partitions is None:
-        log.warning("the %s split has no labels, so no accuracy will be measured; %s", split, _REMEDY)
+        log.warning("the %s split has no labels, so no accuracy will be measured; %s", split, results.JUDGED_WITH)
         return
     untrained = [built[name] for name in on_images if name not in networks]  # those with networks would take seconds
     for way, shot in evaluation_tasks(config):
-        episodes = evaluation_episodes(config, split, judged.images, judged.partitions, way, shot)
+        small = small_classes(judged, shot + config.evaluation.eval_query)
+        try:
+            episodes = evaluation_episodes(config, split, judged.images, judged.partitions, way, shot)
+        except InputError as error:
+            raise InputError(f"{error}{'; too small: ' if small else ''}{small}") from error
+        if small:
+            log.warning("%s split: not in tasks of %d shots, for want of images: %s", split, shot, small)
         for learner in untrained:
             accuracy(rehearsal(learner), episodes, 1)
 
@@ -177,9 +189,8 @@ def embed(config: Config, data: Splits, folder: Path) -> tuple[Embedder | None, 
         log.info("embed: not needed")
         return None, {}
     name = config.embedding.embedder
-    chosen = keys.embedder(config)
-    store = workdir.Artifact(_root(config), "embedder", chosen)
-    kept = workdir.Artifact(_root(config), "embeddings", chosen)
+    store = workdir.Artifact(_root(config), "embedder", keys.embedder(config))
+    kept = workdir.Artifact(_root(config), "embeddings", keys.embeddings(config))
     with workdir.locked(store.folder):
         embedder = fit_or_load(config, data, store, folder)
         embeddings = {
@@ -335,11 +346,17 @@ def train_one(
     log.info("train: %s, %d steps (%d now, in %.0f s)", name, training.steps, made, seconds)
 
 
+def identity(config: Config) -> dict[str, Any]:
+    """What a workdir belongs to: the settings that change the numbers, and the training images if they are a user's."""
+    files = keys.training_data(config).get("files")
+    return {**settings.identity(config), **({"files": files} if files else {})}
+
+
 def make_workdir(config: Config) -> Path:
     """The workdir, made if need be."""
     workdir.make_folder(_root(config), "--artifacts_dir")
     names = (config.data.dataset, keys.embedder_name(config), keys.partitioner_name(config), "+".join(config.run.algo))
-    default = Path("runs") / f"{'-'.join(names)}-{workdir.key(settings.identity(config))[:6]}"
+    default = Path("runs") / f"{'-'.join(names)}-{workdir.key(identity(config))[:6]}"
     return workdir.make_folder(Path(config.run.workdir or default), "--workdir")
 
 

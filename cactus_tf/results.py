@@ -17,6 +17,7 @@ from cactus_tf.config import STAGES, Config
 from cactus_tf.evaluation import AdaptationAccuracy
 from cactus_tf.types import Accuracy, Learner
 
+JUDGED_WITH = "a data set of your own is judged with --eval_dir=FOLDER, a sub-folder per class"
 _PACKAGES = ("cactus-tf", "tensorflow", "keras", "numpy", "scikit-learn", "tensorflow-datasets", "tensorboard")
 _COLUMNS = (
     "dataset", "split", "embedder", "partitioner", "algo", "way", "shot", "query", "episodes",
@@ -187,7 +188,7 @@ def closing_words(rows: Sequence[Mapping], folder: Path) -> str:
 
 def _judged(rows: Sequence[Mapping]) -> list[str]:
     if not rows:
-        return ["\nno accuracy: the split to judge on has no labels"]
+        return [f"\nno accuracy: the split to judge on has no labels; {JUDGED_WITH}"]
     first = rows[0]
     about = f"\n{first['dataset']}, {first['split']} split, {first['episodes']} episodes, mean and 95% interval\n"
     return [about, table(rows)]
