@@ -116,5 +116,15 @@ def _fitted(image: Image.Image, size: tuple[int, int], fit: str) -> Image.Image:
     if fit == "stretch":
         return image.resize(size, Image.Resampling.LANCZOS)
     if fit == "pad":
-        return ImageOps.pad(image, size, Image.Resampling.LANCZOS)
+        return _padded(image, size)
     return ImageOps.fit(image, size, Image.Resampling.LANCZOS)
+
+
+def _padded(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """All of the image, a pixel thin at least, in the middle of black."""
+    scale = min(size[0] / image.width, size[1] / image.height)
+    width, height = (max(1, round(scale * side)) for side in image.size)
+    padded = Image.new(image.mode, size)
+    inside = image.resize((width, height), Image.Resampling.LANCZOS)
+    padded.paste(inside, ((size[0] - width) // 2, (size[1] - height) // 2))
+    return padded
