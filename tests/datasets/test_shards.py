@@ -1,0 +1,176 @@
+import collections
+import functools
+import multiprocessing
+import shutil
+import types
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cactus_tf.datasets import _shards
+from cactus_tf.datasets._entries import Entry, UnreadableError, listing
+from cactus_tf.datasets._pictures import array
+from cactus_tf.datasets._shards import decode_all
+from cactus_tf.errors import RunError
+
+SHAPE = (2, 3)
+calls = collections.Counter()
+
+
+def decode(content, fail=b"bad", scale=1):
+    """A row that tells its file's number apart."""
+    calls[content] += 1
+    if content.startswith(fail):
+        raise UnreadableError("is bad")
+    return np.full(SHAPE, int(content) * scale % 256, np.uint8)
+
+
+def decode_otherwise(content):
+    return decode(content)
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch):
+    calls.clear()
+    monkeypatch.setattr(_shards, "SHARD", 4)
+
+
+@pytest.fixture
+def entries(tmp_path):
+    """Ten files in three shards, two of them bad."""
+    (tmp_path / "files").mkdir()
+    for i in range(10):
+        (tmp_path / f"files/{i}.txt").write_text("bad" if i in (3, 8) else str(i))
+    return listing(tmp_path / "files", (".txt",)).entries
+
+
+def run(entries, folder, decoder=decode, shape=SHAPE, workers=1, **more):
+    return decode_all("test", entries, decoder, shape, folder, workers, "uint8", **more)
+
+
+def assert_same(one, other):
+    np.testing.assert_array_equal(one.kept, other.kept)
+    np.testing.assert_array_equal(one.rows, other.rows)
+    np.testing.assert_array_equal(one.digests, other.digests)
+    assert one.skipped == other.skipped
+
+
+def test_every_file_becomes_its_row_or_is_named(entries, tmp_path):
+    made = run(entries, tmp_path / "work")
+    assert made.kept.tolist() == [0, 1, 2, 4, 5, 6, 7, 9]
+    assert made.rows.shape == (10, *SHAPE)
+    for i in made.kept:
+        assert (made.rows[i] == i).all()
+    assert made.skipped == [("3.txt", "is bad"), ("8.txt", "is bad")]
+
+
+def test_digests_are_equal_where_rows_are(entries, tmp_path):
+    made = run([*entries, *entries], tmp_path / "work")
+    assert made.digests.shape == (16, 16)
+    np.testing.assert_array_equal(made.digests[:8], made.digests[8:])
+    assert len(np.unique(made.digests, axis=0)) == 8
+
+
+def test_no_files_are_no_rows(tmp_path):
+    made = run([], tmp_path / "work")
+    assert (made.rows.shape, made.kept.shape, made.digests.shape, made.skipped) == ((0, *SHAPE), (0,), (0, 16), [])
+
+
+def test_whole_shards_are_not_made_again(entries, tmp_path):
+    before = run(entries, tmp_path / "work")
+    calls.clear()
+    assert_same(run(entries, tmp_path / "work"), before)
+    assert not calls
+
+
+def test_stopped_work_goes_on(entries, tmp_path, monkeypatch):
+    expected = run(entries, tmp_path / "undisturbed")
+    calls.clear()
+
+    def stop(content):
+        if content == b"5":  # in the second shard
+            raise KeyboardInterrupt
+        return decode(content)
+
+    monkeypatch.setattr(_shards, "_described", lambda function: ["the same"])
+    with pytest.raises(KeyboardInterrupt):
+        run(entries, tmp_path / "work", stop)
+    assert sorted(calls) == [b"0", b"1", b"2", b"4", b"bad"]
+    calls.clear()
+    assert_same(run(entries, tmp_path / "work"), expected)
+    assert sorted(calls) == [b"4", b"5", b"6", b"7", b"9", b"bad"]  # nothing of the first shard
+
+
+@pytest.mark.parametrize("change", ["list", "size", "time", "decoder", "setting", "shape"])
+def test_other_work_begins_anew(entries, tmp_path, change):
+    run(entries, tmp_path / "work")
+    calls.clear()
+    first = entries[0]
+    changed = {
+        "list": lambda: run(entries[1:], tmp_path / "work"),
+        "size": lambda: run([first._replace(size=7), *entries[1:]], tmp_path / "work"),
+        "time": lambda: run([first._replace(stamp=7), *entries[1:]], tmp_path / "work"),
+        "decoder": lambda: run(entries, tmp_path / "work", decode_otherwise),
+        "setting": lambda: run(entries, tmp_path / "work", functools.partial(decode, scale=2)),
+        "shape": lambda: run(entries, tmp_path / "work", lambda content: decode(content)[:1], (1, 3)),
+    }
+    made = changed[change]()
+    assert made.rows.shape[1:] == ((1, 3) if change == "shape" else SHAPE)
+    assert len(calls) == (8 if change == "list" else 9)
+
+
+def test_a_damaged_note_has_its_shard_made_again(entries, tmp_path):
+    before = run(entries, tmp_path / "work")
+    calls.clear()
+    (tmp_path / "work/shard-00000004.json").write_text('{"kept": [4, ')
+    assert_same(run(entries, tmp_path / "work"), before)
+    assert sorted(calls) == [b"4", b"5", b"6", b"7"]
+
+
+def test_several_processes_make_the_same_as_one(entries, tmp_path, monkeypatch):
+    monkeypatch.setattr(_shards, "_ALONE", 0)
+    for i in range(10):
+        Image.new("RGB", (5, 4), (i, 0, 0)).save(tmp_path / f"{i}.png")
+    (tmp_path / "6.png").write_bytes(b"bad")
+    pictures, decoder = listing(tmp_path, (".png",)).entries, functools.partial(array, shape=(2, 2, 3))
+    one, two = (run(pictures, tmp_path / f"{n}", decoder, (2, 2, 3), n) for n in (1, 2))
+    assert_same(one, two)
+    assert (len(two.kept), two.rows[9, 0, 0, 0]) == (9, 9)
+
+
+def test_a_process_that_dies_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(_shards, "_ALONE", 0)
+    (tmp_path / "a.txt").write_text("__import__('os')._exit(1)")
+    with pytest.raises(RunError, match="killed, perhaps for lack of memory"):
+        run(listing(tmp_path, (".txt",)).entries, tmp_path / "work", eval, workers=2)
+
+
+def test_few_files_are_decoded_alone(entries, tmp_path, monkeypatch):
+    monkeypatch.setattr(multiprocessing, "get_context", lambda kind: pytest.fail("processes were started"))
+    run(entries, tmp_path / "work", workers=2)
+
+
+def test_a_small_disk_is_one_line_before_the_work(entries, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=2 * 60 - 1))
+    with pytest.raises(RunError, match="--artifacts_dir") as caught:
+        run(entries, tmp_path / "work")
+    assert "\n" not in str(caught.value)
+    assert not calls
+
+
+def test_a_disk_of_just_the_size_will_do(entries, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=2 * 60))
+    run(entries, tmp_path / "work")
+
+
+def test_what_is_read_of_a_file_may_be_chosen(entries, tmp_path):
+    made = run(entries, tmp_path / "work", lambda stem: decode(stem.encode()), read=lambda entry: entry.stem)
+    assert made.kept.tolist() == list(range(10))
+
+
+def test_a_file_that_went_away_is_left_out(entries, tmp_path):
+    gone = Entry(str(tmp_path), "gone.txt", 3)
+    made = run([gone, *entries], tmp_path / "work")
+    assert made.skipped[0] == ("gone.txt", "cannot be read (No such file or directory)")
+    assert made.kept[0] == 1
