@@ -4,7 +4,7 @@ from PIL import Image
 
 from cactus_tf import report
 from cactus_tf.config import TrainingSettings
-from cactus_tf.types import AssignedPartitions
+from cactus_tf.types import AssignedPartitions, ImageSet, Splits
 from cactus_tf.workdir import write_csv
 
 ROWS = [
@@ -35,3 +35,21 @@ def test_a_run_without_training_shows_its_accuracies_alone(tmp_path):
     images = np.zeros((60, 28, 28, 1), np.uint8)
     report.write(tmp_path, ROWS, images, [], {})
     assert {path.name for path in tmp_path.glob("*.png")} == {"accuracy.png"}
+
+
+def sheet(tmp_path, grey):
+    """The middle of the one image of a contact sheet, 0..255, given as a constant grey image."""
+    images = np.full((1, 8, 8, 1), grey, np.uint8)
+    images[0, 3:5, 3:5] = 100
+    none = np.zeros((0, 8, 8, 1), np.uint8)
+    report.write_contact_sheet(Splits(ImageSet(images), ImageSet(none), ImageSet(none)), tmp_path)
+    picture = np.asarray(Image.open(tmp_path / "contact_sheet.png").convert("L"))
+    values, counts = np.unique(picture, return_counts=True)
+    return {value for value, count in zip(values.tolist(), counts, strict=True) if count > 50}
+
+
+def test_grey_images_are_shown_as_they_are_and_drawings_as_ink_on_paper(tmp_path):
+    assert 230 in sheet(tmp_path, 230)
+    assert 60 in sheet(tmp_path, 60)
+    assert 100 not in sheet(tmp_path, 0)
+    assert 155 in sheet(tmp_path, 0)
