@@ -208,14 +208,24 @@ def test_what_is_no_picture_is_said_to_be(content, unreadable):
         array(content, COLOUR)
 
 
-def png(width, height):
-    """A PNG that claims a size and holds next to nothing."""
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+def png(width, height, *parts):
+    """A PNG that claims a size and holds next to nothing, or these chunks."""
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    parts = parts or (chunk(b"IDAT", zlib.compress(bytes(100))),)
+    return b"\x89PNG\r\n\x1a\n" + head + b"".join(parts) + chunk(b"IEND", b"")
+
+
+def test_a_chunk_of_no_kind_within_the_pixels_is_damage(unreadable):
+    """Pillow raises a SyntaxError here."""
+    pixels = zlib.compress(bytes(HEIGHT * (3 * WIDTH + 1)))
+    whole = png(WIDTH, HEIGHT, chunk(b"IDAT", pixels[:4]), chunk(b"IDAT", pixels[4:]))
+    assert array(whole, COLOUR).max() == 0
+    with unreadable("is truncated or damaged"):
+        array(png(WIDTH, HEIGHT, chunk(b"IDAT", pixels[:4]), chunk(b"\xb2\xfa3\1", pixels[4:])), COLOUR)
 
 
 @pytest.mark.parametrize("width, height", [(50_000, 50_000), (10_001, 10_000), (1, 1 << 30)])
