@@ -59,7 +59,7 @@ def opened(content: bytes | IO[bytes]) -> Iterator[Image.Image]:
         raise UnreadableError("is truncated or damaged") from error
 
 
-def array(content: bytes, shape: tuple[int, int, int], fit: str = "crop") -> np.ndarray:
+def array(content: bytes, shape: tuple[int, int, int], fit: str = "crop", *, reduced: bool = False) -> np.ndarray:
     """The picture in these bytes as [height, width, channels] uint8, upright, resized with smoothing (Lanczos).
 
     Args:
@@ -67,12 +67,16 @@ def array(content: bytes, shape: tuple[int, int, int], fit: str = "crop") -> np.
       shape: of the result; one channel is grey, three are colour.
       fit: what becomes of another aspect ratio: "crop" keeps the middle, "stretch" all of it distorted, "pad" all of
         it with black bars.
+      reduced: decode JPEG at an eighth, a quarter or half of its size where that is twice the result's at least:
+        several times as fast for photos, at the price of differences by a grey level or so.
 
     Raises:
       UnreadableError: see `opened`.
     """
     height, width, channels = shape
     with opened(content) as image:
+        if reduced:
+            image.draft(None, (2 * max(width, height),) * 2)  # type: ignore[arg-type]
         fitted = _fitted(upright(image, flattened(image, channels)), (width, height), fit)
         return np.asarray(fitted, np.uint8).reshape(shape)
 

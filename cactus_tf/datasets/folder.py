@@ -94,7 +94,13 @@ def load(data_dir: str | Path | None = None, context: DataContext = KEEP_NOTHING
             if number:
                 logger.info("folder: %d %s", number, COUNTED[counted])
         about: Mapping[str, Any] = {"classes": tree.classes, **tree.about}
-        return Plan(tree.splits, functools.partial(array, shape=shape, fit=options.fit), shape, tree.skipped, about)
+        return Plan(
+            tree.splits,
+            functools.partial(array, shape=shape, fit=options.fit, reduced=True),
+            shape,
+            tree.skipped,
+            about,
+        )
 
     splits = prepare_planned("folder", plan, context)
     if len(splits.train) < _FEWEST:

@@ -137,8 +137,9 @@ def test_training_pictures_within_eval_dir_are_refused(tmp_path, data, judged, c
 
 
 def test_a_neighbour_whose_name_begins_the_same_is_another_folder(tmp_path):
-    put(tmp_path, "data/1.png", "data/2.png", "data2/a/3.png")
+    put(tmp_path, "data/a/1.png", "data/a/2.png", "data2/a/3.png", "data2/a/4.png")
     assert len(load(tmp_path / "data", eval_dir=tmp_path / "data2").train) == 2
+    assert len(load(tmp_path / "data2", eval_dir=tmp_path / "data").train) == 2
 
 
 def archive(root, path, prefix=""):
@@ -327,7 +328,7 @@ def test_a_stopped_preparation_goes_on(tmp_path, monkeypatch):
     put(tmp_path / "data", "a.png", "b.png")
     store, array, seen = Artifact(tmp_path, "data", {}), folder.array, []
 
-    def stop(content, shape, fit):
+    def stop(content, shape, fit, reduced):
         raise KeyboardInterrupt
 
     def header(entry):

@@ -268,3 +268,17 @@ def test_a_damaged_picture_is_read_or_refused_and_nothing_else(kind, flips):
         content[place % len(content)] ^= bits
     with contextlib.suppress(UnreadableError):
         assert array(bytes(content), COLOUR).shape == COLOUR
+
+
+@pytest.mark.parametrize("fit", ["crop", "stretch", "pad"])
+def test_reduced_decoding_is_nearly_the_same_and_turned_alike(fit):
+    pixels = np.asarray(Image.fromarray(noise(5, 8, 3)).resize((640, 400), Image.Resampling.BICUBIC))
+    content = encoded(Image.fromarray(pixels), "JPEG", quality=95, exif=oriented(6))
+    whole, reduced = (array(content, (28, 28, 3), fit, reduced=r).astype(int) for r in (False, True))
+    assert np.abs(whole - reduced).mean() < 1.5
+    assert (whole != reduced).any()  # it was
+
+
+def test_reduced_decoding_leaves_small_pictures_alone():
+    content = encoded(Image.fromarray(noise(40, 40, 3)), "JPEG")
+    np.testing.assert_array_equal(array(content, (28, 28, 3), reduced=True), array(content, (28, 28, 3)))
