@@ -27,7 +27,7 @@ class Listed(NamedTuple):
     """The files of one split.
 
     Attributes:
-      entries: in an order that depends on their names alone.
+      entries: in an order that depends on their names alone; none where rows do not come from files.
       labels: [n] classes, or [n, attributes]; None where there are none.
     """
 
@@ -39,24 +39,6 @@ class Listed(NamedTuple):
         """From the files of each class, numbered from 0."""
         entries = [entry for members in classes for entry in members]
         return cls(entries, np.repeat(np.arange(len(classes), dtype=np.int32), [len(c) for c in classes]))
-
-
-class Plan(NamedTuple):
-    """What is to be done, as far as only the files can tell.
-
-    Attributes:
-      splits: the files of "train", "val" and "test".
-      decode: bytes to one row.
-      shape: of a row.
-      skipped: found before, to be counted with the rest.
-      about: more that prepared.json is to say.
-    """
-
-    splits: Mapping[str, Listed]
-    decode: Decode
-    shape: tuple[int, ...]
-    skipped: Sequence[Skipped] = ()
-    about: Mapping[str, Any] = {}
 
 
 def prepare_files(
@@ -79,7 +61,7 @@ def prepare_files(
       shape: gives that of a row; called after `listing`.
       context: keeps `train-images`, `train-labels`, `train-names` and so on, and what a stopped preparation has done.
       dtype: of a row.
-      skipped: found before, to be counted with the rest.
+      skipped: found before or while listing, to be counted with the rest.
       partitions: what labels say; by default one partition, the classes present numbered from 0 by rising label.
 
     Returns:
@@ -90,45 +72,41 @@ def prepare_files(
       RunError: the disk is full.
     """
 
-    def plan(scratch: Callable[[str], Path]) -> Plan:
-        return Plan(listing(), decode, shape(), skipped)
+    def read(folder_of: Callable[[str], Path]) -> Iterator[tuple[str, Listed, Decoded]]:
+        for split, listed in listing().items():
+            title, folder = f"{name} {split}", folder_of(split)
+            yield split, listed, decode_all(title, listed.entries, decode, shape(), folder, context.workers, dtype)
 
-    return prepare_planned(name, plan, context, dtype=dtype, partitions=partitions)
+    return prepare_decoded(name, read, context, skipped=skipped, partitions=partitions)
 
 
-def prepare_planned(
+def prepare_decoded(
     name: str,
-    plan: Callable[[Callable[[str], Path]], Plan],
+    read: Callable[[Callable[[str], Path]], Iterator[tuple[str, Listed, Decoded]]],
     context: DataContext,
     *,
-    dtype: str = "uint8",
+    skipped: Sequence[Skipped] = (),
     partitions: Callable[[np.ndarray], Partitions] | None = None,
+    about: Mapping[str, Any] | None = None,
 ) -> Splits:
-    """As `prepare_files`, for a data set whose shape and decoder depend on its files.
+    """As `prepare_files`, from rows that need not come from files.
 
     Args:
-      plan: makes the plan, at most once; is given scratch(NAME), folders for `decode_all`.
-      name, context, dtype, partitions: as of `prepare_files`.
+      read: gives, of "train", "val" and "test", what is known of the rows and the rows; takes the folder where those of
+        a split may lie until they are kept. Called at most once, and not at all where all is kept.
+      name, context, skipped, partitions: as there.
+      about: more that the context is told of what was found; read at the end.
     """
     scratch = _Scratch(context.folder)
     left_out: list[Skipped] = []
-    about: dict[str, Any] = {}
 
     @functools.cache
     def decoded() -> dict[str, tuple[Listed, Decoded, np.ndarray]]:
         started = time.monotonic()
         found = {}
-        splits, decode, shape, skipped, more = plan(scratch.path)
-        left_out.extend(skipped)
-        about.update(more)
-        for split, listed in splits.items():
-            made = decode_all(
-                f"{name} {split}", listed.entries, decode, shape, scratch.path(split), context.workers, dtype
-            )
-            if len(listed.entries) and not len(made.kept):
-                raise InputError(
-                    f"{name}: not one of {len(listed.entries)} files for {split} could be read; {_first(made)}"
-                )
+        for split, listed, made in read(scratch.path):
+            if len(made.rows) and not len(made.kept):
+                raise InputError(f"{name}: not one of {len(made.rows)} files for {split} could be read; {_first(made)}")
             left_out.extend(made.skipped)
             found[split] = (listed, made, canonical_order(listed, made))
         counts = ", ".join(f"{len(order)} {split}" for split, (_, _, order) in found.items())
@@ -140,12 +118,13 @@ def prepare_planned(
         labels = context.memo(f"{split}-labels", lambda: _labels(*decoded()[split]))
         names = context.memo(f"{split}-names", lambda: _names(*decoded()[split]))
         said = (partitions or by_class)(labels) if len(labels) else None
-        return ImageSet(images, said, names)
+        return ImageSet(images, said, names if len(names) else None)
 
     splits = Splits(image_set("train"), image_set("val"), image_set("test"))
     if decoded.cache_info().currsize:
+        left_out[:0] = skipped
         report_skipped(name, left_out)
-        context.found({**about, "skipped": [{"file": s.name, "reason": s.reason} for s in left_out]})
+        context.found({**(about or {}), "skipped": [{"file": s.name, "reason": s.reason} for s in left_out]})
     scratch.remove(splits)
     return splits
 
@@ -164,11 +143,12 @@ def report_skipped(name: str, skipped: Sequence[Skipped], most: int = 5) -> None
 
 
 def canonical_order(listed: Listed, made: Decoded) -> np.ndarray:
-    """[m] positions in `made.kept`: by class where there is one, then by digest."""
+    """[m] positions in `made.kept`: by class where there is one, then by digest, then by attributes."""
     halves = np.ascontiguousarray(made.digests).view(">u8")
     keys = [halves[:, 1], halves[:, 0]]
-    if listed.labels is not None and listed.labels.ndim == 1:
-        keys.append(listed.labels[made.kept])
+    if listed.labels is not None:
+        labels = listed.labels[made.kept]
+        keys = [*keys, labels] if labels.ndim == 1 else [*labels.T, *keys]
     return np.lexsort(keys)
 
 
@@ -192,7 +172,7 @@ def _labels(listed: Listed, made: Decoded, order: np.ndarray) -> np.ndarray:
 
 
 def _names(listed: Listed, made: Decoded, order: np.ndarray) -> np.ndarray:
-    names = [shown(listed.entries[i].name).encode() for i in made.kept[order]]
+    names = [shown(listed.entries[i].name).encode() for i in made.kept[order]] if listed.entries else []
     return np.array(names, np.bytes_) if names else np.zeros(0, "S1")
 
 

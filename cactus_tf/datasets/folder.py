@@ -13,7 +13,7 @@ import hashlib
 import logging
 import os
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ import numpy as np
 
 from cactus_tf.config import option
 from cactus_tf.datasets._entries import Entry, Listing, Skipped, listing, shown
-from cactus_tf.datasets._image_files import Listed, Plan, prepare_planned
+from cactus_tf.datasets._image_files import Listed, prepare_decoded
 from cactus_tf.datasets._pictures import EXTENSIONS, FITS, array, is_grey, opened
 from cactus_tf.datasets._shards import Decoded, decode_all
 from cactus_tf.datasets._splits import KEEP_NOTHING
@@ -81,28 +81,23 @@ def load(data_dir: str | Path | None = None, context: DataContext = KEEP_NOTHING
     options = context.options or Options()
     if options.fit not in FITS:
         raise InputError(f"--folder_fit={options.fit}: there is no such fit; choose from {', '.join(FITS)}")
-    read = locate(data_dir, context.eval_dir)
+    list_all = locate(data_dir, context.eval_dir)
+    skipped: list[Skipped] = []
+    about: dict[str, Any] = {}
 
-    def plan(scratch: Callable[[str], Path]) -> Plan:
-        tree = read()
-        entries = tree.splits["train"].entries
-        found = decode_all(
-            "folder headers", entries, header, (3,), scratch("headers"), context.workers, "int32", read=_itself
-        )
-        shape = usual_shape(found, context.image_size)
-        for counted, number in tree.about.items():
-            if number:
-                logger.info("folder: %d %s", number, COUNTED[counted])
-        about: Mapping[str, Any] = {"classes": tree.classes, **tree.about}
-        return Plan(
-            tree.splits,
-            functools.partial(array, shape=shape, fit=options.fit, reduced=True),
-            shape,
-            tree.skipped,
-            about,
-        )
+    def read(folder_of: Callable[[str], Path]) -> Iterator[tuple[str, Listed, Decoded]]:
+        tree = list_all()
+        skipped.extend(tree.skipped)
+        about.update({"classes": tree.classes, **tree.about})
+        _say(tree.about)
+        headers = _headers(tree.splits["train"].entries, folder_of("headers"), context.workers)
+        shape = usual_shape(headers, context.image_size)
+        decode = functools.partial(array, shape=shape, fit=options.fit, reduced=True)
+        for split, listed in tree.splits.items():
+            title, place = f"folder {split}", folder_of(split)
+            yield split, listed, decode_all(title, listed.entries, decode, shape, place, context.workers, "uint8")
 
-    splits = prepare_planned("folder", plan, context)
+    splits = prepare_decoded("folder", read, context, skipped=skipped, about=about)
     if len(splits.train) < _FEWEST:
         raise InputError(f"{shown(str(data_dir))}: only {len(splits.train)} picture could be read: add more")
     return splits
@@ -161,6 +156,16 @@ def usual_shape(found: Decoded, image_size: int | None) -> tuple[int, int, int]:
     small = grey.all() and np.median(np.maximum(width, height)) <= SMALL
     side = image_size or (SMALL_SIDE if small else SIDE)
     return side, side, 1 if grey.all() else 3
+
+
+def _headers(entries: Sequence[Entry], place: Path, workers: int | None) -> Decoded:
+    return decode_all("folder headers", entries, header, (3,), place, workers, "int32", read=_itself)
+
+
+def _say(about: Mapping[str, int]) -> None:
+    for counted, number in about.items():
+        if number:
+            logger.info("folder: %d %s", number, COUNTED[counted])
 
 
 class _File(NamedTuple):

@@ -7,7 +7,8 @@ import pytest
 
 from cactus_tf.datasets import _image_files, _shards
 from cactus_tf.datasets._entries import Skipped, UnreadableError, listing
-from cactus_tf.datasets._image_files import Listed, Plan, by_class, prepare_files, prepare_planned
+from cactus_tf.datasets._image_files import Listed, by_class, prepare_decoded, prepare_files
+from cactus_tf.datasets._shards import decode_all
 from cactus_tf.types import DataContext
 from cactus_tf.workdir import Artifact
 
@@ -107,7 +108,7 @@ def test_without_labels_rows_lie_by_content_alone(tmp_path):
 def test_a_split_without_files_is_an_empty_image_set(shelf):
     val = shelf.prepare().val
     assert val.images.shape == (0, *SHAPE)
-    assert (val.images.dtype, len(val), val.partitions, len(val.names)) == (np.uint8, 0, None, 0)
+    assert (val.images.dtype, len(val), val.partitions, val.names) == (np.uint8, 0, None, None)
 
 
 def test_what_is_kept_is_neither_listed_nor_decoded(shelf):
@@ -171,15 +172,18 @@ def test_a_split_of_bad_files_alone_is_one_line(tmp_path, complains):
         shelf.prepare()
 
 
-def test_what_only_the_files_tell_is_planned_once_and_noted(shelf):
-    def plan(scratch):
-        assert scratch("own").parent == scratch("other").parent
-        return Plan(shelf.listing(), decode, SHAPE, [Skipped("x", "is odd")], {"classes": ["a", "b"]})
+def test_what_was_found_on_the_way_is_noted(shelf):
+    about = {}
 
-    made = prepare_planned("shelf", plan, shelf.context())
-    prepare_planned("shelf", plan, shelf.context())
+    def read(folder_of):
+        about["classes"] = ["a", "b"]
+        for split, listed in shelf.listing().items():
+            yield split, listed, decode_all(split, listed.entries, decode, SHAPE, folder_of(split), 1, "uint8")
+
+    made = prepare_decoded("shelf", read, shelf.context(), about=about)
+    prepare_decoded("shelf", read, shelf.context(), about=about)
     np.testing.assert_array_equal(made.train.images, shelf.prepare(DataContext()).train.images)
-    assert shelf.notes == [{"classes": ["a", "b"], "skipped": [{"file": "x", "reason": "is odd"}]}]
+    assert shelf.notes == [{"classes": ["a", "b"], "skipped": []}]
     assert shelf.listings == 2
 
 
