@@ -53,6 +53,10 @@ def test_every_picture_however_deep_is_for_training_and_has_no_label(tmp_path):
     assert data.image_shape == (8, 8, 3)
 
 
+def test_sub_folders_of_training_pictures_are_no_classes(tmp_path):
+    assert load(put(tmp_path, "cat/1.png", "dog/2.png")).train.partitions is None
+
+
 def test_without_labels_val_and_test_are_empty(tmp_path):
     data = load(put(tmp_path, "a.png", "b.png"))
     for split in (data.val, data.test):
