@@ -27,12 +27,14 @@ class Listed(NamedTuple):
     """The files of one split.
 
     Attributes:
-      entries: in an order that depends on their names alone.
+      entries: in an order that depends on their names alone; none where the images are not files.
       labels: [n] classes, or [n, attributes]; None where there are none.
+      made: the rows, where they are made already.
     """
 
     entries: Sequence[Entry]
     labels: np.ndarray | None = None
+    made: Decoded | None = None
 
     @classmethod
     def of_classes(cls, classes: Sequence[Sequence[Entry]]) -> Listed:
@@ -61,7 +63,7 @@ def prepare_files(
       shape: gives that of a row; called after `listing`.
       context: keeps `train-images`, `train-labels`, `train-names` and so on, and what a stopped preparation has done.
       dtype: of a row.
-      skipped: found before, to be counted with the rest.
+      skipped: found before, or by `listing`, which may lengthen it; counted with the rest.
       partitions: what labels say; by default one partition, the classes present numbered from 0 by rising label.
 
     Returns:
@@ -72,20 +74,18 @@ def prepare_files(
       RunError: the disk is full.
     """
     scratch = _Scratch(context.folder)
-    left_out: list[Skipped] = list(skipped)
+    left_out: list[Skipped] = []
 
     @functools.cache
     def decoded() -> dict[str, tuple[Listed, Decoded, np.ndarray]]:
         started = time.monotonic()
         found = {}
         for split, listed in listing().items():
-            made = decode_all(
+            made = listed.made or decode_all(
                 f"{name} {split}", listed.entries, decode, shape(), scratch.path(split), context.workers, dtype
             )
-            if len(listed.entries) and not len(made.kept):
-                raise InputError(
-                    f"{name}: not one of {len(listed.entries)} files for {split} could be read; {_first(made)}"
-                )
+            if len(made.rows) and not len(made.kept):
+                raise InputError(f"{name}: not one of {len(made.rows)} files for {split} could be read; {_first(made)}")
             left_out.extend(made.skipped)
             found[split] = (listed, made, canonical_order(listed, made))
         counts = ", ".join(f"{len(order)} {split}" for split, (_, _, order) in found.items())
@@ -97,10 +97,11 @@ def prepare_files(
         labels = context.memo(f"{split}-labels", lambda: _labels(*decoded()[split]))
         names = context.memo(f"{split}-names", lambda: _names(*decoded()[split]))
         said = (partitions or by_class)(labels) if len(labels) else None
-        return ImageSet(images, said, names)
+        return ImageSet(images, said, names if len(names) else None)
 
     splits = Splits(image_set("train"), image_set("val"), image_set("test"))
     if decoded.cache_info().currsize:
+        left_out = [*skipped, *left_out]
         report_skipped(name, left_out)
         context.found({"skipped": [{"file": s.name, "reason": s.reason} for s in left_out]})
     scratch.remove(splits)
@@ -121,11 +122,12 @@ def report_skipped(name: str, skipped: Sequence[Skipped], most: int = 5) -> None
 
 
 def canonical_order(listed: Listed, made: Decoded) -> np.ndarray:
-    """[m] positions in `made.kept`: by class where there is one, then by digest."""
+    """[m] positions in `made.kept`: by class where there is one, then by digest, then by attributes."""
     halves = np.ascontiguousarray(made.digests).view(">u8")
     keys = [halves[:, 1], halves[:, 0]]
-    if listed.labels is not None and listed.labels.ndim == 1:
-        keys.append(listed.labels[made.kept])
+    if listed.labels is not None:
+        labels = listed.labels[made.kept]
+        keys = [*keys, labels] if labels.ndim == 1 else [*labels.T, *keys]
     return np.lexsort(keys)
 
 
@@ -149,7 +151,7 @@ def _labels(listed: Listed, made: Decoded, order: np.ndarray) -> np.ndarray:
 
 
 def _names(listed: Listed, made: Decoded, order: np.ndarray) -> np.ndarray:
-    names = [shown(listed.entries[i].name).encode() for i in made.kept[order]]
+    names = [shown(listed.entries[i].name).encode() for i in made.kept[order]] if listed.entries else []
     return np.array(names, np.bytes_) if names else np.zeros(0, "S1")
 
 
