@@ -27,12 +27,14 @@ class Listed(NamedTuple):
     """The files of one split.
 
     Attributes:
-      entries: in an order that depends on their names alone; none where rows do not come from files.
+      entries: in an order that depends on their names alone; none where the images are not files.
       labels: [n] classes, or [n, attributes]; None where there are none.
+      made: the rows, where they are made already.
     """
 
     entries: Sequence[Entry]
     labels: np.ndarray | None = None
+    made: Decoded | None = None
 
     @classmethod
     def of_classes(cls, classes: Sequence[Sequence[Entry]]) -> Listed:
@@ -51,6 +53,7 @@ def prepare_files(
     dtype: str = "uint8",
     skipped: Sequence[Skipped] = (),
     partitions: Callable[[np.ndarray], Partitions] | None = None,
+    about: Mapping[str, Any] | None = None,
 ) -> Splits:
     """The splits of a data set of many files, decoded only if the context does not keep them all.
 
@@ -61,8 +64,9 @@ def prepare_files(
       shape: gives that of a row; called after `listing`.
       context: keeps `train-images`, `train-labels`, `train-names` and so on, and what a stopped preparation has done.
       dtype: of a row.
-      skipped: found before or while listing, to be counted with the rest.
+      skipped: found before, or by `listing`, which may lengthen it; counted with the rest.
       partitions: what labels say; by default one partition, the classes present numbered from 0 by rising label.
+      about: more that the context is told of what was found; read at the end.
 
     Returns:
       Splits whose rows are ordered by class, then by a digest of the image: independent of names and of the source.
@@ -71,32 +75,6 @@ def prepare_files(
       InputError: not one file of a split could be read.
       RunError: the disk is full.
     """
-
-    def read(folder_of: Callable[[str], Path]) -> Iterator[tuple[str, Listed, Decoded]]:
-        for split, listed in listing().items():
-            title, folder = f"{name} {split}", folder_of(split)
-            yield split, listed, decode_all(title, listed.entries, decode, shape(), folder, context.workers, dtype)
-
-    return prepare_decoded(name, read, context, skipped=skipped, partitions=partitions)
-
-
-def prepare_decoded(
-    name: str,
-    read: Callable[[Callable[[str], Path]], Iterator[tuple[str, Listed, Decoded]]],
-    context: DataContext,
-    *,
-    skipped: Sequence[Skipped] = (),
-    partitions: Callable[[np.ndarray], Partitions] | None = None,
-    about: Mapping[str, Any] | None = None,
-) -> Splits:
-    """As `prepare_files`, from rows that need not come from files.
-
-    Args:
-      read: gives, of "train", "val" and "test", what is known of the rows and the rows; takes the folder where those of
-        a split may lie until they are kept. Called at most once, and not at all where all is kept.
-      name, context, skipped, partitions: as there.
-      about: more that the context is told of what was found; read at the end.
-    """
     scratch = _Scratch(context.folder)
     left_out: list[Skipped] = []
 
@@ -104,7 +82,10 @@ def prepare_decoded(
     def decoded() -> dict[str, tuple[Listed, Decoded, np.ndarray]]:
         started = time.monotonic()
         found = {}
-        for split, listed, made in read(scratch.path):
+        for split, listed in listing().items():
+            made = listed.made or decode_all(
+                f"{name} {split}", listed.entries, decode, shape(), scratch.path(split), context.workers, dtype
+            )
             if len(made.rows) and not len(made.kept):
                 raise InputError(f"{name}: not one of {len(made.rows)} files for {split} could be read; {_first(made)}")
             left_out.extend(made.skipped)
@@ -122,7 +103,7 @@ def prepare_decoded(
 
     splits = Splits(image_set("train"), image_set("val"), image_set("test"))
     if decoded.cache_info().currsize:
-        left_out[:0] = skipped
+        left_out = [*skipped, *left_out]
         report_skipped(name, left_out)
         context.found({**(about or {}), "skipped": [{"file": s.name, "reason": s.reason} for s in left_out]})
     scratch.remove(splits)

@@ -86,6 +86,11 @@ def decode_all(
     return Decoded(rows.map(), kept, digests.reshape(-1, _DIGEST), skipped)
 
 
+def digest(row: np.ndarray) -> bytes:
+    """16 bytes, equal for equal rows."""
+    return hashlib.blake2b(row.tobytes(), digest_size=_DIGEST).digest()
+
+
 class _Rows(NamedTuple):
     """FOLDER/rows and the notes of its shards."""
 
@@ -132,7 +137,7 @@ def _make_shard(rows: _Rows, start: int, entries: Sequence[Entry], decode: Decod
         try:
             made[i] = decode(read(entry))
             kept.append(start + i)
-            digests += hashlib.blake2b(made[i].tobytes(), digest_size=_DIGEST).digest()
+            digests += digest(made[i])
         except UnreadableError as error:
             skipped.append((shown(entry.name), str(error)))
     rows.write(start, made, {"kept": kept, "digests": digests.hex(), "skipped": skipped})

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
-
-import numpy as np
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from cactus_tf import progress
 from cactus_tf.errors import InputError
@@ -15,16 +14,18 @@ BATCH = 512  # examples; bounds the memory of full-size images
 RETRIES = 4  # about 3 seconds; the library's 10 wait 5 minutes where there is no network
 
 
-def batches(name: str, split: str, remedy: str) -> Iterator[dict[str, np.ndarray]]:
+def batches(name: str, split: str, remedy: str, undecoded: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
     """The examples of one split, downloaded on first use, in batches in the order of the files.
 
     Args:
       name: of the data set in tensorflow-datasets.
       split: its name there.
       remedy: what the user can do instead of downloading.
+      undecoded: features that come as the bytes of their files: TensorFlow's usual decoding of JPEG is a fast one,
+        whose pixels differ from Pillow's.
 
     Yields:
-      Arrays [at most 512, ...] by feature name.
+      Arrays [at most 512, ...] by feature name, a dictionary of them where a feature is one.
 
     Raises:
       InputError: the download failed, or its files are damaged.
@@ -33,7 +34,8 @@ def batches(name: str, split: str, remedy: str) -> Iterator[dict[str, np.ndarray
     import tensorflow_datasets as tfds
 
     builder = _prepared(name, remedy)
-    data = builder.as_dataset(split=split).batch(BATCH).prefetch(1)
+    decoders = {feature: tfds.decode.SkipDecoding() for feature in undecoded}
+    data = builder.as_dataset(split=split, decoders=decoders or None).batch(BATCH).prefetch(1)
     bar = progress.bar(tfds.as_numpy(data), desc=f"{name} {split}", unit="batch")
     try:
         yield from bar

@@ -12,8 +12,9 @@ import functools
 import hashlib
 import logging
 import os
+import tempfile
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ import numpy as np
 
 from cactus_tf.config import option
 from cactus_tf.datasets._entries import Entry, Listing, Skipped, listing, shown
-from cactus_tf.datasets._image_files import Listed, prepare_decoded
+from cactus_tf.datasets._image_files import Listed, prepare_files
 from cactus_tf.datasets._pictures import EXTENSIONS, FITS, array, is_grey, opened
 from cactus_tf.datasets._shards import Decoded, decode_all
 from cactus_tf.datasets._splits import KEEP_NOTHING
@@ -85,19 +86,28 @@ def load(data_dir: str | Path | None = None, context: DataContext = KEEP_NOTHING
     skipped: list[Skipped] = []
     about: dict[str, Any] = {}
 
-    def read(folder_of: Callable[[str], Path]) -> Iterator[tuple[str, Listed, Decoded]]:
+    def read(scratch: Path) -> dict[str, Listed]:
         tree = list_all()
         skipped.extend(tree.skipped)
         about.update({"classes": tree.classes, **tree.about})
         _say(tree.about)
-        headers = _headers(tree.splits["train"].entries, folder_of("headers"), context.workers)
+        headers = _headers(tree.splits["train"].entries, scratch / "headers", context.workers)
         shape = usual_shape(headers, context.image_size)
         decode = functools.partial(array, shape=shape, fit=options.fit, reduced=True)
-        for split, listed in tree.splits.items():
-            title, place = f"folder {split}", folder_of(split)
-            yield split, listed, decode_all(title, listed.entries, decode, shape, place, context.workers, "uint8")
+        return {
+            split: listed._replace(
+                made=decode_all(
+                    f"folder {split}", listed.entries, decode, shape, scratch / split, context.workers, "uint8"
+                )
+            )
+            for split, listed in tree.splits.items()
+        }
 
-    splits = prepare_decoded("folder", read, context, skipped=skipped, about=about)
+    with tempfile.TemporaryDirectory(prefix="cactus_tf-") as passing:
+        scratch = (context.folder or Path(passing)) / "partial"  # removed by `prepare_files`
+        splits = prepare_files(
+            "folder", lambda: read(scratch), _made_already, tuple, context, skipped=skipped, about=about
+        )
     if len(splits.train) < _FEWEST:
         raise InputError(f"{shown(str(data_dir))}: only {len(splits.train)} picture could be read: add more")
     return splits
@@ -160,6 +170,10 @@ def usual_shape(found: Decoded, image_size: int | None) -> tuple[int, int, int]:
 
 def _headers(entries: Sequence[Entry], place: Path, workers: int | None) -> Decoded:
     return decode_all("folder headers", entries, header, (3,), place, workers, "int32", read=_itself)
+
+
+def _made_already(content: bytes) -> np.ndarray:
+    raise AssertionError("all splits come with their rows")
 
 
 def _say(about: Mapping[str, int]) -> None:

@@ -14,6 +14,7 @@ def build(clusters: int, partitions: int, options: None = None) -> Partitioner:
 
 
 def _from_labels(context: PartitionContext) -> Partitions:
-    if context.labels is None:
-        raise InputError("labels: these training images have no labels: choose --partitioner=kmeans")
+    if not context.labels:
+        none = "have no labels" if context.labels is None else "are too few for a task from their labels"
+        raise InputError(f"labels: these training images {none}: choose --partitioner=kmeans")
     return context.labels

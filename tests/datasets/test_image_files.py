@@ -7,7 +7,7 @@ import pytest
 
 from cactus_tf.datasets import _image_files, _shards
 from cactus_tf.datasets._entries import Skipped, UnreadableError, listing
-from cactus_tf.datasets._image_files import Listed, by_class, prepare_decoded, prepare_files
+from cactus_tf.datasets._image_files import Listed, by_class, prepare_files
 from cactus_tf.datasets._shards import decode_all
 from cactus_tf.types import DataContext
 from cactus_tf.workdir import Artifact
@@ -175,16 +175,25 @@ def test_a_split_of_bad_files_alone_is_one_line(tmp_path, complains):
 def test_what_was_found_on_the_way_is_noted(shelf):
     about = {}
 
-    def read(folder_of):
+    def listed():
         about["classes"] = ["a", "b"]
-        for split, listed in shelf.listing().items():
-            yield split, listed, decode_all(split, listed.entries, decode, SHAPE, folder_of(split), 1, "uint8")
+        return shelf.listing()
 
-    made = prepare_decoded("shelf", read, shelf.context(), about=about)
-    prepare_decoded("shelf", read, shelf.context(), about=about)
-    np.testing.assert_array_equal(made.train.images, shelf.prepare(DataContext()).train.images)
+    prepare_files("shelf", listed, decode, lambda: SHAPE, shelf.context(), about=about)
     assert shelf.notes == [{"classes": ["a", "b"], "skipped": []}]
-    assert shelf.listings == 2
+
+
+def test_rows_that_are_made_already_are_taken(shelf, tmp_path):
+    def made():
+        listed = shelf.listing()
+        rows = {s: decode_all(s, x.entries, decode, SHAPE, tmp_path / s, 1, "uint8") for s, x in listed.items()}
+        calls.clear()
+        return {split: listed[split]._replace(made=rows[split]) for split in listed}
+
+    np.testing.assert_array_equal(
+        prepare_files("shelf", made, decode, lambda: (), shelf.context()).train.images,
+        shelf.prepare(DataContext()).train.images,
+    )
 
 
 def test_files_skipped_while_they_were_listed_are_counted(shelf):

@@ -75,3 +75,8 @@ def test_the_oracle_is_the_labels():
 def test_an_oracle_without_labels_is_refused():
     with pytest.raises(InputError, match="no labels: choose --partitioner=kmeans"):
         partitioners.build("labels")(PartitionContext(images=4))
+
+
+def test_an_oracle_whose_labels_make_no_partition_is_refused():
+    with pytest.raises(InputError, match="too few for a task from their labels: choose --partitioner=kmeans"):
+        partitioners.build("labels")(PartitionContext(images=4, labels=AssignedPartitions([])))
