@@ -61,7 +61,7 @@ def prepare_files(
       shape: gives that of a row; called after `listing`.
       context: keeps `train-images`, `train-labels`, `train-names` and so on, and what a stopped preparation has done.
       dtype: of a row.
-      skipped: found before, to be counted with the rest.
+      skipped: found before, or by `listing`, which may lengthen it; counted with the rest.
       partitions: what labels say; by default one partition, the classes present numbered from 0 by rising label.
 
     Returns:
@@ -72,7 +72,7 @@ def prepare_files(
       RunError: the disk is full.
     """
     scratch = _Scratch(context.folder)
-    left_out: list[Skipped] = list(skipped)
+    left_out: list[Skipped] = []
 
     @functools.cache
     def decoded() -> dict[str, tuple[Listed, Decoded, np.ndarray]]:
@@ -101,6 +101,7 @@ def prepare_files(
 
     splits = Splits(image_set("train"), image_set("val"), image_set("test"))
     if decoded.cache_info().currsize:
+        left_out = [*skipped, *left_out]
         report_skipped(name, left_out)
         context.found({"skipped": [{"file": s.name, "reason": s.reason} for s in left_out]})
     scratch.remove(splits)
