@@ -98,7 +98,7 @@ def options(config: Config, name: str) -> dict[str, Any]:
     embedder, partitioner = keys.embedder_name(config), keys.partitioner_name(config)
     network = config.learners.get(name) or config.networks.get(name)
     used = {k: v for k, v in dataclasses.asdict(network).items() if v is not None} if network else {}
-    if embedder != "none":
+    if embedder not in ("none", "features"):
         used["embedder_steps"] = config.embedding.embedder_steps
     if partitioner not in ("none", "labels"):
         used |= {"clusters": config.partition.clusters, "partitions": config.partition.partitions}
