@@ -140,7 +140,8 @@ def check_sizes(config: Config, data: Splits) -> None:
             f"the rows of {config.data.dataset} are features, not images, and {', '.join(networks)} would take images: "
             "say --on_embeddings"
         )
-    if config.learners and config.partition.partitioner != "labels" and config.partition.clusters > images:
+    own_clusters = config.partition.partitioner in ("labels", "cluster_files")
+    if config.learners and not own_clusters and config.partition.clusters > images:
         raise InputError(f"--clusters={config.partition.clusters} is more than the {images} training images: lower it")
     for name, training in config.learners.items():
         needed = training.way * (training.shot + training.query)

@@ -112,12 +112,12 @@ class Files:
 
     Args:
       entries: all of them, of any class.
-      skipped: is told which of two files with one name is left out.
+      skipped: is told which of two files with one name is left out, the one in more folders.
     """
 
     def __init__(self, entries: Sequence[Entry], skipped: list[Skipped]):
         self._by_stem: dict[str, Entry] = {}
-        for entry in entries:
+        for entry in sorted(entries, key=lambda entry: entry.name.count("/")):
             first = self._by_stem.setdefault(shown(entry.stem), entry)
             if first is not entry:
                 skipped.append(Skipped(shown(entry.name), f"has the same name as {shown(first.name)}"))
