@@ -112,6 +112,7 @@ def test_bad_flags_end_with_code_2_and_one_line_that_names_the_flag(capsys, argv
         (RunError("went wrong"), 1, "went wrong"),
         (OSError(28, "No space left on device", "runs/x"), 1, "runs/x: No space left on device"),
         (KeyboardInterrupt(), 130, "run the same command again to go on"),
+        (ValueError("{{node x}} Error in MapDataset: RunError: a.jpg is empty\nTraceback"), 1, "a.jpg is empty"),
         (ZeroDivisionError("first\nsecond"), 1, "ZeroDivisionError: first (--debug shows where)"),
     ],
 )
@@ -122,6 +123,7 @@ def test_every_failure_is_one_line_with_its_exit_code(capsys, error, code, words
     ended, _, err = ending(capsys, [], command)
     assert ended == code
     assert words in err
+    assert "{{node" not in err
     assert err.count("\n") == 1
 
 
