@@ -60,10 +60,11 @@ def build(clusters: int, partitions: int, options: Options | None = None) -> Par
         if context.names is None:
             raise InputError("cluster_files: these training images are no files, so no names lead to their clusters")
         names = functools.cache(functools.partial(_Names, context.names))
-        kept = [
-            context.memo(f"assignments-{i}", lambda path=folder / name: names().assignments(path))
-            for i, name in enumerate(files)
-        ]
+
+        def assignments(name: str) -> np.ndarray:
+            return names().assignments(folder / name)
+
+        kept = [context.memo(f"assignments-{i}", functools.partial(assignments, name)) for i, name in enumerate(files)]
         return AssignedPartitions(kept)
 
     return read

@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import signal
 
 import numpy as np
@@ -155,6 +156,27 @@ def test_bad_files_are_left_out_and_listed(tmp_path, loaded):
     number = data.train.names.tolist().index(f"n00000001/{bad.name}".encode())
     with pytest.raises(RunError, match=f"{bad.name} is truncated or damaged"):
         data.train.images[number]
+
+
+def test_names_may_have_any_characters_but_those_that_cannot_be_kept(tmp_path, loaded):
+    write(tmp_path)
+    folder = tmp_path / TRAIN[0]
+    (folder / "\u00e9 \u4e2d,.jpg").write_bytes(picture(7))
+    (folder / os.fsdecode(b"\xff.jpg")).write_bytes(picture(8))
+    assert len(imagenet.load(tmp_path, TINY).train) == len(loaded.train) + 2
+    told = {}
+    lazily = DataContext(image_size=8, options=imagenet.Options(decode="lazily"), found=told.update)
+    train = imagenet.load(tmp_path, lazily).train
+    assert told["skipped"] == [{"file": f"{TRAIN[0]}/\\udcff.jpg", "reason": "has a name that is not UTF-8"}]
+    assert len(np.asarray(train.images)) == len(loaded.train) + 1
+
+
+def test_a_link_to_a_folder_above_is_left_out(tmp_path, loaded):
+    write(tmp_path)
+    (tmp_path / TRAIN[0] / "loop").symlink_to(tmp_path / TRAIN[0])
+    told = {}
+    assert len(imagenet.load(tmp_path, DataContext(image_size=8, found=told.update)).train) == len(loaded.train)
+    assert told["skipped"] == [{"file": f"{TRAIN[0]}/loop", "reason": "link to a folder that it lies in"}]
 
 
 def test_a_stopped_preparation_goes_on(folder, loaded, tmp_path, monkeypatch):
