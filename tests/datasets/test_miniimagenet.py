@@ -241,6 +241,23 @@ def test_another_header_is_refused(header, complains):
         _ravi_lists.parse(f"{header}\n", "val.csv", "val", [])
 
 
+def test_a_list_that_is_no_csv_is_refused(complains):
+    with complains("val.csv, line 2", "no csv (field larger"):
+        _ravi_lists.parse("filename,label\n" + "a" * 200_000, "val.csv", "val", [])
+
+
+def test_the_key_follows_names_and_sizes_and_not_the_order_of_the_lists(tmp_path):
+    def key(folder, numbers, last=b"abc"):
+        write_lists(tmp_path / folder, numbers=numbers)
+        named = {f"images/{ravi_name(wnids[0], i)}": b"a" for wnids in _ravi.CLASSES.values() for i in (1, 2)}
+        write_all(tmp_path / folder, {**named, f"images/{ravi_name(_ravi.CLASSES['test'][0], 2)}": last})
+        return miniimagenet.files_key(tmp_path / folder, None)
+
+    assert key("one", (1, 2)) == key("two", (2, 1))
+    assert key("three", (1, 2), b"abcd") != key("one", (1, 2))
+    assert key("four", (1,)) != key("one", (1, 2))
+
+
 def test_an_archive_whose_paths_leave_it_is_refused(tmp_path, complains):
     write_lists(tmp_path)
     with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
