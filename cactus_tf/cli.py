@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import logging
+import re
 import signal
 import sys
 import traceback
@@ -85,6 +86,9 @@ def _explain(error: BaseException) -> tuple[int, str]:
     if isinstance(error, OSError) and error.strerror:
         return 1, f"{error.filename or 'a file'}: {error.strerror}; free or change --workdir or --artifacts_dir"
     first = (str(error).splitlines() or [""])[0]
+    ours = re.search(r"\b(?:RunError|InputError): (.+)", first)  # raised inside a tf.data pipeline
+    if ours:
+        return 1, ours[1]
     return 1, f"{type(error).__name__}: {first} (--debug shows where)"
 
 

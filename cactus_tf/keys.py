@@ -12,10 +12,13 @@ def data(config: Config) -> dict[str, Any]:
     """The prepared arrays. Not the folder: every source of a data set gives the same arrays, where that set is fixed.
 
     A data set whose images are what the user's folders hold has `files_key(data_dir, eval_dir)`, which says what they
-    hold: one text, or one for the files to train on, "train", and others for the rest.
+    hold: one text, or one for the files to train on, "train", and others for the rest. Those of its options that change
+    nothing in the arrays stand in `AFTER_PREPARING`.
     """
     name = config.data.dataset
     module, member = plugins.load("datasets", name), _member("datasets", name, config)
+    ignored = getattr(module, "AFTER_PREPARING", ())
+    member["options"] = {k: v for k, v in member["options"].items() if k not in ignored}
     if hasattr(module, "files_key"):
         member["files"] = module.files_key(config.data.data_dir, config.data.eval_dir)
     return {**member, "image_size": config.data.image_size}
@@ -36,6 +39,8 @@ def embeddings(config: Config) -> dict[str, Any]:
 
 def embedder(config: Config) -> dict[str, Any]:
     """The fitted embedder."""
+    if has_features(config):
+        return {"data": training_data(config), "name": "features"}
     return {
         "data": training_data(config),
         **_member("embedders", config.embedding.embedder, config),
@@ -71,9 +76,18 @@ def needs_embeddings(config: Config) -> bool:
     return any(getattr(plugins.load(*member), "USES_EMBEDDINGS", False) for member in members)
 
 
+def has_features(config: Config) -> bool:
+    """Whether the data set's rows are vectors, which need no embedder: its module's `gives_features(options)`."""
+    name = config.data.dataset
+    gives_features = getattr(plugins.load("datasets", name), "gives_features", None)
+    return gives_features is not None and gives_features(config.options.get(name))
+
+
 def embedder_name(config: Config) -> str:
-    """The embedder that matters, "none" where nobody reads its embeddings."""
-    return config.embedding.embedder if needs_embeddings(config) else "none"
+    """The embedder that matters, "features" for rows that are vectors, "none" where nobody reads embeddings."""
+    if not needs_embeddings(config):
+        return "none"
+    return "features" if has_features(config) else config.embedding.embedder
 
 
 def partitioner_name(config: Config) -> str:

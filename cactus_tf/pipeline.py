@@ -35,6 +35,7 @@ from cactus_tf.types import (
     Learner,
     LearnerContext,
     MetaLearner,
+    MixedPartitions,
     PartitionContext,
     Partitions,
     Splits,
@@ -65,8 +66,9 @@ def run(config: Config) -> list[dict[str, Any]]:
             rehearse(config, data)
             if config.run.stage == "prepare":
                 log.info("%s", inspection.describe(data))
-                report.write_contact_sheet(data, folder)
-                log.info("a look at them: %s", folder / "contact_sheet.png")
+                if not keys.has_features(config):
+                    report.write_contact_sheet(data, folder)
+                    log.info("a look at them: %s", folder / "contact_sheet.png")
         if clock.over:
             return []
         with clock.stage("embed"):
@@ -86,7 +88,8 @@ def run(config: Config) -> list[dict[str, Any]]:
         results.write(config, rows, clock, folder)
         if not clock.over:
             with clock.stage("report"):
-                report.write(folder, rows, data.train.images, partitions, config.learners)
+                shown = None if keys.has_features(config) else data.train.images
+                report.write(folder, rows, shown, partitions, config.learners)
         log.info("%s", results.closing_words(rows, folder))
     return rows
 
@@ -134,10 +137,17 @@ def check_sizes(config: Config, data: Splits) -> None:
     """Holds clusters and training episodes to the number of training images.
 
     Raises:
-      InputError: more of them than there are images.
+      InputError: more of them than there are images, or a learner that wants images where rows are features.
     """
     images = len(data.train)
-    if config.learners and config.partition.partitioner != "labels" and config.partition.clusters > images:
+    networks = {**config.networks, **config.learners}
+    if keys.has_features(config) and not all(network.on_embeddings for network in networks.values()):
+        raise InputError(
+            f"the rows of {config.data.dataset} are features, not images, and {', '.join(networks)} would take images: "
+            "say --on_embeddings"
+        )
+    own_clusters = config.partition.partitioner in ("labels", "cluster_files")
+    if config.learners and not own_clusters and config.partition.clusters > images:
         raise InputError(f"--clusters={config.partition.clusters} is more than the {images} training images: lower it")
     for name, training in config.learners.items():
         needed = training.way * (training.shot + training.query)
@@ -188,6 +198,10 @@ def embed(config: Config, data: Splits, folder: Path) -> tuple[Embedder | None, 
     if not keys.needs_embeddings(config):
         log.info("embed: not needed")
         return None, {}
+    splits = list(dict.fromkeys(["train", config.evaluation.eval_split]))
+    if keys.has_features(config):
+        log.info("embed: not needed, the features are the embeddings; --embedder is not used")
+        return None, {split: getattr(data, split).images for split in splits}
     name = config.embedding.embedder
     store = workdir.Artifact(_root(config), "embedder", keys.embedder(config))
     kept = workdir.Artifact(_root(config), "embeddings", keys.embeddings(config))
@@ -195,7 +209,7 @@ def embed(config: Config, data: Splits, folder: Path) -> tuple[Embedder | None, 
         embedder = fit_or_load(config, data, store, folder)
         embeddings = {
             split: kept.memo(split, functools.partial(embed_images, embedder, getattr(data, split), name))
-            for split in dict.fromkeys(["train", config.evaluation.eval_split])
+            for split in splits
         }
     log.info("embed: %s, %d numbers per image", name, embeddings["train"].shape[1])
     return embedder, embeddings
@@ -249,6 +263,7 @@ def partition(config: Config, data: Splits, embeddings: dict[str, np.ndarray]) -
         images=len(data.train),
         embeddings=embeddings.get("train"),
         labels=data.train.partitions,
+        names=data.train.names,
         way=keys.largest_way(config),
         images_per_cluster=min((t.shot + t.query for t in config.learners.values()), default=1),
         seed=seeds.derive(config.run.seed, "partitions"),
@@ -258,7 +273,17 @@ def partition(config: Config, data: Splits, embeddings: dict[str, np.ndarray]) -
         partitions = partitioner(context)
     first = partitions[0].sizes
     log.info("partition: %s, %d x %d clusters", part.partitioner, len(partitions), len(first))
-    return partitions
+    return mix(config, data, partitions)
+
+
+def mix(config: Config, data: Splits, partitions: Partitions) -> Partitions:
+    """The partitions, and true ones beside them where the data set's `supervised_fraction` asks for it."""
+    fraction = getattr(config.options.get(config.data.dataset), "supervised_fraction", 0.0)
+    if not fraction:
+        return partitions
+    assert data.train.supervised is not None
+    log.warning("partition: a task has true labels with probability %g", fraction)
+    return MixedPartitions(partitions, data.train.supervised, fraction)
 
 
 def train(

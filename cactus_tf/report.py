@@ -20,17 +20,21 @@ _DOTS_PER_INCH = 110
 def write(
     folder: Path,
     rows: Sequence[Mapping],
-    images: np.ndarray,
+    images: np.ndarray | None,
     partitions: Partitions,
     learners: Mapping[str, TrainingSettings],
 ) -> None:
-    """Writes accuracy.png where something was judged; of what was trained clusters, tasks and learning_curve.png."""
+    """Writes accuracy.png where something was judged; of what was trained clusters, tasks and learning_curve.png.
+
+    Where there are no images to look at, only features, there are no pictures of clusters and tasks.
+    """
     if rows:
         _save(accuracy_figure(rows), folder / "accuracy.png")
     if learners:
-        _save(cluster_figure(images, partitions[0]), folder / "clusters.png")
         histories = {name: history.read(folder / name / "history.csv") for name in learners}
         _save(curve_figure(histories), folder / "learning_curve.png")
+    if learners and images is not None:
+        _save(cluster_figure(images, partitions[0]), folder / "clusters.png")
         training = next(iter(learners.values()))
         _save(task_figure(images, partitions, training), folder / "tasks.png")
 

@@ -99,9 +99,10 @@ def options(config: Config, name: str) -> dict[str, Any]:
     embedder, partitioner = keys.embedder_name(config), keys.partitioner_name(config)
     network = config.learners.get(name) or config.networks.get(name)
     used = {k: v for k, v in dataclasses.asdict(network).items() if v is not None} if network else {}
-    if embedder != "none":
+    if embedder not in ("none", "features"):
         used["embedder_steps"] = config.embedding.embedder_steps
-    if partitioner not in ("none", "labels"):
+    own_sizes = getattr(config.options.get(partitioner), "sizes", None)  # of cluster files, in place of k and P
+    if partitioner not in ("none", "labels") and not own_sizes:
         used |= {"clusters": config.partition.clusters, "partitions": config.partition.partitions}
     for member in (config.data.dataset, embedder, partitioner, name):
         if member in config.options:

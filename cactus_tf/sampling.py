@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from cactus_tf.errors import InputError
 from cactus_tf.seeds import counter_rng
-from cactus_tf.types import Division, Episode, Partitions
+from cactus_tf.types import Division, Episode, MixedPartitions, Partitions
 
 _FOREVER = np.iinfo(np.int64).max
 
@@ -48,7 +48,7 @@ class Episodes:
       seed: of this stream.
 
     Raises:
-      InputError: no partition has `way` clusters of shot + query images.
+      InputError: no partition, or none of one side of mixed ones, has `way` clusters of shot + query images.
     """
 
     def __init__(
@@ -58,8 +58,9 @@ class Episodes:
         self.way, self.shot, self.query, self.seed = way, shot, query, seed
         self._clusters: dict[int, np.ndarray] = {}  # those of use, by partition: they depend on shot and query alone
         _check_counts(way, shot, query)
-        if not any(self._usable(p) for p in range(len(partitions))):
-            raise InputError(_why_unusable(partitions, way, shot, query))
+        for side in partitions.sides if isinstance(partitions, MixedPartitions) else [range(len(partitions))]:
+            if not any(self._usable(p) for p in side):
+                raise InputError(_why_unusable([partitions[p] for p in side], way, shot, query))
 
     def with_rows(self, rows: np.ndarray) -> "Episodes":
         """The same tasks over other rows, such as the embeddings of the same images."""
@@ -68,10 +69,12 @@ class Episodes:
     def indices(self, i: int) -> tuple[np.ndarray, int]:
         """Image numbers [way, shot + query] of episode i, and the number of its partition.
 
-        A partition with too few usable clusters is drawn again, so the draw is uniform over the usable ones.
+        A partition with too few usable clusters is drawn again, so the draw is uniform over the usable ones; of mixed
+        partitions, over those of the side that was drawn before.
         """
         rng = counter_rng(self.seed, i)
-        while not self._usable(p := int(rng.integers(len(self.partitions)))):
+        side = self._draw_side(rng)
+        while not self._usable(p := side[int(rng.integers(len(side)))]):
             pass
         return sample_task(self.partitions[p], self.way, self.shot, self.query, rng, self._clusters[p]), p
 
@@ -104,6 +107,11 @@ class Episodes:
             return Episode(*(tf.ensure_shape(x, (tasks_per_step, *s)) for x, s in zip(parts, shapes, strict=True)))
 
         return tf.data.Dataset.range(start, _FOREVER).map(load).prefetch(2)
+
+    def _draw_side(self, rng: np.random.Generator) -> range:
+        if isinstance(self.partitions, MixedPartitions):
+            return self.partitions.draw_side(rng)
+        return range(len(self.partitions))
 
     def _usable(self, p: int) -> bool:
         if p not in self._clusters:

@@ -108,20 +108,52 @@ class AssignedPartitions(Sequence):
         return self._grouped[p]
 
 
+class MixedPartitions(Sequence):
+    """Partitions of two kinds for semi-supervised learning: a task is made from a true one with a given probability.
+
+    Args:
+      pseudo: what is drawn from with probability 1 - fraction, numbered from 0.
+      true: what is drawn from with probability `fraction`, numbered after them.
+      fraction: 0..1.
+    """
+
+    def __init__(self, pseudo: Partitions, true: Partitions, fraction: float):
+        self._pseudo, self._true, self._fraction = pseudo, true, fraction
+
+    def __len__(self) -> int:
+        return len(self._pseudo) + len(self._true)
+
+    def __getitem__(self, p):
+        p = range(len(self))[p]
+        return self._pseudo[p] if p < len(self._pseudo) else self._true[p - len(self._pseudo)]
+
+    @property
+    def sides(self) -> list[range]:
+        """Numbers of the partitions of each kind, of those kinds that are drawn from at all."""
+        pseudo, true = range(len(self._pseudo)), range(len(self._pseudo), len(self))
+        return [side for side, chance in ((pseudo, 1 - self._fraction), (true, self._fraction)) if chance > 0]
+
+    def draw_side(self, rng: np.random.Generator) -> range:
+        """Numbers of the partitions that one task may be made from."""
+        return self.sides[-1 if rng.random() < self._fraction else 0]
+
+
 @dataclasses.dataclass(frozen=True)
 class ImageSet:
     """The images of one split.
 
     Attributes:
       images: [n, height, width, channels] uint8, 0..255; usually a read-only memory map, rows ordered by class, then
-        by image bytes.
+        by image bytes. Where images come as features, [n, dim] float32.
       partitions: what the true labels say, for measuring and for the oracle; None where there are no labels.
       names: [n] bytes, the file that each image was made from, in UTF-8; None where images are not files.
+      supervised: true partitions that training may mix with its own; None where it does not.
     """
 
     images: np.ndarray
     partitions: Partitions | None = None
     names: np.ndarray | None = None
+    supervised: Partitions | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -136,9 +168,9 @@ class Splits:
     test: ImageSet
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of every image."""
-        return tuple(self.train.images.shape[1:])  # type: ignore[return-value]
+    def image_shape(self) -> tuple[int, ...]:
+        """(height, width, channels) of every image, (dim,) where images come as features."""
+        return tuple(self.train.images.shape[1:])
 
 
 class Episode(NamedTuple):
@@ -274,6 +306,7 @@ class PartitionContext:
       images: number n of images to divide.
       embeddings: [n, dim] float32, or None where there are none.
       labels: the partitions that the true labels make, or None; only the oracle reads them.
+      names: [n] bytes, the file of each image, or None.
       way: N, classes of an episode.
       images_per_cluster: shot + query of an episode.
       seed: of this partitioner's own stream.
@@ -283,6 +316,7 @@ class PartitionContext:
     images: int
     embeddings: np.ndarray | None = None
     labels: Partitions | None = None
+    names: np.ndarray | None = None
     way: int = 2
     images_per_cluster: int = 6
     seed: int = 0

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import json
 
 import numpy as np
 import pytest
@@ -119,24 +120,28 @@ def test_a_saved_embedder_gives_the_same_embeddings(fitted, pictures, tmp_path):
 
 
 @pytest.fixture(params=plugins.names("partitioners"))
-def partitioned(request):
-    """(context, partitions) of one partitioner on three blobs."""
+def partitioned(request, tmp_path):
+    """(a function that builds one partitioner, its context) on three blobs."""
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(3), 30)
     context = PartitionContext(
         images=90,
         embeddings=(rng.normal(size=(90, 4)) + 8 * (labels[:, None] - 1)).astype(np.float32),
         labels=AssignedPartitions([labels]),
+        names=np.array([f"image_{i}.jpg".encode() for i in range(90)]),
         way=3,
         images_per_cluster=4,
         seed=3,
     )
-    return plugins.load("partitioners", request.param), context
+    for file in ("train_k3.json", "train_k3_1.json"):
+        (tmp_path / file).write_text(json.dumps({f"image_{i}": int(c) for i, c in enumerate(labels)}))
+    options = tiny("partitioners", request.param, dir=str(tmp_path))
+    return lambda: plugins.load("partitioners", request.param).build(3, 2, options), context
 
 
 def test_partitions_are_disjoint_clusters_of_existing_images(partitioned):
-    module, context = partitioned
-    partitions = module.build(3, 2)(context)
+    build, context = partitioned
+    partitions = build()(context)
     assert len(partitions) >= 1
     for partition in partitions:
         assert isinstance(partition, Division)
@@ -151,8 +156,8 @@ def test_partitions_are_disjoint_clusters_of_existing_images(partitioned):
 
 
 def test_partitions_follow_from_the_context_alone(partitioned):
-    module, context = partitioned
-    first, again = module.build(3, 2)(context), module.build(3, 2)(context)
+    build, context = partitioned
+    first, again = build()(context), build()(context)
     for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a.assignments(90), b.assignments(90))
 

@@ -27,7 +27,7 @@ class Options:
 
 def flat(images: np.ndarray) -> np.ndarray:
     """[n, h, w, c] uint8 -> [n, h w c] float32 in [0, 1], row-major."""
-    return images.reshape(len(images), -1).astype(np.float32) / 255
+    return np.asarray(images).reshape(len(images), -1).astype(np.float32) / 255
 
 
 class Pixels:
