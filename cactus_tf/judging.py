@@ -12,7 +12,7 @@ import numpy as np
 from cactus_tf import plugins, results, seeds, summaries, workdir
 from cactus_tf.config import Config
 from cactus_tf.errors import InputError
-from cactus_tf.evaluation import accuracy, evaluate, trace_accuracies, with_features
+from cactus_tf.evaluation import accuracy, evaluate, paired_difference, trace_accuracies, with_features
 from cactus_tf.sampling import Episodes
 from cactus_tf.types import Accuracy, AdaptingLearner, ImageSet, Learner, Partitions, Splits
 
@@ -29,6 +29,8 @@ def judge(
     judged = evaluation_set(config, data)
     assert judged.partitions is not None
     adaptation: list[dict[str, Any]] = []
+    reference: dict[tuple[int, int], Accuracy] = {}  # of the first learner, by task
+    first = next(iter(learners))
     for name, learner in learners.items():
         inputs = embeddings[split] if learner.consumes == "embeddings" else judged.images
         classify, prepared = with_features(learner, inputs)
@@ -42,7 +44,12 @@ def judge(
             else:
                 result = accuracy(classify, episodes, config.evaluation.eval_episodes)
             keep_accuracy(folder, name, f"accuracy-{split}-{way}way-{shot}shot.npy", result)
-            rows.append(results.row(config, name, (way, shot), result, learner))
+            row = results.row(config, name, (way, shot), result, learner)
+            if name == first:
+                reference[way, shot] = result
+            elif (way, shot) in reference:
+                row |= results.against(first, paired_difference(result, reference[way, shot]))
+            rows.append(row)
     if adaptation:
         workdir.write_csv(folder / "adaptation.csv", adaptation, list(adaptation[0]))
     return rows

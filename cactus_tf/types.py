@@ -196,6 +196,13 @@ class Accuracy(NamedTuple):
     per_episode: np.ndarray
 
 
+class Difference(NamedTuple):
+    """Mean difference of two accuracies over the same episodes: fractions; ci95 as of `Accuracy`."""
+
+    mean: float
+    ci95: float
+
+
 class Rows:
     """An array that is made piece by piece, so that it need not fit in memory.
 

@@ -61,7 +61,7 @@ def test_results_hold_what_the_schema_says(first):
     assert len(found["rows"]) == 4  # two learners, one way, two shots
     columns = "dataset split embedder partitioner algo way shot query episodes accuracy ci95 transductive seed options"
     for row in found["rows"]:
-        assert list(row) == columns.split()
+        assert list(row) == columns.split() + ["against"] * (row["algo"] == "nearest_neighbours")
         assert (row["dataset"], row["split"], row["embedder"], row["partitioner"]) == (
             "digits",
             "test",
@@ -107,6 +107,16 @@ def test_the_interval_is_that_of_the_kept_episodes(first):
         assert values.shape == (30,)
         assert row["accuracy"] == pytest.approx(values.mean())
         assert row["ci95"] == pytest.approx(1.96 * values.std() / np.sqrt(30))
+
+
+def test_the_pair_of_learners_is_compared_over_the_same_episodes(first):
+    for row in results(first)["rows"][2:]:
+        name = f"accuracy-test-{row['way']}way-{row['shot']}shot.npy"
+        differences = np.load(first / "nearest_neighbours" / name) - np.load(first / "protonets" / name)
+        pair = row["against"]
+        assert pair["algo"] == "protonets"
+        assert pair["difference"] == pytest.approx(differences.mean())
+        assert pair["ci95"] == pytest.approx(1.96 * differences.std() / np.sqrt(30))
 
 
 def test_the_same_command_again_gives_the_same_and_trains_nothing(first, workplace):
