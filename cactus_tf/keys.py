@@ -57,6 +57,11 @@ def needs_embeddings(config: Config) -> bool:
     return any(getattr(plugins.load(*member), "USES_EMBEDDINGS", False) for member in members)
 
 
+def uses_clusters(learner: str) -> bool:
+    """Whether a learner clusters the training embeddings itself, and answers from nothing else."""
+    return getattr(plugins.load("learners", learner), "USES_CLUSTERS", False)
+
+
 def embedder_name(config: Config) -> str:
     """The embedder that matters, "none" where nobody reads its embeddings."""
     return config.embedding.embedder if needs_embeddings(config) else "none"

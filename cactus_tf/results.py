@@ -107,6 +107,8 @@ def options(config: Config, name: str) -> dict[str, Any]:
         used["embedder_steps"] = config.embedding.embedder_steps
     if partitioner not in ("none", "labels"):
         used |= {"clusters": config.partition.clusters, "partitions": config.partition.partitions}
+    if keys.uses_clusters(name):
+        used["clusters"] = config.partition.clusters
     for member in (config.data.dataset, embedder, partitioner, name):
         if member in config.options:
             used |= {f"{member}_{k}": v for k, v in dataclasses.asdict(config.options[member]).items()}

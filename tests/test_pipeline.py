@@ -225,6 +225,7 @@ def test_a_stage_ends_the_run_after_it(tmp_path, stage, kinds):
         (["--dataset=mnist", "--data_dir=/nowhere"], "t10k-images-idx3-ubyte"),
         (["--embedder=precomputed", "--precomputed_dir=/nowhere"], "/nowhere"),
         (["--clusters=2000"], "--clusters=2000 is more than the 1000 training images"),
+        (["--clusters=2000", "--algo=cluster_matching"], "--clusters=2000 is more than the 1000 training images"),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(workplace, capsys, flags, words):
@@ -410,6 +411,33 @@ def test_every_learner_that_adapts_runs_end_to_end(workplace, algo):
     code, folder = run(workplace, algo, *flags, "--eval_episodes=4")
     assert code == 0
     assert results(folder)["rows"][0]["algo"] == algo
+
+
+BASELINES = ["logistic_regression", "mlp_dropout", "cluster_matching", "cluster_colour", "cluster_network"]
+BRIEF = [
+    "--mlp_dropout_epochs=3",
+    "--mlp_dropout_legacy_leak",
+    "--cluster_matching_starts=1",
+    "--cluster_colour_starts=1",
+    "--cluster_network_starts=1",
+    "--cluster_network_epochs=1",
+]
+
+
+def test_the_baselines_run_end_to_end_and_say_what_a_reader_must_know(workplace):
+    algo = f"--algo=nearest_neighbours,{','.join(BASELINES)}"
+    code, folder = run(workplace, "baselines", algo, *BRIEF, "--eval_shots=1", "--eval_episodes=4")
+    assert code == 0
+    rows = {row["algo"]: row for row in results(folder)["rows"]}
+    assert list(rows) == ["nearest_neighbours", *BASELINES]
+    assert {name for name, row in rows.items() if row.get("leak")} == {"mlp_dropout"}
+    assert {name for name, row in rows.items() if "unanswered" in row} == {"cluster_colour", "cluster_network"}
+    assert {name for name, row in rows.items() if "clusters" in row["options"]} == set(BASELINES[2:])
+    for name in BASELINES:
+        assert rows[name]["against"]["algo"] == "nearest_neighbours"
+        assert 0 <= rows[name].get("unanswered", 0) <= 4
+    with open(folder / "results.csv", newline="") as file:
+        assert [row["leak"] for row in csv.DictReader(file)] == ["", "", "True", "", "", ""]
 
 
 @pytest.mark.slow
