@@ -18,6 +18,7 @@ from cactus_tf.types import Array, LearnerContext
 USES_EMBEDDINGS = True
 USES_CLUSTERS = True
 
+_PASSES = 500  # of the solver; the authors' code
 _QUERIES = 5  # a cluster passes its label on where it has shot + 5 images; the authors' number of queries
 
 
@@ -37,7 +38,7 @@ class Options:
 def build(context: LearnerContext, options: Options | None = None) -> ClusterColour:
     """Cluster colouring; the training embeddings are needed by its first answer, not yet here."""
     options = options or Options()
-    return ClusterColour(TrainingClusters("cluster_colour", context, options.starts), options.c)
+    return ClusterColour(TrainingClusters("cluster_colour", context, options.starts), options.c, context.seed)
 
 
 class ClusterColour:
@@ -49,6 +50,7 @@ class ClusterColour:
     Args:
       clusters: of the training embeddings.
       c: C of the logistic regression.
+      seed: of its solver.
 
     Attributes:
       unanswered: tasks in which no cluster passed a label on; they were answered from the support set alone.
@@ -56,8 +58,8 @@ class ClusterColour:
 
     consumes: Literal["images", "embeddings"] = "embeddings"
 
-    def __init__(self, clusters: TrainingClusters, c: float):
-        self._clusters, self._c, self.unanswered = clusters, c, 0
+    def __init__(self, clusters: TrainingClusters, c: float, seed: int):
+        self._clusters, self._c, self._seed, self.unanswered = clusters, c, seed, 0
 
     def prepare(self) -> None:
         """Clusters the training embeddings, where that is not done."""
@@ -69,7 +71,8 @@ class ClusterColour:
         members, passed = self.coloured(support, labels, way)
         self.unanswered += not len(members)
         x = np.concatenate([self._clusters.embeddings[members], support])
-        return logistic_logits(x, np.concatenate([passed, labels]), query, way, self._c)
+        y = np.concatenate([passed, labels])
+        return logistic_logits(x, y, query, way, c=self._c, passes=_PASSES, seed=self._seed)
 
     def coloured(self, support: Array, labels: np.ndarray, way: int) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of the training images that get a label, and the labels."""

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from cactus_tf.config import option
+from cactus_tf.learners._inputs import canonical_order
 from cactus_tf.losses import query_loss
 from cactus_tf.seeds import derive
 from cactus_tf.types import Array, LearnerContext
@@ -69,7 +70,7 @@ class MlpDropout:
 
     def classify(self, support: Array, support_labels: Array, query: Array, way: int) -> np.ndarray:
         """Logits [m, way] float32 of the queries after `epochs` steps."""
-        support, labels = in_order(support, support_labels)
+        support, labels = canonical_order(support, support_labels)
         network = self._restarted(support, labels, way)
         network.fit(support, labels, tf.constant(self._options.epochs))
         return network.logits(query)
@@ -82,7 +83,7 @@ class MlpDropout:
         The authors' early stopping: at most 500 steps, and none after 2 in a row that did not lower the lowest loss of
         the queries; the weights are those of the last step.
         """
-        support, labels = in_order(support, support_labels)
+        support, labels = canonical_order(support, support_labels)
         network = self._restarted(support, labels, way)
         network.fit_leaking(support, labels, np.float32(query), np.int32(query_labels))
         return network.logits(query)
@@ -92,13 +93,6 @@ class MlpDropout:
         task = hashlib.sha256(support.tobytes() + labels.tobytes()).hexdigest()
         network.restart(derive(self._seed, f"mlp_dropout {task}"))
         return network
-
-
-def in_order(support: Array, labels: Array) -> tuple[np.ndarray, np.ndarray]:
-    """The support set in an order that follows from its rows alone: [n, dim] float32 and [n] int32."""
-    support, labels = np.asarray(support, np.float32), np.asarray(labels, np.int32)
-    order = sorted(range(len(labels)), key=lambda i: (labels[i], support[i].tobytes()))
-    return support[order], labels[order]
 
 
 class TaskNetwork:

@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 from scipy.special import log_softmax
+from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from cactus_tf import learners
+from cactus_tf.learners._logistic import logistic_logits
 
 
 @pytest.fixture(autouse=True)
@@ -41,12 +43,28 @@ def centred(logits):
     [(3, 9, 4, 1.0), (3, 9, 4, 0.1), (2, 8, 4, 1.0), (4, 5, 7, 2.0)],
     ids=["three classes", "another C", "two classes have two columns", "fewer embeddings than dimensions"],
 )
-def test_the_logits_are_those_of_the_minimum_of_the_objective(way, n, dim, c):
+def test_the_solver_goes_to_the_minimum_of_the_objective_if_it_is_let(way, n, dim, c):
     support, query, labels = points(0, n, dim), points(1, 6, dim), np.arange(n) % way
-    logits = learners.build("logistic_regression", c=c).classify(support, labels, query, way)
-    np.testing.assert_allclose(
-        centred(logits), literal(support, labels, query, way, c), atol=2e-3
-    )  # L-BFGS stops at a gradient of 1e-5 of the mean loss
+    logits = logistic_logits(support, labels, query, way, c=c, passes=100_000, tolerance=1e-8)
+    np.testing.assert_allclose(centred(logits), literal(support, labels, query, way, c), atol=1e-4)
+
+
+def test_it_stops_where_the_authors_stop():
+    support, labels, query = 2 + points(2, 40, 8), np.arange(40) % 4, 2 + points(3, 50, 8)
+    theirs = LogisticRegression(solver="saga", C=1.0, max_iter=1000, tol=1e-4, random_state=0)
+    expected = centred(theirs.fit(support.astype(float), labels).decision_function(query))
+    logits = centred(learners.build("logistic_regression").classify(support, labels, query, 4))
+    minimum = centred(logistic_logits(support, labels, query, 4, passes=100_000, tolerance=1e-8))
+    off = np.abs(logits - expected).max()
+    assert off < 0.05  # the order of draws
+    assert off < np.abs(logits - minimum).max() / 3
+
+
+def test_the_order_of_the_support_set_changes_nothing():
+    support, labels, order = points(4, 12), np.arange(12) % 3, np.random.default_rng(0).permutation(12)
+    learner = learners.build("logistic_regression")
+    answers = [learner.classify(support[o], labels[o], points(5, 9), 3) for o in (slice(None), order)]
+    np.testing.assert_array_equal(answers[0], answers[1])
 
 
 def test_a_class_without_support_is_never_chosen():

@@ -4,7 +4,7 @@ import pytest
 
 from cactus_tf import learners
 from cactus_tf.evaluation import evaluate
-from cactus_tf.learners.mlp_dropout import in_order
+from cactus_tf.learners._inputs import canonical_order
 from cactus_tf.sampling import Episodes
 from cactus_tf.types import AssignedPartitions
 
@@ -19,7 +19,7 @@ LABELS, QUERY_LABELS = np.arange(9) % 3, np.arange(12) % 3
 
 def fresh(learner):
     """The Keras model that the learner begins the task with, ready for Keras' own `fit`."""
-    support, labels = in_order(SUPPORT, LABELS)
+    support, labels = canonical_order(SUPPORT, LABELS)
     network = learner._restarted(support, labels, 3)
     network.model.compile(
         keras.optimizers.Adam(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False
@@ -65,7 +65,7 @@ def test_every_task_has_weights_and_masks_of_its_own():
     learner = learners.build("mlp_dropout", units=16)
     states = []
     for labels in (LABELS, (LABELS + 1) % 3):
-        network = learner._restarted(*in_order(SUPPORT, labels), 3)
+        network = learner._restarted(*canonical_order(SUPPORT, labels), 3)
         states.append([network.model.get_weights()[0], np.array(network.dropout.seed_generator.state)])
     assert not np.allclose(states[0][0], states[1][0])
     assert not np.array_equal(states[0][1], states[1][1])
