@@ -12,7 +12,7 @@ import numpy as np
 from cactus_tf import plugins, results, seeds, summaries, workdir
 from cactus_tf.config import Config
 from cactus_tf.errors import InputError
-from cactus_tf.evaluation import accuracy, evaluate, trace_accuracies, with_features
+from cactus_tf.evaluation import accuracy, evaluate, leaks, paired_difference, trace_accuracies, with_features
 from cactus_tf.sampling import Episodes
 from cactus_tf.types import Accuracy, AdaptingLearner, ImageSet, Learner, Partitions, Splits
 
@@ -29,23 +29,42 @@ def judge(
     judged = evaluation_set(config, data)
     assert judged.partitions is not None
     adaptation: list[dict[str, Any]] = []
+    reference: dict[tuple[int, int], Accuracy] = {}  # of the first learner, by task
+    first = next(iter(learners))
     for name, learner in learners.items():
         inputs = embeddings[split] if learner.consumes == "embeddings" else judged.images
         classify, prepared = with_features(learner, inputs)
         say_left_out(config, name)
         for way, shot in evaluation_tasks(config, name):
             episodes = evaluation_episodes(config, split, prepared, judged.partitions, way, shot)
+            before = getattr(learner, "unanswered", 0)
             if isinstance(learner, AdaptingLearner):
                 traced = trace_accuracies(learner, episodes, config.evaluation.eval_episodes)
                 adaptation += results.adaptation_rows(name, (way, shot), traced)
                 result = traced.query[-1]
             else:
-                result = accuracy(classify, episodes, config.evaluation.eval_episodes)
+                result = accuracy(classify, episodes, config.evaluation.eval_episodes, leaks(learner))
             keep_accuracy(folder, name, f"accuracy-{split}-{way}way-{shot}shot.npy", result)
-            rows.append(results.row(config, name, (way, shot), result, learner))
+            row = results.row(config, name, (way, shot), result, learner) | marks(name, learner, before)
+            if name == first:
+                reference[way, shot] = result
+            elif (way, shot) in reference:
+                row |= results.against(first, paired_difference(result, reference[way, shot]))
+            rows.append(row)
     if adaptation:
         workdir.write_csv(folder / "adaptation.csv", adaptation, list(adaptation[0]))
     return rows
+
+
+def marks(name: str, learner: Learner, unanswered: int) -> dict[str, Any]:
+    """What a reader of a row must know: `leak`, and how many tasks more than `unanswered` had no answer of its own."""
+    found: dict[str, Any] = {}
+    if leaks(learner):
+        log.warning("%s saw the labels of the queries that it is judged on; its rows are marked leak", name)
+        found["leak"] = True
+    if hasattr(learner, "unanswered"):
+        found["unanswered"] = learner.unanswered - unanswered
+    return found
 
 
 def keep_accuracy(folder: Path, name: str, file: str, result: Accuracy) -> None:

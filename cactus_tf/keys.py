@@ -83,6 +83,11 @@ def has_features(config: Config) -> bool:
     return gives_features is not None and gives_features(config.options.get(name))
 
 
+def uses_clusters(learner: str) -> bool:
+    """Whether a learner clusters the training embeddings itself, and answers from nothing else."""
+    return getattr(plugins.load("learners", learner), "USES_CLUSTERS", False)
+
+
 def embedder_name(config: Config) -> str:
     """The embedder that matters, "features" for rows that are vectors, "none" where nobody reads embeddings."""
     if not needs_embeddings(config):

@@ -146,8 +146,8 @@ def check_sizes(config: Config, data: Splits) -> None:
             f"the rows of {config.data.dataset} are features, not images, and {', '.join(networks)} would take images: "
             "say --on_embeddings"
         )
-    own_clusters = config.partition.partitioner in ("labels", "cluster_files")
-    if config.learners and not own_clusters and config.partition.clusters > images:
+    divided = config.learners and config.partition.partitioner not in ("labels", "cluster_files")
+    if (divided or any(map(keys.uses_clusters, config.run.algo))) and config.partition.clusters > images:
         raise InputError(f"--clusters={config.partition.clusters} is more than the {images} training images: lower it")
     for name, training in config.learners.items():
         needed = training.way * (training.shot + training.query)
@@ -171,7 +171,8 @@ def rehearse(config: Config, data: Splits) -> None:
     if judged.partitions is None:
         log.warning("the %s split has no labels, so no accuracy will be measured; %s", split, results.JUDGED_WITH)
         return
-    untrained = [built[name] for name in on_images if name not in networks]  # those with networks would take seconds
+    # Those with networks would take seconds, and those with clusters of embeddings have none yet.
+    untrained = [built[n] for n in on_images if n not in networks and not keys.uses_clusters(n)]
     for way, shot in evaluation_tasks(config):
         small = small_classes(judged, shot + config.evaluation.eval_query)
         try:
@@ -298,10 +299,12 @@ def train(
     learners = {}
     for name in config.run.algo:
         training = config.learners.get(name)
-        learner = build_learner(config, name, data.image_shape, embedder, embeddings.get("train"))
+        learner = build_learner(config, name, data.image_shape, embedder, embeddings.get("train"), data.train.images)
         if training is not None:
             rows = embeddings["train"] if learner.consumes == "embeddings" else data.train.images
             train_one(config, name, learner, rows, partitions, data, folder)
+        elif hasattr(learner, "prepare"):
+            learner.prepare()
         learners[name] = learner
     return learners
 
@@ -312,6 +315,7 @@ def build_learner(
     image_shape: tuple[int, ...],
     embedder: Embedder | None = None,
     embeddings: np.ndarray | None = None,
+    images: np.ndarray | None = None,
 ) -> Learner:
     """One learner, untrained."""
     training = config.learners.get(name) or config.networks.get(name) or settings.TrainingSettings()
@@ -325,6 +329,8 @@ def build_learner(
         on_embeddings=bool(training.on_embeddings),
         embeddings=embeddings,
         embedder=embedder,
+        images=images,
+        clusters=config.partition.clusters,
     )
     return plugins.load("learners", name).build(context, config.options.get(name))
 

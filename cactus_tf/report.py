@@ -57,7 +57,8 @@ def accuracy_figure(rows: Sequence[Mapping]):
     """Bars with 95% intervals, a group per (way, shot), a dotted line at chance."""
     tasks = list(dict.fromkeys((r["way"], r["shot"]) for r in rows))
     learners = list(dict.fromkeys(r["algo"] for r in rows))
-    figure, axes = _figure(2 + 1.6 * len(tasks), 3.6)
+    legend_columns = 3
+    figure, axes = _figure(max(5, 2 + 0.4 * len(tasks) * max(4, len(learners))), 3.6)
     width = 0.8 / len(learners)
     for i, name in enumerate(learners):
         own = {(r["way"], r["shot"]): r for r in rows if r["algo"] == name}
@@ -73,8 +74,8 @@ def accuracy_figure(rows: Sequence[Mapping]):
         )
     axes.set_xticks(range(len(tasks)), [f"{way}-way {shot}-shot" for way, shot in tasks])
     axes.set_ylabel("accuracy in %")
-    axes.set_ylim(0, 112)
-    axes.legend(fontsize=8, ncols=3, loc="upper left", frameon=False)
+    axes.set_ylim(0, 106 + 6 * (1 + len(learners) // legend_columns))  # learners and chance
+    axes.legend(fontsize=8, ncols=legend_columns, loc="upper left", frameon=False)
     return figure
 
 

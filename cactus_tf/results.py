@@ -15,7 +15,7 @@ from typing import Any
 from cactus_tf import keys, plugins, workdir
 from cactus_tf.config import STAGES, Config
 from cactus_tf.evaluation import AdaptationAccuracy
-from cactus_tf.types import Accuracy, Learner
+from cactus_tf.types import Accuracy, Difference, Learner
 
 JUDGED_WITH = "a data set of your own is judged with --eval_dir=FOLDER, a sub-folder per class"
 _PACKAGES = ("cactus-tf", "tensorflow", "keras", "numpy", "scikit-learn", "tensorflow-datasets", "tensorboard")
@@ -78,6 +78,11 @@ def row(config: Config, name: str, task: tuple[int, int], accuracy: Accuracy, le
     }
 
 
+def against(first: str, difference: Difference) -> dict[str, Any]:
+    """What a row says of its learner against the first one on the same episodes; fractions."""
+    return {"against": {"algo": first, "difference": difference.mean, "ci95": difference.ci95}}
+
+
 def adaptation_rows(name: str, task: tuple[int, int], traced: AdaptationAccuracy) -> list[dict[str, Any]]:
     """Rows of adaptation.csv: a learner at one (way, shot), step 0 before adaptation; fractions."""
     return [
@@ -104,6 +109,8 @@ def options(config: Config, name: str) -> dict[str, Any]:
     own_sizes = getattr(config.options.get(partitioner), "sizes", None)  # of cluster files, in place of k and P
     if partitioner not in ("none", "labels") and not own_sizes:
         used |= {"clusters": config.partition.clusters, "partitions": config.partition.partitions}
+    if keys.uses_clusters(name):
+        used["clusters"] = config.partition.clusters
     for member in (config.data.dataset, embedder, partitioner, name):
         if member in config.options:
             used |= {f"{member}_{k}": v for k, v in dataclasses.asdict(config.options[member]).items()}
@@ -121,9 +128,16 @@ def write(config: Config, rows: Sequence[Mapping], clock: Clock, folder: Path) -
         "rows": list(rows),
     }
     workdir.write_json(folder / "results.json", value)
-    flat = [{**{f"options.{k}": v for k, v in r["options"].items()}, **r} for r in rows]
-    extra = dict.fromkeys(name for r in flat for name in r if name.startswith("options."))
+    flat = [flat_row(r) for r in rows]
+    extra = dict.fromkeys(name for r in flat for name in r if name not in _COLUMNS)
     workdir.write_csv(folder / "results.csv", flat, [*_COLUMNS, *extra])
+
+
+def flat_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with `options` and `against` spread into columns such as `options.steps`."""
+    groups = {name: value for name, value in row.items() if isinstance(value, Mapping)}
+    spread = {f"{name}.{k}": v for name, value in groups.items() for k, v in value.items()}
+    return {**{name: value for name, value in row.items() if name not in groups}, **spread}
 
 
 def provenance(config: Config) -> dict[str, Any]:
@@ -163,15 +177,27 @@ def describe(config: Config, folder: Path) -> str:
 
 
 def table(rows: Sequence[Mapping]) -> str:
-    """A row per learner, a column per (way, shot): accuracy in percent with its 95% interval."""
+    """A column per (way, shot): accuracy in percent with its 95% interval, a line per learner.
+
+    Below each but the first stands its difference from the first on the same episodes, with the interval of that.
+    """
     tasks = list(dict.fromkeys((r["way"], r["shot"]) for r in rows))
-    learners = list(dict.fromkeys(r["algo"] for r in rows))
-    cells = {(r["algo"], r["way"], r["shot"]): f"{100 * r['accuracy']:.2f} ± {100 * r['ci95']:.2f}" for r in rows}
-    width = max(len("accuracy in %"), *map(len, learners))
-    lines = ["accuracy in %".ljust(width) + "".join(f"{f'{w}-way {s}-shot':>16}" for w, s in tasks)]
-    for name in learners:
-        lines.append((name.ljust(width) + "".join(f"{cells.get((name, *task), ''):>16}" for task in tasks)).rstrip())
-    return "\n".join(lines)
+    lines = [("accuracy in %", {task: f"{task[0]}-way {task[1]}-shot" for task in tasks})]
+    for name in dict.fromkeys(r["algo"] for r in rows):
+        own = {(r["way"], r["shot"]): r for r in rows if r["algo"] == name}
+        lines.append((name, {task: _percent(r["accuracy"], r["ci95"]) for task, r in own.items()}))
+        pairs = {task: r["against"] for task, r in own.items() if "against" in r}
+        if pairs:
+            first = next(iter(pairs.values()))["algo"]
+            lines.append(
+                (f"  against {first}", {t: _percent(p["difference"], p["ci95"], "+") for t, p in pairs.items()})
+            )
+    width = max(len(title) for title, _ in lines)
+    return "\n".join((t.ljust(width) + "".join(f"{c.get(k, ''):>16}" for k in tasks)).rstrip() for t, c in lines)
+
+
+def _percent(fraction: float, ci95: float, sign: str = "") -> str:
+    return f"{100 * fraction:{sign}.2f} ± {100 * ci95:.2f}"
 
 
 def closing_words(rows: Sequence[Mapping], folder: Path) -> str:

@@ -229,6 +229,13 @@ class Accuracy(NamedTuple):
     per_episode: np.ndarray
 
 
+class Difference(NamedTuple):
+    """Mean difference of two accuracies over the same episodes: fractions; ci95 as of `Accuracy`."""
+
+    mean: float
+    ci95: float
+
+
 class Rows:
     """An array that is made piece by piece, so that it need not fit in memory.
 
@@ -335,6 +342,8 @@ class LearnerContext:
       on_embeddings: whether a meta-learner's network takes embeddings in place of images.
       embeddings: [n, dim] float32 of the training images, or None.
       embedder: the fitted embedder, or None.
+      images: [n, h, w, c] uint8, the training images, or None.
+      clusters: k, for a learner that clusters the training embeddings.
     """
 
     image_shape: tuple[int, ...]
@@ -346,6 +355,8 @@ class LearnerContext:
     on_embeddings: bool = False
     embeddings: np.ndarray | None = None
     embedder: Embedder | None = None
+    images: np.ndarray | None = None
+    clusters: int = 500
 
 
 @runtime_checkable
@@ -387,6 +398,10 @@ class Learner(Protocol):
     """Answers: given labelled support images, what are the labels of the query images?
 
     `consumes` says what its inputs are: "images" (uint8 0..255, or float32 0..1) or "embeddings" (float32).
+
+    It may have `prepare()`, all that it does before its first answer, done then at the latest; `unanswered`, the number
+    of tasks so far that it had no answer of its own for; and `leak`, True where evaluation is to tell it the queries'
+    labels by `classify_leaking(support, support_labels, query, query_labels, way)`, for figures published that way.
     """
 
     consumes: Literal["images", "embeddings"]

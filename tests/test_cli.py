@@ -67,7 +67,7 @@ def test_a_later_flag_wins_over_a_flagfile_and_a_flagfile_over_an_earlier_flag(t
         (["--partitioner=x"], "--partitioner=x: there is no such partitioner; choose from"),
         (
             ["--algo=protonets,x"],
-            "--algo=x: there is no such algo; choose from anil, maml, meta_sgd, nearest_neighbours",
+            "--algo=x: there is no such algo; choose from anil, cluster_colour, cluster_matching",
         ),
         (["--backbone=x"], "--backbone=x: there is no such backbone; choose from conv4, mlp, resnet"),
         (["--norm=x"], "--norm=x: there is no such norm; choose from running, batch, layer, none"),

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from cactus_tf.errors import RunError
-from cactus_tf.evaluation import confidence_interval, evaluate, trace_accuracies
+from cactus_tf.evaluation import confidence_interval, evaluate, paired_difference, trace_accuracies
 from cactus_tf.sampling import Episodes
-from cactus_tf.types import AssignedPartitions, Trace
+from cactus_tf.types import Accuracy, AssignedPartitions, Trace
 
 LABELS = np.repeat(np.arange(6), 8)
 
@@ -39,6 +39,27 @@ def test_accuracy_is_the_fraction_of_right_queries(right):
 def test_the_interval_is_the_papers_formula():
     values = np.array([0.2, 0.4, 0.9])
     assert confidence_interval(values) == pytest.approx(1.96 * np.sqrt(((values - 0.5) ** 2).mean()) / np.sqrt(3))
+
+
+def accuracies(values):
+    return Accuracy(float(np.mean(values)), 0.0, np.array(values))
+
+
+def test_a_paired_interval_is_that_of_the_differences_episode_by_episode():
+    ours, first = [0.9, 0.5, 0.7, 0.6], [0.8, 0.1, 0.8, 0.6]
+    differences = [a - b for a, b in zip(ours, first, strict=True)]
+    mean = sum(differences) / 4
+    sigma = (sum((d - mean) ** 2 for d in differences) / 4) ** 0.5
+    found = paired_difference(accuracies(ours), accuracies(first))
+    assert found.mean == pytest.approx(0.1)  # the sign says that ours is better
+    assert found.ci95 == pytest.approx(1.96 * sigma / 4**0.5)
+
+
+def test_what_two_learners_find_equally_hard_leaves_no_interval():
+    hard = np.linspace(0.1, 0.8, 50)
+    found = paired_difference(accuracies(hard + 0.1), accuracies(hard))
+    assert found.mean == pytest.approx(0.1)
+    assert found.ci95 == pytest.approx(0, abs=1e-12)
 
 
 def test_features_are_computed_once_and_give_the_same_answers():

@@ -61,7 +61,7 @@ def test_results_hold_what_the_schema_says(first):
     assert len(found["rows"]) == 4  # two learners, one way, two shots
     columns = "dataset split embedder partitioner algo way shot query episodes accuracy ci95 transductive seed options"
     for row in found["rows"]:
-        assert list(row) == columns.split()
+        assert list(row) == columns.split() + ["against"] * (row["algo"] == "nearest_neighbours")
         assert (row["dataset"], row["split"], row["embedder"], row["partitioner"]) == (
             "digits",
             "test",
@@ -107,6 +107,16 @@ def test_the_interval_is_that_of_the_kept_episodes(first):
         assert values.shape == (30,)
         assert row["accuracy"] == pytest.approx(values.mean())
         assert row["ci95"] == pytest.approx(1.96 * values.std() / np.sqrt(30))
+
+
+def test_the_pair_of_learners_is_compared_over_the_same_episodes(first):
+    for row in results(first)["rows"][2:]:
+        name = f"accuracy-test-{row['way']}way-{row['shot']}shot.npy"
+        differences = np.load(first / "nearest_neighbours" / name) - np.load(first / "protonets" / name)
+        pair = row["against"]
+        assert pair["algo"] == "protonets"
+        assert pair["difference"] == pytest.approx(differences.mean())
+        assert pair["ci95"] == pytest.approx(1.96 * differences.std() / np.sqrt(30))
 
 
 def test_the_same_command_again_gives_the_same_and_trains_nothing(first, workplace):
@@ -215,6 +225,7 @@ def test_a_stage_ends_the_run_after_it(tmp_path, stage, kinds):
         (["--dataset=mnist", "--data_dir=/nowhere"], "t10k-images-idx3-ubyte"),
         (["--embedder=precomputed", "--precomputed_dir=/nowhere"], "/nowhere"),
         (["--clusters=2000"], "--clusters=2000 is more than the 1000 training images"),
+        (["--clusters=2000", "--algo=cluster_matching"], "--clusters=2000 is more than the 1000 training images"),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(workplace, capsys, flags, words):
@@ -400,6 +411,33 @@ def test_every_learner_that_adapts_runs_end_to_end(workplace, algo):
     code, folder = run(workplace, algo, *flags, "--eval_episodes=4")
     assert code == 0
     assert results(folder)["rows"][0]["algo"] == algo
+
+
+BASELINES = ["logistic_regression", "mlp_dropout", "cluster_matching", "cluster_colour", "cluster_network"]
+BRIEF = [
+    "--mlp_dropout_epochs=3",
+    "--mlp_dropout_legacy_leak",
+    "--cluster_matching_starts=1",
+    "--cluster_colour_starts=1",
+    "--cluster_network_starts=1",
+    "--cluster_network_epochs=1",
+]
+
+
+def test_the_baselines_run_end_to_end_and_say_what_a_reader_must_know(workplace):
+    algo = f"--algo=nearest_neighbours,{','.join(BASELINES)}"
+    code, folder = run(workplace, "baselines", algo, *BRIEF, "--eval_shots=1", "--eval_episodes=4")
+    assert code == 0
+    rows = {row["algo"]: row for row in results(folder)["rows"]}
+    assert list(rows) == ["nearest_neighbours", *BASELINES]
+    assert {name for name, row in rows.items() if row.get("leak")} == {"mlp_dropout"}
+    assert {name for name, row in rows.items() if "unanswered" in row} == {"cluster_colour", "cluster_network"}
+    assert {name for name, row in rows.items() if "clusters" in row["options"]} == set(BASELINES[2:])
+    for name in BASELINES:
+        assert rows[name]["against"]["algo"] == "nearest_neighbours"
+        assert 0 <= rows[name].get("unanswered", 0) <= 4
+    with open(folder / "results.csv", newline="") as file:
+        assert [row["leak"] for row in csv.DictReader(file)] == ["", "", "True", "", "", ""]
 
 
 @pytest.mark.slow

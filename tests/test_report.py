@@ -15,6 +15,17 @@ ROWS = [
 ]
 
 
+@pytest.mark.parametrize("tasks", [1, 4])
+@pytest.mark.filterwarnings("error")
+def test_many_learners_find_room_in_the_picture_of_accuracies(tmp_path, tasks):
+    rows = [
+        {"algo": f"learner_of_a_long_name_{i}", "way": 5, "shot": shot, "accuracy": 0.99, "ci95": 0.01}
+        for i in range(7)
+        for shot in range(tasks)
+    ]
+    report.accuracy_figure(rows).savefig(tmp_path / "accuracy.png")  # matplotlib warns where the axes have no room
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_picture_of_a_run_is_a_readable_png(tmp_path, channels):
     rng = np.random.default_rng(0)

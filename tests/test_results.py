@@ -2,7 +2,7 @@ import numpy as np
 
 from cactus_tf import results
 from cactus_tf.evaluation import AdaptationAccuracy
-from cactus_tf.types import Accuracy
+from cactus_tf.types import Accuracy, Difference
 
 
 def test_every_number_of_the_adaptation_stands_in_its_own_column():
@@ -24,3 +24,27 @@ def test_every_number_of_the_adaptation_stands_in_its_own_column():
         0.7,
         0.8,
     )
+
+
+PAIR = ["against.algo", "against.difference", "against.ci95"]
+
+
+def row(algo, way, accuracy, ci95, **more):
+    return {"algo": algo, "way": way, "shot": 1, "accuracy": accuracy, "ci95": ci95, **more}
+
+
+def test_the_table_has_a_line_per_learner_and_below_it_the_difference_from_the_first():
+    pair = results.against("maml", Difference(-0.0525, 0.004))
+    rows = [row("maml", 5, 0.75, 0.01), row("neighbours", 5, 0.6975, 0.02, **pair), row("neighbours", 20, 0.4, 0.03)]
+    assert results.table(rows).splitlines() == [
+        "accuracy in %     5-way 1-shot   20-way 1-shot",
+        "maml              75.00 ± 1.00",
+        "neighbours        69.75 ± 2.00    40.00 ± 3.00",
+        "  against maml    -5.25 ± 0.40",
+    ]
+
+
+def test_options_and_pairs_have_columns_of_their_own_in_the_csv():
+    flat = results.flat_row(row("b", 5, 0.5, 0.1, options={"k": 3}, **results.against("a", Difference(0.25, 0.5))))
+    assert list(flat) == ["algo", "way", "shot", "accuracy", "ci95", "options.k", *PAIR]
+    assert [flat[name] for name in ("options.k", *PAIR)] == [3, "a", 0.25, 0.5]
