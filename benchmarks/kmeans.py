@@ -18,7 +18,7 @@ import numpy as np
 from sklearn.cluster import KMeans
 
 from cactus_tf import partitioners
-from cactus_tf.partitioners.kmeans import cluster_means
+from cactus_tf.partitioners._start import cluster_means
 from cactus_tf.seeds import counter_rng
 
 

@@ -17,21 +17,34 @@ from cactus_tf.types import Embedder, EmbedderContext
 
 log = logging.getLogger(__name__)
 
+_FITTED_BYTES = 512_000_000  # as float32: 163,265 images of 28x28, 6,046 of 84x84x3
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """Settings of the pixel embedding."""
 
-    dims: int = option(0, "principal components to keep; 0 keeps every pixel", low=0)
+    dims: int = option(
+        0,
+        "principal components to keep, found from 512 MB of the images as float32 where there are more; "
+        "0 keeps every pixel",
+        low=0,
+    )
 
 
 def flat(images: np.ndarray) -> np.ndarray:
     """[n, h, w, c] uint8 -> [n, h w c] float32 in [0, 1], row-major."""
-    return np.asarray(images).reshape(len(images), -1).astype(np.float32) / 255
+    x = np.asarray(images).reshape(len(images), -1).astype(np.float32)
+    x /= 255  # in place: there may be 512 MB of it
+    return x
 
 
 class Pixels:
-    """z = x / 255, or its projection on the first components of the training images (not whitened)."""
+    """z = x / 255, or its projection on the first components of the training images (not whitened).
+
+    Components are those of all training images where these take at most 512 MB as float32 (163,265 of 28x28), else of
+    as many as do, drawn at random with the seed.
+    """
 
     def __init__(self, dims: int):
         self._dims = dims
@@ -86,15 +99,29 @@ class Pixels:
 
 
 def _principal(images: np.ndarray, dims: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean [d] and components [dims, d] of all the images, which are held in memory as float32."""
+    """Mean [d] and components [dims, d] of the images, or of a part of them that memory can hold."""
     from sklearn.decomposition import PCA
 
-    most = min(len(images), int(np.prod(images.shape[1:])))
+    part = _part(images, dims, seed)
+    most = min(len(part), int(np.prod(part.shape[1:])))
     if dims > most:
-        raise InputError(f"pixels: {dims} components of {len(images)} images are at most {most}; lower the dims")
-    pca = PCA(dims, random_state=seeds.derive(seed, "pixels pca") & 0xFFFFFFFF).fit(flat(images))
+        raise InputError(f"pixels: {dims} components of {len(part)} images are at most {most}; lower the dims")
+    pca = PCA(dims, copy=False, random_state=seeds.derive(seed, "pixels pca") & 0xFFFFFFFF).fit(flat(part))
     log.info("pixels: %d components hold %.1f%% of the variance", dims, 100 * pca.explained_variance_ratio_.sum())
     return pca.mean_, pca.components_
+
+
+def _part(images: np.ndarray, dims: int, seed: int) -> np.ndarray:
+    """All images, or a uniform draw without replacement of as many as may be held as float32, in the order of the file.
+
+    There are at least as many as components, however large the images.
+    """
+    held = max(dims, _FITTED_BYTES // (4 * int(np.prod(images.shape[1:]))))
+    if len(images) <= held:
+        return images
+    log.info("pixels: components of %d of the %d images", held, len(images))
+    rng = np.random.default_rng(seeds.derive(seed, "pixels part"))
+    return images[np.sort(rng.choice(len(images), held, replace=False))]
 
 
 def build(context: EmbedderContext | None = None, options: Options | None = None) -> Embedder:

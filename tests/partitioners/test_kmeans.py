@@ -7,6 +7,7 @@ from sklearn.cluster import KMeans
 from cactus_tf import partitioners
 from cactus_tf.errors import InputError
 from cactus_tf.partitioners import kmeans
+from cactus_tf.partitioners._start import cluster_means
 from cactus_tf.partitioners.kmeans import Options
 from cactus_tf.types import PartitionContext
 
@@ -105,7 +106,7 @@ def test_cluster_means_are_means_and_empty_clusters_take_their_substitute():
     x, a = np.arange(12, dtype=np.float32).reshape(6, 2), np.array([0, 0, 2, 2, 2, 0])
     empty = np.full((3, 2), -1, np.float32)
     expected = np.stack([x[[0, 1, 5]].mean(0), empty[1], x[[2, 3, 4]].mean(0)])
-    np.testing.assert_allclose(kmeans.cluster_means(x, a, empty), expected, rtol=1e-6)
+    np.testing.assert_allclose(cluster_means(x, a, empty), expected, rtol=1e-6)
 
 
 def attempts(*large_counts):

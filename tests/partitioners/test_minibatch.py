@@ -1,0 +1,221 @@
+"""K-means by mini-batches, and when it is chosen."""
+
+import itertools
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
+
+from cactus_tf import partitioners
+from cactus_tf.errors import InputError
+from cactus_tf.partitioners import _minibatch, kmeans
+from cactus_tf.partitioners._minibatch import Rescaled
+from cactus_tf.partitioners._start import cluster_means
+from cactus_tf.types import PartitionContext
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Steps of a millisecond are not worth the wait for a second thread, where cores are shared."""
+    with threadpool_limits(1):
+        yield
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Lets a few hundred images have several groups, batches and pieces."""
+    for name, value in {"_CLUSTERS_PER_GROUP": 10, "_FEWEST": 1, "_BATCH_PER_CENTRE": 5, "_PIECE": 500}.items():
+        monkeypatch.setattr(_minibatch, name, value)
+
+
+def blobs(n=400, centres=20, dim=6, seed=0):
+    """[n, dim] float32 around well separated centres, and the centre of each."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.arange(n) % centres)
+    return (20 * rng.normal(size=(centres, dim))[labels] + rng.normal(size=(n, dim))).astype(np.float32), labels
+
+
+def squared_distances(x, centres):
+    return ((x[:, None].astype(float) - centres[None]) ** 2).sum(axis=-1)
+
+
+def inertia(x, found, k):
+    return ((x - cluster_means(x, found, x[:k])[found]) ** 2).sum()
+
+
+@pytest.mark.parametrize(
+    ("images", "dim", "clusters", "exact"),
+    [
+        (1_100, 64, 25, True),
+        (22_000, 256, 500, True),  # Omniglot
+        (60_000, 256, 10, True),  # MNIST
+        (162_770, 256, 500, True),  # CelebA
+        (100_000, 64, 1_000, False),  # too many distances
+        (1_281_167, 256, 1_000, False),  # ImageNet
+        (1_000_000, 256, 10, False),  # too large for copies
+    ],
+)
+def test_the_method_follows_from_the_size_unless_it_is_said(images, dim, clusters, exact):
+    assert kmeans.is_exact("auto", clusters, images, dim) is exact
+    assert kmeans.is_exact("exact", clusters, images, dim)
+    assert not kmeans.is_exact("minibatch", clusters, images, dim)
+
+
+@pytest.mark.parametrize(("limit", "method", "called"), [(1e8, "auto", "exact"), (1, "auto", "minibatch")])
+def test_partitions_are_made_by_the_method_that_was_chosen(monkeypatch, limit, method, called):
+    seen = []
+    monkeypatch.setattr(kmeans, "_EXACT", limit)
+    for name, module in {"exact": kmeans, "minibatch": _minibatch}.items():
+        monkeypatch.setattr(module, "fit", lambda x, k, *_, name=name: seen.append(name) or np.arange(len(x)) % k)
+    partitioners.build("kmeans", clusters=20, partitions=2, method=method)(blobs()[0])
+    assert seen == [called] * 2
+
+
+def test_there_is_no_other_method():
+    with pytest.raises(InputError, match=r"--kmeans_method=lloyd: .* choose from auto, exact, minibatch"):
+        partitioners.build("kmeans", method="lloyd")
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_separated_blobs_are_found_in_every_partition(small, partitions):
+    x, labels = blobs()
+    for partition in partitioners.build("kmeans", 20, partitions, method="minibatch", scaled=False)(x, seed=1):
+        found = partition.assignments(len(x))
+        assert len({*zip(found, labels, strict=True)}) == len({*found}) == 20
+
+
+def test_a_clustering_follows_from_the_seed_alone_whatever_the_number_of_threads(small):
+    x = Rescaled(np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32))
+    first = _minibatch.fit(x, 20, seed=3)
+    np.testing.assert_array_equal(_minibatch.fit(x, 20, seed=3), first)
+    assert (_minibatch.fit(x, 20, seed=4) != first).any()
+    with threadpool_limits(3):
+        np.testing.assert_array_equal(_minibatch.fit(x, 20, seed=3), first)
+
+
+def test_every_image_has_a_cluster(small):
+    x = np.random.default_rng(0).normal(size=(600, 8)).astype(np.float32)
+    found = _minibatch.fit(Rescaled(x), 40, seed=3)
+    assert found.dtype == np.int32
+    assert found.shape == (600,)
+    assert set(found) <= set(range(40))
+    assert len(set(found)) > 35
+
+
+@pytest.mark.parametrize(("n", "k"), [(1, 1), (12, 12), (12, 11), (30, 2)])
+def test_there_may_be_as_many_clusters_as_images(small, n, k):
+    x = np.random.default_rng(0).normal(size=(n, 3)).astype(np.float32)
+    found = _minibatch.fit(Rescaled(x), k, seed=0)
+    assert len(set(found)) == k
+
+
+def test_images_that_are_all_the_same_are_no_failure(small):
+    assert len(set(_minibatch.fit(Rescaled(np.ones((200, 3), np.float32)), 20, seed=0))) >= 1
+
+
+def test_inertia_is_within_three_percent_of_exact_k_means(small):
+    x = np.random.default_rng(0).normal(size=(1500, 12)).astype(np.float32)  # no structure: the hardest case
+    ours = np.mean([inertia(x, _minibatch.fit(Rescaled(x), 50, seed), 50) for seed in range(3)])
+    exact = np.mean([inertia(x, kmeans.fit(x, 50, 1, seed), 50) for seed in range(3)])
+    assert ours < 1.03 * exact
+
+
+def test_every_image_gets_the_nearest_of_the_centres(small):
+    rng = np.random.default_rng(0)
+    x = Rescaled(rng.normal(size=(700, 8)).astype(np.float32), rng.random(8, np.float32))
+    fitted = _minibatch.epoch(x, x[np.arange(40)], rng)
+    found = _minibatch.in_pieces(fitted.predict, x, np.arange(700))  # 12 pieces
+    np.testing.assert_array_equal(found, squared_distances(x.whole(), fitted.cluster_centers_).argmin(axis=1))
+
+
+def test_an_epoch_reads_every_image_once_and_starts_from_its_centres(small, monkeypatch):
+    x, read = Rescaled(np.arange(300, dtype=np.float32).reshape(-1, 1)), []
+    getitem = Rescaled.__getitem__
+    monkeypatch.setattr(Rescaled, "__getitem__", lambda self, rows: read.append(rows) or getitem(self, rows))
+    centres = np.array([[-1e6], [100.0], [200.0]], np.float32)
+    fitted = _minibatch.epoch(x, centres, np.random.default_rng(0))
+    np.testing.assert_array_equal(np.sort(np.concatenate(read)), np.arange(300))
+    assert len(read) == 20  # 5 images per centre each
+    assert fitted.cluster_centers_[0, 0] == -1e6  # no image is nearest
+    np.testing.assert_allclose(fitted.cluster_centers_[1:, 0], [75, 225], atol=15)  # the means of the two halves
+
+
+def test_every_epoch_goes_on_from_the_centres_of_the_one_before(small, monkeypatch):
+    ways, epoch = [], _minibatch.epoch
+
+    def spied(x, centres, rng):
+        fitted = epoch(x, centres, rng)
+        ways.append((centres, fitted.cluster_centers_))
+        return fitted
+
+    monkeypatch.setattr(_minibatch, "epoch", spied)
+    x = Rescaled(np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32))
+    found = _minibatch.fit(x, 20, seed=0)
+    assert len(ways) == 5
+    for (_, end), (start, _) in itertools.pairwise(ways):
+        np.testing.assert_array_equal(start, end)
+    np.testing.assert_array_equal(found, squared_distances(x.whole(), ways[-1][1]).argmin(axis=1))
+
+
+def test_rescaled_rows_are_rows_of_the_rescaled():
+    rng = np.random.default_rng(0)
+    z, scale = rng.normal(size=(9, 4)).astype(np.float32), rng.random(4, np.float32)
+    rows = np.array([1, 5, 8])
+    np.testing.assert_array_equal(Rescaled(z, scale)[rows], (z * scale)[rows])
+    np.testing.assert_array_equal(Rescaled(z)[rows], z[rows])
+    np.testing.assert_array_equal(Rescaled(z, scale).whole(), z * scale)
+    assert Rescaled(z).whole() is z
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=12).filter(sum), st.data())
+def test_shares_are_in_proportion_and_no_larger_than_their_groups(sizes, data):
+    total = data.draw(st.integers(1, sum(sizes)))
+    found = _minibatch.shares(sizes, total)
+    assert found.sum() == total
+    assert (found <= sizes).all()
+    assert (abs(found - np.array(sizes) * total / sum(sizes)) < 1).all()
+
+
+def test_a_sample_is_distinct_rising_and_everything_where_that_is_wanted():
+    rng = np.random.default_rng(0)
+    found = _minibatch.sample(1000, 60, rng)
+    assert len(found) == 60
+    assert (np.diff(found) > 0).all()
+    assert found[-1] > 900
+    np.testing.assert_array_equal(_minibatch.sample(10, 60, rng), np.arange(10))
+
+
+def test_memory_is_a_part_of_what_the_embeddings_take(monkeypatch, tmp_path):
+    monkeypatch.setattr(_minibatch, "_FEWEST", 50)
+    monkeypatch.setattr(_minibatch, "_BATCH_PER_CENTRE", 20)
+    monkeypatch.setattr(_minibatch, "_IMAGES_PER_CENTRE", 20)
+    monkeypatch.setattr(_minibatch, "_PIECE", 50_000)
+    monkeypatch.setattr(_minibatch, "_EPOCHS", 1)
+    np.save(tmp_path / "z.npy", np.random.default_rng(0).normal(size=(20_000, 64)).astype(np.float32))
+    z = np.load(tmp_path / "z.npy", mmap_mode="r")
+    context = PartitionContext(images=len(z), embeddings=z)
+    monkeypatch.setattr(kmeans, "_PIECE", 50_000)
+    tracemalloc.start()
+    partitioners.build("kmeans", 10, 2, method="minibatch")(context)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.5 * z.nbytes
+
+
+def test_a_partition_of_mini_batches_is_not_started_again(monkeypatch, caplog):
+    calls = []
+    monkeypatch.setattr(_minibatch, "fit", lambda x, k, seed: calls.append(seed) or np.zeros(len(x), np.int32))
+    partitioners.build("kmeans", 20, 1, method="minibatch")(blobs()[0])
+    assert len(calls) == 1
+    assert "partition 0: 1 of 20 clusters have 6 images or more, after 1 attempts" in caplog.text
+
+
+def test_rows_that_are_not_finite_are_counted_across_pieces(monkeypatch):
+    monkeypatch.setattr(kmeans, "_PIECE", 12)
+    x = np.zeros((50, 4), np.float32)
+    x[[0, 2, 3, 49], [1, 2, 3, 0]] = np.nan, np.inf, -np.inf, np.nan
+    x[3, 0] = np.nan
+    assert kmeans.not_finite(x) == 4
