@@ -60,6 +60,7 @@ class Partition:
         return table
 
 
+@runtime_checkable
 class Division(Protocol):
     """What the sampler asks of a partition: `Partition` has it; so has one that is not kept as a list of images."""
 

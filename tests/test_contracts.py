@@ -14,6 +14,7 @@ from cactus_tf.sampling import Episodes
 from cactus_tf.training import meta_train
 from cactus_tf.types import (
     AssignedPartitions,
+    Division,
     Embedder,
     EmbedderContext,
     Episode,
@@ -21,7 +22,6 @@ from cactus_tf.types import (
     Learner,
     LearnerContext,
     MetaLearner,
-    Partition,
     PartitionContext,
 )
 
@@ -125,10 +125,10 @@ def partitioned(request):
     labels = np.repeat(np.arange(3), 30)
     context = PartitionContext(
         images=90,
-        embeddings=(rng.normal(size=(90, 4)) + 8 * labels[:, None]).astype(np.float32),
+        embeddings=(rng.normal(size=(90, 4)) + 8 * (labels[:, None] - 1)).astype(np.float32),
         labels=AssignedPartitions([labels]),
         way=3,
-        images_per_cluster=6,
+        images_per_cluster=4,
         seed=3,
     )
     return plugins.load("partitioners", request.param), context
@@ -139,20 +139,31 @@ def test_partitions_are_disjoint_clusters_of_existing_images(partitioned):
     partitions = module.build(3, 2)(context)
     assert len(partitions) >= 1
     for partition in partitions:
-        assert isinstance(partition, Partition)
-        assert len(set(partition.indices)) == len(partition.indices)
-        assert partition.indices.min() >= 0
-        assert partition.indices.max() < 90
-        assert partition.offsets[0] == 0
-        assert partition.offsets[-1] == len(partition.indices)
+        assert isinstance(partition, Division)
+        clusters = [partition.cluster(c) for c in range(len(partition.sizes))]
+        assert [len(cluster) for cluster in clusters] == partition.sizes.tolist()
+        members = np.concatenate(clusters)
+        assert len(set(members)) == len(members)
+        assert members.min() >= 0
+        assert members.max() < 90
+        for c, cluster in enumerate(clusters):
+            np.testing.assert_array_equal(np.sort(cluster), np.flatnonzero(partition.assignments(90) == c))
 
 
 def test_partitions_follow_from_the_context_alone(partitioned):
     module, context = partitioned
     first, again = module.build(3, 2)(context), module.build(3, 2)(context)
     for a, b in zip(first, again, strict=True):
-        np.testing.assert_array_equal(a.indices, b.indices)
-        np.testing.assert_array_equal(a.offsets, b.offsets)
+        np.testing.assert_array_equal(a.assignments(90), b.assignments(90))
+
+
+def test_images_drawn_from_a_cluster_are_distinct_members(partitioned):
+    module, context = partitioned
+    partition = module.build(3, 2)(context)[0]
+    for c, size in enumerate(partition.sizes):
+        drawn = partition.draw(c, min(size, 5), np.random.default_rng(c))
+        assert len(set(drawn.tolist())) == min(size, 5)
+        assert set(drawn) <= set(partition.cluster(c))
 
 
 # Backbones
