@@ -121,7 +121,7 @@ def largest_margin(distances: np.ndarray, needed: int) -> float:
     return float(min(-ordered[needed - 1], ordered[len(distances) - needed]))
 
 
-def zones(splits: Splits, chosen: Sequence[int]) -> np.ndarray:
+def zones(splits: Splits, chosen: Sequence[int] | np.ndarray) -> np.ndarray:
     """[n] zone of each image: bit i says that it is above plane chosen[i]; -1 within a margin."""
     zone = np.zeros(splits.images, np.int32)
     for i, split in enumerate(chosen):
