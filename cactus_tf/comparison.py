@@ -18,9 +18,14 @@ Task = tuple[int, int]
 """(way, shot)"""
 
 _NAMES = {
-    "maml": "MAML", "protonets": "ProtoNets", "nearest_neighbours": "nearest neighbours", "mlp_dropout": "MLP with dropout",
-    "logistic_regression": "linear classifier", "scratch": "training from scratch", "cluster_matching": "cluster matching",
-}  # fmt: skip
+    "maml": "MAML",
+    "protonets": "ProtoNets",
+    "nearest_neighbours": "nearest neighbours",
+    "logistic_regression": "linear classifier",
+    "mlp_dropout": "MLP with dropout",
+    "cluster_matching": "cluster matching",
+    "scratch": "training from scratch",
+}
 
 
 class Cell(NamedTuple):
@@ -115,11 +120,9 @@ def latex(comparison: Comparison) -> str:
     """The same as a LaTeX tabular."""
     tasks = tasks_of(comparison)
     head = ["embedding", "method", "", *[f"({way}, {shot})" for way, shot in tasks]]
-    lines = [" & ".join(map(_escaped, line)) + r" \\" for line in lines_of(comparison)]
-    return "\n".join(
-        [rf"\begin{{tabular}}{{lll{'r' * len(tasks)}}}", r"\hline", " & ".join(head) + r" \\", r"\hline", *lines, r"\hline",
-         r"\end{tabular}", ""]
-    )  # fmt: skip
+    body = [" & ".join(map(_escaped, line)) + r" \\" for line in lines_of(comparison)]
+    begin, rule = rf"\begin{{tabular}}{{lll{'r' * len(tasks)}}}", r"\hline"
+    return "\n".join([begin, rule, " & ".join(head) + r" \\", rule, *body, rule, r"\end{tabular}", ""])
 
 
 def as_csv(comparison: Comparison) -> str:

@@ -31,7 +31,7 @@ _BOTH = {"omniglot": _OMNIGLOT, "miniimagenet": _MINI}
 _BEST = {"omniglot": "acai", "miniimagenet": "deepcluster"}  # the better embedding of each data set
 
 # Tables 1 and 2: embedding, tasks, learner, then Omniglot and miniImageNet.
-_MAIN = (
+_MAIN: tuple[tuple, ...] = (
     ("none", "none", "scratch", 52.50, 74.78, 24.91, 47.62, 27.59, 38.48, 51.53, 59.63),
     ("bigan", "none", "nearest_neighbours", 49.55, 68.06, 27.37, 46.70, 25.56, 31.10, 37.31, 43.60),
     ("bigan", "none", "logistic_regression", 48.28, 68.72, 27.80, 45.82, 27.08, 33.91, 44.00, 50.41),
@@ -49,7 +49,7 @@ _MAIN = (
     ("none", "labels", "protonets", 98.35, 99.58, 95.31, 98.81, 46.56, 62.29, 70.05, 72.04),
 )
 # The ablations of MAML's tasks: embedding, tasks, then Omniglot (20, 1), (5, 5) and miniImageNet (5, 1), (5, 50).
-_ABLATIONS = (
+_ABLATIONS: tuple[tuple, ...] = (
     ("none", "random", 6.51, 25.74, None, None),
     ("pixels", "kmeans", 12.05, 40.19, None, None),
     ("best", "hyperplanes", 41.86, 83.20, 35.85, 65.55),

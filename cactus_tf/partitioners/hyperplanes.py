@@ -80,9 +80,9 @@ def hyperplane(embeddings: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """
     dim = embeddings.shape[1]
     normal = rng.uniform(-1, 1, dim)
-    normal = (normal / np.linalg.norm(normal)).astype(np.float32)
+    normal /= np.linalg.norm(normal)
     through = np.zeros(dim) if _is_on_sphere(embeddings) else rng.uniform(-BOX, BOX, dim)
-    return embeddings @ normal - np.float32(through @ normal)
+    return embeddings @ normal.astype(np.float32) - np.float32(through @ normal)
 
 
 def make_splits(embeddings: np.ndarray, options: Options, context: PartitionContext) -> Splits:
