@@ -79,9 +79,9 @@ def hyperplane(embeddings: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     for embeddings of unit length (DeepCluster's), as in the authors' code.
     """
     dim = embeddings.shape[1]
-    normal = rng.uniform(-1, 1, dim)
-    normal /= np.linalg.norm(normal)
-    through = np.zeros(dim) if _is_on_sphere(embeddings) else rng.uniform(-BOX, BOX, dim)
+    direction = np.asarray(rng.uniform(-1, 1, dim))
+    normal = direction / np.linalg.norm(direction)
+    through = np.zeros(dim) if _is_on_sphere(embeddings) else np.asarray(rng.uniform(-BOX, BOX, dim))
     return embeddings @ normal.astype(np.float32) - np.float32(through @ normal)
 
 
