@@ -29,7 +29,7 @@ def parse(argv: Sequence[str]) -> settings.Config:
       InputError: a flag or value that cannot be used.
     """
     values = _flag_values()
-    rest = _parse_flags(values, argv)
+    rest = parse_flags(values, argv)
     if rest:
         raise InputError(f"{rest[0]!r} is no flag: every setting is written --NAME=VALUE; see --help")
     said = settings.Said(*(_collect(section, values) for section in SECTIONS))
@@ -57,22 +57,42 @@ def help_text() -> str:
 
 
 def run(command: Callable[[settings.Config], Any], argv: Sequence[str]) -> int:
-    """Runs a command; returns its exit code: 0, 2 for bad input, 1 for failures while running, 130 for Ctrl-C."""
+    """Runs a command on its configuration; returns its exit code, see `guarded`."""
+    configs: list[settings.Config] = []
+
+    def act(arguments: Sequence[str]) -> None:
+        configs.append(parse(arguments))
+        _start_logging(configs[0].run.quiet)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        command(configs[0])
+
+    return guarded(act, argv, help_text, debug=lambda: any(config.run.debug for config in configs))
+
+
+def guarded(
+    act: Callable[[Sequence[str]], Any],
+    argv: Sequence[str],
+    help_text: Callable[[], str],
+    debug: Callable[[], bool] = lambda: False,
+) -> int:
+    """Runs act(argv), or prints the help; returns 0, 2 for bad input, 1 for failures while running, 130 for Ctrl-C.
+
+    Args:
+      act: the command.
+      argv: its arguments.
+      help_text: what --help prints.
+      debug: whether tracebacks are wanted though no argument says so.
+    """
     if any(argument in _HELP for argument in argv):
         sys.stdout.write(help_text() + "\n")
         return 0
-    debug = any(a.startswith("--debug") for a in argv)  # until the flags are read
     try:
-        config = parse(argv)
-        _start_logging(config.run.quiet)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        debug = config.run.debug
-        command(config)
+        act(argv)
         return 0
     except KeyboardInterrupt:
         return _end(130, "stopped; what was done is kept: run the same command again to go on")
     except Exception as error:
-        if debug:
+        if debug() or any(a.startswith("--debug") for a in argv):
             traceback.print_exc()
         return _end(*_explain(error))
 
@@ -139,7 +159,12 @@ def _element(hint: Any) -> type:
     return typing.get_args(hint)[0]
 
 
-def _parse_flags(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
+def parse_flags(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
+    """Reads flags into their values and returns what is no flag.
+
+    Raises:
+      InputError: an unknown flag, or a value that it cannot have.
+    """
     try:
         return values(["main", *argv])[1:]
     except flags.UnrecognizedFlagError as error:

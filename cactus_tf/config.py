@@ -307,8 +307,8 @@ def resolve(
 
 
 def _check_way(config: Config) -> None:
-    if config.partition.partitioner == "labels":
-        return  # the labels have their own number of classes, which only the data know
+    if config.partition.partitioner in ("labels", "hyperplanes"):
+        return  # labels and zones have their own number, which only the data know
     if config.partition.clusters is None:
         return
     for training in config.learners.values():

@@ -1,0 +1,45 @@
+"""The paper's tables from finished runs: `python -m cactus_tf.table RUN ... [--format=markdown|csv|latex]`."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from cactus_tf import cli, comparison
+from cactus_tf.errors import InputError
+
+HELP = """python -m cactus_tf.table RUN ... [--format=markdown|csv|latex]
+
+Prints the results of finished runs of one data set in the layout of the paper's tables: ours, the paper's figure and
+the difference. RUN is a run's folder. Runs that differ in nothing but the seed are taken together: their mean, with the
+95% interval of the mean over seeds (Student's t). CSV has a line per row and task. Redirect it into a file to keep it.
+  --debug: show tracebacks"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Prints the table of the runs named; returns the exit code."""
+    return cli.guarded(show, sys.argv[1:] if argv is None else argv, lambda: HELP)
+
+
+def show(argv: Sequence[str]) -> None:
+    """Prints the table.
+
+    Raises:
+      InputError: no runs, an unknown format, or runs that do not go into one table.
+    """
+    values = flags.FlagValues()
+    flags.DEFINE_string("format", "markdown", "markdown, csv or latex", flag_values=values)
+    flags.DEFINE_bool("debug", False, "show tracebacks", flag_values=values)
+    runs = cli.parse_flags(values, argv)
+    if not runs:
+        raise InputError("name the folders of one or more runs: python -m cactus_tf.table runs/*")
+    style = str(values["format"].value)
+    if style not in comparison.FORMATS:
+        raise InputError(f"--format={style}: choose from {', '.join(comparison.FORMATS)}")
+    rows = [row for run in runs for row in comparison.read_rows(Path(run))]
+    sys.stdout.write(comparison.FORMATS[style](comparison.compare(rows)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
