@@ -146,7 +146,7 @@ def check_sizes(config: Config, data: Splits) -> None:
             f"the rows of {config.data.dataset} are features, not images, and {', '.join(networks)} would take images: "
             "say --on_embeddings"
         )
-    divided = config.learners and config.partition.partitioner not in ("labels", "cluster_files")
+    divided = config.learners and config.partition.partitioner not in ("labels", "cluster_files", "hyperplanes")
     if (divided or any(map(keys.uses_clusters, config.run.algo))) and config.partition.clusters > images:
         raise InputError(f"--clusters={config.partition.clusters} is more than the {images} training images: lower it")
     for name, training in config.learners.items():
