@@ -168,8 +168,8 @@ def test_partitions_follow_from_the_context_alone(partitioned):
 
 
 def test_images_drawn_from_a_cluster_are_distinct_members(partitioned):
-    module, context = partitioned
-    partition = module.build(3, 2)(context)[0]
+    build, context = partitioned
+    partition = build()(context)[0]
     for c, size in enumerate(partition.sizes):
         drawn = partition.draw(c, min(size, 5), np.random.default_rng(c))
         assert len(set(drawn.tolist())) == min(size, 5)

@@ -130,9 +130,9 @@ def test_every_learner_meets_the_same_evaluation_episodes(workplace, monkeypatch
     met = []
     accuracy = judging.accuracy
 
-    def spy(classify, episodes, number):
+    def spy(classify, episodes, *rest):
         met.append((episodes.way, episodes.shot, [episodes.indices(i)[0].tolist() for i in range(3)]))
-        return accuracy(classify, episodes, number)
+        return accuracy(classify, episodes, *rest)
 
     monkeypatch.setattr(judging, "accuracy", spy)
     assert run(workplace, "met", "--steps=2", "--eval_episodes=3")[0] == 0

@@ -1,0 +1,49 @@
+"""Memory of this process and its children, from /proc (Linux)."""
+
+import contextlib
+import glob
+import os
+import threading
+from pathlib import Path
+
+KINDS = {"anonymous": "RssAnon", "all": "VmRSS"}
+
+
+def processes() -> list[int]:
+    """This process and its children."""
+    found = [os.getpid()]
+    for path in glob.glob("/proc/self/task/*/children"):
+        with contextlib.suppress(OSError):  # the thread has ended
+            found += map(int, Path(path).read_text().split())
+    return found
+
+
+def resident() -> dict[str, int]:
+    """Bytes in memory now: "anonymous" is what no file stands behind, "all" has the pages of memory maps too."""
+    total = dict.fromkeys(KINDS, 0)
+    for process in processes():
+        with contextlib.suppress(OSError):  # it has ended
+            lines = dict(line.split(":", 1) for line in Path(f"/proc/{process}/status").read_text().splitlines())
+            for kind, name in KINDS.items():
+                total[kind] += 1024 * int(lines.get(name, "0 kB").split()[0])
+    return total
+
+
+class Peak:
+    """The highest `resident` while it is entered, looked at 50 times a second."""
+
+    def __enter__(self):
+        self.bytes = resident()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.02):
+            now = resident()
+            self.bytes = {kind: max(value, now[kind]) for kind, value in self.bytes.items()}

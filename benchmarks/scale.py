@@ -1,0 +1,223 @@
+"""Time and peak memory of every stage, from ten thousand images to a million.
+
+    python benchmarks/scale.py [--images=10000,100000] [--side=28] [--embedders=pixels,acai] [--folder=FOLDER]
+    python benchmarks/scale.py --images=10000,100000 --side=84 --embedders=pixels
+
+Makes images of so many classes that each has about a hundred (slow waves in random mixture, and noise; 28x28x1, or
+84x84x3), and takes them through the stages of a run: prepare, fit an embedder, embed all images, one partition into a
+hundredth as many clusters as images, 1,000 ProtoNets steps of 5-way 1-shot 5-query episodes. `pixels` keeps 64
+components, `acai` is fitted for 200 steps. Each stage is a process of its own, so that its peak is its own. Prints a
+table: "beyond maps" is the peak of memory that no file stands behind, TensorFlow's own included (0.4 GB or so);
+"resident" has the pages of memory maps too, which the system takes back when it needs them. Both count the processes
+that decode images.
+
+A million 28x28 images take 8 GB of disk with `acai`, a hundred thousand of 84x84x3 take 7 GB, where FOLDER is. What is
+there is used, so a benchmark that was stopped goes on.
+"""
+
+import argparse
+import functools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from memory import Peak
+
+from cactus_tf import embedders, learners, partitioners, workdir
+from cactus_tf.datasets._image_files import Listed, prepare_files
+from cactus_tf.types import DataContext, ImageSet, PartitionContext, Partitions
+
+PIECE = 1_000  # images made at once
+WAVES = 5  # to a side
+SETTINGS = {"pixels": {"dims": 64}, "acai": {"steps": 200}}
+LIGHT = ("generate", "prepare")  # stages that need no TensorFlow, in processes that would import it, too
+
+
+class Setting(NamedTuple):
+    """What one row of the table is about."""
+
+    folder: Path
+    images: int
+    side: int
+    steps: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return (self.side, self.side, 1 if self.side == 28 else 3)
+
+    @property
+    def clusters(self) -> int:
+        return self.images // 100
+
+    def store(self, kind: str) -> workdir.Artifact:
+        return workdir.Artifact(self.folder, kind, {"images": self.images, "side": self.side})
+
+    def prepared(self) -> np.ndarray:
+        return self.store("data").memo("train-images", missing)
+
+
+class Stored(NamedTuple):
+    """An image in the file of all, as `datasets._entries.Entry` is one in a folder."""
+
+    root: str
+    name: str
+    size: int
+
+    def read(self) -> bytes:
+        with open(self.root, "rb") as file:
+            file.seek(int(self.name) * self.size)
+            return file.read(self.size)
+
+
+def missing() -> np.ndarray:
+    raise RuntimeError("an earlier stage has to run first")
+
+
+def waves(shape: tuple[int, int, int]) -> np.ndarray:
+    """[WAVES^2 channels, h w channels] slow cosines in two directions."""
+    height, width, channels = shape
+    rows, columns = (np.cos(np.pi * np.outer(np.arange(WAVES), np.arange(n) + 0.5) / n) for n in (height, width))
+    grey = np.einsum("ay,bx->abyx", rows, columns).reshape(WAVES**2, -1)
+    return np.kron(grey, np.eye(channels)).astype(np.float32)
+
+
+def generate(setting: Setting) -> None:
+    """Writes images.raw, [n, h, w, c] uint8, and labels.npy, [n] in random order."""
+    rng, basis = np.random.default_rng(0), waves(setting.shape)
+    classes = rng.normal(size=(setting.clusters, len(basis))).astype(np.float32)
+    labels = rng.integers(setting.clusters, size=setting.images)
+    with open(setting.folder / "images.raw", "wb") as file:
+        for part in np.split(labels, range(PIECE, len(labels), PIECE)):
+            mixture = classes[part] + 0.5 * rng.standard_normal((len(part), len(basis)), np.float32)
+            images = 128 + 25 * mixture @ basis + 20 * rng.standard_normal((len(part), basis.shape[1]), np.float32)
+            file.write(images.clip(0, 255).astype(np.uint8).tobytes())
+    np.save(setting.folder / "labels.npy", labels.astype(np.int32))
+
+
+def as_image(content: bytes, shape: tuple[int, int, int]) -> np.ndarray:
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def prepare(setting: Setting) -> None:
+    size, raw = int(np.prod(setting.shape)), str(setting.folder / "images.raw")
+    entries = [Stored(raw, f"{i:07d}", size) for i in range(setting.images)]
+    listed = {"train": Listed(entries, np.load(setting.folder / "labels.npy")), "val": Listed([]), "test": Listed([])}
+    store = setting.store("data")
+    decode = functools.partial(as_image, shape=setting.shape)
+    prepare_files("generated", lambda: listed, decode, lambda: setting.shape, DataContext(store.memo, store.folder))
+
+
+def fit(setting: Setting, name: str) -> None:
+    embedders.build(name, **SETTINGS[name]).fit(setting.prepared()).save(setting.folder / name)
+
+
+def embed(setting: Setting, name: str) -> None:
+    from cactus_tf import pipeline
+
+    embedder, images = embedders.build(name).load(setting.folder / name), setting.prepared()
+    setting.store("embeddings").memo(name, lambda: pipeline.embed_images(embedder, ImageSet(images), name))
+
+
+def partition(setting: Setting, name: str) -> Partitions:
+    embeddings = setting.store("embeddings").memo(name, missing)
+    memo = setting.store(f"partitions-{name}").memo
+    context = PartitionContext(images=setting.images, embeddings=embeddings, way=5, memo=memo)
+    return partitioners.build("kmeans", setting.clusters, 1)(context)
+
+
+def train(setting: Setting, name: str) -> None:
+    from cactus_tf.sampling import Episodes
+    from cactus_tf.training import meta_train
+
+    episodes = Episodes(setting.prepared(), partition(setting, name), way=5, shot=1, query=5)
+    learner = learners.build("protonets", image_shape=setting.shape, way=5)
+    with tempfile.TemporaryDirectory() as folder:
+        meta_train(learner, episodes, steps=setting.steps, folder=Path(folder))
+
+
+def import_all() -> None:
+    """Imports what most stages need, so that it is not their time."""
+    import sklearn.decomposition
+
+    from cactus_tf import pipeline
+    from cactus_tf.embedders import acai
+    from cactus_tf.learners import protonets
+    from cactus_tf.partitioners import kmeans
+
+    assert all((sklearn.decomposition, pipeline, acai, protonets, kmeans))
+
+
+def stages(names: list[str]) -> dict[str, Callable[[Setting], object]]:
+    """Every stage by its name, in order; training is on the partition of the first embedder."""
+    found: dict[str, Callable[[Setting], object]] = {"generate": generate, "prepare": prepare}
+    for name in names:
+        for stage in (fit, embed, partition):
+            found[f"{stage.__name__}, {name}"] = functools.partial(stage, name=name)
+    return {**found, "train": functools.partial(train, name=names[0])}
+
+
+def run_stage(name: str, stage: Callable[[Setting], object], setting: Setting) -> None:
+    """Prints what the stage took as JSON."""
+    if name not in LIGHT:
+        import_all()
+    with Peak() as peak:
+        start, used = time.perf_counter(), os.times()
+        stage(setting)
+        seconds, now = time.perf_counter() - start, os.times()
+    core = sum(now[:4]) - sum(used[:4])  # children, too
+    print(json.dumps({"seconds": seconds, "core_seconds": core, **peak.bytes}))
+
+
+def measure(stage: str, setting: Setting, arguments: list[str]) -> dict[str, float]:
+    """Runs a stage in a process of its own, unless a file says what it took."""
+    kept = setting.folder / f"{stage}.json"
+    if not kept.exists():
+        command = [sys.executable, __file__, *arguments, f"--stage={stage}", f"--images={setting.images}"]
+        quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
+        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=quiet).stdout
+        kept.write_text(output.splitlines()[-1])
+    return json.loads(kept.read_text())
+
+
+def row(stage: str, setting: Setting, took: dict[str, float]) -> str:
+    size = "x".join(map(str, setting.shape))
+    each = 1e6 * took["core_seconds"] / setting.images
+    time_taken = f"{took['seconds']:.1f} | {took['core_seconds']:.1f} | {each:.0f}"
+    memory = f"{took['anonymous'] / 1e9:.2f} | {took['all'] / 1e9:.2f}"
+    return f"| {setting.images:,} of {size} | {stage} | {time_taken} | {memory} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", default="10000,100000")
+    parser.add_argument("--side", type=int, default=28, choices=(28, 84))
+    parser.add_argument("--embedders", default="pixels,acai")
+    parser.add_argument("--steps", type=int, default=1000, help="ProtoNets steps")
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--stage", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as passing:
+        root = args.folder or Path(passing)
+        chosen = stages(args.embedders.split(","))
+        common = [f"--side={args.side}", f"--embedders={args.embedders}", f"--steps={args.steps}", f"--folder={root}"]
+        settings = [Setting(root / f"{args.side}-{n}", int(n), args.side, args.steps) for n in args.images.split(",")]
+        if args.stage:
+            run_stage(args.stage, chosen[args.stage], settings[0])
+            return
+        print("| images | stage | s | core s | core us per image | GB beyond maps | GB resident |")
+        print("|---|---|---|---|---|---|---|")
+        for setting in settings:
+            setting.folder.mkdir(parents=True, exist_ok=True)
+            for stage in chosen:
+                print(row(stage, setting, measure(stage, setting, common)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
