@@ -17,6 +17,7 @@ there is used, so a benchmark that was stopped goes on.
 
 import argparse
 import functools
+import io
 import json
 import os
 import subprocess
@@ -69,6 +70,10 @@ class Stored(NamedTuple):
     root: str
     name: str
     size: int
+    stamp: int = 0
+
+    def open(self) -> io.BytesIO:
+        return io.BytesIO(self.read())
 
     def read(self) -> bytes:
         with open(self.root, "rb") as file:
