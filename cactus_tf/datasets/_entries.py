@@ -103,7 +103,7 @@ class Listing(NamedTuple):
 def listing(root: str | Path, extensions: tuple[str, ...]) -> Listing:
     """The files with these extensions (lower-case, with the dot) below a folder or in a zip archive.
 
-    Hidden files are not counted. Symbolic links are followed, but not into a folder that they lie in.
+    Hidden files are not counted. Links are followed, but no folder is read twice, nor one that the root lies in.
 
     Raises:
       InputError: neither a folder nor a zip archive, or an archive whose names leave their folder.
@@ -138,22 +138,36 @@ def _sort_key(entry: Entry) -> tuple[str, str]:
 
 
 def _below(root: Path, skipped: list[Skipped]) -> Iterator[Entry]:
-    """Regular files below a folder."""
-    # Folders, with what identifies them and those that they lie in.
-    todo: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", (_identity(root.stat()),))]
-    while todo:
-        folder, above = todo.pop()
-        for name, found in _children(root, folder, skipped):
+    """Regular files below a folder, each folder read once: those that lie in it before those that links lead to."""
+    around = {_identity(folder.stat()) for folder in _with_parents(root)}
+    seen, todo, links = set(around), [""], []
+    while todo or links:
+        if not todo:
+            name, identity = links.pop(links.index(min(links)))
+            if identity in seen:
+                why = "that it lies in" if identity in around else "that is read already"
+                skipped.append(Skipped(shown(name), f"link to a folder {why}"))
+                continue
+            seen.add(identity)
+            todo.append(name)
+        for name, found, is_link in _children(root, todo.pop(), skipped):
             if stat.S_ISREG(found.st_mode):
                 yield Entry(str(root), name, found.st_size, found.st_mtime_ns)
-            elif stat.S_ISDIR(found.st_mode) and _identity(found) in above:
-                skipped.append(Skipped(shown(name), "link to a folder that it lies in"))
+            elif stat.S_ISDIR(found.st_mode) and (is_link or _identity(found) in seen):
+                links.append((name, _identity(found)))
             elif stat.S_ISDIR(found.st_mode):
-                todo.append((name, (*above, _identity(found))))
+                seen.add(_identity(found))
+                todo.append(name)
 
 
-def _children(root: Path, folder: str, skipped: list[Skipped]) -> Iterator[tuple[str, os.stat_result]]:
-    """What a folder holds and is not hidden, links followed."""
+def _with_parents(root: Path) -> Iterator[Path]:
+    """A folder and all that it lies in."""
+    real = root.resolve()
+    yield from (real, *real.parents)
+
+
+def _children(root: Path, folder: str, skipped: list[Skipped]) -> Iterator[tuple[str, os.stat_result, bool]]:
+    """What a folder holds and is not hidden, links followed; and whether it is a link."""
     try:
         with os.scandir(root / folder) as scanned:
             children = [child for child in scanned if not child.name.startswith(".")]
@@ -163,7 +177,7 @@ def _children(root: Path, folder: str, skipped: list[Skipped]) -> Iterator[tuple
     for child in children:
         name = f"{folder}/{child.name}" if folder else child.name
         try:
-            yield name, child.stat()
+            yield name, child.stat(), child.is_symlink()
         except OSError as error:  # a link to nowhere, or in a circle
             skipped.append(Skipped(shown(name), f"cannot be read ({error.strerror})"))
 
@@ -205,7 +219,9 @@ def _opened(path: str, *version: int) -> tuple[zipfile.ZipFile, dict[str, zipfil
     try:
         archive = zipfile.ZipFile(path)
     except _DAMAGE as error:
-        raise InputError(f"{shown(path)} is no zip archive, or a damaged one ({error}): get it again") from error
+        raise InputError(
+            f"{shown(path)} is neither a folder nor a whole zip archive ({error}): unpack it and name the folder"
+        ) from error
     files = [member for member in archive.infolist() if not member.is_dir()]
     named = {_slashed(member): member for member in files}
     hidden = (".", "__MACOSX")

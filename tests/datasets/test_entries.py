@@ -74,7 +74,7 @@ def test_a_link_into_a_circle_is_left_out_and_named(tmp_path):
     assert names(found) == ["a/b/x.png"]
     reasons = {name: reason for name, reason in found.skipped}
     assert sorted(reasons) == ["a/b/up", "a/nowhere.png", "a/self"]
-    assert "link to a folder that it lies in" in reasons["a/b/up"]
+    assert "link to a folder that is read already" in reasons["a/b/up"]
     assert "No such file" in reasons["a/nowhere.png"]
 
 
@@ -83,8 +83,40 @@ def test_two_folders_that_link_to_each_other_end(tmp_path):
     (tmp_path / "a/b").symlink_to(tmp_path / "b")
     (tmp_path / "b/a").symlink_to(tmp_path / "a")
     found = listing(tmp_path, WANTED)
-    assert names(found) == ["a/b/y.png", "a/x.png", "b/a/x.png", "b/y.png"]
-    assert [name for name, _ in found.skipped] == ["a/b/a", "b/a/b"]
+    assert names(found) == ["a/x.png", "b/y.png"]
+    assert [name for name, _ in found.skipped] == ["a/b", "b/a"]
+
+
+def test_a_link_to_a_folder_above_the_root_is_not_followed(tmp_path):
+    for folder in ("set/a", "set/b"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "x.png").write_bytes(b"x")
+    (tmp_path / "set/a/up").symlink_to(tmp_path / "set")
+    (tmp_path / "set/a/top").symlink_to("/")
+    found = listing(tmp_path / "set/a", (".png",))
+    assert [entry.name for entry in found.entries] == ["x.png"]
+    assert [s.reason for s in found.skipped] == ["link to a folder that it lies in"] * 2
+
+
+def test_folders_that_link_to_each_other_are_read_once_each(tmp_path):
+    for a in "abcdef":
+        (tmp_path / a).mkdir()
+        (tmp_path / a / "x.png").write_bytes(b"x")
+        for b in "abcdef":
+            if a != b:
+                (tmp_path / a / b).symlink_to(tmp_path / b)
+    found = listing(tmp_path, (".png",))
+    assert [entry.name for entry in found.entries] == [f"{a}/x.png" for a in "abcdef"]
+    assert {s.reason for s in found.skipped} == {"link to a folder that is read already"}
+
+
+def test_a_folder_elsewhere_that_two_links_lead_to_is_read_by_the_first_name(tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far/x.png").write_bytes(b"x")
+    (tmp_path / "here").mkdir()
+    for name in ("z", "b"):
+        (tmp_path / "here" / name).symlink_to(tmp_path / "far")
+    assert [entry.name for entry in listing(tmp_path / "here", (".png",)).entries] == ["b/x.png"]
 
 
 def test_links_elsewhere_are_followed(tmp_path):
@@ -238,7 +270,7 @@ def test_a_damaged_member_is_unreadable_and_the_others_are_not(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\3\4" + bytes(30)])
 def test_what_is_no_archive_is_one_line(tmp_path, content, complains):
     (tmp_path / "a.zip").write_bytes(content)
-    with complains("a.zip", "is no zip archive, or a damaged one"):
+    with complains("a.zip", "neither a folder nor a whole zip archive", "unpack it"):
         listing(tmp_path / "a.zip", WANTED)
 
 
