@@ -294,7 +294,7 @@ def resolve(
         for name, own in learner_usual.items()
     }
     networks = {name: merge(network_only(said.training), own) for name, own in (usual_networks or {}).items()}
-    for settings in (embedding, partition, evaluation, said.run, *learners.values(), *networks.values()):
+    for settings in (said.data, embedding, partition, evaluation, said.run, *learners.values(), *networks.values()):
         check_ranges(settings)
     for member, settings in options.items():
         check_ranges(settings, f"--{member}_")

@@ -100,10 +100,15 @@ def evaluation_episodes(
 ) -> Episodes:
     """Tasks with true labels: the same for the same seed, whatever the learner."""
     seed = seeds.derive(config.run.seed, f"evaluation episodes of {split}")
+    query = config.evaluation.eval_query
     try:
-        return Episodes(rows, partitions, way=way, shot=shot, query=config.evaluation.eval_query, seed=seed)
+        return Episodes(rows, partitions, way=way, shot=shot, query=query, seed=seed)
     except InputError as error:
-        raise InputError(f"--eval_ways={way} --eval_shots={shot}, {split} labels: {error}") from error
+        large = max(int(np.count_nonzero(partition.sizes >= shot + query)) for partition in partitions)
+        raise InputError(
+            f"--eval_ways={way} --eval_shots={shot}: {large} classes of {split} have {shot + query} images or more "
+            f"(shot {shot} + query {query}): lower --eval_ways, --eval_shots or --eval_query, or add images"
+        ) from error
 
 
 def small_classes(images: ImageSet, needed: int, most: int = 5) -> str:

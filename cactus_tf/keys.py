@@ -61,6 +61,14 @@ def partitions(config: Config) -> dict[str, Any]:
     }
 
 
+def fingerprints(config: Config) -> dict[str, Any]:
+    """What the files hold that the embedder and the partitioner read, by member; only those that are used and read any."""
+    used = [("embedders", embedder_name(config)), ("partitioners", partitioner_name(config))]
+    modules = {name: plugins.load(family, name) for family, name in used if name in plugins.names(family)}
+    reading = {name: module for name, module in modules.items() if hasattr(module, "fingerprint")}
+    return {name: module.fingerprint(config.options.get(name)) for name, module in reading.items()}
+
+
 def largest_way(config: Config) -> int:
     """The largest N of the training episodes: a partition must have as many clusters of use."""
     return max((training.way for training in config.learners.values()), default=2)

@@ -61,14 +61,11 @@ def run(config: Config) -> list[dict[str, Any]]:
         clock = results.Clock(config.run.stage, folder / "seconds.json")
         with clock.stage("prepare"):
             data = prepare(config)
-            config = settings.sized(config, len(data.train), classes(evaluation_set(config, data)))
+            if config.run.stage == "prepare":
+                show(config, data, folder)
+            config = settings.sized(config, len(data.train), classes(config, evaluation_set(config, data)))
             check_sizes(config, data)
             rehearse(config, data)
-            if config.run.stage == "prepare":
-                log.info("%s", inspection.describe(data))
-                if not keys.has_features(config):
-                    report.write_contact_sheet(data, folder)
-                    log.info("a look at them: %s", folder / "contact_sheet.png")
         if clock.over:
             return []
         with clock.stage("embed"):
@@ -125,12 +122,33 @@ def prepare(config: Config) -> Splits:
         data = datasets.load(config.data.dataset, config.data.data_dir, context)
     sizes = ", ".join(f"{name} {len(getattr(data, name)):,}" for name in SPLITS)
     log.info("prepare: %s, %s images of %s", config.data.dataset, sizes, "x".join(map(str, data.image_shape)))
+    say_left_out_files(store.folder / "prepared.json")
     return data
 
 
-def classes(images: ImageSet) -> int:
-    """Number of classes of the first partition by labels, 0 where there are none."""
-    return len(images.partitions[0].sizes) if images.partitions else 0
+def say_left_out_files(path: Path) -> None:
+    """Counts what was left out when the data were prepared, now or before, and says where it is listed."""
+    found = workdir.read_json(path) if path.exists() else {}
+    missing = found.get("missing", {}).get("number", 0) if isinstance(found.get("missing"), dict) else 0
+    counts = [f"{n:,} {what}" for n, what in ((len(found.get("skipped", [])), "left out"), (missing, "missing")) if n]
+    if counts:
+        log.warning("prepare: files or folders %s; %s lists them", ", ".join(counts), path)
+
+
+def show(config: Config, data: Splits, folder: Path) -> None:
+    """Prints what is in the data and draws some of it."""
+    log.info("%s", inspection.describe(data))
+    if not keys.has_features(config):
+        report.write_contact_sheet(data, folder)
+        log.info("a look at them: %s", folder / "contact_sheet.png")
+
+
+def classes(config: Config, images: ImageSet) -> int:
+    """Number of classes of the first partition by labels that have images for every task; 0 where there are no labels."""
+    if not images.partitions:
+        return 0
+    needed = max(config.evaluation.eval_shots) + config.evaluation.eval_query
+    return int(np.count_nonzero(images.partitions[0].sizes >= needed))
 
 
 def check_sizes(config: Config, data: Splits) -> None:
@@ -146,15 +164,16 @@ def check_sizes(config: Config, data: Splits) -> None:
             f"the rows of {config.data.dataset} are features, not images, and {', '.join(networks)} would take images: "
             "say --on_embeddings"
         )
-    divided = config.learners and config.partition.partitioner not in ("labels", "cluster_files", "hyperplanes")
-    if (divided or any(map(keys.uses_clusters, config.run.algo))) and config.partition.clusters > images:
-        raise InputError(f"--clusters={config.partition.clusters} is more than the {images} training images: lower it")
     for name, training in config.learners.items():
         needed = training.way * (training.shot + training.query)
         if needed > images:
             raise InputError(
-                f"--way, --shot, --query: an episode of {name} takes {needed} images, and there are {images}: lower one"
+                f"--way, --shot, --query: an episode of {name} takes {needed} images, and there are {images}: lower one, "
+                "or add images"
             )
+    divided = config.learners and config.partition.partitioner not in ("labels", "cluster_files", "hyperplanes")
+    if (divided or any(map(keys.uses_clusters, config.run.algo))) and config.partition.clusters > images:
+        raise InputError(f"--clusters={config.partition.clusters} is more than the {images} training images: lower it")
 
 
 def rehearse(config: Config, data: Splits) -> None:
@@ -378,9 +397,9 @@ def train_one(
 
 
 def identity(config: Config) -> dict[str, Any]:
-    """What a workdir belongs to: the settings that change the numbers, and the training images if they are a user's."""
-    files = keys.training_data(config).get("files")
-    return {**settings.identity(config), **({"files": files} if files else {})}
+    """What a workdir belongs to: the settings that change the numbers, and what the user's files hold that are read."""
+    files, others = keys.training_data(config).get("files"), keys.fingerprints(config)
+    return {**settings.identity(config), **({"files": files} if files else {}), **({"read": others} if others else {})}
 
 
 def make_workdir(config: Config) -> Path:

@@ -223,6 +223,8 @@ def _judged(rows: Sequence[Mapping]) -> list[str]:
 
 def _suggestion(dataset: str) -> str:
     others = [name for name in plugins.names("datasets") if name != dataset]
+    if dataset == "folder":
+        return "compare: --algo=LEARNER,LEARNER shares the episodes, --partitioner=random is how far chance gets"
     if dataset == "digits":
         return f"real data: --dataset={others[-1]} --data_dir=FOLDER (or {', '.join(others[:-1])})"
     return "compare: --algo=LEARNER,LEARNER shares the episodes, --partitioner=labels is the oracle"

@@ -215,8 +215,8 @@ def test_a_stage_ends_the_run_after_it(tmp_path, stage, kinds):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--eval_ways=11"], "--eval_ways=11 --eval_shots=1, test labels: the largest partition has 10 clusters"),
-        (["--eval_shots=40"], "cluster sizes allow at most"),
+        (["--eval_ways=11"], "--eval_ways=11 --eval_shots=1: 10 classes of test have 6 images or more"),
+        (["--eval_shots=40"], "classes of test have 45 images or more (shot 40 + query 5): lower --eval_ways"),
         (["--query=90"], "--way, --shot, --query, --clusters: cluster sizes allow at most"),
         (["--query=500"], "--way, --shot, --query: an episode of protonets takes 5010 images, and there are 1000"),
         (["--nearest_neighbours_k=11"], "k is 11 and the support set has 10 embeddings"),
@@ -224,6 +224,7 @@ def test_a_stage_ends_the_run_after_it(tmp_path, stage, kinds):
         (["--dataset=omniglot", "--way=10", "--data_dir=/nowhere"], "images_background.zip"),
         (["--dataset=mnist", "--data_dir=/nowhere"], "t10k-images-idx3-ubyte"),
         (["--embedder=precomputed", "--precomputed_dir=/nowhere"], "/nowhere"),
+        (["--image_size=0"], "--image_size=0: it must be at least 8"),
         (["--clusters=2000"], "--clusters=2000 is more than the 1000 training images"),
         (["--clusters=2000", "--algo=cluster_matching"], "--clusters=2000 is more than the 1000 training images"),
     ],

@@ -140,7 +140,8 @@ def _sort_key(entry: Entry) -> tuple[str, str]:
 def _below(root: Path, skipped: list[Skipped]) -> Iterator[Entry]:
     """Regular files below a folder, each folder read once: those that lie in it before those that links lead to."""
     around = {_identity(folder.stat()) for folder in _with_parents(root)}
-    seen, todo, links = set(around), [""], []
+    seen, todo = set(around), [""]
+    links: list[tuple[str, tuple[int, int]]] = []
     while todo or links:
         if not todo:
             name, identity = links.pop(links.index(min(links)))

@@ -10,10 +10,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 
 from cactus_tf import progress
 from cactus_tf.config import option
@@ -99,9 +101,13 @@ def _divide(clusters: int, partitions: int, options: Options, context: Partition
         return context.memo(f"partition-{p:04d}", functools.partial(make, p))
 
     bar = functools.partial(progress.bar, desc="partitions", unit="partition")
-    if exact:
-        return AssignedPartitions(side_by_side(keep, partitions, watch=bar), clusters)
-    return AssignedPartitions([keep(p) for p in bar(range(partitions))], clusters)  # each has all cores and much memory
+    with warnings.catch_warnings():  # of fewer distinct embeddings than clusters: `accepted` says it in our words
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        if exact:
+            return AssignedPartitions(side_by_side(keep, partitions, watch=bar), clusters)
+        return AssignedPartitions(
+            [keep(p) for p in bar(range(partitions))], clusters
+        )  # each has all cores and much memory
 
 
 def is_exact(method: str, clusters: int, images: int, dim: int) -> bool:
