@@ -144,7 +144,7 @@ def show(config: Config, data: Splits, folder: Path) -> None:
 
 
 def classes(config: Config, images: ImageSet) -> int:
-    """Number of classes of the first partition by labels that have images for every task; 0 where there are no labels."""
+    """Number of classes of the first partition by labels with images for every task; 0 where there are no labels."""
     if not images.partitions:
         return 0
     needed = max(config.evaluation.eval_shots) + config.evaluation.eval_query
@@ -168,8 +168,8 @@ def check_sizes(config: Config, data: Splits) -> None:
         needed = training.way * (training.shot + training.query)
         if needed > images:
             raise InputError(
-                f"--way, --shot, --query: an episode of {name} takes {needed} images, and there are {images}: lower one, "
-                "or add images"
+                f"--way, --shot, --query: an episode of {name} takes {needed} images, and there are {images}: lower "
+                "one, or add images"
             )
     divided = config.learners and config.partition.partitioner not in ("labels", "cluster_files", "hyperplanes")
     if (divided or any(map(keys.uses_clusters, config.run.algo))) and config.partition.clusters > images:

@@ -8,10 +8,8 @@ from PIL import Image
 
 from cactus_tf.main import main
 
-TINY = [
-    "--dataset=folder", "--image_size=28", "--embedder=pixels", "--clusters=5", "--partitions=1", "--filters=4", "--steps=2",
-    "--eval_episodes=3", "--eval_shots=1", "--eval_query=2",
-]  # fmt: skip
+TINY = ["--dataset=folder", "--image_size=28", "--embedder=pixels", "--clusters=5", "--partitions=1", "--filters=4"]
+TINY += ["--steps=2", "--eval_episodes=3", "--eval_shots=1", "--eval_query=2"]
 
 
 def fill(folder, number, seed):
