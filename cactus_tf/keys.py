@@ -62,7 +62,7 @@ def partitions(config: Config) -> dict[str, Any]:
 
 
 def fingerprints(config: Config) -> dict[str, Any]:
-    """What the files hold that the embedder and the partitioner read, by member; of those that are used and read any."""
+    """What the files hold that the embedder and the partitioner read, by member; of those used that read any."""
     used = [("embedders", embedder_name(config)), ("partitioners", partitioner_name(config))]
     modules = {name: plugins.load(family, name) for family, name in used if name in plugins.names(family)}
     reading = {name: module for name, module in modules.items() if hasattr(module, "fingerprint")}
