@@ -57,13 +57,15 @@ class Tree(NamedTuple):
 
     Attributes:
       splits: the pictures of each split.
-      classes: of each split with labels the names of its classes, by number.
+      classes: of each split with labels the names of its classes, by label.
+      empty: of such a split the sub-folders without pictures.
       skipped: what could not be looked at, or has no place in the layout.
       about: numbers for the summary, by what they count; COUNTED has it in words.
     """
 
     splits: dict[str, Listed]
     classes: dict[str, list[str]]
+    empty: dict[str, list[str]]
     skipped: list[Skipped]
     about: dict[str, int]
 
@@ -89,12 +91,11 @@ def load(data_dir: str | Path | None = None, context: DataContext = KEEP_NOTHING
     def read(scratch: Path) -> dict[str, Listed]:
         tree = list_all()
         skipped.extend(tree.skipped)
-        about.update({"classes": tree.classes, **tree.about})
         _say(tree.about)
         headers = _headers(tree.splits["train"].entries, scratch / "headers", context.workers)
         shape = usual_shape(headers, context.image_size)
         decode = functools.partial(array, shape=shape, fit=options.fit, reduced=True)
-        return {
+        splits = {
             split: listed._replace(
                 made=decode_all(
                     f"folder {split}", listed.entries, decode, shape, scratch / split, context.workers, "uint8"
@@ -102,6 +103,8 @@ def load(data_dir: str | Path | None = None, context: DataContext = KEEP_NOTHING
             )
             for split, listed in tree.splits.items()
         }
+        about.update({"classes": _readable_classes(tree, splits), **tree.about})
+        return splits
 
     with tempfile.TemporaryDirectory(prefix="cactus_tf-") as passing:
         scratch = (context.folder or Path(passing)) / "partial"  # removed by `prepare_files`
@@ -176,6 +179,23 @@ def _made_already(content: bytes) -> np.ndarray:
     raise AssertionError("all splits come with their rows")
 
 
+def _readable_classes(tree: Tree, splits: Mapping[str, Listed]) -> dict[str, list[str]]:
+    """The names of each split's classes with a readable picture, in the order in which `by_class` numbers them.
+
+    A warning names the others.
+    """
+    readable = {}
+    for split, classes in tree.classes.items():
+        made, labels = splits[split].made, splits[split].labels
+        assert made is not None and labels is not None
+        present = set(labels[made.kept].tolist())
+        readable[split] = [name for label, name in enumerate(classes) if label in present]
+        without = sorted([*tree.empty[split], *(n for label, n in enumerate(classes) if label not in present)])
+        if without:
+            logger.warning("folder: %d %s classes without a picture: %s", len(without), split, ", ".join(without))
+    return readable
+
+
 def _say(about: Mapping[str, int]) -> None:
     for counted, number in about.items():
         if number:
@@ -202,7 +222,10 @@ def _tree(data_dir: Path, eval_dir: Path | None) -> Tree:
         named["test"] = _judged(eval_dir, skipped)
     splits = {split: listed for split, (listed, _) in named.items()}
     _check_enough(splits["train"], data_dir, found)
-    return Tree(splits, {split: names for split, (_, names) in named.items() if names}, skipped, about)
+    classes = {split: names for split, (_, names) in named.items() if names}
+    judged = {"test": eval_dir} if eval_dir is not None else {}
+    empty = {split: _without_pictures(judged.get(split, data_dir / split), names) for split, names in classes.items()}
+    return Tree(splits, classes, empty, skipped, about)
 
 
 def _pictures(name: str, place: Path) -> Listing:
@@ -289,6 +312,17 @@ def _labelled(files: Sequence[_File], split: str, skipped: list[Skipped]) -> tup
             classes.setdefault(file.parts[0], []).append(file.entry)
     names = sorted(classes)
     return Listed.of_classes([classes[name] for name in names]), [shown(name) for name in names]
+
+
+def _without_pictures(place: Path, names: Sequence[str]) -> list[str]:
+    """The sub-folders of a folder that are not among the names; of an archive none."""
+    try:
+        with os.scandir(place) as found:
+            there = [child.name for child in found if child.is_dir() and not child.name.startswith(".")]
+    except OSError:
+        return []
+    composed = (shown(unicodedata.normalize("NFC", name)) for name in there)
+    return sorted(set(composed) - set(names))
 
 
 def _judged(eval_dir: Path, skipped: list[Skipped]) -> tuple[Listed, list[str]]:

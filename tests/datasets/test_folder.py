@@ -315,6 +315,22 @@ def test_bad_pictures_are_left_out_with_a_summary(tmp_path, caplog):
     assert "folder: 2 files or folders left out" in caplog.text
 
 
+def test_classes_are_listed_as_they_are_numbered_and_those_without_a_picture_named(tmp_path, caplog):
+    put(tmp_path / "data", *numbered("train/a/", 2), *numbered("train/b/", 2))
+    put(tmp_path / "eval", "ant/1.png", "cat/2.png", "dog/3.png")
+    (tmp_path / "eval/bad").mkdir()
+    (tmp_path / "eval/bad/4.png").write_text("words")
+    for name in ("cow", ".hidden"):
+        (tmp_path / "eval" / name).mkdir()
+    (tmp_path / "data/train/none").mkdir()
+    notes = []
+    data = load(tmp_path / "data", notes, eval_dir=tmp_path / "eval")
+    assert by_class(data.test) == [["ant/1.png"], ["cat/2.png"], ["dog/3.png"]]
+    assert notes[0]["classes"] == {"train": ["a", "b"], "test": ["ant", "cat", "dog"]}
+    assert "folder: 2 test classes without a picture: bad, cow" in caplog.text
+    assert "folder: 1 train classes without a picture: none" in caplog.text
+
+
 # Keeping
 
 
