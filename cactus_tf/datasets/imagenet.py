@@ -110,21 +110,21 @@ def locate(data_dir: str | Path | None, kind: str = "images", side: int = SIDE) 
         raise InputError(f"imagenet needs data_dir, tensorflow-datasets does not download it: {REMEDY}")
     folder = Path(data_dir).expanduser()
     if not folder.is_dir():
-        raise InputError(f"data_dir {folder} is not a folder: {REMEDY}")
+        raise InputError(f"data_dir {shown(folder)} is not a folder: {REMEDY}")
     extensions = _features.EXTENSIONS if kind == "features" else _pictures.EXTENSIONS
     root = next((root for root in _roots(folder, kind, side) if _holds(root, extensions)), None)
     if root is None:
         what = "*.npy" if kind == "features" else "*.JPEG"
-        raise InputError(f"data_dir {folder} has no class folders with {kind} (n01440764/{what}): {REMEDY}")
+        raise InputError(f"data_dir {shown(folder)} has no class folders with {kind} (n01440764/{what}): {REMEDY}")
     there = _class_folders.wnids(root)
     classes = {split: [wnid for wnid in _ravi.CLASSES[split] if wnid in there] for split in ("val", "test")}
     for split, found in classes.items():
         missing = [wnid for wnid in _ravi.CLASSES[split] if wnid not in found]
         if missing:
-            raise InputError(f"{root} lacks the {split} classes {', '.join(missing)}: {REMEDY}")
+            raise InputError(f"{shown(root)} lacks the {split} classes {', '.join(missing)}: {REMEDY}")
     train = [wnid for wnid in there if _ravi.SPLIT_OF.get(wnid) not in ("val", "test")]
     if not train:
-        raise InputError(f"{root} has no class to train on, only those of val and test: {REMEDY}")
+        raise InputError(f"{shown(root)} has no class to train on, only those of val and test: {REMEDY}")
     return Source(root, {"train": train, **classes}, extensions)
 
 
@@ -245,7 +245,7 @@ def _listed(source: Source, skipped: list[Skipped], entry: Callable[..., Entry] 
             classes.append([entry(*e) for e in entries])
         empty = [wnid for wnid, entries in zip(wnids, classes, strict=True) if not entries]
         if empty and split != "train":
-            raise InputError(f"{source.root} has no files in the {split} classes {', '.join(empty)}: {REMEDY}")
+            raise InputError(f"{shown(source.root)} has no files in the {split} classes {', '.join(empty)}: {REMEDY}")
         if empty:
             logger.warning("imagenet: %d train classes have no files, such as %s", len(empty), empty[0])
         found[split] = Listed.of_classes(classes)
@@ -310,7 +310,8 @@ def _with_supervised(train: ImageSet, source: Source, lists: Mapping[str, Path] 
     wnids = [wnid for wnid in _ravi.CLASSES["train"] if wnid in source.classes["train"]]
     if not wnids:
         raise InputError(
-            f"--imagenet_supervised_fraction: none of miniImageNet's 64 training classes is in {source.root}: {REMEDY}"
+            "--imagenet_supervised_fraction: none of miniImageNet's 64 training classes is in "
+            f"{shown(source.root)}: {REMEDY}"
         )
     entries = {wnid: _class_folders.files(source.root, wnid, source.extensions).entries for wnid in wnids}
     rows: list[_ravi_lists.Row] = []
