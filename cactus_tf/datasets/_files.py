@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from cactus_tf.datasets._entries import shown
 from cactus_tf.errors import InputError
 
 
@@ -22,9 +23,12 @@ def find(data_dir: str | Path, wanted: Sequence[tuple[str, ...]], origin: str) -
     folder = Path(data_dir).expanduser()
     if not folder.is_dir():
         everything = ", ".join(" or ".join(names) for names in wanted)
-        raise InputError(f"data_dir {folder} is not a folder; it must be one that holds {everything}, from {origin}")
+        raise InputError(
+            f"data_dir {shown(folder)} is not a folder; it must be one that holds {everything}, from {origin}"
+        )
     present = [[folder / name for name in names if (folder / name).exists()] for names in wanted]
     missing = [" or ".join(names) for names, paths in zip(wanted, present, strict=True) if not paths]
     if missing:
-        raise InputError(f"data_dir {folder} does not hold {', '.join(missing)}; get what is missing from {origin}")
+        lacking = ", ".join(missing)
+        raise InputError(f"data_dir {shown(folder)} does not hold {lacking}; get what is missing from {origin}")
     return [paths[0] for paths in present]

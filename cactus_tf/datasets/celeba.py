@@ -98,6 +98,7 @@ def load(data_dir: str | Path | None = None, context: DataContext = KEEP_NOTHING
     """
     read = locate(data_dir)
     splits = read(*decoder(context), context)
+    _say_kept_without(splits, data_dir, context.folder)
     logger.info("celeba: %s", pool_counts(splits))
     return splits
 
@@ -115,16 +116,20 @@ def locate(data_dir: str | Path | None) -> Callable[[Decode, tuple[int, int, int
 
 @functools.lru_cache(8)
 def files_key(data_dir: str | Path | None, eval_dir: str | Path | None) -> str | None:
-    """Which of the pictures are there, None where all are: every complete source gives the same arrays."""
+    """Which of the pictures are there and their sizes; None where all are there and none is empty.
+
+    Every complete source gives the same arrays. Sizes tell a file that was repaired from the damaged one.
+    """
     if data_dir is None:
         return None
     found = find(*_files.find(data_dir, WANTED, ORIGIN))
-    if {split: len(listed.entries) for split, listed in found.splits.items()} == OFFICIAL:
+    complete = {split: len(listed.entries) for split, listed in found.splits.items()} == OFFICIAL
+    if complete and all(entry.size for listed in found.splits.values() for entry in listed.entries):
         return None
     key = hashlib.blake2b(digest_size=8)
     for split, listed in found.splits.items():
-        names = [_last(entry) for entry in listed.entries]
-        key.update(repr((split, names)).encode("utf-8", "backslashreplace"))
+        files = [(_last(entry), entry.size) for entry in listed.entries]
+        key.update(repr((split, files)).encode("utf-8", "backslashreplace"))
         key.update(np.packbits(np.asarray(listed.labels)).tobytes())
     return key.hexdigest()
 
@@ -194,6 +199,19 @@ def pool_counts(splits: Splits) -> str:
         number = pools.of_size(images) if pools is not None else 0
         counts.append(f"{number:,} {split} pools with {images} images a side (the paper: {PAPER[split]:,})")
     return ", ".join(counts)
+
+
+def _say_kept_without(splits: Splits, data_dir: str | Path | None, folder: Path | None) -> None:
+    """Warns of arrays that are kept as those of the complete set and are not: a later run would not read it again."""
+    lacking = sum(OFFICIAL.values()) - sum(len(getattr(splits, split)) for split in OFFICIAL)
+    if folder is not None and lacking and files_key(data_dir, None) is None:
+        logger.warning(
+            "celeba: %s lacks %s of %s pictures, which could not be read when it was made; to read them anew, delete "
+            "it and the embedder, embeddings and partitions folders made from it",
+            shown(folder),
+            f"{lacking:,}",
+            f"{sum(OFFICIAL.values()):,}",
+        )
 
 
 def _by_name(pictures: Path) -> tuple[dict[str, Entry], list[Skipped]]:

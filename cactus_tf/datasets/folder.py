@@ -1,7 +1,8 @@
 """Pictures of your own: a folder or zip archive without labels, and perhaps one of labelled pictures to judge on.
 
 Every picture below `data_dir` is for training, whatever sub-folder it lies in. Only where `data_dir` has a sub-folder
-`train` are its sub-folders `train`, `val` and `test` the splits, and their sub-folders classes. Below `eval_dir` each
+`train` are its sub-folders `train`, `val` and `test` the splits, and their sub-folders classes; one folder around them
+does not count. Below `eval_dir` each
 sub-folder is a class of the test split; pictures that lie there are never trained on.
 """
 
@@ -41,6 +42,8 @@ COUNTED = {
     "of_eval_dir": "pictures of data_dir lie in eval_dir and are not trained on",
 }
 _FEWEST = 2  # training images
+_TRAINING_NAMES = ("train", "training")
+_LIKE_SPLITS = (*_TRAINING_NAMES, "val", "valid", "validation", "dev", "development", "test", "testing", "eval")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,15 +60,19 @@ class Tree(NamedTuple):
 
     Attributes:
       splits: the pictures of each split.
-      classes: of each split with labels the names of its classes, by number.
+      classes: of each split with labels the names of its classes, by label.
+      empty: of such a split the sub-folders without pictures.
       skipped: what could not be looked at, or has no place in the layout.
       about: numbers for the summary, by what they count; COUNTED has it in words.
+      warnings: what else is to be said.
     """
 
     splits: dict[str, Listed]
     classes: dict[str, list[str]]
+    empty: dict[str, list[str]]
     skipped: list[Skipped]
     about: dict[str, int]
+    warnings: list[str]
 
 
 def load(data_dir: str | Path | None = None, context: DataContext = KEEP_NOTHING) -> Splits:
@@ -89,12 +96,11 @@ def load(data_dir: str | Path | None = None, context: DataContext = KEEP_NOTHING
     def read(scratch: Path) -> dict[str, Listed]:
         tree = list_all()
         skipped.extend(tree.skipped)
-        about.update({"classes": tree.classes, **tree.about})
-        _say(tree.about)
+        _say(tree)
         headers = _headers(tree.splits["train"].entries, scratch / "headers", context.workers)
         shape = usual_shape(headers, context.image_size)
         decode = functools.partial(array, shape=shape, fit=options.fit, reduced=True)
-        return {
+        splits = {
             split: listed._replace(
                 made=decode_all(
                     f"folder {split}", listed.entries, decode, shape, scratch / split, context.workers, "uint8"
@@ -102,6 +108,8 @@ def load(data_dir: str | Path | None = None, context: DataContext = KEEP_NOTHING
             )
             for split, listed in tree.splits.items()
         }
+        about.update({"classes": _readable_classes(tree, splits), **tree.about})
+        return splits
 
     with tempfile.TemporaryDirectory(prefix="cactus_tf-") as passing:
         scratch = (context.folder or Path(passing)) / "partial"  # removed by `prepare_files`
@@ -176,8 +184,27 @@ def _made_already(content: bytes) -> np.ndarray:
     raise AssertionError("all splits come with their rows")
 
 
-def _say(about: Mapping[str, int]) -> None:
-    for counted, number in about.items():
+def _readable_classes(tree: Tree, splits: Mapping[str, Listed]) -> dict[str, list[str]]:
+    """The names of each split's classes with a readable picture, in the order in which `by_class` numbers them.
+
+    A warning names the others.
+    """
+    readable = {}
+    for split, classes in tree.classes.items():
+        made, labels = splits[split].made, splits[split].labels
+        assert made is not None and labels is not None
+        present = set(labels[made.kept].tolist())
+        readable[split] = [name for label, name in enumerate(classes) if label in present]
+        without = sorted([*tree.empty[split], *(n for label, n in enumerate(classes) if label not in present)])
+        if without:
+            logger.warning("folder: %d %s classes without a picture: %s", len(without), split, ", ".join(without))
+    return readable
+
+
+def _say(tree: Tree) -> None:
+    for warning in tree.warnings:
+        logger.warning("folder: %s", warning)
+    for counted, number in tree.about.items():
         if number:
             logger.info("folder: %d %s", number, COUNTED[counted])
 
@@ -193,16 +220,21 @@ def _tree(data_dir: Path, eval_dir: Path | None) -> Tree:
     found = _pictures("data_dir", data_dir)
     entries = _outside(found.entries, data_dir, eval_dir)
     about = {"other_files": found.others, "of_eval_dir": len(found.entries) - len(entries)}
-    parts, skipped = _parts(_files(entries, data_dir), data_dir)
+    files, top = _split_files(_files(entries, data_dir), data_dir)
+    parts, skipped = _parts(files, top)
     skipped += found.skipped
+    warnings = _unlike_splits(files, top)
     named = {split: _labelled(parts.get(split, []), split, skipped) for split in SPLITS}
     if eval_dir is not None:
         if len(named["test"][0].entries):
-            logger.warning("folder: eval_dir takes the place of %s", shown(data_dir / "test"))
+            warnings.append(f"eval_dir takes the place of {shown(top / 'test')}")
         named["test"] = _judged(eval_dir, skipped)
     splits = {split: listed for split, (listed, _) in named.items()}
     _check_enough(splits["train"], data_dir, found)
-    return Tree(splits, {split: names for split, (_, names) in named.items() if names}, skipped, about)
+    classes = {split: names for split, (_, names) in named.items() if names}
+    judged = {"test": eval_dir} if eval_dir is not None else {}
+    empty = {split: _without_pictures(judged.get(split, top / split), names) for split, names in classes.items()}
+    return Tree(splits, classes, empty, skipped, about, warnings)
 
 
 def _pictures(name: str, place: Path) -> Listing:
@@ -247,10 +279,43 @@ def _lies_in(path: str, folder: str) -> bool:
 def _files(entries: Sequence[Entry], place: Path) -> list[_File]:
     """The pictures with their places; an archive's one folder that holds all the rest does not count."""
     files = [_File(tuple(unicodedata.normalize("NFC", entry.name).split("/")), entry) for entry in entries]
-    tops = {file.parts[0] for file in files}
-    if os.path.isfile(place) and len(tops) == 1 and not tops & set(SPLITS) and all(len(f.parts) > 1 for f in files):
-        return [_below(file) for file in files]
-    return files
+    return [_below(file) for file in files] if os.path.isfile(place) and _around(files) else files
+
+
+def _split_files(files: Sequence[_File], data_dir: Path) -> tuple[Sequence[_File], Path]:
+    """The files without a folder around train, val and test, and the place below which they lie."""
+    around, below = _around(files), [_below(file) for file in files]
+    if around and _tops(below) & set(SPLITS):
+        return below, data_dir / around
+    return files, data_dir
+
+
+def _around(files: Sequence[_File]) -> str | None:
+    """The one folder that holds all files, where there is one and it is no split."""
+    tops = _tops(files)
+    alone = len(tops) == 1 and all(len(file.parts) > 1 for file in files) and not tops & set(SPLITS)
+    return tops.pop() if alone else None
+
+
+def _tops(files: Sequence[_File]) -> set[str]:
+    """The sub-folders that files lie in."""
+    return {file.parts[0] for file in files if len(file.parts) > 1}
+
+
+def _unlike_splits(files: Sequence[_File], place: Path) -> list[str]:
+    """Warnings of folders that look like splits and are not taken for any."""
+    tops = _tops(files)
+    alike = sorted(shown(name) for name in tops - set(SPLITS) if name.lower() in _LIKE_SPLITS)
+    rule = "only train, val and test, so written, are splits"
+    if "train" in tops:
+        return [f"{', '.join(alike)} beside train in {shown(place)} left out: {rule}"] if alike else []
+    if any(name.lower() in _TRAINING_NAMES for name in alike):
+        return [f"{', '.join(alike)} in {shown(place)} are all trained on: {rule}"]
+    holders = {file.parts[: file.parts.index("train")] for file in files if "train" in file.parts[:-1]}
+    if len(holders) != 1:
+        return []
+    inner = shown(place.joinpath(*holders.pop()))
+    return [f"{inner} has a sub-folder train, and {shown(place)} has none: all is trained on; name {inner} as data_dir"]
 
 
 def _below(file: _File) -> _File:
@@ -263,7 +328,7 @@ def _parts(files: Sequence[_File], data_dir: Path) -> tuple[dict[str, list[_File
     Raises:
       InputError: there is `val` or `test`, and no `train`: whether to train on them is not for us to guess.
     """
-    tops = {file.parts[0] for file in files if len(file.parts) > 1} & set(SPLITS)
+    tops = _tops(files) & set(SPLITS)
     if not tops:
         return {"train": [_File(file.parts[-1:], file.entry) for file in files]}, []  # sub-folders mean nothing
     if "train" not in tops:
@@ -289,6 +354,17 @@ def _labelled(files: Sequence[_File], split: str, skipped: list[Skipped]) -> tup
             classes.setdefault(file.parts[0], []).append(file.entry)
     names = sorted(classes)
     return Listed.of_classes([classes[name] for name in names]), [shown(name) for name in names]
+
+
+def _without_pictures(place: Path, names: Sequence[str]) -> list[str]:
+    """The sub-folders of a folder that are not among the names; of an archive none."""
+    try:
+        with os.scandir(place) as found:
+            there = [child.name for child in found if child.is_dir() and not child.name.startswith(".")]
+    except OSError:
+        return []
+    composed = (shown(unicodedata.normalize("NFC", name)) for name in there)
+    return sorted(set(composed) - set(names))
 
 
 def _judged(eval_dir: Path, skipped: list[Skipped]) -> tuple[Listed, list[str]]:

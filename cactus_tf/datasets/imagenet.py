@@ -2,8 +2,9 @@
 
 val and test are the 16 and 20 classes of Ravi and Larochelle's lists, train the other 964 (ImageNet mode of the
 authors' code of 2018-11), all images of each. `data_dir` holds a folder per WordNet id, `n01440764/*.JPEG`, in it or in
-one of `train/`, `ILSVRC/Data/CLS-LOC/train/`, `images_84x84/`, `imagenet/images_84x84/` (or 224x224, whatever the
-image size is); features lie in `features/` or `imagenet/features/`, a `.npy` with one vector per image.
+one of `train/`, `ILSVRC/Data/CLS-LOC/train/`, `images_84x84/`, `imagenet/images_84x84/` (or 224x224): those of the
+wanted size come first, then the originals, then the largest others. Features lie in `features/` or
+`imagenet/features/`, a `.npy` with one vector per image.
 
 Images are decoded once, to squares of 84 pixels unless said, aspect ratio not kept, in the canonical order; or, with
 `decode` = lazily, when they are needed, in the order of their names: nothing but names is then kept on disk.
@@ -22,7 +23,7 @@ import numpy as np
 
 from cactus_tf.config import option
 from cactus_tf.datasets import _class_folders, _features, _pictures, _ravi, _ravi_lists
-from cactus_tf.datasets._entries import Entry, Skipped, shown
+from cactus_tf.datasets._entries import Entry, Skipped, UnreadableError, shown
 from cactus_tf.datasets._image_files import Listed, prepare_files
 from cactus_tf.datasets._lazily import Beginning, LazyImages, header
 from cactus_tf.datasets._splits import KEEP_NOTHING
@@ -85,6 +86,8 @@ def load(data_dir: str | Path | None = None, context: DataContext = KEEP_NOTHING
     side = context.image_size or SIDE
     source = locate(data_dir, options.input, side)
     _say_missing(source)
+    if options.input == "images":
+        _say_enlarged(source, side)
     if options.input == "features":
         splits = _prepare_features(source, context)
     elif options.decode == "once":
@@ -107,21 +110,21 @@ def locate(data_dir: str | Path | None, kind: str = "images", side: int = SIDE) 
         raise InputError(f"imagenet needs data_dir, tensorflow-datasets does not download it: {REMEDY}")
     folder = Path(data_dir).expanduser()
     if not folder.is_dir():
-        raise InputError(f"data_dir {folder} is not a folder: {REMEDY}")
+        raise InputError(f"data_dir {shown(folder)} is not a folder: {REMEDY}")
     extensions = _features.EXTENSIONS if kind == "features" else _pictures.EXTENSIONS
     root = next((root for root in _roots(folder, kind, side) if _holds(root, extensions)), None)
     if root is None:
         what = "*.npy" if kind == "features" else "*.JPEG"
-        raise InputError(f"data_dir {folder} has no class folders with {kind} (n01440764/{what}): {REMEDY}")
+        raise InputError(f"data_dir {shown(folder)} has no class folders with {kind} (n01440764/{what}): {REMEDY}")
     there = _class_folders.wnids(root)
     classes = {split: [wnid for wnid in _ravi.CLASSES[split] if wnid in there] for split in ("val", "test")}
     for split, found in classes.items():
         missing = [wnid for wnid in _ravi.CLASSES[split] if wnid not in found]
         if missing:
-            raise InputError(f"{root} lacks the {split} classes {', '.join(missing)}: {REMEDY}")
+            raise InputError(f"{shown(root)} lacks the {split} classes {', '.join(missing)}: {REMEDY}")
     train = [wnid for wnid in there if _ravi.SPLIT_OF.get(wnid) not in ("val", "test")]
     if not train:
-        raise InputError(f"{root} has no class to train on, only those of val and test: {REMEDY}")
+        raise InputError(f"{shown(root)} has no class to train on, only those of val and test: {REMEDY}")
     return Source(root, {"train": train, **classes}, extensions)
 
 
@@ -140,8 +143,9 @@ def files_key(data_dir: str | Path | None, eval_dir: str | Path | None) -> list[
 @functools.lru_cache(8)
 def _digests(data_dir: str) -> list[str]:
     folder = Path(data_dir).expanduser()
+    originals = [folder / name for name in _FOLDERS]
     sides = [root for side in _SIDES for root in _roots(folder, "images", side)]
-    roots = dict.fromkeys([*sides, *_roots(folder, "features", SIDE)])
+    roots = dict.fromkeys([*originals, *sides, *_roots(folder, "features", SIDE)])
     return [_class_folders.names_digest(root) for root in roots if _class_folders.wnids(root)]
 
 
@@ -161,9 +165,14 @@ def _roots(folder: Path, kind: str, side: int) -> list[Path]:
     """Folders that class folders may lie in, the likeliest first."""
     if kind == "features":
         return [folder / name for name in ("imagenet/features", "features", *_FOLDERS)]
-    sides = dict.fromkeys([side, *sorted(_SIDES, reverse=True)])
-    made = [folder / f"{above}images_{s}x{s}" for s in sides for above in ("imagenet/", "")]
-    return [*made, *(folder / name for name in _FOLDERS)]
+    others = sorted({*_SIDES} - {side}, reverse=True)
+    originals = [folder / name for name in _FOLDERS]
+    return [*_of_side(folder, side), *originals, *(root for other in others for root in _of_side(folder, other))]
+
+
+def _of_side(folder: Path, side: int) -> list[Path]:
+    """Where the authors' folders with squares of this side lie."""
+    return [folder / f"{above}images_{side}x{side}" for above in ("imagenet/", "")]
 
 
 def _holds(root: Path, extensions: tuple[str, ...]) -> bool:
@@ -193,6 +202,34 @@ def _say_missing(source: Source) -> None:
         )
 
 
+def _say_enlarged(source: Source, side: int) -> None:
+    """Warns where the first image of every class to validate on is smaller than what is made of it."""
+    sizes = [size for wnid in source.classes["val"] if (size := _first_size(source, wnid))]
+    if sizes and all(max(size) < side for size in sizes):
+        width, height = max(sizes)
+        logger.warning(
+            "imagenet: the images in %s (%dx%d, for one) are enlarged to %dx%d: name a folder with larger ones as "
+            "data_dir, or lower --image_size",
+            shown(source.root),
+            width,
+            height,
+            side,
+            side,
+        )
+
+
+def _first_size(source: Source, wnid: str) -> tuple[int, int] | None:
+    """Width and height of a class's first image, where it has one that can be read."""
+    name = min((n for n in _names(source.root / wnid) if n.lower().endswith(source.extensions)), default=None)
+    if name is None:
+        return None
+    try:
+        with Entry(str(source.root), f"{wnid}/{name}", 0).open() as file, _pictures.opened(file) as image:
+            return image.size
+    except UnreadableError:
+        return None
+
+
 def _listed(source: Source, skipped: list[Skipped], entry: Callable[..., Entry] = Entry) -> dict[str, Listed]:
     """The files of every class.
 
@@ -208,7 +245,7 @@ def _listed(source: Source, skipped: list[Skipped], entry: Callable[..., Entry] 
             classes.append([entry(*e) for e in entries])
         empty = [wnid for wnid, entries in zip(wnids, classes, strict=True) if not entries]
         if empty and split != "train":
-            raise InputError(f"{source.root} has no files in the {split} classes {', '.join(empty)}: {REMEDY}")
+            raise InputError(f"{shown(source.root)} has no files in the {split} classes {', '.join(empty)}: {REMEDY}")
         if empty:
             logger.warning("imagenet: %d train classes have no files, such as %s", len(empty), empty[0])
         found[split] = Listed.of_classes(classes)
@@ -273,7 +310,8 @@ def _with_supervised(train: ImageSet, source: Source, lists: Mapping[str, Path] 
     wnids = [wnid for wnid in _ravi.CLASSES["train"] if wnid in source.classes["train"]]
     if not wnids:
         raise InputError(
-            f"--imagenet_supervised_fraction: none of miniImageNet's 64 training classes is in {source.root}: {REMEDY}"
+            "--imagenet_supervised_fraction: none of miniImageNet's 64 training classes is in "
+            f"{shown(source.root)}: {REMEDY}"
         )
     entries = {wnid: _class_folders.files(source.root, wnid, source.extensions).entries for wnid in wnids}
     rows: list[_ravi_lists.Row] = []

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cactus_tf.datasets import _class_folders, _pictures, _ravi, _ravi_lists
-from cactus_tf.datasets._entries import Entry, Skipped, listing
+from cactus_tf.datasets._entries import Entry, Skipped, listing, shown
 from cactus_tf.datasets._image_files import Listed, prepare_files
 from cactus_tf.datasets._splits import KEEP_NOTHING
 from cactus_tf.errors import InputError
@@ -91,7 +91,7 @@ def locate(data_dir: str | Path | None) -> Callable[[], Found]:
         raise InputError(f"miniimagenet needs data_dir, it cannot be downloaded: {REMEDY}")
     folder = Path(data_dir).expanduser()
     if not folder.is_dir():
-        raise InputError(f"data_dir {folder} is not a folder: {REMEDY}")
+        raise InputError(f"data_dir {shown(folder)} is not a folder: {REMEDY}")
     lists = _ravi_lists.find([folder])
     images = next((path for path in (folder / "images", folder / "images.zip") if path.exists()), None)
     root = next((path for path in (folder, folder / "train") if _has_every_split(path)), None)
@@ -104,8 +104,10 @@ def locate(data_dir: str | Path | None) -> Callable[[], Found]:
     if all(_class_folders.wnids(folder / split) for split in _ravi.CLASSES):
         return functools.partial(_from_tree, folder)
     if images:
-        raise InputError(f"data_dir {folder} has {images.name} but not train.csv, val.csv, test.csv: add these lists")
-    raise InputError(f"data_dir {folder} does not hold miniImageNet: {REMEDY}")
+        raise InputError(
+            f"data_dir {shown(folder)} has {images.name} but not train.csv, val.csv, test.csv: add these lists"
+        )
+    raise InputError(f"data_dir {shown(folder)} does not hold miniImageNet: {REMEDY}")
 
 
 def files_key(data_dir: str | Path | None, eval_dir: str | Path | None) -> str:
@@ -210,7 +212,8 @@ def _from_tree(folder: Path) -> Found:
                 skipped.append(Skipped(f"{split}/{wnid}", "is no class of miniImageNet"))
             elif own != split:
                 raise InputError(
-                    f"{folder / split / wnid} is a {own} class of Ravi and Larochelle's division: move it to {own}/"
+                    f"{shown(folder / split / wnid)} is a {own} class of Ravi and Larochelle's division: "
+                    f"move it to {own}/"
                 )
         left_out: list[Skipped] = []
         found = _folders(folder / split, _ravi.SPLIT_OF, left_out)

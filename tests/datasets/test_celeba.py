@@ -418,6 +418,46 @@ def test_a_key_tells_partial_sets_apart_and_nothing_else(release, tmp_path, monk
     celeba.files_key.cache_clear()
 
 
+def keyed(data_dir):
+    """The key of what the folder holds now."""
+    celeba.files_key.cache_clear()
+    return celeba.files_key(data_dir, None)
+
+
+def test_a_repaired_picture_of_a_partial_set_is_another_key(release, tmp_path):
+    file = flat(tmp_path, release) / "img_align_celeba" / "000003.jpg"
+    file.write_bytes(release.pictures[file.name][:900])
+    damaged = keyed(tmp_path)
+    file.write_bytes(release.pictures[file.name])
+    assert keyed(tmp_path) != damaged
+
+
+def test_a_set_with_an_empty_picture_is_not_complete(release, tmp_path, monkeypatch):
+    monkeypatch.setattr(celeba, "OFFICIAL", PICTURES)
+    file = flat(tmp_path, release) / "img_align_celeba" / "000003.jpg"
+    assert keyed(tmp_path) is None
+    file.write_bytes(b"")
+    assert keyed(tmp_path) is not None
+    celeba.files_key.cache_clear()
+
+
+def test_kept_arrays_that_lack_pictures_of_a_complete_set_are_named_each_time(release, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(celeba, "OFFICIAL", PICTURES)
+    celeba.files_key.cache_clear()
+    data_dir, kept = flat(tmp_path / "data", release), small(folder=tmp_path / "kept")
+    (data_dir / "img_align_celeba" / "000003.jpg").write_bytes(b"no picture")
+    for _ in range(2):
+        caplog.clear()
+        kept.load(data_dir)
+        assert f"{tmp_path / 'kept'} lacks 1 of 95 pictures" in caplog.text
+        assert "delete it" in caplog.text
+    caplog.clear()
+    (data_dir / "img_align_celeba" / "000003.jpg").write_bytes(release.pictures["000003.jpg"])
+    small(folder=tmp_path / "anew").load(data_dir)
+    assert "lacks" not in caplog.text
+    celeba.files_key.cache_clear()
+
+
 def test_pools_are_counted_beside_the_papers(release, tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         splits = small().load(flat(tmp_path, release))

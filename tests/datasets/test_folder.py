@@ -165,6 +165,40 @@ def test_an_archive_gives_what_its_folder_gives(tmp_path, prefix):
     assert by_class(other.test) == [[f"{prefix}u/4.png"], [f"{prefix}v/5.png"]]
 
 
+def test_one_folder_around_the_splits_does_not_count(tmp_path):
+    put(tmp_path, "photos/train/x/1.png", "photos/train/y/2.png", "photos/test/z/3.png")
+    (tmp_path / "readme.txt").write_text("words")
+    data = load(tmp_path)
+    assert by_class(data.train) == [["photos/train/x/1.png"], ["photos/train/y/2.png"]]
+    assert by_class(data.test) == [["photos/test/z/3.png"]]
+
+
+def test_one_folder_around_val_alone_is_asked_about(tmp_path, complains):
+    put(tmp_path, "photos/val/1.png", "photos/more/2.png")
+    with complains(tmp_path / "photos", "rename val"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "files, said",
+    [
+        (["photos/train/1.png", "photos/test/2.png", "more/3.png"], "{0}/photos has a sub-folder train"),
+        (["a/b/train/1.png", "a/b/test/2.png"], "name {0}/a/b as data_dir"),
+        (["train/1.png", "train/2.png", "Test/3.png", "dev/4.png", "x/5.png"], "Test, dev beside train in {0} left"),
+        (["Train/1.png", "Test/2.png"], "Test, Train in {0} are all trained on"),
+        (["train/1.png", "train/2.png", "val/3.png", "x/4.png"], None),
+        (["cat/1.png", "Test/2.png"], None),
+        (["a/train/1.png", "b/train/2.png"], None),
+        (["cat/1.png", "cat/train.png"], None),
+    ],
+)
+def test_folders_that_look_like_splits_and_are_none_are_named(tmp_path, files, said, caplog):
+    load(put(tmp_path, *files))
+    messages = [r.getMessage() for r in caplog.records if r.name == folder.logger.name]
+    assert len(messages) == (said is not None)
+    assert said is None or said.format(tmp_path) in messages[0]
+
+
 def test_one_class_with_its_name_written_in_two_ways_is_one(tmp_path):
     put(tmp_path / "data", "a.png", "b.png")
     put(tmp_path / "eval", "e\u0301/1.png", "é/2.png", "f/3.png")
@@ -313,6 +347,22 @@ def test_bad_pictures_are_left_out_with_a_summary(tmp_path, caplog):
     reasons = {s["file"]: s["reason"] for s in notes[0]["skipped"]}
     assert reasons == {"cut.png": "is truncated or damaged", "empty.jpg": "is empty"}
     assert "folder: 2 files or folders left out" in caplog.text
+
+
+def test_classes_are_listed_as_they_are_numbered_and_those_without_a_picture_named(tmp_path, caplog):
+    put(tmp_path / "data", *numbered("train/a/", 2), *numbered("train/b/", 2))
+    put(tmp_path / "eval", "ant/1.png", "cat/2.png", "dog/3.png")
+    (tmp_path / "eval/bad").mkdir()
+    (tmp_path / "eval/bad/4.png").write_text("words")
+    for name in ("cow", ".hidden"):
+        (tmp_path / "eval" / name).mkdir()
+    (tmp_path / "data/train/none").mkdir()
+    notes = []
+    data = load(tmp_path / "data", notes, eval_dir=tmp_path / "eval")
+    assert by_class(data.test) == [["ant/1.png"], ["cat/2.png"], ["dog/3.png"]]
+    assert notes[0]["classes"] == {"train": ["a", "b"], "test": ["ant", "cat", "dog"]}
+    assert "folder: 2 test classes without a picture: bad, cow" in caplog.text
+    assert "folder: 1 train classes without a picture: none" in caplog.text
 
 
 # Keeping

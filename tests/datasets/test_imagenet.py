@@ -99,6 +99,21 @@ def test_the_folder_of_the_wanted_size_comes_first(tmp_path):
     assert imagenet.locate(tmp_path, "images", 64).root.name == "images_224x224"
 
 
+def test_originals_come_before_squares_of_another_size(tmp_path):
+    for root in ("train", "images_84x84", "imagenet/images_224x224"):
+        write(tmp_path / root)
+    places = {side: imagenet.locate(tmp_path, "images", side).root.name for side in (64, 84, 224, 300)}
+    assert places == {64: "train", 84: "images_84x84", 224: "images_224x224", 300: "train"}
+
+
+@pytest.mark.parametrize("decode", imagenet.DECODES)
+def test_enlarged_images_are_named(folder, decode, caplog):
+    for side, said in ((30, False), (31, True)):
+        caplog.clear()
+        imagenet.load(folder, DataContext(image_size=side, options=imagenet.Options(decode=decode)))
+        assert (f"{folder} (30x20, for one) are enlarged to {side}x{side}" in caplog.text) == said
+
+
 def test_missing_classes_are_counted(folder, caplog):
     imagenet.load(folder, TINY)
     assert "40 class folders, ImageNet has 1000; of miniImageNet's 64 training classes 62 are missing" in caplog.text

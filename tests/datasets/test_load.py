@@ -15,6 +15,16 @@ def test_an_unknown_data_set_is_answered_with_those_there_are(complains):
         datasets.load("cifar")
 
 
+@pytest.mark.parametrize("name", ["celeba", "imagenet", "miniimagenet", "mnist", "omniglot"])
+def test_a_folder_is_named_in_one_line_whatever_characters_it_has(name, tmp_path, complains):
+    folder = tmp_path / "a\nb\x1b\udcff"
+    with complains(r"a\nb\x1b\udcff is not a folder"):
+        datasets.load(name, folder)
+    folder.mkdir()
+    with complains(r"a\nb\x1b\udcff"):
+        datasets.load(name, folder)
+
+
 @pytest.mark.parametrize("name", ["omniglot", "mnist"])
 def test_a_failed_download_names_the_remedy_in_one_line(name, monkeypatch, complains):
     import tensorflow_datasets as tfds

@@ -1,10 +1,12 @@
 import gzip
+import json
 
 import numpy as np
 import pytest
 
 from cactus_tf.datasets import mnist
 from cactus_tf.datasets._splits import Labelled, in_order
+from cactus_tf.main import main
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = mnist.FILES
 
@@ -181,3 +183,17 @@ def test_real_mnist_has_the_official_counts(official):
     assert (sizes["train"] + sizes["val"]).tolist() == official_counts
     assert sizes["test"].tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     assert round(float(splits.test.images.mean()), 3) == 33.791
+
+
+@pytest.mark.slow
+def test_a_run_learns_from_the_files_and_is_judged(tmp_path, capsys):
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    write(data_dir, contents({"train": some_images(60_000, 0), "test": some_images(10_000, 1)}))
+    short = ["--embedder=pixels", "--pixels_dims=4", "--clusters=12", "--partitions=1", "--algo=protonets"]
+    short += ["--filters=4", "--way=5", "--steps=2", "--eval_episodes=3", "--eval_ways=5", "--eval_shots=1"]
+    places = [f"--data_dir={data_dir}", f"--workdir={tmp_path / 'run'}", f"--artifacts_dir={tmp_path}"]
+    assert main(["--dataset=mnist", *short, *places]) == 0, capsys.readouterr().err
+    [row] = json.loads((tmp_path / "run/results.json").read_text())["rows"]
+    assert (row["dataset"], row["algo"], row["way"], row["shot"], row["episodes"]) == ("mnist", "protonets", 5, 1, 3)
+    assert 0 <= row["accuracy"] <= 1

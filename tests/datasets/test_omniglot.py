@@ -1,4 +1,5 @@
 import io
+import json
 import zipfile
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from PIL import Image
 
 from cactus_tf.datasets import omniglot
 from cactus_tf.datasets._splits import Labelled, in_order
+from cactus_tf.main import main
 
 # As the specification lists them: floor((i + 0.5) * 105 / 28).
 NEAREST = [1, 5, 9, 13, 16, 20, 24, 28, 31, 35, 39, 43, 46, 50, 54, 58, 61, 65, 69, 73, 76, 80, 84, 88, 91, 95, 99, 103]
@@ -257,6 +259,30 @@ def test_a_drawing_of_an_unknown_character_is_named(contents, tmp_path, complain
     write_archives(tmp_path, contents | {name: png(np.zeros((105, 105), bool))})
     with complains(name, "0001..1623"):
         omniglot.load(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def scribbles(tmp_path_factory):
+    """Archives with 32,460 drawings of coarse noise, no two alike."""
+    contents = {}
+    for number in range(1, 1624):
+        part = "images_background" if number < 965 else "images_evaluation"
+        for i in range(1, 21):
+            coarse = np.random.default_rng([number, i]).random((15, 15)) < 0.3
+            ink = np.kron(coarse, np.ones((7, 7), bool))
+            contents[f"{part}/Latin/character01/{number:04}_{i:02}.png"] = png(ink)
+    return write_archives(tmp_path_factory.mktemp("scribbles"), contents)
+
+
+@pytest.mark.slow
+def test_a_run_learns_from_the_archives_and_is_judged(scribbles, tmp_path, capsys):
+    short = ["--embedder=pixels", "--pixels_dims=4", "--clusters=20", "--partitions=1", "--algo=protonets"]
+    short += ["--filters=4", "--way=5", "--steps=2", "--eval_episodes=3", "--eval_ways=5", "--eval_shots=1"]
+    places = [f"--data_dir={scribbles}", f"--workdir={tmp_path / 'run'}", f"--artifacts_dir={tmp_path}"]
+    assert main(["--dataset=omniglot", *short, *places]) == 0, capsys.readouterr().err
+    [row] = json.loads((tmp_path / "run/results.json").read_text())["rows"]
+    assert (row["dataset"], row["algo"], row["way"], row["shot"], row["episodes"]) == ("omniglot", "protonets", 5, 1, 3)
+    assert 0 <= row["accuracy"] <= 1
 
 
 def test_real_omniglot_has_the_authors_counts_values_and_means(official):
