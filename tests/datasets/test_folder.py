@@ -128,7 +128,7 @@ def test_pictures_of_eval_dir_are_not_trained_on(tmp_path, place, caplog):
         data = load(tmp_path, notes, eval_dir=tmp_path / place)
     assert names(data.train) == ["a.png", "photos/b.png"]
     assert names(data.test) == ["x/1.png", "y/2.png"]
-    assert notes[0]["of_eval_dir"] == 4  # by their own path and through the link
+    assert notes[0]["of_eval_dir"] == 2  # the link is not read, its folder is read already
     assert "4 pictures of data_dir lie in eval_dir" in caplog.text
 
 
