@@ -10,12 +10,21 @@ KINDS = {"anonymous": "RssAnon", "all": "VmRSS"}
 
 
 def processes() -> list[int]:
-    """This process and its children."""
-    found = [os.getpid()]
+    """This process and its children, without those that are about to become another program and share its memory."""
+    children: list[int] = []
     for path in glob.glob("/proc/self/task/*/children"):
         with contextlib.suppress(OSError):  # the thread has ended
-            found += map(int, Path(path).read_text().split())
-    return found
+            children += map(int, Path(path).read_text().split())
+    own = command(os.getpid())
+    return [os.getpid(), *(child for child in children if command(child) not in (own, b""))]
+
+
+def command(process: int) -> bytes:
+    """The command line of a process; nothing where it has ended."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def resident() -> dict[str, int]:
