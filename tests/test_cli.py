@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from cactus_tf import cli
+from cactus_tf import cli, keys
 from cactus_tf.errors import InputError, RunError
+from cactus_tf.published import Row, figures
 
 
 def ending(capsys, argv, command=lambda config: None):
@@ -151,8 +152,16 @@ def test_every_flagfile_is_a_valid_configuration_with_a_header(path):
     assert f"# python -m cactus_tf.main --flagfile=flags/{path.name}" in path.read_text()
 
 
-def test_there_are_flagfiles():
-    assert len(FLAGFILES) >= 3
+def row_of(config, algo):
+    """The row of the paper's tables that a flagfile's learner belongs to."""
+    partitioner = keys.partitioner_name(config)
+    single = partitioner == "kmeans" and config.partition.partitions == 1
+    return Row(config.data.dataset, keys.embedder_name(config), "kmeans, P = 1" if single else partitioner, algo)
+
+
+def test_every_published_figure_has_a_flagfile():
+    configs = [cli.parse([f"--flagfile={path}"]) for path in FLAGFILES]
+    assert set(figures()) <= {row_of(config, algo) for config in configs for algo in config.run.algo}
 
 
 SCRIPTS = sorted((Path(__file__).parents[1] / "run_scripts").glob("*.sh"))
