@@ -92,10 +92,16 @@ def compare(rows: Sequence[Mapping[str, Any]]) -> Comparison:
 
 
 def row_of(row: Mapping[str, Any]) -> Row:
-    """The row of the paper's tables that a row of results.json belongs to."""
-    single = row["partitioner"] == "kmeans" and row["options"].get("partitions") == 1
-    tasks = "kmeans, P = 1" if single else row["partitioner"]
-    return Row(row["dataset"], row["embedder"], tasks, row["algo"])
+    """The row of the paper's tables that a row of results.json belongs to.
+
+    Embedder and partitioner are the run's there: a learner without outer steps learns from no tasks, training from
+    scratch reads no embeddings, nor do tasks from true or random labels.
+    """
+    tasks = row["partitioner"] if "steps" in row["options"] else "none"
+    if tasks == "kmeans" and row["options"].get("partitions") == 1:
+        tasks = "kmeans, P = 1"
+    embedder = "none" if row["algo"] == "scratch" or tasks in ("labels", "random") else row["embedder"]
+    return Row(row["dataset"], embedder, tasks, row["algo"])
 
 
 def label(row: Row) -> str:

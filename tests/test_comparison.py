@@ -46,16 +46,30 @@ def test_the_published_figures_have_the_right_cells():
     ("about", "tasks", "label"),
     [
         ({}, "kmeans", "CACTUs-MAML"),
-        ({"options": {"partitions": 1}}, "kmeans, P = 1", "CACTUs-MAML (kmeans, P = 1)"),
+        ({"options": {"partitions": 1, "steps": 3}}, "kmeans, P = 1", "CACTUs-MAML (kmeans, P = 1)"),
         ({"partitioner": "labels", "embedder": "none"}, "labels", "Oracle-MAML"),
-        ({"partitioner": "random", "options": {"partitions": 1}}, "random", "MAML (random labels)"),
-        ({"partitioner": "none", "algo": "nearest_neighbours"}, "none", "nearest neighbours"),
+        ({"partitioner": "random", "options": {"partitions": 1, "steps": 3}}, "random", "MAML (random labels)"),
+        ({"algo": "nearest_neighbours", "options": {"partitions": 100}}, "none", "nearest neighbours"),
         ({"partitioner": "hyperplanes"}, "hyperplanes", "CACTUs-MAML (hyperplanes)"),
     ],
 )
 def test_a_result_belongs_to_the_row_of_its_tasks(about, tasks, label):
     found = c.row_of(row(**about))
     assert (found.tasks, c.label(found)) == (tasks, label)
+
+
+@pytest.mark.parametrize(
+    ("about", "embedder"),
+    [
+        ({}, "acai"),
+        ({"algo": "scratch", "options": {}}, "none"),
+        ({"algo": "nearest_neighbours", "options": {}}, "acai"),
+        ({"partitioner": "labels"}, "none"),
+        ({"partitioner": "random"}, "none"),
+    ],
+)
+def test_a_row_has_the_embedder_that_it_read_and_not_its_neighbours(about, embedder):
+    assert c.row_of(row(**about)).embedder == embedder
 
 
 def test_one_run_keeps_the_interval_of_its_tasks_and_stands_beside_the_paper():
@@ -71,7 +85,7 @@ def test_several_seeds_give_their_mean_and_its_interval_by_students_t():
 
 
 def test_rows_come_in_the_papers_order_and_what_it_lacks_comes_last():
-    rows = [row(algo="reptile"), row(), row(algo="nearest_neighbours", partitioner="none"), row(algo="protonets")]
+    rows = [row(algo="reptile"), row(), row(algo="nearest_neighbours", options={}), row(algo="protonets")]
     assert [r.algo for r in c.compare(rows)] == ["nearest_neighbours", "maml", "protonets", "reptile"]
 
 
