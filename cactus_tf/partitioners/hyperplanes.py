@@ -89,7 +89,7 @@ def make_splits(embeddings: np.ndarray, options: Options, context: PartitionCont
     """As many splits as asked for; planes with fewer than 10 (K + Q) images on a side are drawn again.
 
     Raises:
-      InputError: the margin leaves too few; says the largest that most planes allow.
+      InputError: the margin leaves too few images; says the largest that does not.
     """
     needed = _SIDE * context.images_per_cluster
     rng = counter_rng(derive(context.seed, "hyperplanes"), 0)
@@ -106,8 +106,15 @@ def make_splits(embeddings: np.ndarray, options: Options, context: PartitionCont
             break
     raise InputError(
         f"--hyperplanes_margin={options.margin}: {len(below)} of {len(usable)} hyperplanes leave {needed} images on "
-        f"both sides, 10 times shot + query; lower it, half of them allow {max(0.0, float(np.median(usable))):.3g}"
+        f"both sides, 10 times shot + query; {_advice(max(usable))}"
     )
+
+
+def _advice(most: float) -> str:
+    """What to do where the largest margin of the planes that were tried is `most`."""
+    if most < 0:
+        return "no margin would do, so lower --shot or --query or give more images"
+    return f"lower it, the largest that one of them allows is {most:.3g}"
 
 
 def largest_margin(distances: np.ndarray, needed: int) -> float:

@@ -108,10 +108,15 @@ def test_many_partitions_keep_two_bits_per_image_and_split():
 
 
 def test_a_margin_that_leaves_no_zone_is_answered_with_one_that_does():
-    with pytest.raises(InputError, match=r"--hyperplanes_margin=9.*half of them allow (0\.\d+|1\.\d+)") as caught:
+    with pytest.raises(InputError, match=r"--hyperplanes_margin=9.*one of them allows is [0-9.]+$") as caught:
         divide(margin=9.0)
     usable = float(str(caught.value).rsplit(" ", 1)[1])
-    assert len(divide(margin=usable * 0.9, way=2)) == 5
+    assert len(divide(margin=usable * 0.7, splits=3, way=2)) == 5
+
+
+def test_too_few_images_for_any_margin_are_said():
+    with pytest.raises(InputError, match="no margin would do, so lower --shot or --query or give more images"):
+        divide(embeddings=CLOUD[:100])
 
 
 @pytest.mark.parametrize(
