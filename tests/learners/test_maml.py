@@ -202,6 +202,7 @@ def test_meta_sgd_begins_as_maml_and_has_a_gradient_for_every_rate():
     assert sum(np.any(r) for r in rates) == 6  # four kernels and the head; biases in front of batch norm are inert
 
 
+@pytest.mark.slow
 def test_recomputed_inner_steps_give_meta_sgd_the_same_gradients_of_weights_and_rates():
     plain, recomputing = build("meta_sgd", norm="layer"), build("meta_sgd", norm="layer", recompute=True)
     episode = Episode(*map(tf.constant, task()))

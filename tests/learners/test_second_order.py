@@ -118,7 +118,7 @@ def test_the_meta_gradient_is_the_slope_of_the_training_loss(network, norm, form
 
 
 @pytest.mark.parametrize("norm", ["batch", pytest.param("layer", marks=SLOW), pytest.param("none", marks=SLOW)])
-@pytest.mark.parametrize("network", ["conv4 strided, patches", "resnet", "mlp on pixels"])
+@pytest.mark.parametrize("network", ["conv4 strided, patches", pytest.param("resnet", marks=SLOW), "mlp on pixels"])
 def test_the_compiled_meta_gradient_of_other_networks_is_the_slope_too(network, norm):
     assert_slopes_agree(build(network, norm), "as trained")
 
@@ -206,7 +206,7 @@ def test_on_a_linear_model_the_full_gradient_is_the_first_order_one_times_the_tr
 @pytest.mark.parametrize(
     ("network", "norm"),
     [
-        ("conv4 strided, patches", "batch"),
+        pytest.param("conv4 strided, patches", "batch", marks=SLOW),
         pytest.param("conv4 pooled, patches", "batch", marks=SLOW),
         ("mlp on embeddings", "layer"),
     ],
