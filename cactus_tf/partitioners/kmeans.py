@@ -105,9 +105,7 @@ def _divide(clusters: int, partitions: int, options: Options, context: Partition
         warnings.simplefilter("ignore", ConvergenceWarning)
         if exact:
             return AssignedPartitions(side_by_side(keep, partitions, watch=bar), clusters)
-        return AssignedPartitions(
-            [keep(p) for p in bar(range(partitions))], clusters
-        )  # each has all cores and much memory
+        return AssignedPartitions([keep(p) for p in bar(range(partitions))], clusters)  # each takes all cores
 
 
 def is_exact(method: str, clusters: int, images: int, dim: int) -> bool:
