@@ -22,7 +22,7 @@ from cactus_tf.partitioners._threads import side_by_side
 _CLUSTERS_PER_GROUP = 250
 _IMAGES_PER_GROUP = 100  # that the first groups are found from
 _IMAGES_PER_CENTRE, _FEWEST_IMAGES = 100, 100_000  # that the start is found from
-_ROUNDS = 16
+_ROUNDS = 32
 _BATCH_PER_CENTRE, _SMALLEST_BATCH = 10, 1_000
 _PARTS = 64  # of the images, that the cores take one by one
 _PIECE = 1 << 22  # numbers that are in memory at once on each core: 16 MiB
