@@ -3,8 +3,8 @@
     python benchmarks/flagfile_times.py [--write] [NAME ...]
 
 Prints minutes by stage; --write puts their sum into the files' "# Time:" lines. Measured are the constants below
-(docs/benchmarks.md, docs/embedders.md, docs/scale.md); what was not measured is scaled by images, ways and shots, as the
-functions say. Where nothing near it was measured there is no estimate.
+(docs/benchmarks.md, docs/embedders.md, docs/scale.md); what was not measured is scaled by images, ways and shots, as
+the functions say. Where nothing near it was measured there is no estimate.
 """
 
 import argparse
@@ -24,9 +24,11 @@ JUDGED_ON = {"omniglot": 8460, "mnist": 10_000, "miniimagenet": 12_000, "celeba"
 LARGE = ("miniimagenet", "celeba", "imagenet")  # 84x84 colour; the others 28x28 grey
 DECODED = 0.007  # s a JPEG file; docs/scale.md. Omniglot's small drawings take 3 s together.
 
-# docs/embedders.md: s a step, at 28x28 and at 84x84; DeepCluster's of 256 images, and s an image between two epochs.
-EMBEDDER_STEP = {"acai": (0.075, None), "bigan": (0.051, None), "infogan": (0.259, None), "deepcluster": (0.135, None)}
-BETWEEN_EPOCHS = (12 / 22_000, None)
+# s a step, at 28x28 and at 84x84; DeepCluster's of 256 images, and s an image between two epochs. docs/embedders.md; at
+# 84x84 half of the processor time of a few steps, as other programs used the machine: BiGAN 6.4 s a step, DeepCluster
+# 1.47 s a step of 16 images, a third of which is taken for the features between epochs.
+EMBEDDER_STEP = {"acai": (0.075, None), "bigan": (0.051, 3.2), "infogan": (0.259, None), "deepcluster": (0.135, 11.8)}
+BETWEEN_EPOCHS = (12 / 22_000, 11.8 / 256 / 3)
 DEEPCLUSTER_BATCH = {"digits": 32}
 
 KMEANS = 1.4 / (22_000 * 500 * 256)  # s an image, cluster and number of an embedding
@@ -34,7 +36,7 @@ DIMS = {"pixels": 784, "infogan": 12}
 
 # s a step and image of ProtoNets: 20-way 1-shot 15-query; 5-way 1-shot 5-query at 84x84.
 PROTONETS = (0.120 / 320, 0.263 / 30)
-# s a step of MAML of 8 tasks: 5-way and 20-way at 28x28, between them linear; 5-way at 84x84, in proportion to the ways.
+# s a step of MAML of 8 tasks: 5-way and 20-way at 28x28, between them linear; 5-way at 84x84, in proportion to ways.
 MAML_5, MAML_20, MAML_LARGE = 0.053, 0.142, 1.0
 # s a task of 5-way 5-shot 5-query and 50 steps. A support image goes forth and back, a query image forth: 3 to 1.
 ADAPTATION = 69 / 1000
@@ -118,7 +120,8 @@ def adaptation(config: Config, name: str, way: int, shot: int) -> float:
 def evaluation(config: Config, name: str) -> float:
     if name == "protonets":  # every image goes forth once, a third of a step
         return JUDGED_ON[config.data.dataset] * PROTONETS[large(config)] / 3
-    return config.evaluation.eval_episodes * sum(episode(config, name, *task) for task in evaluation_tasks(config, name))
+    tasks = evaluation_tasks(config, name)
+    return config.evaluation.eval_episodes * sum(episode(config, name, *task) for task in tasks)
 
 
 def episode(config: Config, name: str, way: int, shot: int) -> float:

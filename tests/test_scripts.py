@@ -22,7 +22,11 @@ EACH = pytest.mark.parametrize("script", SCRIPTS, ids=" ".join)
 
 PYTHON = """#!/usr/bin/env bash
 echo "$@" >> "$LOG"
-if [[ "$*" == *"--workdir=$SLEEPS"* ]]; then trap 'exit 130' INT; touch "$LOG.sleeps"; for i in {1..200}; do sleep 0.1; done; fi
+if [[ "$*" == *"--workdir=$SLEEPS"* ]]; then
+  trap 'exit 130' INT
+  touch "$LOG.sleeps"
+  for i in {1..200}; do sleep 0.1; done
+fi
 if [[ "$*" == *"--workdir=$FAILS"* ]]; then exit 3; fi
 for flag in "$@"; do
   if [[ $flag == --workdir=* ]]; then mkdir -p "${flag#*=}"; touch "${flag#*=}/results.json"; fi
