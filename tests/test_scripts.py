@@ -145,13 +145,16 @@ def test_one_partition_stays_one(fresh, script):
     assert {config.partition.partitions for config in short.values()} == {1}
 
 
-def test_short_runs_differ_in_lengths_only(fresh):
+def test_short_runs_have_the_members_networks_and_tasks_of_the_full_ones(fresh):
     for full, short in full_and_short(fresh, ["ablations"]).values():
-        lengths = {name: dataclasses.replace(short.learners[name], steps=t.steps) for name, t in full.learners.items()}
-        assert lengths == full.learners
+        for name, training in full.learners.items():
+            lengths = {"steps": training.steps, "query": training.query}
+            assert dataclasses.replace(short.learners[name], **lengths) == training
         episodes = dataclasses.replace(short.evaluation, eval_episodes=full.evaluation.eval_episodes)
         assert episodes == full.evaluation
-        assert (short.data, short.options, short.run) == (full.data, full.options, full.run)
+        for member in (keys.embedder_name, keys.partitioner_name):
+            assert member(short) == member(full)
+        assert (short.data, short.run, set(short.options)) == (full.data, full.run, set(full.options))
 
 
 def test_every_short_file_is_used(fresh):
