@@ -186,7 +186,9 @@ def test_the_oracle_needs_no_embedding(workplace, capsys):
 
 
 def test_a_mixture_with_true_labels_runs_end_to_end_and_says_so(workplace, capsys):
-    code, folder = run(workplace, "mixed", "--supervised_fraction=0.5", "--steps=2", "--eval_shots=1")
+    code, folder = run(
+        workplace, "mixed", "--supervised_fraction=0.5", "--steps=2", "--eval_shots=1", "--eval_episodes=4"
+    )
     assert code == 0
     assert "a task has true labels with probability 0.5" in capsys.readouterr().out
     fractions = {row["algo"]: row["options"].get("supervised_fraction") for row in results(folder)["rows"]}

@@ -304,8 +304,7 @@ def _with_supervised(train: ImageSet, source: Source, lists: Mapping[str, Path] 
     wnids = [wnid for wnid in _ravi.CLASSES["train"] if wnid in source.classes["train"]]
     if not wnids:
         raise InputError(
-            "--supervised_fraction: none of miniImageNet's 64 training classes is in "
-            f"{shown(source.root)}: {REMEDY}"
+            f"--supervised_fraction: none of miniImageNet's 64 training classes is in {shown(source.root)}: {REMEDY}"
         )
     entries = {wnid: _class_folders.files(source.root, wnid, source.extensions).entries for wnid in wnids}
     rows: list[_ravi_lists.Row] = []

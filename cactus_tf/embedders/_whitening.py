@@ -1,7 +1,7 @@
 """Whitening of pixels, the embedding of the paper's ablation that clusters raw images (Hsu et al. 2019, section 4).
 
-After Coates and Ng 2012, "Learning feature representations with k-means": z = W x of contrast-normalised images x, where
-W = U diag(1 / sqrt(S + 1e-5)) U^T for the eigenvectors U and eigenvalues S of their covariance. x is not centred.
+After Coates and Ng 2012, "Learning feature representations with k-means": z = W x of contrast-normalised images x,
+where W = U diag(1 / sqrt(S + 1e-5)) U^T for the eigenvectors U and eigenvalues S of their covariance. x is not centred.
 """
 
 from __future__ import annotations

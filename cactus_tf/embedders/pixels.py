@@ -18,8 +18,8 @@ from cactus_tf.types import Embedder, EmbedderContext
 log = logging.getLogger(__name__)
 
 _FITTED_BYTES = 512_000_000  # as float32: 163,265 images of 28x28, 6,046 of 84x84x3
-_SQUARES = 4  # matrices of d x d float64 that whitening d numbers holds at once; 4,000 numbers may be, 32x32x3 are 3,072
-_TRUNCATED = 256  # as many as DeepCluster's whitened embedding has, which the paper clusters where images are that large
+_SQUARES = 4  # matrices of d x d float64 that whitening d numbers takes: d may be 4,000, and is 3,072 for 32x32x3
+_TRUNCATED = 256  # as many as DeepCluster's whitened embedding has, which the paper clusters at 84x84x3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Options:
     )
     whiten: bool = option(
         False,
-        "normalise each image's contrast and whiten (ZCA, the paper's pixels row); of images of more than 4,000 numbers, "
-        "such as 84x84x3, the first 256 components alone, unless --pixels_dims says how many",
+        "normalise each image's contrast and whiten (ZCA, the paper's pixels row); of images of more than 4,000 "
+        "numbers, such as 84x84x3, the first 256 components alone, unless --pixels_dims says how many",
     )
 
 

@@ -200,7 +200,7 @@ def test_all_whitened_components_have_the_distances_of_whitened_pixels():
 def large_from(numbers, monkeypatch):
     """Makes images of so many numbers too large for a covariance; 80 images of 40 can be held."""
     monkeypatch.setattr(pixels, "_FITTED_BYTES", 80 * 4 * 40)
-    assert 80 * 4 * 40 < pixels._SQUARES * 8 * numbers**2
+    assert pixels._SQUARES * 8 * numbers**2 > 80 * 4 * 40
 
 
 def test_of_large_images_the_first_components_are_whitened_and_said(monkeypatch, caplog):
