@@ -100,6 +100,8 @@ def row_of(row: Mapping[str, Any]) -> Row:
     tasks = row["partitioner"] if "steps" in row["options"] else "none"
     if tasks == "kmeans" and row["options"].get("partitions") == 1:
         tasks = "kmeans, P = 1"
+    fraction = row["options"].get("supervised_fraction")
+    tasks = f"{tasks}, true labels {fraction:g}" if fraction else tasks
     embedder = "none" if row["algo"] == "scratch" or tasks in ("labels", "random") else row["embedder"]
     return Row(row["dataset"], embedder, tasks, row["algo"])
 

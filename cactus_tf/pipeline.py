@@ -68,6 +68,7 @@ def run(config: Config) -> list[dict[str, Any]]:
                 show(config, data, folder)
             config = settings.sized(config, len(data.train), classes(config, evaluation_set(config, data)))
             check_sizes(config, data)
+            check_mixture(config, data.train)
             rehearse(config, data)
         if clock.over:
             return []
@@ -120,6 +121,7 @@ def prepare(config: Config) -> Splits:
         eval_dir=config.data.eval_dir,
         options=config.options.get(config.data.dataset),
         found=functools.partial(workdir.write_json, store.folder / "prepared.json"),
+        mixed=config.partition.supervised_fraction > 0,
     )
     with workdir.locked(store.folder):
         data = datasets.load(config.data.dataset, config.data.data_dir, context)
@@ -177,6 +179,23 @@ def check_sizes(config: Config, data: Splits) -> None:
     divided = config.learners and config.partition.partitioner not in ("labels", "cluster_files", "hyperplanes")
     if (divided or any(map(keys.uses_clusters, config.run.algo))) and config.partition.clusters > images:
         raise InputError(f"--clusters={config.partition.clusters} is more than the {images} training images: lower it")
+
+
+def check_mixture(config: Config, train: ImageSet) -> None:
+    """Sees to it that there are true partitions, and others, where tasks are to be made from both.
+
+    Raises:
+      InputError: the training images have no labels, or all tasks are made from them anyway.
+    """
+    fraction = config.partition.supervised_fraction
+    if not fraction or not config.learners or train.supervised:
+        return
+    if not train.partitions:
+        raise InputError(f"--supervised_fraction={fraction}: the training images have no labels: leave it out")
+    if config.partition.partitioner == "labels":
+        raise InputError(
+            f"--supervised_fraction={fraction}: with --partitioner=labels every task has true labels: leave one out"
+        )
 
 
 def rehearse(config: Config, data: Splits) -> None:
@@ -300,13 +319,14 @@ def partition(config: Config, data: Splits, embeddings: dict[str, np.ndarray]) -
 
 
 def mix(config: Config, data: Splits, partitions: Partitions) -> Partitions:
-    """The partitions, and true ones beside them where the data set's `supervised_fraction` asks for it."""
-    fraction = getattr(config.options.get(config.data.dataset), "supervised_fraction", 0.0)
+    """The partitions, and true ones beside them where `supervised_fraction` asks for it."""
+    fraction = config.partition.supervised_fraction
     if not fraction:
         return partitions
-    assert data.train.supervised is not None
+    true = data.train.supervised or data.train.partitions
+    assert true
     log.warning("partition: a task has true labels with probability %g", fraction)
-    return MixedPartitions(partitions, data.train.supervised, fraction)
+    return MixedPartitions(partitions, true, fraction)
 
 
 def train(

@@ -126,6 +126,8 @@ def options(config: Config, name: str) -> dict[str, Any]:
     own_sizes = getattr(config.options.get(partitioner), "sizes", None)  # of cluster files, in place of k and P
     if partitioner not in ("none", "labels") and not own_sizes:
         used |= {"clusters": config.partition.clusters, "partitions": config.partition.partitions}
+    if name in config.learners and config.partition.supervised_fraction:
+        used["supervised_fraction"] = config.partition.supervised_fraction
     if keys.uses_clusters(name):
         used["clusters"] = config.partition.clusters
     for member in (config.data.dataset, embedder, partitioner, name):
