@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from cactus_tf import board, datasets, figures, inspection, keys, plugins, report, results, seeds, summaries, workdir
 from cactus_tf import config as settings
-from cactus_tf import datasets, figures, inspection, keys, plugins, report, results, seeds, summaries, workdir
 from cactus_tf.config import Config
 from cactus_tf.errors import InputError
 from cactus_tf.evaluation import Classify, accuracy
@@ -76,6 +76,8 @@ def run(config: Config) -> list[dict[str, Any]]:
         if clock.over:
             return []
         with clock.stage("train"):
+            tasks, events = first_tasks(config, data, partitions), folder / "events"
+            board.before_training(config, data, embeddings.get("train"), partitions, tasks, events)
             learners = train(config, data, embedder, embeddings, partitions, folder)
         if clock.over:
             return []
@@ -84,7 +86,7 @@ def run(config: Config) -> list[dict[str, Any]]:
         results.write(config, rows, clock, folder)
         if not clock.over:
             with clock.stage("report"):
-                tasks = first_tasks(config, data, partitions)
+                board.after_evaluation(config, data, rows, events)
                 report.write(report.Run(config, folder, data, rows, partitions, tasks, embedder))
         log.info("%s", results.closing_words(rows, folder))
     return rows
@@ -367,6 +369,12 @@ def train_one(
     assert isinstance(learner, MetaLearner)
     episodes = training_episodes(config, name, rows, partitions)
     scalars = summaries.Events(folder / "events" / name)
+    tracer = summaries.StepTracer(folder / "events" / name, config.run.tensorboard_graph, config.run.profile_steps)
+
+    def on_step(step: int, values: dict[str, float]) -> None:
+        scalars.on_step(step, values)
+        tracer.on_step(step)
+
     started = time.monotonic()
     try:
         made = meta_train(
@@ -376,10 +384,11 @@ def train_one(
             steps=training.steps,
             outer_lr=training.outer_lr,
             folder=workdir.make_folder(folder / name, "--workdir"),
-            on_step=scalars.on_step,
+            on_step=on_step,
             on_checkpoint=validation(config, name, learner, data, scalars),
         )
     finally:
+        tracer.close()
         scalars.close()
     seconds = time.monotonic() - started
     log.info("train: %s, %d steps (%d now, in %.0f s)", name, training.steps, made, seconds)

@@ -13,7 +13,7 @@ LAYERS = [
     {"errors", "seeds", "types", "config", "published"},
     {"losses", "norms", "plugins", "workdir", "summaries", "checkpoints", "progress", "history"},
     {*FAMILIES, "sampling", "training", "evaluation", "tiles", "mistakes", "page"},
-    {"inspection", "keys", "figures", "report", "results", "judging", "pipeline", "comparison"},
+    {"inspection", "keys", "figures", "board", "report", "results", "judging", "pipeline", "comparison"},
     {"cli"},
     {"main", "table"},
 ]
