@@ -112,6 +112,8 @@ class RunSettings:
     workdir: str | None = option(None, "folder of this run; unsaid runs/DATASET-EMBEDDER-PARTITIONER-ALGO-KEY")
     artifacts_dir: str = option("artifacts", "folder that runs share for prepared data, embedders and partitions")
     seed: int = option(0, "every random stream derives from it", low=0)
+    tensorboard_graph: bool = option(False, "log the graph of the training step for TensorBoard")
+    profile_steps: int = option(0, "outer steps to profile for TensorBoard, after the first", low=0)
     quiet: bool = option(False, "print errors only")
     debug: bool = option(False, "show tracebacks and TensorFlow's own messages")
 

@@ -222,11 +222,15 @@ class Trace(NamedTuple):
 
 
 class Accuracy(NamedTuple):
-    """Accuracy over evaluation episodes: fractions; ci95 is 1.96 sigma / sqrt(n) with ddof 0."""
+    """Accuracy over evaluation episodes: fractions; ci95 is 1.96 sigma / sqrt(n) with ddof 0.
+
+    `answers`, where they were kept: [episodes, way * query] the label that each query was given, queries by label.
+    """
 
     mean: float
     ci95: float
     per_episode: np.ndarray
+    answers: np.ndarray | None = None
 
 
 class Difference(NamedTuple):

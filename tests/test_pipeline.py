@@ -91,7 +91,7 @@ def test_the_csv_has_the_same_rows(first):
 
 
 def test_a_run_leaves_its_files(first, workplace):
-    for name in ("config.json", "accuracy.png", "clusters.png", "tasks.png", "learning_curve.png"):
+    for name in ("config.json", "report.html", "accuracy.png", "clusters.png", "tasks.png", "learning_curve.png"):
         assert (first / name).stat().st_size > 0
     assert list((first / "protonets" / "checkpoints").glob("step-12.*"))
     assert list((first / "events" / "protonets").glob("events*"))
@@ -107,6 +107,15 @@ def test_the_interval_is_that_of_the_kept_episodes(first):
         assert values.shape == (30,)
         assert row["accuracy"] == pytest.approx(values.mean())
         assert row["ci95"] == pytest.approx(1.96 * values.std() / np.sqrt(30))
+
+
+def test_the_kept_answers_have_the_kept_accuracies(first):
+    for row in results(first)["rows"]:
+        folder, task = first / row["algo"], (row["way"], row["shot"])
+        answers = judging.kept_answers(folder, "test", task, row["query"])
+        right = answers == np.arange(row["way"])[:, None]
+        kept = np.load(folder / f"accuracy-test-{row['way']}way-{row['shot']}shot.npy")
+        np.testing.assert_allclose(right.mean(axis=(1, 2)), kept)
 
 
 def test_the_pair_of_learners_is_compared_over_the_same_episodes(first):
