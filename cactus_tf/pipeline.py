@@ -25,6 +25,7 @@ from cactus_tf.judging import (
     small_classes,
     validation,
 )
+from cactus_tf.learners import make
 from cactus_tf.sampling import Episodes
 from cactus_tf.training import meta_train
 from cactus_tf.types import (
@@ -44,6 +45,7 @@ from cactus_tf.types import (
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
+INPUTS = "inputs.json"
 
 
 def run(config: Config) -> list[dict[str, Any]]:
@@ -73,6 +75,7 @@ def run(config: Config) -> list[dict[str, Any]]:
             return []
         with clock.stage("embed"):
             embedder, embeddings = embed(config, data, folder)
+            keep_inputs(config, data, bool(embeddings), folder)
         if clock.over:
             return []
         with clock.stage("partition"):
@@ -258,6 +261,19 @@ def embed(config: Config, data: Splits, folder: Path) -> tuple[Embedder | None, 
     return embedder, embeddings
 
 
+def keep_inputs(config: Config, data: Splits, embeddings: bool, folder: Path) -> None:
+    """Writes WORKDIR/inputs.json: what a learner of this run takes, for those that use it without the data."""
+    parts = {"data": keys.data, **({"embedder": keys.embedder, "embeddings": keys.embeddings} if embeddings else {})}
+    told = {
+        "image_shape": list(data.image_shape),
+        "artifacts_dir": str(_root(config).resolve()),
+        **{part: f"{part}-{workdir.key(settings_of(config))}" for part, settings_of in parts.items()},
+        "clusters": config.partition.clusters,
+        "eval_ways": list(config.evaluation.eval_ways),
+    }
+    workdir.write_json(folder / INPUTS, told)
+
+
 def fit_or_load(config: Config, data: Splits, store: workdir.Artifact, folder: Path) -> Embedder:
     """The embedder that the artifact holds, fitted first where it holds none."""
     name = config.embedding.embedder
@@ -375,7 +391,7 @@ def build_learner(
         images=images,
         clusters=config.partition.clusters,
     )
-    return plugins.load("learners", name).build(context, config.options.get(name))
+    return make(name, context, config.options.get(name))
 
 
 def train_one(

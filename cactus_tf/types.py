@@ -457,6 +457,22 @@ class AdaptingLearner(Learner, Protocol):
         ...
 
 
+Answer = Callable[[Array], Array]
+"""From queries [m, ...] to logits [m, way]."""
+
+
+@runtime_checkable
+class PreparedLearner(Learner, Protocol):
+    """A learner that can do its work with a support set once, for any number of queries that come later."""
+
+    def answerer(self, support: Array, support_labels: Array, way: int, transductive: bool = False) -> Answer:
+        """The function from queries [m, ...] to logits [m, way]; arguments as of `classify`.
+
+        Unless it is to be transductive, the answer to a query depends on it and the support set alone.
+        """
+        ...
+
+
 @runtime_checkable
 class MetaLearner(Learner, Protocol):
     """A learner that is meta-trained. `variables` is all that a checkpoint must hold, trained or not.

@@ -45,9 +45,10 @@ def test_every_function_that_the_algorithm_page_names_exists():
 
 
 def test_every_flag_that_the_readme_names_exists():
+    from cactus_tf import predict
     from cactus_tf.cli import help_text
 
-    help_page = help_text()
+    help_page = help_text() + predict.HELP
     for flag in set(re.findall(r"--([a-z_]+)", (ROOT / "README.md").read_text())) - {"help", "flagfile", "logdir"}:
         assert f"--{flag}:" in help_page, flag
 

@@ -12,6 +12,7 @@ import numpy as np
 from cactus_tf import seeds
 from cactus_tf.config import option
 from cactus_tf.embedders import _images, _saving, _whitening
+from cactus_tf.embedders._transformer import Transformer
 from cactus_tf.errors import InputError
 from cactus_tf.types import Embedder, EmbedderContext
 
@@ -46,7 +47,7 @@ def flat(images: np.ndarray) -> np.ndarray:
     return x
 
 
-class Pixels:
+class Pixels(Transformer):
     """z = x / 255, or its projection on the first components of the training images, or whitened pixels.
 
     Components are those of all training images where these take at most 512 MB as float32 (163,265 of 28x28), else of
