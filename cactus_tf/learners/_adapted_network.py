@@ -153,7 +153,7 @@ class AdaptedNetwork:
         return lambda query: self._answers(weights, unit_range(query), given)[0][:, :way]
 
     def classify_in_graph(self, support: Array, support_labels: Array, query: Array, way: Array) -> tf.Tensor:
-        """Logits [m, way] of the queries after `eval_steps` steps, each normalised as by `answerer`; all are tensors."""
+        """Logits [m, way] of the queries after `eval_steps` steps, each normalised as by `answerer`; of tensors."""
         told = f"the head has {self.classes} outputs, so labels must be in 0..{self.classes - 1}"
         with tf.control_dependencies([tf.debugging.assert_less_equal(way, self.classes, message=told)]):
             weights, statistics = self._end(unit_range(support), tf.identity(support_labels), way=way)
