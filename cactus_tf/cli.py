@@ -62,7 +62,7 @@ def run(command: Callable[[settings.Config], Any], argv: Sequence[str]) -> int:
 
     def act(arguments: Sequence[str]) -> None:
         configs.append(parse(arguments))
-        _start_logging(configs[0].run.quiet)
+        start_logging(configs[0].run.quiet)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         command(configs[0])
 
@@ -117,7 +117,8 @@ def _end(code: int, message: str) -> int:
     return code
 
 
-def _start_logging(quiet: bool) -> None:
+def start_logging(quiet: bool) -> None:
+    """Sends the program's messages to standard output; only errors, where quiet."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("cactus_tf")

@@ -14,7 +14,7 @@ LAYERS = [
     {"losses", "norms", "plugins", "workdir", "summaries", "checkpoints", "progress", "history"},
     {*FAMILIES, "sampling", "training", "evaluation"},
     {"inspection", "keys", "report", "results", "judging", "pipeline", "comparison"}
-    | {"restoring", "own_images", "classifier", "saving", "predictions"},
+    | {"restoring", "own_images", "own_pictures", "classifier", "saving", "predictions"},
     {"cli"},
     {"main", "table", "predict"},
 ]

@@ -17,7 +17,7 @@ import functools
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -98,6 +98,11 @@ def load(data_dir: str | Path | None = None, context: DataContext = KEEP_NOTHING
         return splits
     listed = _ravi_lists.find([Path(data_dir or ".").expanduser() / folder for folder in _LISTS])
     return dataclasses.replace(splits, train=_with_supervised(splits.train, source, listed))
+
+
+def picture_decoder(shape: tuple[int, int, int], options: Any = None) -> Callable[[bytes], np.ndarray]:
+    """The function from a picture's bytes to its row [height, width, channels] uint8."""
+    return functools.partial(_pictures.array, shape=shape, fit="stretch")
 
 
 def locate(data_dir: str | Path | None, kind: str = "images", side: int = SIDE) -> Source:
@@ -254,7 +259,7 @@ def _listed(source: Source, skipped: list[Skipped], entry: Callable[..., Entry] 
 
 def _prepare_images(source: Source, context: DataContext, side: int) -> Splits:
     skipped: list[Skipped] = []
-    decode = functools.partial(_pictures.array, shape=(side, side, 3), fit="stretch")
+    decode = picture_decoder((side, side, 3))
     listing = functools.partial(_listed, source, skipped)
     return prepare_files("imagenet", listing, decode, lambda: (side, side, 3), context, skipped=skipped)
 
@@ -282,7 +287,7 @@ def _prepare_names(source: Source, context: DataContext, side: int) -> Splits:
         return {split: _printable(found, skipped) for split, found in _listed(source, skipped, Beginning).items()}
 
     looked_at = prepare_files("imagenet", listing, header, lambda: (1,), context, skipped=skipped)
-    decode = functools.partial(_pictures.array, shape=shape, fit="stretch")
+    decode = picture_decoder(shape)
 
     def lazy(images: ImageSet) -> ImageSet:
         rows = LazyImages(source.root, images.names, decode, shape, workers=context.workers)  # type: ignore[arg-type]
