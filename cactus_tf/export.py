@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 
@@ -54,7 +55,7 @@ def export(argv: Sequence[str]) -> None:
     with contextlib.nullcontext() if values["debug"].value else silence():
         from cactus_tf import exporting
 
-        said = {name: values[name].value for name in ("run", "out", "algo", "format", "overwrite")}
+        said: dict[str, Any] = {name: values[name].value for name in ("run", "out", "algo", "format", "overwrite")}
         written = exporting.export(**said)
     if not values["quiet"].value:
         sys.stdout.write(exporting.summary(written) + "\n")

@@ -6,6 +6,8 @@ import contextlib
 import importlib.util
 import io
 import logging
+import re
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -80,30 +82,29 @@ def read_savedmodel(folder: Path) -> dict[str, Call]:
 
 
 def write_tflite(functions: Functions, folder: Path) -> None:
-    """embed.tflite with the function as its one signature, in float32.
+    """embed.tflite with the functions as its signatures, in float32.
 
     Raises:
-      RunError: TFLite lacks an operation that the function has.
+      RunError: TFLite lacks an operation that a function has.
     """
-    ((name, function),) = functions.items()
-    module = tf.Module()
-    module.function = function
-    with _quiet():
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], module)
-        try:
-            made = converter.convert()
-        except Exception as error:
-            raise RunError(f"TFLite cannot hold {name}: {_first_line(error)}; take --format=savedmodel") from error
+    with tempfile.TemporaryDirectory() as place:
+        write_savedmodel(functions, Path(place))
+        with _quiet():
+            converter = tf.lite.TFLiteConverter.from_saved_model(place, signature_keys=list(functions))
+            try:
+                made = converter.convert()
+            except Exception as error:
+                lacks = re.search(r"TF Select ops: (.+)", str(error))
+                told = f"it has no {lacks[1].strip()}" if lacks else _first_line(error)
+                raise RunError(f"TFLite cannot hold this embedder, {told}: take --format=savedmodel") from error
     (folder / TFLITE_FILE).write_bytes(made)
 
 
 def read_tflite(folder: Path) -> dict[str, Call]:
-    """The one signature, named embed."""
+    """The signatures."""
     with _quiet():
         interpreter = tf.lite.Interpreter(str(folder / TFLITE_FILE))
-    run = interpreter.get_signature_runner()
-
-    return {"embed": lambda **arrays: dict(run(**arrays))}
+    return {name: interpreter.get_signature_runner(name) for name in interpreter.get_signature_list()}
 
 
 def write_onnx(functions: Functions, folder: Path) -> None:
@@ -114,14 +115,16 @@ def write_onnx(functions: Functions, folder: Path) -> None:
     """
     import tf2onnx
 
-    ((name, function),) = functions.items()
+    (function,) = functions.values()
     with _quiet():
         try:
             tf2onnx.convert.from_function(
                 function, function.input_signature, opset=_OPSET, output_path=str(folder / ONNX_FILE)
             )
         except Exception as error:
-            raise RunError(f"ONNX cannot hold {name}: {_first_line(error)}; take --format=savedmodel") from error
+            raise RunError(
+                f"tf2onnx cannot convert this embedder, {_first_line(error)}: take --format=savedmodel"
+            ) from error
 
 
 def read_onnx(folder: Path) -> dict[str, Call]:

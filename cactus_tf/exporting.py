@@ -23,7 +23,7 @@ TOLERANCE = 1e-3  # of the largest number, as rounding depends on kernels and ba
 
 _VERSION = 1
 _WAY, _SHOT, _QUERY = 5, 2, 2  # of the task that is compared
-_EXPORTABLE = "protonets, maml, anil, meta_sgd, reptile and nearest_neighbours"
+EXPORTABLE = "protonets, maml, anil, meta_sgd, reptile and nearest_neighbours"
 
 
 class Exported(NamedTuple):
@@ -160,7 +160,7 @@ def _classify(restored: Restored) -> Any:
     if not isinstance(learner, GraphLearner):
         raise InputError(
             f"{name} is not made of TensorFlow operations alone and cannot be exported: name one of "
-            f"{_EXPORTABLE} as --algo, if the run has it; --format=tflite exports the embedder alone"
+            f"{EXPORTABLE} as --algo, if the run has it; --format=tflite exports the embedder alone"
         )
     if embedder is not None and not isinstance(embedder, GraphEncoder):
         raise InputError(
