@@ -30,6 +30,7 @@ setup(
     ],
     extras_require={
         "test": ["pytest>=9.2", "hypothesis>=6.170", "pytest-xdist>=3.8"],  # a test at a time uses one core
+        "onnx": ["tf2onnx>=1.17", "onnxruntime>=1.32"],  # python -m cactus_tf.export --format=onnx
     },
     entry_points={
         "console_scripts": [
