@@ -56,6 +56,7 @@ def run(config: Config) -> list[dict[str, Any]]:
       The rows of results.json, [] where the run stops before evaluation.
     """
     choose_threads(config)
+    first_run = not _root(config).exists()
     folder = make_workdir(config)
     with workdir.locked(folder):
         workdir.claim(folder, identity(config), results.provenance(config))
@@ -63,6 +64,8 @@ def run(config: Config) -> list[dict[str, Any]]:
         clock = results.Clock(config.run.stage, folder / "seconds.json")
         with clock.stage("prepare"):
             data = prepare(config)
+            if first_run:
+                log.info("%s", results.places(config, data, folder))
             if config.run.stage == "prepare":
                 show(config, data, folder)
             config = settings.sized(config, len(data.train), classes(config, evaluation_set(config, data)))

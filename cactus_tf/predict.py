@@ -57,7 +57,7 @@ def sort(argv: Sequence[str]) -> None:
         raise InputError(
             f"{', '.join(missing)} missing: it takes a run, labelled pictures and those to sort; see --help"
         )
-    cli.start_logging(said["quiet"])
+    cli.start_logging(said["quiet"], said["debug"])
     names = ("run", "support", "query", "algo", "evaluate", "transductive", "invert")
     found = predictions.predict(**{name: said[name] for name in names})
     paths = predictions.write(found, Path(said["out"] or _usual_place(said["run"], said["query"], found.algo)))

@@ -1,4 +1,5 @@
 import dataclasses
+import logging
 from pathlib import Path
 
 import pytest
@@ -173,3 +174,21 @@ def test_every_script_names_flagfiles_that_exist(path):
     stems = {word.strip(";") for word in named} - {"do"}
     assert stems
     assert stems <= {flagfile.stem for flagfile in FLAGFILES}
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [({}, ["info"]), ({"quiet": True}, []), ({"debug": True}, ["detail", "info"])],
+    ids=["usual", "quiet", "debug"],
+)
+def test_messages_go_to_standard_output_as_far_as_they_are_wanted(settings, said, capsys):
+    logger = logging.getLogger("cactus_tf")
+    before = logger.handlers, logger.propagate, logger.level
+    try:
+        cli.start_logging(**settings)
+        logger.debug("detail")
+        logger.info("info")
+    finally:
+        logger.handlers, logger.propagate = before[:2]
+        logger.setLevel(before[2])
+    assert capsys.readouterr().out.split() == said

@@ -24,6 +24,12 @@ def load(name: str, data_dir: str | Path | None = None, context: DataContext | N
     Raises:
       InputError: no such data set, a setting that it does not take (its module's TAKES lists what it does), or files
         that are missing, incomplete or damaged.
+
+    Example:
+      >>> import cactus_tf as ct
+      >>> data = ct.datasets.load("digits")
+      >>> data.train.images.shape, data.train.images.dtype.name, len(data.test)
+      ((1000, 28, 28, 1), 'uint8', 500)
     """
     module, context = plugins.load("datasets", name), context or DataContext()
     for setting in ("image_size", "eval_dir"):

@@ -29,6 +29,12 @@ def build(name: str, dataset: str | None = None, steps: int | None = None, **opt
 
     Raises:
       InputError: no such embedder, or it has no such setting.
+
+    Example:
+      >>> import cactus_tf as ct
+      >>> images = ct.datasets.load("digits").train.images
+      >>> ct.embedders.build("pixels", dims=16).fit(images).transform(images[:2]).shape
+      (2, 16)
     """
     chosen = plugins.options("embedders", name, **options)
     return make(name, EmbedderContext(dataset=dataset, steps=steps), chosen)
