@@ -133,7 +133,7 @@ def test_a_picture_is_read_as_the_folder_data_set_prepares_it(tmp_path, mode):
     rng = np.random.default_rng(0)
     (tmp_path / "train").mkdir()
     for i in range(4):
-        pixels = rng.integers(0, 256, (90 + i, 120, 3), np.uint8)
+        pixels = rng.integers(0, 256, (360 + i, 420, 3), np.uint8)  # large enough to be decoded at half of its size
         Image.fromarray(pixels).convert(mode).save(tmp_path / "train" / f"{i}.jpg")
     prepared = datasets.load("folder", tmp_path / "train").train.images
     decode = datasets.picture_decoder("folder", prepared.shape[1:])
