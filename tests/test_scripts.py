@@ -145,13 +145,15 @@ def test_one_partition_stays_one(fresh, script):
     assert {config.partition.partitions for config in short.values()} == {1}
 
 
-def test_short_runs_differ_in_lengths_only(fresh):
+def test_short_runs_differ_in_lengths_training_queries_and_margins_only(fresh):
     for full, short in full_and_short(fresh, ["ablations"]).values():
-        lengths = {name: dataclasses.replace(short.learners[name], steps=t.steps) for name, t in full.learners.items()}
-        assert lengths == full.learners
+        for name, t in full.learners.items():
+            assert dataclasses.replace(short.learners[name], steps=t.steps, query=t.query) == t
         episodes = dataclasses.replace(short.evaluation, eval_episodes=full.evaluation.eval_episodes)
         assert episodes == full.evaluation
-        assert (short.data, short.options, short.run) == (full.data, full.options, full.run)
+        assert (short.data, short.run) == (full.data, full.run)
+        margins = {"hyperplanes": short.options[n] for n in full.options if n == "hyperplanes"}
+        assert short.options == full.options | margins
 
 
 def test_every_short_file_is_used(fresh):
