@@ -1,12 +1,10 @@
 import dataclasses
 import logging
-from pathlib import Path
 
 import pytest
 
-from cactus_tf import cli, keys
+from cactus_tf import cli
 from cactus_tf.errors import InputError, RunError
-from cactus_tf.published import Row, figures
 
 
 def ending(capsys, argv, command=lambda config: None):
@@ -146,39 +144,6 @@ def test_help_ends_with_code_0(capsys):
     code, out, _ = ending(capsys, ["--help"])
     assert code == 0
     assert "--eval_episodes" in out
-
-
-FLAGFILES = sorted((Path(__file__).parents[1] / "flags").glob("*.txt"))
-
-
-@pytest.mark.parametrize("path", FLAGFILES, ids=lambda p: p.stem)
-def test_every_flagfile_is_a_valid_configuration_with_a_header(path):
-    config = cli.parse([f"--flagfile={path}"])
-    assert path.stem.startswith(config.data.dataset)
-    assert f"# python -m cactus_tf.main --flagfile=flags/{path.name}" in path.read_text()
-
-
-def row_of(config, algo):
-    """The row of the paper's tables that a flagfile's learner belongs to."""
-    partitioner = keys.partitioner_name(config)
-    single = partitioner == "kmeans" and config.partition.partitions == 1
-    return Row(config.data.dataset, keys.embedder_name(config), "kmeans, P = 1" if single else partitioner, algo)
-
-
-def test_every_published_figure_has_a_flagfile():
-    configs = [cli.parse([f"--flagfile={path}"]) for path in FLAGFILES]
-    assert set(figures()) <= {row_of(config, algo) for config in configs for algo in config.run.algo}
-
-
-SCRIPTS = sorted((Path(__file__).parents[1] / "run_scripts").glob("*.sh"))
-
-
-@pytest.mark.parametrize("path", SCRIPTS, ids=lambda p: p.stem)
-def test_every_script_names_flagfiles_that_exist(path):
-    named = [w for line in path.read_text().splitlines() if line.startswith("for ") for w in line.split()[3:]]
-    stems = {word.strip(";") for word in named} - {"do"}
-    assert stems
-    assert stems <= {flagfile.stem for flagfile in FLAGFILES}
 
 
 @pytest.mark.parametrize(

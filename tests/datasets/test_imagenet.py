@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cactus_tf import cli, inspection, keys
+from cactus_tf import cli, inspection, keys, pipeline
 from cactus_tf.datasets import _pictures, _ravi, _shards, imagenet
 from cactus_tf.datasets._lazily import LazyImages
 from cactus_tf.errors import RunError
@@ -362,6 +362,15 @@ def test_a_mixture_without_any_of_these_classes_is_refused(tmp_path, complains):
     write(tmp_path, wnids=[w for w in WNIDS if w not in MINI])
     with complains("--supervised_fraction", "none of miniImageNet's 64 training classes"):
         imagenet.load(tmp_path, MIXED)
+
+
+def test_a_run_asks_for_the_true_partition_only_where_it_mixes_it_in(folder, tmp_path):
+    def prepared(*flags):
+        places = [f"--data_dir={folder}", f"--artifacts_dir={tmp_path}"]
+        return pipeline.prepare(cli.parse(["--dataset=imagenet", "--image_size=8", *places, *flags]))
+
+    assert prepared().train.supervised is None
+    assert len(prepared("--supervised_fraction=0.5").train.supervised[0].sizes) == len(MINI)
 
 
 # The command line

@@ -139,6 +139,7 @@ def test_the_largest_margin_of_zones_is_found_by_counting():
         m = hp.largest_zone_margin(distances, way, needed)
         assert zones_of(m, needed) >= way > zones_of(m + 1e-9, needed)
     assert hp.largest_zone_margin(distances, 4, 200) == -np.inf
+    assert hp.largest_zone_margin(np.array([[-1, -2, 1.5, 3]]), way=2, needed=2) == 1
 
 
 @pytest.mark.parametrize("margin", [0.1847, 0.1843, 0.0009999, 12.999, 3.0])
