@@ -33,5 +33,5 @@ setup(
     extras_require={
         "test": ["pytest>=9.2", "hypothesis>=6.170", "pytest-xdist>=3.8"],  # a test at a time uses one core
     },
-    entry_points={"console_scripts": ["cactus-tf = cactus_tf.main:main"]},
+    entry_points={"console_scripts": ["cactus-tf = cactus_tf.main:main", "cactus-tf-predict = cactus_tf.predict:main"]},
 )

@@ -65,6 +65,13 @@ class PartitionSettings:
     partitioner: str = option(None, "partitioner by name; labels is the oracle")
     clusters: int = option(None, "clusters of a partition", symbol="k", low=2)
     partitions: int = option(None, "number of partitions", symbol="P", low=1)
+    supervised_fraction: float = option(
+        0.0,
+        "probability that a training task has true labels: those of the train split, on ImageNet of miniImageNet's 64 "
+        "training classes",
+        low=0,
+        high=1,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,6 +28,15 @@ def evaluate(learner: Learner, tasks: Episodes, episodes: int = 1000) -> Accurac
     Returns:
       Fractions: the mean over episodes and ci95 (Hsu et al. 2019: 1.96 sigma / sqrt(n)), and each episode's accuracy;
       and every answer.
+
+    Example:
+      >>> import cactus_tf as ct
+      >>> data = ct.datasets.load("digits")
+      >>> pixels = data.test.images.reshape(len(data.test), -1) / 255
+      >>> tasks = ct.episodes(pixels, data.test.partitions, way=5, shot=5, query=5, seed=0)
+      >>> found = ct.evaluate(ct.learners.build("nearest_neighbours"), tasks, episodes=50)
+      >>> 0.8 < found.mean < 1, found.per_episode.shape
+      (True, (50,))
     """
     if isinstance(learner, AdaptingLearner):
         return trace_accuracies(learner, tasks, episodes).query[-1]

@@ -25,6 +25,7 @@ from cactus_tf.judging import (
     small_classes,
     validation,
 )
+from cactus_tf.learners import make
 from cactus_tf.report import figures
 from cactus_tf.sampling import Episodes
 from cactus_tf.training import meta_train
@@ -45,6 +46,7 @@ from cactus_tf.types import (
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
+INPUTS = "inputs.json"
 
 
 def run(config: Config) -> list[dict[str, Any]]:
@@ -54,6 +56,7 @@ def run(config: Config) -> list[dict[str, Any]]:
       The rows of results.json, [] where the run stops before evaluation.
     """
     choose_threads(config)
+    first_run = not _root(config).exists()
     folder = make_workdir(config)
     with workdir.locked(folder):
         workdir.claim(folder, identity(config), results.provenance(config))
@@ -61,15 +64,19 @@ def run(config: Config) -> list[dict[str, Any]]:
         clock = results.Clock(config.run.stage, folder / "seconds.json")
         with clock.stage("prepare"):
             data = prepare(config)
+            if first_run:
+                log.info("%s", results.places(config, data, folder))
             if config.run.stage == "prepare":
                 show(config, data, folder)
             config = settings.sized(config, len(data.train), classes(config, evaluation_set(config, data)))
             check_sizes(config, data)
+            check_mixture(config, data.train)
             rehearse(config, data)
         if clock.over:
             return []
         with clock.stage("embed"):
             embedder, embeddings = embed(config, data, folder)
+            keep_inputs(config, data, bool(embeddings), folder)
         if clock.over:
             return []
         with clock.stage("partition"):
@@ -119,6 +126,7 @@ def prepare(config: Config) -> Splits:
         eval_dir=config.data.eval_dir,
         options=config.options.get(config.data.dataset),
         found=functools.partial(workdir.write_json, store.folder / "prepared.json"),
+        mixed=config.partition.supervised_fraction > 0,
     )
     with workdir.locked(store.folder):
         data = datasets.load(config.data.dataset, config.data.data_dir, context)
@@ -178,6 +186,23 @@ def check_sizes(config: Config, data: Splits) -> None:
         raise InputError(f"--clusters={config.partition.clusters} is more than the {images} training images: lower it")
 
 
+def check_mixture(config: Config, train: ImageSet) -> None:
+    """Sees to it that there are true partitions, and others, where tasks are to be made from both.
+
+    Raises:
+      InputError: the training images have no labels, or all tasks are made from them anyway.
+    """
+    fraction = config.partition.supervised_fraction
+    if not fraction or not config.learners or train.supervised:
+        return
+    if not train.partitions:
+        raise InputError(f"--supervised_fraction={fraction}: the training images have no labels: leave it out")
+    if config.partition.partitioner == "labels":
+        raise InputError(
+            f"--supervised_fraction={fraction}: with --partitioner=labels every task has true labels: leave one out"
+        )
+
+
 def rehearse(config: Config, data: Splits) -> None:
     """Builds every learner that needs no embeddings, makes every kind of evaluation episode once, and lets learners
     that are not trained answer it.
@@ -235,6 +260,19 @@ def embed(config: Config, data: Splits, folder: Path) -> tuple[Embedder | None, 
         }
     log.info("embed: %s, %d numbers per image", name, embeddings["train"].shape[1])
     return embedder, embeddings
+
+
+def keep_inputs(config: Config, data: Splits, embeddings: bool, folder: Path) -> None:
+    """Writes WORKDIR/inputs.json: what a learner of this run takes, for those that use it without the data."""
+    parts = {"data": keys.data, **({"embedder": keys.embedder, "embeddings": keys.embeddings} if embeddings else {})}
+    told = {
+        "image_shape": list(data.image_shape),
+        "artifacts_dir": str(_root(config).resolve()),
+        **{part: f"{part}-{workdir.key(settings_of(config))}" for part, settings_of in parts.items()},
+        "clusters": config.partition.clusters,
+        "eval_ways": list(config.evaluation.eval_ways),
+    }
+    workdir.write_json(folder / INPUTS, told)
 
 
 def fit_or_load(config: Config, data: Splits, store: workdir.Artifact, folder: Path) -> Embedder:
@@ -299,13 +337,14 @@ def partition(config: Config, data: Splits, embeddings: dict[str, np.ndarray]) -
 
 
 def mix(config: Config, data: Splits, partitions: Partitions) -> Partitions:
-    """The partitions, and true ones beside them where the data set's `supervised_fraction` asks for it."""
-    fraction = getattr(config.options.get(config.data.dataset), "supervised_fraction", 0.0)
+    """The partitions, and true ones beside them where `supervised_fraction` asks for it."""
+    fraction = config.partition.supervised_fraction
     if not fraction:
         return partitions
-    assert data.train.supervised is not None
+    true = data.train.supervised or data.train.partitions
+    assert true
     log.warning("partition: a task has true labels with probability %g", fraction)
-    return MixedPartitions(partitions, data.train.supervised, fraction)
+    return MixedPartitions(partitions, true, fraction)
 
 
 def train(
@@ -353,7 +392,7 @@ def build_learner(
         images=images,
         clusters=config.partition.clusters,
     )
-    return plugins.load("learners", name).build(context, config.options.get(name))
+    return make(name, context, config.options.get(name))
 
 
 def train_one(

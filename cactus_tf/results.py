@@ -15,7 +15,7 @@ from typing import Any
 from cactus_tf import keys, plugins, workdir
 from cactus_tf.config import STAGES, Config
 from cactus_tf.evaluation import AdaptationAccuracy
-from cactus_tf.types import Accuracy, Difference, Learner
+from cactus_tf.types import Accuracy, Difference, Learner, Splits
 
 JUDGED_WITH = "a data set of your own is judged with --eval_dir=FOLDER, a sub-folder per class"
 _PACKAGES = ("cactus-tf", "tensorflow", "keras", "numpy", "scikit-learn", "tensorflow-datasets", "tensorboard")
@@ -56,6 +56,23 @@ class Clock:
             self.seconds[name] = round(before + time.monotonic() - began, 3)
             workdir.write_json(self._path, self.seconds)
         self._done.add(name)
+
+
+def places(config: Config, data: Splits, folder: Path) -> str:
+    """Where a first run puts what it makes, and how big that gets."""
+    images = sum(part.images.nbytes for part in (data.train, data.val, data.test))
+    kept = f"{_megabytes(images)} of images"
+    if config.learners and config.partition.partitioner == "kmeans":
+        kept += f", {_megabytes(4 * config.partition.partitions * len(data.train))} of partitions"
+    return (
+        f"first run here: {Path(config.run.artifacts_dir).resolve()} keeps what later runs share ({kept}, the embedder "
+        f"and 4 bytes per number of its embeddings), {folder.resolve()} the results; --artifacts_dir and --workdir put "
+        "them elsewhere"
+    )
+
+
+def _megabytes(size: float) -> str:
+    return f"{size / 1e6:,.0f} MB" if size >= 1e6 else "under 1 MB"
 
 
 def row(config: Config, name: str, task: tuple[int, int], accuracy: Accuracy, learner: Learner) -> dict[str, Any]:
@@ -109,6 +126,8 @@ def options(config: Config, name: str) -> dict[str, Any]:
     own_sizes = getattr(config.options.get(partitioner), "sizes", None)  # of cluster files, in place of k and P
     if partitioner not in ("none", "labels") and not own_sizes:
         used |= {"clusters": config.partition.clusters, "partitions": config.partition.partitions}
+    if name in config.learners and config.partition.supervised_fraction:
+        used["supervised_fraction"] = config.partition.supervised_fraction
     if keys.uses_clusters(name):
         used["clusters"] = config.partition.clusters
     for member in (config.data.dataset, embedder, partitioner, name):

@@ -147,7 +147,7 @@ class ImageSet:
         by image bytes. Where images come as features, [n, dim] float32.
       partitions: what the true labels say, for measuring and for the oracle; None where there are no labels.
       names: [n] bytes, the file that each image was made from, in UTF-8; None where images are not files.
-      supervised: true partitions that training may mix with its own; None where it does not.
+      supervised: true partitions that training mixes with its own, where they are others than `partitions`.
     """
 
     images: np.ndarray
@@ -285,6 +285,7 @@ class DataContext:
       eval_dir: folder with labelled images to judge on, for a data set that takes one.
       options: the data set's own settings; None means its usual.
       found: is told what the preparation came across, such as the files it left out.
+      mixed: whether training mixes true partitions with its own, for a data set with `supervised` ones.
     """
 
     memo: Memo = no_memo
@@ -294,6 +295,7 @@ class DataContext:
     eval_dir: str | Path | None = None
     options: Any = None
     found: Callable[[Mapping[str, Any]], None] = tell_nobody
+    mixed: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -452,6 +454,22 @@ class AdaptingLearner(Learner, Protocol):
 
     def trace(self, support: Array, support_labels: Array, query: Array, way: int, steps: int | None = None) -> Trace:
         """Logits before adaptation and after each of its steps, as many as in evaluation unless said."""
+        ...
+
+
+Answer = Callable[[Array], Array]
+"""From queries [m, ...] to logits [m, way]."""
+
+
+@runtime_checkable
+class PreparedLearner(Learner, Protocol):
+    """A learner that can do its work with a support set once, for any number of queries that come later."""
+
+    def answerer(self, support: Array, support_labels: Array, way: int, transductive: bool = False) -> Answer:
+        """The function from queries [m, ...] to logits [m, way]; arguments as of `classify`.
+
+        Unless it is to be transductive, the answer to a query depends on it and the support set alone.
+        """
         ...
 
 

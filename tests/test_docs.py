@@ -1,5 +1,7 @@
 """What the documentation shows, runs; what it names, exists."""
 
+import doctest
+import importlib
 import re
 from pathlib import Path
 
@@ -37,19 +39,27 @@ def test_links_to_files_of_the_project_lead_somewhere(page):
 
 
 def test_every_function_that_the_algorithm_page_names_exists():
-    import importlib
-
     text = (ROOT / "docs" / "algorithm.md").read_text()
     for module, name in re.findall(r"`(sampling|losses|training|evaluation)\.(\w+)", text):
         assert hasattr(importlib.import_module(f"cactus_tf.{module}"), name), f"{module}.{name}"
 
 
 def test_every_flag_that_the_readme_names_exists():
+    from cactus_tf import predict
     from cactus_tf.cli import help_text
 
-    help_page = help_text()
-    for flag in set(re.findall(r"--([a-z_]+)", (ROOT / "README.md").read_text())) - {"help", "flagfile", "logdir"}:
+    help_page = help_text() + predict.HELP
+    others = {"help", "flagfile", "logdir", "short"}  # of absl, TensorBoard and the scripts
+    for flag in set(re.findall(r"--([a-z_]+)", (ROOT / "README.md").read_text())) - others:
         assert f"--{flag}:" in help_page, flag
+
+
+@pytest.mark.parametrize(
+    "module", ["datasets", "embedders", "partitioners", "sampling", "evaluation", "training"], ids=str
+)
+def test_the_example_of_a_public_function_gives_what_it_says(module):
+    failed, tried = doctest.testmod(importlib.import_module(f"cactus_tf.{module}"))
+    assert tried and not failed
 
 
 def test_the_version_is_the_packages():

@@ -218,6 +218,16 @@ def test_the_oracle_needs_no_embedding(workplace, capsys):
         assert not {"clusters", "partitions", "embedder_steps"} & set(row["options"])
 
 
+def test_a_mixture_with_true_labels_runs_end_to_end_and_says_so(workplace, capsys):
+    code, folder = run(
+        workplace, "mixed", "--supervised_fraction=0.5", "--steps=2", "--eval_shots=1", "--eval_episodes=4"
+    )
+    assert code == 0
+    assert "a task has true labels with probability 0.5" in capsys.readouterr().out
+    fractions = {row["algo"]: row["options"].get("supervised_fraction") for row in results(folder)["rows"]}
+    assert fractions == {"protonets": 0.5, "nearest_neighbours": None}
+
+
 def test_learners_that_do_not_learn_from_tasks_need_no_partitions(workplace, capsys):
     code, folder = run(workplace, "neighbours", "--algo=nearest_neighbours")
     assert code == 0
@@ -260,6 +270,8 @@ def test_a_stage_ends_the_run_after_it(tmp_path, stage, kinds):
         (["--image_size=0"], "--image_size=0: it must be at least 8"),
         (["--clusters=2000"], "--clusters=2000 is more than the 1000 training images"),
         (["--clusters=2000", "--algo=cluster_matching"], "--clusters=2000 is more than the 1000 training images"),
+        (["--partitioner=labels", "--supervised_fraction=0.5"], "--supervised_fraction=0.5: with --partitioner=labels"),
+        (["--partitioner=hyperplanes", "--hyperplanes_margin=50"], "the largest that one of them allows is 0."),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(workplace, capsys, flags, words):

@@ -15,10 +15,11 @@ from cactus_tf import history, seeds
 from cactus_tf.config import check_ranges
 from cactus_tf.embedders import _images, _saving
 from cactus_tf.embedders._fitting import HISTORY, Network, Plan, fit_steps
+from cactus_tf.embedders._transformer import Transformer
 from cactus_tf.errors import InputError, RunError
 
 
-class TrainedEmbedder:
+class TrainedEmbedder(Transformer):
     """An embedder around a network that is trained step by step.
 
     Args:

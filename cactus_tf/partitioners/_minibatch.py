@@ -1,13 +1,16 @@
 """K-means of a million images into ten thousand clusters, in minutes and in bounded memory.
 
 Mini-batches (Sculley 2010, "Web-scale k-means clustering"), scikit-learn's `MiniBatchKMeans`, in place of iterations
-over all images until nothing changes. They need a good start and batches that hold some images of every cluster.
+over all images until nothing changes. Centres are divided into groups of about 250 neighbours, and an image is compared
+with the centres of one group alone. Every round has other groups, so what a border between groups holds apart in one
+round comes together in another. A round takes a time in proportion to the number of images, whatever that of clusters;
+only before the first round and after the last one is every image compared with every centre.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from sklearn.cluster import KMeans, MiniBatchKMeans
@@ -16,17 +19,18 @@ from threadpoolctl import threadpool_limits
 from cactus_tf.partitioners._start import coarse_start
 from cactus_tf.partitioners._threads import side_by_side
 
-# By measurement, on 50,000 digits and 100,000 synthetic embeddings. Groups of 100 clusters cost 5% of inertia at the
-# start and 1% at the end. Batches of 5 images per cluster cost up to 0.7%, of 20 up to 0.5%; means over all epochs, in
-# place of new ones in each, up to 2%; moving the centres of small clusters (`reassignment_ratio`) only does harm. From
-# the third epoch to the fifth inertia falls by 0.4%, at a million images by 1%.
+# By measurement (benchmarks/kmeans_scale.py). Groups of 100 clusters cost as much inertia as half the rounds. 16 rounds
+# in place of 32 cost 0.4% of inertia at 100,000 images and 1.1% at a million, of 65 seconds they save 16. An epoch over
+# all images and clusters at once is worth two or three rounds, and at a million images it takes as long as 17. Batches
+# of 5 images per cluster cost up to 0.7%, of 20 up to 0.5%; means over all epochs, in place of new ones in each, up to
+# 2%; moving the centres of small clusters (`reassignment_ratio`) only does harm.
 _CLUSTERS_PER_GROUP = 250
-_IMAGES_PER_GROUP = 100  # that the groups are found from
-_IMAGES_PER_CENTRE = 100  # that the start is found from
-_BATCH_PER_CENTRE = 10
-_EPOCHS = 5
-_FEWEST = 1000  # centres that samples and batches are measured for, where there are fewer
-_PIECE = 1 << 24  # numbers that are read at once: 64 MiB
+_IMAGES_PER_GROUP = 100  # that the first groups are found from
+_IMAGES_PER_CENTRE, _FEWEST_IMAGES = 100, 100_000  # that the start is found from
+_ROUNDS = 32
+_BATCH_PER_CENTRE, _SMALLEST_BATCH = 10, 1_000
+_PARTS = 64  # of the images, that the cores take one by one
+_PIECE = 1 << 22  # numbers that are in memory at once on each core: 16 MiB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,65 +63,126 @@ class Rescaled:
 def fit(x: Rescaled, clusters: int, seed: int) -> np.ndarray:
     """One clustering, on all cores; the result does not depend on how many there are.
 
-    A start from groups, five epochs of mini-batches, and the nearest centre of every image. Each epoch forgets what the
-    centres were means of: an image that counted for a centre long ago would hold it back. Memory is that of a few
-    copies of a batch, 10 images per cluster, whatever the number of images.
+    Memory is that of a batch, a piece and a part of the start on each core, and of a few numbers per image.
 
     Args:
       x: n embeddings.
       clusters: k <= n.
-      seed: of the start and of the order of the images.
+      seed: of the start, the groups and the order of the images.
 
     Returns:
-      [n] int32 in 0..k-1.
+      [n] int32 in 0..k-1, the nearest of the final centres.
     """
     rng = np.random.default_rng(seed)
-    centres = grouped_start(x, clusters, rng)
-    for _ in range(_EPOCHS):
-        kmeans = epoch(x, centres, rng)
-        centres = kmeans.cluster_centers_
-    return in_pieces(kmeans.predict, x, np.arange(len(x)))
+    number = max(1, clusters // _CLUSTERS_PER_GROUP)
+    centres = grouped_start(x, clusters, number, rng)
+    labels = nearest_of_all(x, centres)
+    for _ in range(_ROUNDS):
+        centres, labels = improved(x, centres, labels, number, rng)
+    return nearest_of_all(x, centres)
 
 
-def grouped_start(x: Rescaled, clusters: int, rng: np.random.Generator) -> np.ndarray:
-    """Centres to start from, in a time that grows with the number of images and not with that of clusters.
+def grouped_start(x: Rescaled, clusters: int, number: int, rng: np.random.Generator) -> np.ndarray:
+    """Centres [k, dim] to start from.
 
-    At most 100 images per cluster are divided into k / 250 groups, and each group finds its share of the centres by
-    itself with `coarse_start`, about 250 and in proportion to its images.
-
-    Returns:
-      [k, dim] float32.
+    At most 100 images per cluster are divided into groups, and each group finds its share of the centres by itself with
+    `coarse_start`, in proportion to its images.
     """
-    rows = sample(len(x), _IMAGES_PER_CENTRE * max(clusters, _FEWEST), rng)
-    groups = max(1, clusters // _CLUSTERS_PER_GROUP)
-    few = rows[sample(len(rows), _IMAGES_PER_GROUP * groups, rng)]
-    with threadpool_limits(1):  # which fixes the order of its sums
-        top = KMeans(groups, n_init=1, random_state=int(rng.integers(2**31))).fit(x[few])
-    group = in_pieces(top.predict, x, rows)
-    numbers = shares(np.bincount(group, minlength=groups), clusters)
-    seeds = rng.integers(2**31, size=groups)
+    rows = sample(len(x), max(_IMAGES_PER_CENTRE * clusters, _FEWEST_IMAGES), rng)
+    middles = quick_means(x[rows[sample(len(rows), _IMAGES_PER_GROUP * number, rng)]], number, rng)
+    found = [group for group in members(nearest_of_all(x, middles, rows), number) if len(group)]
+    shares = largest_remainders([len(group) for group in found], clusters)
+    seeds = rng.integers(2**31, size=len(found))
 
     def centres(g: int) -> np.ndarray:
-        members = x[rows[group == g]]
-        alone = numbers[g] in (0, len(members))
-        return members[: numbers[g]] if alone else coarse_start(members, numbers[g], int(seeds[g]))
+        return coarse_start(x[rows[found[g]]], int(shares[g]), int(seeds[g]))
 
-    return np.concatenate(side_by_side(centres, groups))
+    return np.concatenate(side_by_side(centres, len(found)))
 
 
-def epoch(x: Rescaled, centres: np.ndarray, rng: np.random.Generator) -> MiniBatchKMeans:
-    """Mini-batch k-means that has seen every image once, in random order, from these [k, dim] centres."""
-    kmeans = MiniBatchKMeans(len(centres), init=centres, n_init=1, reassignment_ratio=0, compute_labels=False)
-    batches = len(x) // (_BATCH_PER_CENTRE * max(len(centres), _FEWEST))
-    for rows in np.array_split(rng.permutation(len(x)), max(1, batches)):
-        kmeans.partial_fit(x[np.sort(rows)])
-    return kmeans
+def improved(
+    x: Rescaled, centres: np.ndarray, labels: np.ndarray, number: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """An `epoch` in each of so many groups of neighbouring centres.
+
+    Args:
+      x: n embeddings.
+      centres: [k, dim].
+      labels: [n] a centre near each image; the image belongs to its group.
+      number: of groups.
+      rng: of the groups and the order of the images.
+
+    Returns:
+      New centres, and [n] int32 the nearest to each image of those in its group.
+    """
+    middles = quick_means(centres, number, rng)
+    group = nearest(Rescaled(centres), np.arange(len(centres)), middles)
+    own_centres, own_images = members(group, number), members(group[labels], number)
+    seeds = rng.integers(2**31, size=number)
+    new, found = centres.copy(), np.empty_like(labels)
+
+    def one(g: int) -> None:
+        if len(own_images[g]):
+            new[own_centres[g]], chosen = epoch(x, own_images[g], centres[own_centres[g]], int(seeds[g]))
+            found[own_images[g]] = own_centres[g][chosen]
+
+    side_by_side(one, number)
+    return new, found
 
 
-def in_pieces(predict: Callable[[np.ndarray], np.ndarray], x: Rescaled, rows: np.ndarray) -> np.ndarray:
-    """predict(x[rows]), an integer for each of them, with 64 MiB of the images in memory at a time."""
-    piece = max(1, _PIECE // x.embeddings.shape[1])
-    return np.concatenate([predict(x[rows[i : i + piece]]) for i in range(0, len(rows), piece)])
+def epoch(x: Rescaled, rows: np.ndarray, centres: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mini-batch k-means that sees each of these images once, in random order.
+
+    A centre is the mean of the images that were nearest to it in this epoch: those of epochs before would hold it back.
+
+    Args:
+      x: the embeddings.
+      rows: [m] numbers of the images, rising.
+      centres: [c, dim] to start from; where there are fewer images than centres, they stay as they are.
+      seed: of the order.
+
+    Returns:
+      New centres, and [m] the nearest of them.
+    """
+    if len(rows) >= len(centres):
+        kmeans = MiniBatchKMeans(len(centres), init=centres, n_init=1, reassignment_ratio=0, compute_labels=False)
+        batches = max(1, len(rows) // max(_BATCH_PER_CENTRE * len(centres), _SMALLEST_BATCH))
+        for batch in np.array_split(np.random.default_rng(seed).permutation(rows), batches):
+            kmeans.partial_fit(x[np.sort(batch)])
+        centres = kmeans.cluster_centers_
+    return centres, nearest(x, rows, centres)
+
+
+def quick_means(x: np.ndarray, clusters: int, rng: np.random.Generator) -> np.ndarray:
+    """[clusters, dim] rough centres of [m, dim] numbers, by a short k-means from random ones."""
+    kmeans = KMeans(clusters, init="random", n_init=1, max_iter=3, random_state=int(rng.integers(2**31)))
+    with threadpool_limits(1):  # which fixes the order of its sums
+        return kmeans.fit(x).cluster_centers_
+
+
+def nearest(x: Rescaled, rows: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """argmin_c ||x_i - c||^2 = argmax_c x_i c - ||c||^2 / 2 for these images, a piece of them at a time: [m] int32."""
+    halves, piece = (centres**2).sum(axis=1) / 2, max(1, _PIECE // max(centres.shape))
+    found, scores = np.empty(len(rows), np.int32), np.empty((min(piece, len(rows)), len(centres)), np.float32)
+    for i in range(0, len(rows), piece):
+        part = rows[i : i + piece]
+        here = np.matmul(x[part], centres.T, out=scores[: len(part)])
+        here -= halves
+        found[i : i + piece] = here.argmax(axis=1)
+    return found
+
+
+def nearest_of_all(x: Rescaled, centres: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+    """`nearest` of all images, or of these, on all cores."""
+    rows = np.arange(len(x)) if rows is None else rows
+    parts = np.array_split(rows, _PARTS)
+    return np.concatenate(side_by_side(lambda i: nearest(x, parts[i], centres), _PARTS))
+
+
+def members(groups: np.ndarray, number: int) -> list[np.ndarray]:
+    """For each of so many groups the places, rising, where it stands in the array."""
+    order = np.argsort(groups, kind="stable")
+    return np.split(order, np.searchsorted(groups[order], np.arange(1, number)))
 
 
 def sample(n: int, wanted: int, rng: np.random.Generator) -> np.ndarray:
@@ -125,15 +190,16 @@ def sample(n: int, wanted: int, rng: np.random.Generator) -> np.ndarray:
     return np.arange(n) if wanted >= n else np.sort(rng.choice(n, wanted, replace=False))
 
 
-def shares(sizes: np.ndarray | Sequence[int], total: int) -> np.ndarray:
-    """Whole numbers in proportion to the sizes, by largest remainder; none is above its size.
+def largest_remainders(sizes: Sequence[int] | np.ndarray, total: int) -> np.ndarray:
+    """Whole numbers in proportion to the sizes by largest remainder, but at least 1 and at most the size.
 
     Args:
-      sizes: [groups] numbers of images.
-      total: what the shares sum to, at most sum(sizes).
+      sizes: [groups] at least 1 each.
+      total: what they sum to, from the number of groups to the sum of the sizes.
     """
-    quotas = np.asarray(sizes) * total / np.sum(sizes)
+    rest = np.asarray(sizes) - 1
+    quotas = rest * (total - len(rest)) / max(1, rest.sum())
     numbers = np.floor(quotas).astype(int)
-    left = np.argsort(numbers - quotas, kind="stable")[: total - numbers.sum()]
+    left = np.argsort(numbers - quotas, kind="stable")[: total - len(rest) - numbers.sum()]
     numbers[left] += 1
-    return numbers
+    return 1 + numbers

@@ -7,27 +7,20 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from threadpoolctl import threadpool_limits
 
 from cactus_tf import partitioners
 from cactus_tf.errors import InputError
-from cactus_tf.partitioners import _minibatch, kmeans
+from cactus_tf.partitioners import _minibatch, _threads, kmeans
 from cactus_tf.partitioners._minibatch import Rescaled
 from cactus_tf.partitioners._start import cluster_means
 from cactus_tf.types import PartitionContext
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Steps of a millisecond are not worth the wait for a second thread, where cores are shared."""
-    with threadpool_limits(1):
-        yield
-
-
 @pytest.fixture
 def small(monkeypatch):
     """Lets a few hundred images have several groups, batches and pieces."""
-    for name, value in {"_CLUSTERS_PER_GROUP": 10, "_FEWEST": 1, "_BATCH_PER_CENTRE": 5, "_PIECE": 500}.items():
+    values = {"_CLUSTERS_PER_GROUP": 10, "_FEWEST_IMAGES": 1, "_SMALLEST_BATCH": 1, "_BATCH_PER_CENTRE": 5}
+    for name, value in {**values, "_PIECE": 500, "_PARTS": 3, "_ROUNDS": 8}.items():
         monkeypatch.setattr(_minibatch, name, value)
 
 
@@ -87,12 +80,12 @@ def test_separated_blobs_are_found_in_every_partition(small, partitions):
         assert len({*zip(found, labels, strict=True)}) == len({*found}) == 20
 
 
-def test_a_clustering_follows_from_the_seed_alone_whatever_the_number_of_threads(small):
+def test_a_clustering_follows_from_the_seed_alone_whatever_the_number_of_cores(small, monkeypatch):
     x = Rescaled(np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32))
     first = _minibatch.fit(x, 20, seed=3)
-    np.testing.assert_array_equal(_minibatch.fit(x, 20, seed=3), first)
     assert (_minibatch.fit(x, 20, seed=4) != first).any()
-    with threadpool_limits(3):
+    for cores in (1, 5):
+        monkeypatch.setattr(_threads.os, "sched_getaffinity", lambda _, cores=cores: range(cores))
         np.testing.assert_array_equal(_minibatch.fit(x, 20, seed=3), first)
 
 
@@ -117,47 +110,81 @@ def test_images_that_are_all_the_same_are_no_failure(small):
 
 
 def test_inertia_is_within_three_percent_of_exact_k_means(small):
-    x = np.random.default_rng(0).normal(size=(1500, 12)).astype(np.float32)  # no structure: the hardest case
-    ours = np.mean([inertia(x, _minibatch.fit(Rescaled(x), 50, seed), 50) for seed in range(3)])
-    exact = np.mean([inertia(x, kmeans.fit(x, 50, 1, seed), 50) for seed in range(3)])
+    x = np.random.default_rng(0).normal(size=(1000, 12)).astype(np.float32)  # no structure: the hardest case
+    ours = np.mean([inertia(x, _minibatch.fit(Rescaled(x), 50, seed), 50) for seed in range(2)])
+    exact = np.mean([inertia(x, kmeans.fit(x, 50, 1, seed), 50) for seed in range(2)])
     assert ours < 1.03 * exact
 
 
-def test_every_image_gets_the_nearest_of_the_centres(small):
+def test_the_nearest_centre_is_the_argmin_of_all_distances(small):
     rng = np.random.default_rng(0)
-    x = Rescaled(rng.normal(size=(700, 8)).astype(np.float32), rng.random(8, np.float32))
-    fitted = _minibatch.epoch(x, x[np.arange(40)], rng)
-    found = _minibatch.in_pieces(fitted.predict, x, np.arange(700))  # 12 pieces
-    np.testing.assert_array_equal(found, squared_distances(x.whole(), fitted.cluster_centers_).argmin(axis=1))
+    x, centres = (
+        Rescaled(rng.normal(size=(700, 8)).astype(np.float32), rng.random(8, np.float32)),
+        rng.normal(size=(40, 8)),
+    )
+    expected = squared_distances(x.whole(), centres).argmin(axis=1)
+    np.testing.assert_array_equal(_minibatch.nearest_of_all(x, centres.astype(np.float32)), expected)  # 60 pieces
+    rows = np.array([3, 5, 699])
+    np.testing.assert_array_equal(_minibatch.nearest(x, rows, centres.astype(np.float32)), expected[rows])
 
 
-def test_an_epoch_reads_every_image_once_and_starts_from_its_centres(small, monkeypatch):
+def test_a_clustering_ends_with_the_nearest_of_its_centres(small, monkeypatch):
+    ends, improved = [], _minibatch.improved
+    monkeypatch.setattr(_minibatch, "improved", lambda *args: ends.append(improved(*args)) or ends[-1])
+    x = Rescaled(np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32))
+    found = _minibatch.fit(x, 20, seed=0)
+    assert len(ends) == 8
+    np.testing.assert_array_equal(found, squared_distances(x.whole(), ends[-1][0]).argmin(axis=1))
+
+
+def test_every_round_goes_on_from_the_one_before(small, monkeypatch):
+    ways, improved = [], _minibatch.improved
+
+    def spied(x, centres, labels, number, rng):
+        ways.append(((centres, labels), improved(x, centres, labels, number, rng)))
+        return ways[-1][1]
+
+    monkeypatch.setattr(_minibatch, "improved", spied)
+    _minibatch.fit(Rescaled(np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32)), 20, seed=0)
+    for (_, end), (start, _) in itertools.pairwise(ways):
+        np.testing.assert_array_equal(start[0], end[0])
+        np.testing.assert_array_equal(start[1], end[1])
+
+
+def test_in_a_round_every_image_is_in_one_group_with_its_centre(small, monkeypatch):
+    rng = np.random.default_rng(0)
+    x = Rescaled(rng.normal(size=(600, 4)).astype(np.float32))
+    centres, seen, epoch = x[np.arange(40)], [], _minibatch.epoch
+    labels = _minibatch.nearest_of_all(x, centres)
+    monkeypatch.setattr(_minibatch, "epoch", lambda x, *group: seen.append(group) or epoch(x, *group))
+    new, found = _minibatch.improved(x, centres, labels, 4, rng)
+    assert len(seen) > 1
+    np.testing.assert_array_equal(np.sort(np.concatenate([rows for rows, *_ in seen])), np.arange(600))
+    for rows, own, _ in seen:
+        numbers = np.flatnonzero((centres[:, None] == own[None]).all(axis=2).any(axis=1))
+        assert set(labels[rows]) | set(found[rows]) <= set(numbers)
+    before, after = (((x.whole() - c[places]) ** 2).sum() for c, places in ((centres, labels), (new, found)))
+    assert after < 0.8 * before
+
+
+def test_an_epoch_reads_every_image_once_to_learn_and_starts_from_its_centres(small, monkeypatch):
     x, read = Rescaled(np.arange(300, dtype=np.float32).reshape(-1, 1)), []
+    monkeypatch.setattr(_minibatch, "nearest", lambda x, rows, centres: rows)
     getitem = Rescaled.__getitem__
     monkeypatch.setattr(Rescaled, "__getitem__", lambda self, rows: read.append(rows) or getitem(self, rows))
     centres = np.array([[-1e6], [100.0], [200.0]], np.float32)
-    fitted = _minibatch.epoch(x, centres, np.random.default_rng(0))
+    fitted, _ = _minibatch.epoch(x, np.arange(300), centres, seed=0)
     np.testing.assert_array_equal(np.sort(np.concatenate(read)), np.arange(300))
     assert len(read) == 20  # 5 images per centre each
-    assert fitted.cluster_centers_[0, 0] == -1e6  # no image is nearest
-    np.testing.assert_allclose(fitted.cluster_centers_[1:, 0], [75, 225], atol=15)  # the means of the two halves
+    assert fitted[0, 0] == -1e6  # no image is nearest
+    np.testing.assert_allclose(fitted[1:, 0], [75, 225], atol=15)  # the means of the two halves
 
 
-def test_every_epoch_goes_on_from_the_centres_of_the_one_before(small, monkeypatch):
-    ways, epoch = [], _minibatch.epoch
-
-    def spied(x, centres, rng):
-        fitted = epoch(x, centres, rng)
-        ways.append((centres, fitted.cluster_centers_))
-        return fitted
-
-    monkeypatch.setattr(_minibatch, "epoch", spied)
-    x = Rescaled(np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32))
-    found = _minibatch.fit(x, 20, seed=0)
-    assert len(ways) == 5
-    for (_, end), (start, _) in itertools.pairwise(ways):
-        np.testing.assert_array_equal(start, end)
-    np.testing.assert_array_equal(found, squared_distances(x.whole(), ways[-1][1]).argmin(axis=1))
+def test_centres_that_outnumber_their_images_stay(small):
+    x, centres = Rescaled(np.zeros((2, 1), np.float32)), np.array([[1.0], [-2.0], [5.0]], np.float32)
+    fitted, found = _minibatch.epoch(x, np.arange(2), centres, seed=0)
+    np.testing.assert_array_equal(fitted, centres)
+    np.testing.assert_array_equal(found, [0, 0])
 
 
 def test_rescaled_rows_are_rows_of_the_rescaled():
@@ -170,13 +197,20 @@ def test_rescaled_rows_are_rows_of_the_rescaled():
     assert Rescaled(z).whole() is z
 
 
-@given(st.lists(st.integers(0, 50), min_size=1, max_size=12).filter(sum), st.data())
-def test_shares_are_in_proportion_and_no_larger_than_their_groups(sizes, data):
-    total = data.draw(st.integers(1, sum(sizes)))
-    found = _minibatch.shares(sizes, total)
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=12), st.data())
+def test_shares_are_in_proportion_at_least_one_and_no_larger_than_their_groups(sizes, data):
+    total = data.draw(st.integers(len(sizes), sum(sizes)))
+    found = _minibatch.largest_remainders(sizes, total)
     assert found.sum() == total
+    assert (found >= 1).all()
     assert (found <= sizes).all()
-    assert (abs(found - np.array(sizes) * total / sum(sizes)) < 1).all()
+    rest = np.array(sizes) - 1
+    assert (abs(found - 1 - rest * (total - len(sizes)) / max(1, rest.sum())) < 1).all()
+
+
+def test_members_are_the_places_of_each_group_in_rising_order():
+    found = _minibatch.members(np.array([2, 0, 2, 4, 0]), 6)
+    assert [places.tolist() for places in found] == [[1, 4], [], [0, 2], [], [3], []]
 
 
 def test_a_sample_is_distinct_rising_and_everything_where_that_is_wanted():
@@ -188,16 +222,13 @@ def test_a_sample_is_distinct_rising_and_everything_where_that_is_wanted():
     np.testing.assert_array_equal(_minibatch.sample(10, 60, rng), np.arange(10))
 
 
-def test_memory_is_a_part_of_what_the_embeddings_take(monkeypatch, tmp_path):
-    monkeypatch.setattr(_minibatch, "_FEWEST", 50)
-    monkeypatch.setattr(_minibatch, "_BATCH_PER_CENTRE", 20)
-    monkeypatch.setattr(_minibatch, "_IMAGES_PER_CENTRE", 20)
-    monkeypatch.setattr(_minibatch, "_PIECE", 50_000)
-    monkeypatch.setattr(_minibatch, "_EPOCHS", 1)
+def test_memory_is_a_part_of_what_the_embeddings_take(small, monkeypatch, tmp_path):
     np.save(tmp_path / "z.npy", np.random.default_rng(0).normal(size=(20_000, 64)).astype(np.float32))
     z = np.load(tmp_path / "z.npy", mmap_mode="r")
+    for module, name, value in ((kmeans, "_PIECE", 50_000), (_minibatch, "_PIECE", 50_000), (_minibatch, "_ROUNDS", 1)):
+        monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(_minibatch, "_BATCH_PER_CENTRE", 100)
     context = PartitionContext(images=len(z), embeddings=z)
-    monkeypatch.setattr(kmeans, "_PIECE", 50_000)
     tracemalloc.start()
     partitioners.build("kmeans", 10, 2, method="minibatch")(context)
     peak = tracemalloc.get_traced_memory()[1]
