@@ -55,8 +55,13 @@ def render(title: str, subtitle: str, sections: Sequence[Section]) -> str:
     """The HTML of the page; every text is escaped."""
     import jinja2
 
-    text = importlib.resources.files("cactus_tf").joinpath("templates", _TEMPLATE).read_text()
+    text = importlib.resources.files("cactus_tf.report").joinpath(_TEMPLATE).read_text()
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     return environment.from_string(text).render(title=title, subtitle=subtitle, sections=sections)
+
+
+def capital(text: str) -> str:
+    """With a capital at the beginning."""
+    return text[:1].upper() + text[1:]

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from cactus_tf.page import Picture, Section, Table, render
+from cactus_tf.report.page import Picture, Section, Table, render
 
 PICTURE = Picture(b"abc", "png", 30, 'a "picture"', "its caption")
 
