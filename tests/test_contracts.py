@@ -126,11 +126,12 @@ def test_a_saved_embedder_gives_the_same_embeddings(fitted, pictures, tmp_path):
 
 def test_an_embedder_in_a_graph_gives_the_same_embeddings(fitted, pictures):
     name, embedder, _ = fitted
-    assert isinstance(embedder, GraphEncoder) == (name != "precomputed")  # which only looks up what it was given
-    if name != "precomputed":
-        any_number = tf.TensorSpec((None, 28, 28, 1), tf.uint8)
-        graph = tf.function(embedder.encode, input_signature=[any_number])(pictures)
-        np.testing.assert_allclose(graph, embedder.transform(pictures), rtol=1e-4, atol=1e-5)
+    if not isinstance(embedder, GraphEncoder):
+        assert name not in ("acai", "bigan", "deepcluster", "infogan", "pixels")
+        pytest.skip("this embedder cannot be exported")
+    any_number = tf.TensorSpec((None, 28, 28, 1), tf.uint8)
+    graph = tf.function(embedder.encode, input_signature=[any_number])(pictures)
+    np.testing.assert_allclose(graph, embedder.transform(pictures), rtol=1e-4, atol=1e-5)
 
 
 # Partitioners
