@@ -192,7 +192,7 @@ def figure(found: Predictions):
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     red = "" if found.queries.labels is None else "; red: wrong, with the right class in brackets"
-    told = f"pictures of each class that {found.algo} predicts, from the most to the least certain, with the probability"
+    told = f"pictures of each class that {found.algo} predicts, the most certain first, with the probability"
     axes.set_title(told + red, fontsize=9)
     return drawn
 
