@@ -170,7 +170,7 @@ class Reconstructing:
     class model:  # noqa: N801
         @staticmethod
         def pictures(images):
-            return {"reconstructions": np.stack([images / 255] * 2)}
+            return {"reconstructions": np.stack([images.numpy() / 255] * 2)}
 
 
 def test_an_embedder_with_a_network_shows_its_curves_and_pictures(made):

@@ -19,6 +19,7 @@ from cactus_tf.types import ImageSet
 _HARDEST, _CLASSES, _EXAMPLES = 3, 8, 5
 _COUNTED = 2000  # episodes whose answers are counted by class
 _MATRIX = 30  # classes of a confusion matrix that can be read
+_COUNTABLE = 2000  # classes whose pairs are counted
 
 
 def mistakes_of(run: Run) -> Section | None:
@@ -27,6 +28,8 @@ def mistakes_of(run: Run) -> Section | None:
     if judged is None:
         return None
     row, episodes, answers = judged
+    if len(episodes.partitions[0].sizes) > _COUNTABLE:
+        return None
     found = confusion(episodes, answers[:_COUNTED])
     if found is None:
         return None

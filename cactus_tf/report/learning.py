@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from cactus_tf import plugins, summaries
 from cactus_tf.report import figures, tiles
@@ -82,7 +83,7 @@ def _embedder_pictures(run: Run) -> dict[str, np.ndarray]:
     if not hasattr(getattr(run.embedder, "model", None), "pictures"):
         return {}
     assert run.images is not None
-    made = run.embedder.model.pictures(pictured(run.images))
+    made = run.embedder.model.pictures(tf.constant(pictured(run.images)))
     whole = {name: summaries.tiled(picture) for name, picture in made.items()}
     return {name: np.round(255 * np.clip(picture, 0, 1)).astype(np.uint8) for name, picture in whole.items()}
 

@@ -28,9 +28,15 @@ def test_a_cell_may_be_a_picture():
     assert re.search(r'<td class="name">\s*<img src="data:', page)
 
 
-@pytest.mark.parametrize("empty", ["<p>", "<table", "<figure", "<pre", "<figcaption"])
+@pytest.mark.parametrize("empty", ["<p>", "<table", "<div", "<figure", "<pre"])
 def test_a_part_that_is_not_there_leaves_no_empty_box(empty):
     assert empty not in render("t", "", [Section("one")]).split("</header>")[1]
+
+
+def test_a_picture_without_a_caption_has_no_empty_line_below_it():
+    page = render("t", "s", [Section("one", pictures=[PICTURE._replace(caption="")])])
+    assert "<figure" in page
+    assert "<figcaption" not in page
 
 
 def test_the_page_names_nothing_on_the_network_and_runs_nothing():
