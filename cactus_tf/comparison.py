@@ -77,7 +77,7 @@ def compare(rows: Sequence[Mapping[str, Any]]) -> Comparison:
     gathered: dict[Row, dict[Task, dict[int, Mapping]]] = {}
     for row in rows:
         seeds = gathered.setdefault(row_of(row), {}).setdefault((row["way"], row["shot"]), {})
-        if seeds.setdefault(row["seed"], row) != row:
+        if _settled(seeds.setdefault(row["seed"], row)) != _settled(row):
             raise InputError(
                 f"two runs of {label(row_of(row))} have seed {row['seed']} and differ in length or settings: "
                 "compare them one at a time"
@@ -95,12 +95,20 @@ def row_of(row: Mapping[str, Any]) -> Row:
     """The row of the paper's tables that a row of results.json belongs to.
 
     Embedder and partitioner are the run's there: a learner without outer steps learns from no tasks, training from
-    scratch reads no embeddings, nor do tasks from true or random labels.
+    scratch reads no embeddings, nor do tasks from true or random labels. The paper's hyperplanes have a margin; those
+    without one stand apart, as does a learner of no steps, which has not learned from any tasks.
     """
-    tasks = row["partitioner"] if "steps" in row["options"] else "none"
-    if tasks == "kmeans" and row["options"].get("partitions") == 1:
+    options = row["options"]
+    tasks = row["partitioner"] if "steps" in options else "none"
+    if tasks == "kmeans" and options.get("partitions") == 1:
         tasks = "kmeans, P = 1"
-    embedder = "none" if row["algo"] == "scratch" or tasks in ("labels", "random") else row["embedder"]
+    if tasks == "hyperplanes" and options.get("hyperplanes_margin") == 0:
+        tasks = "hyperplanes, m = 0"
+    if options.get("steps") == 0:
+        tasks = "untrained"
+    fraction = options.get("supervised_fraction")
+    tasks = f"{tasks}, true labels {fraction:g}" if fraction else tasks
+    embedder = "none" if row["algo"] == "scratch" or tasks in ("labels", "random", "untrained") else row["embedder"]
     return Row(row["dataset"], embedder, tasks, row["algo"])
 
 
@@ -111,6 +119,8 @@ def label(row: Row) -> str:
         return name
     if row.tasks == "labels":
         return f"Oracle-{name}"
+    if row.tasks == "untrained":
+        return f"{name} (untrained)"
     how = "" if row.tasks == "kmeans" else f" ({row.tasks})"
     return f"CACTUs-{name}{how}" if row.tasks != "random" else f"{name} (random labels)"
 
@@ -178,6 +188,16 @@ def _cell(rows: Sequence[Mapping[str, Any]], paper: float | None) -> Cell:
         return Cell(float(values[0]), 100 * rows[0]["ci95"], 1, paper)
     half = t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n)
     return Cell(float(values.mean()), float(half), n, paper)
+
+
+def _settled(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a row's result; of a baseline not the tasks that another learner of the same run learned from."""
+    own = {name: value for name, value in row.items() if name != "against"}
+    if "steps" in row["options"]:
+        return own
+    others = ("clusters", "partitions", f"{row['partitioner']}_")
+    options = {name: value for name, value in row["options"].items() if not name.startswith(others)}
+    return {**own, "partitioner": "none", "options": options}
 
 
 def _check_alike(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -1,170 +1,391 @@
-"""Pictures of a run: its clusters, its pseudo-tasks, its learning curves and its accuracies."""
+"""What a run found, as one page: report.html, and some of its pictures as files of their own."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from cactus_tf import history
-from cactus_tf.config import TrainingSettings
-from cactus_tf.sampling import gather, sample_task, usable_clusters
-from cactus_tf.seeds import counter_rng
-from cactus_tf.types import Division, Partitions, Splits
-from cactus_tf.workdir import write_atomic
+from cactus_tf import comparison, figures, history, judging, keys, plugins, results, summaries, tiles, workdir
+from cactus_tf.config import Config
+from cactus_tf.mistakes import Confusion, confusion, hardest, right
+from cactus_tf.page import Picture, Section, Table, render
+from cactus_tf.published import RECALLED
+from cactus_tf.sampling import Episodes, gather
+from cactus_tf.types import ImageSet, Partitions, Splits
 
-_CLUSTERS, _IMAGES, _SHEET_ROWS = 12, 12, 4
-_LOOKED_AT = 100  # images that tell the background
-_DOTS_PER_INCH = 110
+PICTURED = 8  # images that embedders are shown with
+_TASKS, _HARDEST, _CLASSES, _EXAMPLES = 2, 3, 8, 5
+_COUNTED = 2000  # episodes whose answers are counted by class
+_MATRIX = 30  # classes of a confusion matrix that can be read
+_PARTITIONS = 10  # whose cluster sizes are shown
 
 
-def write(
-    folder: Path,
-    rows: Sequence[Mapping],
-    images: np.ndarray | None,
-    partitions: Partitions,
-    learners: Mapping[str, TrainingSettings],
-) -> None:
-    """Writes accuracy.png where something was judged; of what was trained clusters, tasks and learning_curve.png.
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What the page tells of.
 
-    Where there are no images to look at, only features, there are no pictures of clusters and tasks.
+    Attributes:
+      config: resolved and sized.
+      folder: the workdir.
+      data: images, or features.
+      rows: of results.json.
+      partitions: that tasks were made from, none where nobody learns from tasks.
+      tasks: the training tasks of the first learner, over images; None where there are none to look at.
+      embedder: the fitted one, None where nothing is embedded.
     """
-    if rows:
-        _save(accuracy_figure(rows), folder / "accuracy.png")
-    if learners:
-        histories = {name: history.read(folder / name / "history.csv") for name in learners}
-        _save(curve_figure(histories), folder / "learning_curve.png")
-    if learners and images is not None:
-        _save(cluster_figure(images, partitions[0]), folder / "clusters.png")
-        training = next(iter(learners.values()))
-        _save(task_figure(images, partitions, training), folder / "tasks.png")
+
+    config: Config
+    folder: Path
+    data: Splits
+    rows: Sequence[Mapping[str, Any]]
+    partitions: Partitions = ()
+    tasks: Episodes | None = None
+    embedder: Any = None
+
+    @property
+    def images(self) -> np.ndarray | None:
+        """The training images; None where there are only features."""
+        return None if keys.has_features(self.config) else self.data.train.images
+
+    @property
+    def histories(self) -> dict[str, list[dict[str, float]]]:
+        """Learning curves of those learners that have one."""
+        read = {name: history.read(self.folder / name / "history.csv") for name in self.config.learners}
+        return {name: rows for name, rows in read.items() if rows}
 
 
-def write_contact_sheet(data: Splits, folder: Path) -> None:
-    """Writes contact_sheet.png: images of every split, spread evenly over its rows."""
-    rows, names = [], []
-    for name, images in (("train", data.train.images), ("val", data.val.images), ("test", data.test.images)):
-        numbers = np.unique(np.linspace(0, len(images) - 1, min(len(images), _SHEET_ROWS * _IMAGES)).astype(int))
-        for start in range(0, len(numbers), _IMAGES):
-            rows.append(gather(images, numbers[start : start + _IMAGES]))
-            names.append(name)
-    figure, axes = _figure(0.5 * _IMAGES + 1.0, 0.5 * len(rows) + 0.4)
-    axes.imshow(_grid(rows, _IMAGES), cmap=_colours(data.train.images), vmin=0, vmax=255)
-    _name_rows(axes, names, data.image_shape[0])
-    _save(figure, folder / "contact_sheet.png")
+def write(run: Run) -> None:
+    """Writes report.html and, of what there is, accuracy.png, learning_curve.png, clusters.png and tasks.png."""
+    write_pictures(run)
+    parts = (results_of, tasks_of, clusters_of, embedder_of, training_of, adaptation_of, mistakes_of, hardest_of)
+    made = [part(run) for part in (*parts, settings_of, reproduction_of)]
+    title = f"{', '.join(run.config.run.algo)} on {run.config.data.dataset}"
+    page = render(title, f"cactus_tf, {run.folder.name}", [section for section in made if section])
+    workdir.write_text(run.folder / "report.html", page)
 
 
-def accuracy_figure(rows: Sequence[Mapping]):
-    """Bars with 95% intervals, a group per (way, shot), a dotted line at chance."""
-    tasks = list(dict.fromkeys((r["way"], r["shot"]) for r in rows))
-    learners = list(dict.fromkeys(r["algo"] for r in rows))
-    legend_columns = 3
-    figure, axes = _figure(max(5, 2 + 0.4 * len(tasks) * max(4, len(learners))), 3.6)
-    width = 0.8 / len(learners)
-    for i, name in enumerate(learners):
-        own = {(r["way"], r["shot"]): r for r in rows if r["algo"] == name}
-        places = [t + (i + 0.5) * width - 0.4 for t, task in enumerate(tasks) if task in own]
-        heights = [100 * own[task]["accuracy"] for task in tasks if task in own]
-        bars = axes.bar(
-            places, heights, 0.92 * width, yerr=[100 * own[t]["ci95"] for t in tasks if t in own], label=name
-        )
-        axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=8)
-    for t, (way, _) in enumerate(tasks):
-        axes.hlines(
-            100 / way, t - 0.45, t + 0.45, colors="black", linestyles="dotted", label="chance" if t == 0 else None
-        )
-    axes.set_xticks(range(len(tasks)), [f"{way}-way {shot}-shot" for way, shot in tasks])
-    axes.set_ylabel("accuracy in %")
-    axes.set_ylim(0, 106 + 6 * (1 + len(learners) // legend_columns))  # learners and chance
-    axes.legend(fontsize=8, ncols=legend_columns, loc="upper left", frameon=False)
-    return figure
+def write_pictures(run: Run) -> None:
+    """Writes the pictures that are files of their own; where there are only features, none of clusters and tasks."""
+    if run.rows:
+        figures.save(figures.accuracy_figure(run.rows), run.folder / "accuracy.png")
+    if run.histories:
+        figures.save(figures.curve_figure(run.histories), run.folder / "learning_curve.png")
+    if run.images is not None and len(run.partitions):
+        figures.save(figures.cluster_figure(run.images, run.partitions[0]), run.folder / "clusters.png")
+    if run.tasks is not None:
+        paper = tiles.drawings(run.tasks.rows)
+        figures.save(figures.task_figure(run.tasks, paper), run.folder / "tasks.png")
 
 
-def curve_figure(histories: Mapping[str, Sequence[Mapping[str, float]]]):
-    """Training accuracy and loss on pseudo-tasks over the outer steps."""
-    figure, axes = _figure(8, 3.2, columns=2)
-    for name, rows in histories.items():
-        steps = [row["step"] for row in rows]
-        for axis, scalar in zip(axes, ("loss", "accuracy"), strict=True):
-            values = np.array([row.get(scalar, np.nan) for row in rows])
-            axis.plot(steps, values, alpha=0.25, linewidth=0.8)
-            axis.plot(steps, _smooth(values), color=axis.lines[-1].get_color(), label=name)
-    for axis, title in zip(axes, ("query loss in nats", "query accuracy on pseudo-tasks"), strict=True):
-        axis.set_xlabel("outer step")
-        axis.set_title(title, fontsize=10)
-        axis.legend(fontsize=8, frameon=False)
-    return figure
-
-
-def cluster_figure(images: np.ndarray, partition: Division):
-    """Images of some clusters, a row per cluster."""
-    rng = counter_rng(0, 0)
-    found = np.flatnonzero(partition.sizes > 0)
-    chosen = np.sort(rng.choice(found, min(_CLUSTERS, len(found)), replace=False))
-    rows = []
-    for c in chosen:
-        members = partition.cluster(c)
-        rows.append(gather(images, rng.choice(members, min(_IMAGES, len(members)), replace=False)))
-    figure, axes = _figure(0.5 * _IMAGES + 1.0, 0.5 * len(rows) + 0.4)
-    axes.imshow(_grid(rows, _IMAGES), cmap=_colours(images), vmin=0, vmax=255)
-    _name_rows(axes, [f"{partition.sizes[c]} images" for c in chosen], images.shape[1])
-    axes.set_title("clusters of the first partition, a row each", fontsize=10)
-    return figure
-
-
-def task_figure(images: np.ndarray, partitions: Partitions, training: TrainingSettings):
-    """One pseudo-task as the learner meets it: a row per label, support first, then queries."""
-    partition = next(p for p in partitions if len(usable_clusters(p, training.shot + training.query)) >= training.way)
-    numbers = sample_task(partition, training.way, training.shot, training.query, counter_rng(0, 1))
-    numbers = numbers[:_CLUSTERS, : training.shot + min(training.query, _IMAGES)]
-    rows = [gather(images, row) for row in numbers]
-    figure, axes = _figure(0.5 * numbers.shape[1] + 1.0, 0.5 * len(rows) + 0.4)
-    axes.imshow(_grid(rows, numbers.shape[1]), cmap=_colours(images), vmin=0, vmax=255)
-    axes.axvline(training.shot * (images.shape[2] + 2) - 1.5, color="tab:red", linewidth=2)
-    _name_rows(axes, [f"label {i}" for i in range(len(rows))], images.shape[1])
-    axes.set_title("a pseudo-task: support left of the line, queries right of it", fontsize=10)
-    return figure
-
-
-def _figure(width: float, height: float, columns: int = 1):
-    from matplotlib.figure import Figure  # no pyplot: nothing global, no window
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(1, columns)
-
-
-def _save(figure, path: Path) -> None:
-    write_atomic(path, lambda file: figure.savefig(file, format="png", dpi=_DOTS_PER_INCH))
-
-
-def _colours(images: np.ndarray) -> str | None:
-    """Grey images whose background is 0, in more than half of their pixels, are shown as ink on paper."""
-    if images.shape[-1] > 1:
-        return None
-    return "gray" if np.median(images[:: max(1, len(images) // _LOOKED_AT)]) else "gray_r"
-
-
-def _grid(rows: Iterable[np.ndarray], columns: int) -> np.ndarray:
-    """Image rows as one picture with a margin of two pixels; rows may be short."""
-    rows = list(rows)
-    height, width, channels = rows[0].shape[1:]
-    picture = np.zeros((len(rows) * (height + 2) - 2, columns * (width + 2) - 2, channels), np.uint8)
-    for i, row in enumerate(rows):
-        for j, image in enumerate(row):
-            picture[i * (height + 2) : i * (height + 2) + height, j * (width + 2) : j * (width + 2) + width] = image
-    return picture
-
-
-def _name_rows(axes, names: Sequence[str], height: int) -> None:
-    axes.set_xticks([])
-    axes.set_yticks([(height + 2) * i + height / 2 for i in range(len(names))], names, fontsize=7)
-    axes.tick_params(length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-
-
-def _smooth(values: np.ndarray, width: int = 15) -> np.ndarray:
-    """Moving average that shrinks at the ends."""
-    ones = np.ones(min(width, len(values)) or 1)
-    return (
-        np.convolve(values, ones, "same") / np.convolve(np.ones_like(values), ones, "same") if len(values) else values
+def results_of(run: Run) -> Section:
+    """The result in a sentence, a table and a chart."""
+    if not run.rows:
+        return Section("Result", [f"Nothing was judged: the split to judge on has no labels; {results.JUDGED_WITH}."])
+    compared = comparison.compare(run.rows)
+    paragraphs = [sentence(run.rows[0]), *_remarks(run.rows, compared)]
+    picture = _chart(
+        figures.accuracy_figure(run.rows),
+        "Bar chart of the accuracies in the table above, with 95% intervals and the level of chance.",
+        "Mean accuracy with its 95% interval; dotted: chance.",
     )
+    return Section("Result", paragraphs, [result_table(run.rows, compared)], [picture])
+
+
+def sentence(row: Mapping[str, Any]) -> str:
+    """One row of results.json in words."""
+    learnt = {"labels": "true labels", "none": "no tasks"}.get(row["partitioner"], f"{row['partitioner']} clusters")
+    source = "" if row["embedder"] == "none" else f" of {row['embedder']} embeddings"
+    how = f", meta-trained on tasks from {learnt}{source if learnt.endswith('clusters') else ''},"
+    return (
+        f"{row['algo']}{how if 'steps' in row['options'] else ''} gives {100 * row['accuracy']:.2f} ± "
+        f"{100 * row['ci95']:.2f} % of the queries their right class in {row['way']}-way {row['shot']}-shot tasks "
+        f"of the {row['split']} split of {row['dataset']}, where chance gives {100 / row['way']:.2f} %."
+    )
+
+
+def _remarks(rows: Sequence[Mapping[str, Any]], compared: comparison.Comparison) -> list[str]:
+    first = rows[0]
+    said = [
+        f"Accuracy in %: the mean over {first['episodes']:,} tasks of {first['query']} queries per class, ± half of "
+        "its 95% interval. Learners are judged on the same tasks."
+    ]
+    if any("against" in row for row in rows):
+        said.append("A difference from the first learner is taken task by task, so its interval is narrower.")
+    if any(cell.paper is not None for cells in compared.values() for cell in cells.values()):
+        said.append("Paper: Hsu, Levine, Finn, Unsupervised Learning via Meta-Learning, ICLR 2019.")
+    leaking = sorted({row["algo"] for row in rows if row.get("leak")})
+    if leaking:
+        said.append(f"{', '.join(leaking)} saw the labels of the queries: no accuracy on unseen images.")
+    return said
+
+
+def result_table(rows: Sequence[Mapping[str, Any]], compared: comparison.Comparison) -> Table:
+    """Ours with its interval and difference from the first learner; below it the paper's figure and the difference."""
+    tasks = comparison.tasks_of(compared)
+    lines: list[list[str]] = []
+
+    def add(name: str, text: Callable, found: Mapping[comparison.Task, Any]) -> None:
+        if any(value is not None for value in found.values()):
+            lines.append([name, *(text(found[t]) if found.get(t) is not None else "" for t in tasks)])
+
+    for row, cells in compared.items():
+        own = {(r["way"], r["shot"]): r for r in rows if comparison.row_of(r) == row}
+        pairs = {task: r.get("against") for task, r in own.items()}
+        add(comparison.label(row), lambda c: f"{c.mean:.2f} ± {c.ci95:.2f}", cells)
+        first = next((pair["algo"] for pair in pairs.values() if pair), "")
+        add(f"less {first}, by task", lambda p: f"{100 * p['difference']:+.2f} ± {100 * p['ci95']:.2f}", pairs)
+        paper = {task: cell if cell.paper is not None else None for task, cell in cells.items()}
+        add("the paper" + (", recalled" if row in RECALLED else ""), lambda c: f"{c.paper:.2f}", paper)
+        add("less the paper", lambda c: f"{c.mean - c.paper:+.2f}", paper)
+    return Table(["accuracy in %", *(f"{way}-way {shot}-shot" for way, shot in tasks)], lines)
+
+
+def tasks_of(run: Run) -> Section | None:
+    """Some of the training tasks, drawn."""
+    if run.tasks is None:
+        return None
+    paper, name = tiles.drawings(run.tasks.rows), next(iter(run.config.learners))
+    pictures = []
+    for i in range(_TASKS):
+        episode = run.tasks[i]
+        picture = tiles.task(episode.support, episode.query, paper=paper)
+        what = f"Task {i} that {name} was trained on, made from partition {episode.partition}."
+        pictures.append(_tiled(picture, f"{what} A row per label.", what))
+    of = "class" if run.config.partition.partitioner == "labels" else "cluster"
+    text = (
+        f"Tasks as {name} met them: a row per label, which stands for a {of}; support images ({run.tasks.shot} per "
+        f"label) framed in blue, then queries ({run.tasks.query} per label) in grey. At most 10 of either are drawn."
+    )
+    return Section("Training tasks", [text], pictures=pictures)
+
+
+def clusters_of(run: Run) -> Section | None:
+    """Sizes of the clusters, and images of some."""
+    if not len(run.partitions):
+        return None
+    shown = range(min(_PARTITIONS, len(run.partitions)))
+    sizes = np.concatenate([run.partitions[p].sizes for p in shown])
+    which = f"the first {len(shown)} of {len(run.partitions):,} partitions" if len(shown) > 1 else "a partition"
+    text = (
+        f"{len(sizes):,} clusters in {which}: {sizes.min():,} to {sizes.max():,} images each, {sizes.mean():.1f} in "
+        "the mean. Clusters with fewer images than a task takes are not drawn from."
+    )
+    pictures = [_chart(figures.size_figure(sizes), f"Histogram: {text}", "Images per cluster.")]
+    if run.images is not None:
+        chosen, rows = figures.cluster_rows(run.images, run.partitions[0])
+        named = "; ".join(f"{run.partitions[0].sizes[c]}" for c in chosen)
+        caption = f"Images of some clusters of the first partition, a row each, which have {named} images."
+        pictures.append(_tiled(tiles.sheet(rows), caption, caption))
+    return Section("Clusters", [text], pictures=pictures)
+
+
+def embedder_of(run: Run) -> Section | None:
+    """Learning curves of the embedder and what it makes of some images, where it has a network."""
+    curve = getattr(run.embedder, "curve", [])
+    if run.embedder is None or run.images is None or not curve:
+        return None
+    name = run.config.embedding.embedder
+    module = plugins.load("embedders", name)
+    pictures = []
+    metrics = getattr(module, "METRICS", {})
+    for scalar, meaning in ((s, m) for s, m in metrics.items() if s in curve[-1]):
+        unit = scalar.replace("_", " ")
+        figure = figures.line_figure({name: curve}, scalar, unit, "step of the embedder")
+        pictures.append(_chart(figure, f"Line chart: {unit} of {name} over its training.", f"{_capital(meaning)}."))
+    made, meanings = _embedder_pictures(run), getattr(module, "PICTURES", {})
+    for what, picture in made.items():
+        caption = f"{_capital(what)}: {meanings[what]}."
+        pictures.append(_tiled(picture, caption, caption))
+    return Section("Embedder", [f"{name}, after {curve[-1]['step']:,} steps, which saw no labels."], pictures=pictures)
+
+
+def _embedder_pictures(run: Run) -> dict[str, np.ndarray]:
+    """[h, w, c] uint8 by name."""
+    if not hasattr(getattr(run.embedder, "model", None), "pictures"):
+        return {}
+    assert run.images is not None
+    made = run.embedder.model.pictures(pictured(run.images))
+    whole = {name: summaries.tiled(picture) for name, picture in made.items()}
+    return {name: np.round(255 * np.clip(picture, 0, 1)).astype(np.uint8) for name, picture in whole.items()}
+
+
+def pictured(images: np.ndarray) -> np.ndarray:
+    """The few images that an embedder is shown with, spread over all."""
+    return np.asarray(images[np.linspace(0, len(images) - 1, PICTURED).astype(int)])
+
+
+def training_of(run: Run) -> Section | None:
+    """Learning curves of the meta-learners."""
+    found = run.histories
+    if not found:
+        return None
+    panels = {"loss": ("query loss in nats", 1), "accuracy": ("accuracy on training tasks in %", 100)}
+    pictures = [
+        _chart(
+            figures.line_figure(found, scalar, unit, "outer step", factor),
+            f"Line chart: {unit} over the outer steps of {', '.join(found)}.",
+            f"{_capital(summaries.TAGS[f'train/{scalar}'])}.",
+        )
+        for scalar, (unit, factor) in panels.items()
+    ]
+    return Section("Meta-training", pictures=pictures)
+
+
+def adaptation_of(run: Run) -> Section | None:
+    """Accuracy while learners adapt."""
+    path = run.folder / "adaptation.csv"
+    judged = {(row["algo"], row["way"], row["shot"]) for row in run.rows}
+    rows = [row for row in _read_adaptation(path) if (row["algo"], row["way"], row["shot"]) in judged]
+    if not rows:
+        return None
+    pictures = []
+    for way, shot in dict.fromkeys((row["way"], row["shot"]) for row in rows):
+        own = [row for row in rows if (row["way"], row["shot"]) == (way, shot)]
+        what = f"{way}-way {shot}-shot"
+        alt = f"Line chart: accuracy before and after every step of adaptation, {what}."
+        pictures.append(_chart(figures.adaptation_figure(own), alt, f"{what}; the band is the 95% interval."))
+    text = "Mean accuracy on the evaluation tasks before adaptation (step 0) and after every step of it."
+    return Section("Adaptation", [text], pictures=pictures)
+
+
+def _read_adaptation(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    whole = ("way", "shot", "step")
+    return [{k: v if k == "algo" else int(v) if k in whole else float(v) for k, v in row.items()} for row in rows]
+
+
+def mistakes_of(run: Run) -> Section | None:
+    """Which true classes the first learner mistakes for which, at the first way and shot."""
+    judged = first_judged(run)
+    if judged is None:
+        return None
+    row, episodes, answers = judged
+    found = confusion(episodes, answers[:_COUNTED])
+    if found is None:
+        return None
+    names = class_names(judging.evaluation_set(run.config, run.data))
+    text = (
+        f"{row['algo']}, {row['way']}-way {row['shot']}-shot, the answers of {min(len(answers), _COUNTED):,} tasks by "
+        "true class. A class can be the answer only where it is in the task."
+    )
+    pictures = []
+    if len(names) <= _MATRIX:
+        figure = figures.confusion_figure(found.rates, names)
+        alt = "Confusion matrix: answers in % of the queries of each true class; the table has the worst."
+        pictures = [_chart(figure, alt, "Answers by true class, in % of its queries that could have had the answer.")]
+    tables = [confusion_table(found, names, judging.evaluation_set(run.config, run.data), run.images is not None)]
+    return Section("Mistakes", [text], tables, pictures)
+
+
+def confusion_table(found: Confusion, names: Sequence[str], images: ImageSet, drawn: bool) -> Table:
+    """The classes that are hardest, and what each is most often taken for."""
+    wrong = found.counts - np.diag(np.diag(found.counts))
+    met = np.flatnonzero(np.diag(found.together) > 0)
+    worst = met[np.argsort(found.accuracy[met], kind="stable")][:_CLASSES]
+
+    def cells(c: int) -> list[str | Picture]:
+        return [names[c], *([_examples(images, c, names[c])] if drawn else [])]
+
+    lines = []
+    for c in worst:
+        other = int(np.argmax(wrong[c]))
+        share = f"{wrong[c, other]:,} of {found.together[c, other]:,} queries"
+        taken = cells(other) if wrong[c, other] else [""] * (1 + drawn)
+        lines.append([*cells(c), f"{100 * found.accuracy[c]:.1f}", *taken, share if wrong[c, other] else ""])
+    look = [""] if drawn else []
+    return Table(["hardest class", *look, "right in %", "most often taken for", *look, ""], lines, 1 + drawn)
+
+
+def class_names(images: ImageSet) -> list[str]:
+    """What the classes of the first partition by labels are called: folders of the images' files, else numbers."""
+    assert images.partitions is not None
+    classes = images.partitions[0]
+    if images.names is None:
+        return [str(c) for c in range(len(classes.sizes))]
+    names = images.names
+    return [Path(names[classes.cluster(c)[0]].decode()).parent.name or str(c) for c in range(len(classes.sizes))]
+
+
+def _examples(images: ImageSet, c: int, name: str) -> Picture:
+    assert images.partitions is not None
+    numbers = images.partitions[0].cluster(c)[:_EXAMPLES]
+    shown = tiles.sheet([tiles.tiles(gather(images.images, numbers), tiles.drawings(images.images))], gap=1)
+    return _tiled(shown, f"images of class {name}", "")
+
+
+def hardest_of(run: Run) -> Section | None:
+    """The evaluation tasks that the first learner answers worst, drawn."""
+    judged = first_judged(run)
+    if judged is None or run.images is None:
+        return None
+    row, episodes, answers = judged
+    correct, pictures = right(answers), []
+    for i in hardest(answers, _HARDEST):
+        episode, mean = episodes[int(i)], 100 * correct[i].mean()
+        picture = tiles.task(episode.support, episode.query, ~correct[i], tiles.drawings(episodes.rows))
+        what = f"Task {i}: {mean:.1f} % right."
+        pictures.append(_tiled(picture, f"Evaluation {what} A row per true class; wrong answers are marked.", what))
+    text = (
+        f"The {len(pictures)} of {len(answers):,} {row['way']}-way {row['shot']}-shot tasks with the fewest right "
+        f"answers of {row['algo']}: a row per true class, support images framed in blue, then queries, in grey where "
+        "they were right, in orange with a marked corner where they were wrong."
+    )
+    return Section("Hardest tasks", [text], pictures=pictures)
+
+
+def first_judged(run: Run) -> tuple[Mapping[str, Any], Episodes, np.ndarray] | None:
+    """First row of the results, its episodes and the answers [episodes, way, query]; None where none were kept."""
+    if not run.rows:
+        return None
+    row, split = run.rows[0], run.config.evaluation.eval_split
+    task = (row["way"], row["shot"])
+    answers = judging.kept_answers(run.folder / row["algo"], split, task, row["query"])
+    images = judging.evaluation_set(run.config, run.data)
+    if answers is None or images.partitions is None:
+        return None
+    return row, judging.evaluation_episodes(run.config, split, images.images, images.partitions, *task), answers
+
+
+def settings_of(run: Run) -> Section:
+    """The resolved configuration."""
+    lines = [
+        [section, name, results.plain(value)]
+        for section, said in results.sections(run.config).items()
+        for name, value in said.items()
+    ]
+    return Section("Configuration", tables=[Table(["section", "setting", "value"], lines, 3)])
+
+
+def reproduction_of(run: Run) -> Section:
+    """The command, versions and times."""
+    kept = workdir.read_json(run.folder / "config.json")
+    seconds = workdir.read_json(run.folder / "seconds.json")
+    tables = [
+        Table(["stage", "seconds"], [[name, f"{value:.1f}"] for name, value in seconds.items() if name != "report"]),
+        Table(["package", "version"], [[name, version] for name, version in kept["package_versions"].items()]),
+    ]
+    text = (
+        f"Seed {run.config.run.seed}. The command goes on from what is in the run's folder; in another one it begins "
+        "anew. Numbers are in results.json and results.csv, every answer to the tasks in the learners' folders."
+    )
+    return Section("To do it again", [text], tables, typed=kept["command"])
+
+
+def _chart(figure, alt: str, caption: str) -> Picture:
+    return Picture(figures.svg(figure), "svg+xml", round(96 * figure.get_figwidth()), alt, caption)
+
+
+def _tiled(picture: np.ndarray, alt: str, caption: str) -> Picture:
+    return Picture(tiles.png(picture), "png", picture.shape[1], alt, caption)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

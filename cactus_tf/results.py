@@ -126,6 +126,8 @@ def options(config: Config, name: str) -> dict[str, Any]:
     own_sizes = getattr(config.options.get(partitioner), "sizes", None)  # of cluster files, in place of k and P
     if partitioner not in ("none", "labels") and not own_sizes:
         used |= {"clusters": config.partition.clusters, "partitions": config.partition.partitions}
+    if name in config.learners and config.partition.supervised_fraction:
+        used["supervised_fraction"] = config.partition.supervised_fraction
     if keys.uses_clusters(name):
         used["clusters"] = config.partition.clusters
     for member in (config.data.dataset, embedder, partitioner, name):
@@ -178,6 +180,14 @@ def package_versions() -> dict[str, str]:
 
 def describe(config: Config, folder: Path) -> str:
     """The resolved configuration, a line a section."""
+    lines = [f"cactus_tf in {folder}, artifacts in {config.run.artifacts_dir}, seed {config.run.seed}"]
+    for name, said in sections(config).items():
+        lines.append(f"  {name}: " + ", ".join(f"{k}={plain(v)}" for k, v in said.items()))
+    return "\n".join(lines)
+
+
+def sections(config: Config) -> dict[str, dict[str, Any]]:
+    """The resolved configuration by section and name, without what does not apply."""
     parts = {
         "data": config.data,
         "embedding": config.embedding,
@@ -186,11 +196,7 @@ def describe(config: Config, folder: Path) -> str:
         "evaluation": config.evaluation,
         **{f"{name} settings": part for name, part in config.options.items()},
     }
-    lines = [f"cactus_tf in {folder}, artifacts in {config.run.artifacts_dir}, seed {config.run.seed}"]
-    for name, part in parts.items():
-        said = {k: v for k, v in dataclasses.asdict(part).items() if v is not None}
-        lines.append(f"  {name}: " + ", ".join(f"{k}={_plain(v)}" for k, v in said.items()))
-    return "\n".join(lines)
+    return {name: {k: v for k, v in dataclasses.asdict(part).items() if v is not None} for name, part in parts.items()}
 
 
 def table(rows: Sequence[Mapping]) -> str:
@@ -223,7 +229,7 @@ def closing_words(rows: Sequence[Mapping], folder: Path) -> str:
         [
             *_judged(rows),
             f"\nresults      {folder}/results.json, results.csv",
-            f"pictures     {folder}/{', '.join(path.name for path in sorted(folder.glob('*.png'))) or '(none)'}",
+            *([f"report       {folder}/report.html"] if (folder / "report.html").exists() else []),
             f"TensorBoard  tensorboard --logdir {folder}/events",
             f"next         {_suggestion(rows[0]['dataset'] if rows else 'folder')}; every setting is in --help",
         ]
@@ -247,7 +253,8 @@ def _suggestion(dataset: str) -> str:
     return "compare: --algo=LEARNER,LEARNER shares the episodes, --partitioner=labels is the oracle"
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
+    """A setting as it is written in a flag."""
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 

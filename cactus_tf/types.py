@@ -147,7 +147,7 @@ class ImageSet:
         by image bytes. Where images come as features, [n, dim] float32.
       partitions: what the true labels say, for measuring and for the oracle; None where there are no labels.
       names: [n] bytes, the file that each image was made from, in UTF-8; None where images are not files.
-      supervised: true partitions that training may mix with its own; None where it does not.
+      supervised: true partitions that training mixes with its own, where they are others than `partitions`.
     """
 
     images: np.ndarray
@@ -222,11 +222,15 @@ class Trace(NamedTuple):
 
 
 class Accuracy(NamedTuple):
-    """Accuracy over evaluation episodes: fractions; ci95 is 1.96 sigma / sqrt(n) with ddof 0."""
+    """Accuracy over evaluation episodes: fractions; ci95 is 1.96 sigma / sqrt(n) with ddof 0.
+
+    `answers`, where they were kept: [episodes, way * query] the label that each query was given, queries by label.
+    """
 
     mean: float
     ci95: float
     per_episode: np.ndarray
+    answers: np.ndarray | None = None
 
 
 class Difference(NamedTuple):
@@ -281,6 +285,7 @@ class DataContext:
       eval_dir: folder with labelled images to judge on, for a data set that takes one.
       options: the data set's own settings; None means its usual.
       found: is told what the preparation came across, such as the files it left out.
+      mixed: whether training mixes true partitions with its own, for a data set with `supervised` ones.
     """
 
     memo: Memo = no_memo
@@ -290,6 +295,7 @@ class DataContext:
     eval_dir: str | Path | None = None
     options: Any = None
     found: Callable[[Mapping[str, Any]], None] = tell_nobody
+    mixed: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

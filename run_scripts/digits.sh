@@ -1,7 +1,18 @@
 #!/usr/bin/env bash
-# The digits rows of docs/reproduction.md. Further flags go to every run: run_scripts/digits.sh --seed=1
+# scikit-learn's digits, 10-way, with every embedder.
+# run_scripts/digits.sh [--short] [further flags for every run]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-for name in digits_pixels_protonets digits_pixels_maml digits_acai_protonets digits_oracle_protonets digits_oracle_maml; do
-  python -m cactus_tf.main --flagfile="flags/$name.txt" "$@"
-done
+. run_scripts/_runs.sh
+names=(
+  digits_pixels_protonets
+  digits_pixels_maml
+  digits_acai_protonets
+  digits_bigan_protonets
+  digits_bigan_maml
+  digits_infogan_protonets
+  digits_deepcluster_protonets
+  digits_oracle_protonets
+  digits_oracle_maml
+)
+run_all "$@"

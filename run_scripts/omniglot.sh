@@ -1,8 +1,21 @@
 #!/usr/bin/env bash
-# The paper's Omniglot rows, ablations included.
-# run_scripts/omniglot.sh --data_dir=FOLDER_OF_THE_ZIPS [further flags for every run]
+# The paper's Omniglot rows but for the ablations (ablations.sh), and DeepCluster, which it does not have there.
+# run_scripts/omniglot.sh [--short] --data_dir=FOLDER_OF_THE_ZIPS [further flags for every run]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-for name in omniglot_acai_maml omniglot_acai_protonets omniglot_acai_baselines omniglot_scratch omniglot_oracle_maml omniglot_oracle_protonets omniglot_pixels_maml omniglot_pixels_protonets omniglot_random_maml omniglot_random_protonets omniglot_acai_one_partition_maml omniglot_acai_hyperplanes_maml omniglot_bigan_maml omniglot_bigan_protonets omniglot_bigan_baselines; do
-  python -m cactus_tf.main --flagfile="flags/$name.txt" "$@"
-done
+. run_scripts/_runs.sh
+names=(
+  omniglot_acai_protonets
+  omniglot_acai_maml
+  omniglot_acai_baselines
+  omniglot_bigan_protonets
+  omniglot_bigan_maml
+  omniglot_bigan_baselines
+  omniglot_deepcluster_protonets
+  omniglot_deepcluster_maml
+  omniglot_deepcluster_baselines
+  omniglot_oracle_protonets
+  omniglot_oracle_maml
+  omniglot_scratch
+)
+run_all "$@"

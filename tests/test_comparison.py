@@ -51,6 +51,17 @@ def test_the_published_figures_have_the_right_cells():
         ({"partitioner": "random", "options": {"partitions": 1, "steps": 3}}, "random", "MAML (random labels)"),
         ({"algo": "nearest_neighbours", "options": {"partitions": 100}}, "none", "nearest neighbours"),
         ({"partitioner": "hyperplanes"}, "hyperplanes", "CACTUs-MAML (hyperplanes)"),
+        (
+            {"options": {"partitions": 9, "steps": 3, "supervised_fraction": 0.5}},
+            "kmeans, true labels 0.5",
+            "CACTUs-MAML (kmeans, true labels 0.5)",
+        ),
+        (
+            {"partitioner": "hyperplanes", "options": {"hyperplanes_margin": 0.0, "steps": 3}},
+            "hyperplanes, m = 0",
+            "CACTUs-MAML (hyperplanes, m = 0)",
+        ),
+        ({"partitioner": "random", "options": {"steps": 0}}, "untrained", "MAML (untrained)"),
     ],
 )
 def test_a_result_belongs_to_the_row_of_its_tasks(about, tasks, label):
@@ -66,6 +77,7 @@ def test_a_result_belongs_to_the_row_of_its_tasks(about, tasks, label):
         ({"algo": "nearest_neighbours", "options": {}}, "acai"),
         ({"partitioner": "labels"}, "none"),
         ({"partitioner": "random"}, "none"),
+        ({"options": {"steps": 0}}, "none"),
     ],
 )
 def test_a_row_has_the_embedder_that_it_read_and_not_its_neighbours(about, embedder):
@@ -138,6 +150,23 @@ def test_a_run_given_twice_counts_once():
     assert cells[5, 1].seeds == 1
 
 
+def test_a_baseline_of_two_runs_counts_once_whatever_the_others_of_its_run_learned_from():
+    beside = row(
+        algo="nearest_neighbours",
+        options={"embedder_steps": 9, "partitions": 100, "clusters": 500, "kmeans_method": "auto"},
+        against={"algo": "protonets", "difference": 0.1, "ci95": 0.1},
+    )
+    alone = row(algo="nearest_neighbours", partitioner="none", options={"embedder_steps": 9})
+    (cells,) = c.compare([beside, alone]).values()
+    assert cells[5, 1].seeds == 1
+
+
+def test_a_baseline_on_two_embeddings_of_one_name_is_refused():
+    rows = [row(algo="nearest_neighbours", options={"embedder_steps": steps}) for steps in (9, 10)]
+    with pytest.raises(InputError, match="two runs of nearest neighbours have seed 0"):
+        c.compare(rows)
+
+
 def test_the_command_prints_the_table_of_the_runs_named(tmp_path, capsys):
     runs = [run(tmp_path, "a", row(0.7)), run(tmp_path, "b", row(0.5, algo="protonets"))]
     assert table.main(runs) == 0
@@ -158,6 +187,15 @@ def test_the_command_prints_the_table_of_the_runs_named(tmp_path, capsys):
 def test_bad_arguments_end_with_one_line_and_code_two(arguments, words, capsys):
     assert table.main(arguments) == 2
     assert words in capsys.readouterr().err
+
+
+def test_runs_of_several_data_sets_end_with_one_line_and_code_two(tmp_path, capsys):
+    runs = [run(tmp_path, "a", row()), run(tmp_path, "b", row(dataset="mnist"))]
+    assert table.main(runs) == 2
+    assert capsys.readouterr() == (
+        "",
+        "these runs are of the datasets mnist, omniglot: a table is of one, so name runs of one\n",
+    )
 
 
 def test_a_damaged_results_file_is_named(tmp_path, capsys):

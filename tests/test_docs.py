@@ -45,11 +45,12 @@ def test_every_function_that_the_algorithm_page_names_exists():
 
 
 def test_every_flag_that_the_readme_names_exists():
-    from cactus_tf import predict
+    from cactus_tf import export, predict
     from cactus_tf.cli import help_text
 
-    help_page = help_text() + predict.HELP
-    for flag in set(re.findall(r"--([a-z_]+)", (ROOT / "README.md").read_text())) - {"help", "flagfile", "logdir"}:
+    help_page = help_text() + predict.HELP + export.HELP
+    others = {"help", "flagfile", "logdir", "short"}  # of absl, TensorBoard and the scripts
+    for flag in set(re.findall(r"--([a-z_]+)", (ROOT / "README.md").read_text())) - others:
         assert f"--{flag}:" in help_page, flag
 
 

@@ -91,7 +91,7 @@ def test_the_csv_has_the_same_rows(first):
 
 
 def test_a_run_leaves_its_files(first, workplace):
-    for name in ("config.json", "accuracy.png", "clusters.png", "tasks.png", "learning_curve.png"):
+    for name in ("config.json", "report.html", "accuracy.png", "clusters.png", "tasks.png", "learning_curve.png"):
         assert (first / name).stat().st_size > 0
     assert list((first / "protonets" / "checkpoints").glob("step-12.*"))
     assert list((first / "events" / "protonets").glob("events*"))
@@ -107,6 +107,15 @@ def test_the_interval_is_that_of_the_kept_episodes(first):
         assert values.shape == (30,)
         assert row["accuracy"] == pytest.approx(values.mean())
         assert row["ci95"] == pytest.approx(1.96 * values.std() / np.sqrt(30))
+
+
+def test_the_kept_answers_have_the_kept_accuracies(first):
+    for row in results(first)["rows"]:
+        folder, task = first / row["algo"], (row["way"], row["shot"])
+        answers = judging.kept_answers(folder, "test", task, row["query"])
+        right = answers == np.arange(row["way"])[:, None]
+        kept = np.load(folder / f"accuracy-test-{row['way']}way-{row['shot']}shot.npy")
+        np.testing.assert_allclose(right.mean(axis=(1, 2)), kept)
 
 
 def test_the_pair_of_learners_is_compared_over_the_same_episodes(first):
@@ -185,6 +194,16 @@ def test_the_oracle_needs_no_embedding(workplace, capsys):
         assert not {"clusters", "partitions", "embedder_steps"} & set(row["options"])
 
 
+def test_a_mixture_with_true_labels_runs_end_to_end_and_says_so(workplace, capsys):
+    code, folder = run(
+        workplace, "mixed", "--supervised_fraction=0.5", "--steps=2", "--eval_shots=1", "--eval_episodes=4"
+    )
+    assert code == 0
+    assert "a task has true labels with probability 0.5" in capsys.readouterr().out
+    fractions = {row["algo"]: row["options"].get("supervised_fraction") for row in results(folder)["rows"]}
+    assert fractions == {"protonets": 0.5, "nearest_neighbours": None}
+
+
 def test_learners_that_do_not_learn_from_tasks_need_no_partitions(workplace, capsys):
     code, folder = run(workplace, "neighbours", "--algo=nearest_neighbours")
     assert code == 0
@@ -227,6 +246,8 @@ def test_a_stage_ends_the_run_after_it(tmp_path, stage, kinds):
         (["--image_size=0"], "--image_size=0: it must be at least 8"),
         (["--clusters=2000"], "--clusters=2000 is more than the 1000 training images"),
         (["--clusters=2000", "--algo=cluster_matching"], "--clusters=2000 is more than the 1000 training images"),
+        (["--partitioner=labels", "--supervised_fraction=0.5"], "--supervised_fraction=0.5: with --partitioner=labels"),
+        (["--partitioner=hyperplanes", "--hyperplanes_margin=50"], "the largest that one of them allows is 0."),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(workplace, capsys, flags, words):

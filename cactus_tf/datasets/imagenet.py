@@ -34,7 +34,6 @@ logger = logging.getLogger(__name__)
 
 VERSION = 1
 TAKES = ("image_size",)
-AFTER_PREPARING = ("supervised_fraction",)
 SIDE, CLASSES = 84, 1000
 INPUTS, DECODES = ("images", "features"), ("once", "lazily")
 _FOLDERS = (".", "train", "ILSVRC/Data/CLS-LOC/train", "imagenet")
@@ -52,9 +51,6 @@ class Options:
 
     input: str = option("images", "images, or features: a .npy with one vector per image, for --on_embeddings")
     decode: str = option("once", "once, to an array on disk, or lazily, every time that an image is needed")
-    supervised_fraction: float = option(
-        0.0, "probability that a training task has true labels, of miniImageNet's 64 training classes", low=0, high=1
-    )
 
 
 class Source(NamedTuple):
@@ -94,7 +90,7 @@ def load(data_dir: str | Path | None = None, context: DataContext = KEEP_NOTHING
         splits = _prepare_images(source, context, side)
     else:
         splits = _prepare_names(source, context, side)
-    if not options.supervised_fraction:
+    if not context.mixed:
         return splits
     listed = _ravi_lists.find([Path(data_dir or ".").expanduser() / folder for folder in _LISTS])
     return dataclasses.replace(splits, train=_with_supervised(splits.train, source, listed))
@@ -158,8 +154,6 @@ def _check(options: Options, context: DataContext) -> None:
     for name, value, allowed in (("input", options.input, INPUTS), ("decode", options.decode, DECODES)):
         if value not in allowed:
             raise InputError(f"--imagenet_{name}={value}: choose from {', '.join(allowed)}")
-    if not 0 <= options.supervised_fraction <= 1:
-        raise InputError(f"--imagenet_supervised_fraction={options.supervised_fraction}: it must lie in 0..1")
     if options.input == "features" and options.decode == "lazily":
         raise InputError("--imagenet_decode=lazily is for images; leave it out with --imagenet_input=features")
     if options.input == "features" and context.image_size is not None:
@@ -315,8 +309,7 @@ def _with_supervised(train: ImageSet, source: Source, lists: Mapping[str, Path] 
     wnids = [wnid for wnid in _ravi.CLASSES["train"] if wnid in source.classes["train"]]
     if not wnids:
         raise InputError(
-            "--imagenet_supervised_fraction: none of miniImageNet's 64 training classes is in "
-            f"{shown(source.root)}: {REMEDY}"
+            f"--supervised_fraction: none of miniImageNet's 64 training classes is in {shown(source.root)}: {REMEDY}"
         )
     entries = {wnid: _class_folders.files(source.root, wnid, source.extensions).entries for wnid in wnids}
     rows: list[_ravi_lists.Row] = []

@@ -84,6 +84,11 @@ class TrainedEmbedder(Transformer):
         self._hold(model, plan)
         return self
 
+    @property
+    def curve(self) -> list[dict[str, float]]:
+        """The learning curve: {"step": finished steps, scalar: value, ...} in the order of steps."""
+        return self._history
+
     def transform(self, images: np.ndarray) -> np.ndarray:
         """[n, h, w, c] uint8 -> [n, dim] float32, in bounded memory.
 

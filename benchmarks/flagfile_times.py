@@ -1,0 +1,163 @@
+"""How long each flagfile takes on 2 cores: measured seconds per step, partition and episode times its lengths.
+
+    python benchmarks/flagfile_times.py [--write] [NAME ...]
+
+Prints minutes by stage; --write puts their sum into the files' "# Time:" lines. Measured are the constants below
+(docs/benchmarks.md, docs/embedders.md, docs/scale.md); what was not measured is scaled by images, ways and shots, as
+the functions say. Where nothing near it was measured there is no estimate.
+"""
+
+import argparse
+import re
+from pathlib import Path
+
+from cactus_tf import cli, keys
+from cactus_tf.config import Config
+from cactus_tf.judging import evaluation_tasks
+
+FLAGS = Path(__file__).parents[1] / "flags"
+GPU = "one GPU: not measured"
+
+FILES = {"omniglot": 430, "mnist": 0, "miniimagenet": 60_000, "celeba": 202_599, "digits": 0, "imagenet": 1_281_167}
+TRAINED_ON = {"omniglot": 22_000, "mnist": 50_000, "miniimagenet": 38_400, "celeba": 162_770, "digits": 1000}
+JUDGED_ON = {"omniglot": 8460, "mnist": 10_000, "miniimagenet": 12_000, "celeba": 19_962, "digits": 500}
+LARGE = ("miniimagenet", "celeba", "imagenet")  # 84x84 colour; the others 28x28 grey
+DECODED = 0.007  # s a JPEG file; docs/scale.md. Omniglot's small drawings take 3 s together.
+
+# s a step, at 28x28 and at 84x84; DeepCluster's of 256 images, and s an image between two epochs. docs/embedders.md; at
+# 84x84 half of the processor time of a few steps, as other programs used the machine: BiGAN 6.4 s a step, DeepCluster
+# 1.47 s a step of 16 images, a third of which is taken for the features between epochs.
+EMBEDDER_STEP = {"acai": (0.075, None), "bigan": (0.051, 3.2), "infogan": (0.259, None), "deepcluster": (0.135, 11.8)}
+BETWEEN_EPOCHS = (12 / 22_000, 11.8 / 256 / 3)
+DEEPCLUSTER_BATCH = {"digits": 32}
+
+KMEANS = 1.4 / (22_000 * 500 * 256)  # s an image, cluster and number of an embedding
+DIMS = {"pixels": 784, "infogan": 12}
+
+# s a step and image of ProtoNets: 20-way 1-shot 15-query; 5-way 1-shot 5-query at 84x84.
+PROTONETS = (0.120 / 320, 0.263 / 30)
+# s a step of MAML of 8 tasks: 5-way and 20-way at 28x28, between them linear; 5-way at 84x84, in proportion to ways.
+MAML_5, MAML_20, MAML_LARGE = 0.053, 0.142, 1.0
+# s a task of 5-way 5-shot 5-query and 50 steps. A support image goes forth and back, a query image forth: 3 to 1.
+ADAPTATION = 69 / 1000
+VALIDATION = (1000, 100)  # steps between two validations, their episodes
+
+NEIGHBOURS, MATCHING, DROPOUT = 1.6 / 1000, 1.0 / 1000, 46 / 1000  # s an episode, whatever its size
+LOGISTIC = 34 / 1000 / (25 * 5)  # s an episode, support image and way
+COLOUR = 720 / 1000 / (25 * 44 * 5)  # s an episode, image in a cluster that passes its label on, and way
+STARTS = {"cluster_matching": 10, "cluster_colour": 20, "cluster_network": 20}
+NETWORK_BATCHES = 25 * 0.120 / 320  # s an image of cluster_network's 25 epochs, at most: its network is half as wide
+
+
+def stages(config: Config) -> dict[str, float] | None:
+    """Seconds by stage, None where they cannot be known."""
+    if config.data.dataset not in FILES or not all(measured(config, name) for name in config.learners):
+        return None
+    found = {
+        "prepare": FILES[config.data.dataset] * DECODED,
+        "embed": embedding(config),
+        "partition": partitioning(config),
+        "train": sum(training(config, name) for name in config.run.algo),
+        "evaluate": sum(evaluation(config, name) for name in config.run.algo),
+    }
+    return None if None in found.values() else found
+
+
+def measured(config: Config, name: str) -> bool:
+    """Whether the network is one whose steps were timed, be it with other tasks and ways."""
+    t = config.learners[name]
+    return t.backbone == "conv4" and t.filters == (64 if name == "protonets" else 32) and not t.on_embeddings
+
+
+def large(config: Config) -> bool:
+    return config.data.dataset in LARGE
+
+
+def embedding(config: Config) -> float | None:
+    name, steps = keys.embedder_name(config), config.embedding.embedder_steps
+    if name not in EMBEDDER_STEP:
+        return 0.0
+    step, dataset = EMBEDDER_STEP[name][large(config)], config.data.dataset
+    if step is None:
+        return None
+    if name != "deepcluster":
+        return steps * step
+    batch = DEEPCLUSTER_BATCH.get(dataset, 256)
+    epochs = steps / (TRAINED_ON[dataset] // batch)
+    return steps * step * batch / 256 + epochs * TRAINED_ON[dataset] * BETWEEN_EPOCHS[large(config)]
+
+
+def clustering(config: Config, times: int) -> float:
+    """Seconds of k-means."""
+    dims = DIMS.get(keys.embedder_name(config), 256)
+    return KMEANS * TRAINED_ON[config.data.dataset] * config.partition.clusters * dims * times
+
+
+def partitioning(config: Config) -> float:
+    return clustering(config, config.partition.partitions) if keys.partitioner_name(config) == "kmeans" else 0.0
+
+
+def training(config: Config, name: str) -> float:
+    if name not in config.learners:
+        starts = clustering(config, STARTS[name]) if name in STARTS else 0.0
+        return starts + NETWORK_BATCHES * TRAINED_ON[config.data.dataset] * (name == "cluster_network")
+    t = config.learners[name]
+    if name == "protonets":
+        return t.steps * t.tasks_per_step * t.way * (t.shot + t.query) * PROTONETS[large(config)]
+    small = MAML_5 + (MAML_20 - MAML_5) * (t.way - 5) / 15
+    step = MAML_LARGE * t.way / 5 if large(config) else small
+    validations = t.steps / VALIDATION[0] * VALIDATION[1] * adaptation(config, name, *evaluation_tasks(config, name)[0])
+    return t.steps * step * t.tasks_per_step / 8 + (0 if config.data.dataset == "celeba" else validations)
+
+
+def adaptation(config: Config, name: str, way: int, shot: int) -> float:
+    """Seconds of one task that a learner adapts to."""
+    images = way * (3 * shot + config.evaluation.eval_query) / (5 * (3 * 5 + 5))
+    sizes = MAML_LARGE / MAML_5 if large(config) else 1.0
+    return ADAPTATION * images * sizes * config.options[name].eval_steps / 50
+
+
+def evaluation(config: Config, name: str) -> float:
+    if name == "protonets":  # every image goes forth once, a third of a step
+        return JUDGED_ON[config.data.dataset] * PROTONETS[large(config)] / 3
+    tasks = evaluation_tasks(config, name)
+    return config.evaluation.eval_episodes * sum(episode(config, name, *task) for task in tasks)
+
+
+def episode(config: Config, name: str, way: int, shot: int) -> float:
+    if name in ("maml", "scratch"):
+        return adaptation(config, name, way, shot)
+    if name == "logistic_regression":
+        return LOGISTIC * way * shot * way
+    if name == "cluster_colour":
+        clusters = min(way * shot, config.partition.clusters)
+        return COLOUR * clusters * TRAINED_ON[config.data.dataset] / config.partition.clusters * way
+    return {"nearest_neighbours": NEIGHBOURS, "mlp_dropout": DROPOUT}.get(name, MATCHING)
+
+
+def words(seconds: float | None) -> str:
+    """The line of a flagfile."""
+    if seconds is None:
+        return f"not measured on 2 cores; {GPU}."
+    hours = seconds / 3600
+    length = f"{float(f'{hours:.2g}'):,g} h" if hours >= 1 else f"{max(1, float(f'{60 * hours:.2g}')):g} min"
+    return f"about {length} on 2 cores (estimated from step times); {GPU}."
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="flagfiles by name; all unless said")
+    parser.add_argument("--write", action="store_true", help='put the sums into the "# Time:" lines')
+    args = parser.parse_args()
+    for path in sorted(FLAGS.glob("*.txt")):
+        if args.names and path.stem not in args.names:
+            continue
+        found = stages(cli.parse([f"--flagfile={path}"]))
+        line = words(sum(found.values()) if found else None)
+        print(f"{path.stem}: {line}", {name: round(s / 60, 1) for name, s in (found or {}).items()})
+        if args.write:
+            path.write_text(re.sub("^# Time:.*$", f"# Time: {line}", path.read_text(), flags=re.MULTILINE))
+
+
+if __name__ == "__main__":
+    main()

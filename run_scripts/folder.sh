@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Pictures of your own.
+# run_scripts/folder.sh [--short] --data_dir=PICTURES --eval_dir=LABELLED_PICTURES [further flags for every run]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. run_scripts/_runs.sh
+names=(
+  folder_protonets
+  folder_maml
+)
+run_all "$@"

@@ -1,0 +1,245 @@
+"""The scripts, with a program in python's place that writes down what it is asked to do."""
+
+import dataclasses
+import functools
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from cactus_tf import cli, keys
+
+ROOT = Path(__file__).parents[1]
+FLAGFILES = sorted(path.stem for path in (ROOT / "flags").glob("*.txt"))
+SETS = ["omniglot", "mnist", "miniimagenet", "celeba"]
+SCRIPTS = [[path.stem] for path in sorted((ROOT / "run_scripts").glob("[!_]*.sh"))]
+SCRIPTS += [["baselines", f"--dataset={name}"] for name in SETS]
+EACH = pytest.mark.parametrize("script", SCRIPTS, ids=" ".join)
+
+PYTHON = """#!/usr/bin/env bash
+echo "$@" >> "$LOG"
+if [[ "$*" == *"--workdir=$SLEEPS"* ]]; then
+  trap 'exit 130' INT
+  touch "$LOG.sleeps"
+  for i in {1..200}; do sleep 0.1; done
+fi
+if [[ "$*" == *"--workdir=$FAILS"* ]]; then exit 3; fi
+for flag in "$@"; do
+  if [[ $flag == --workdir=* ]]; then mkdir -p "${flag#*=}"; touch "${flag#*=}/results.json"; fi
+done
+"""
+
+
+def copy(place):
+    """The place, with the scripts and flagfiles, and a python that only writes down its arguments."""
+    for folder in ("flags", "run_scripts"):
+        shutil.copytree(ROOT / folder, place / folder)
+    (place / "bin").mkdir()
+    (place / "bin" / "python").write_text(PYTHON)
+    (place / "bin" / "python").chmod(0o755)
+    return place
+
+
+@pytest.fixture
+def project(tmp_path):
+    return copy(tmp_path)
+
+
+def environment(project, fails="nothing", sleeps="nothing"):
+    path = f"{project / 'bin'}:{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "LOG": str(project / "log"), "FAILS": fails, "SLEEPS": sleeps}
+
+
+def run(project, script, *flags, fails="nothing"):
+    """The finished script."""
+    command = [project / "run_scripts" / f"{script}.sh", *flags]
+    return subprocess.run(command, env=environment(project, fails), capture_output=True, text=True, check=False)
+
+
+def asked(project, script, *flags, code=0, fails="nothing"):
+    """What the script asks of python, a list of arguments each."""
+    (project / "log").write_text("")
+    done = run(project, script, *flags, fails=fails)
+    assert done.returncode == code, done.stderr
+    return [line.split(" ") for line in (project / "log").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory):
+    """fresh(script, flag, ...): what a script asks of python where nothing was run before; asked once."""
+    place = copy(tmp_path_factory.mktemp("project"))
+
+    @functools.cache
+    def ask(script, *flags):
+        shutil.rmtree(place / "runs", ignore_errors=True)
+        return asked(place, script, *flags)
+
+    return ask
+
+
+def runs(lines):
+    """Name -> arguments of the runs among them."""
+    found = [line for line in lines if line[:2] == ["-m", "cactus_tf.main"]]
+    return {line[2].removeprefix("--flagfile=flags/").removesuffix(".txt"): line for line in found}
+
+
+def parse(line):
+    """The configuration of a run's arguments."""
+    return parsed(tuple(line[2:-1]))
+
+
+@functools.cache
+def parsed(flags):
+    return cli.parse([flag.replace("=flags/", f"={ROOT}/flags/") for flag in flags])
+
+
+def full_and_short(fresh, script):
+    """Name -> the configurations of the run and of its short form."""
+    full, short = runs(fresh(*script)), runs(fresh(script[0], "--short", *script[1:]))
+    assert list(full) == list(short)
+    return {name: (parse(full[name]), parse(short[name])) for name in full}
+
+
+def test_every_flagfile_is_named_by_a_script_and_no_other_is(fresh):
+    assert {name for script in SCRIPTS for name in runs(fresh(*script))} == set(FLAGFILES)
+
+
+@EACH
+def test_the_table_at_the_end_is_of_all_runs(fresh, script):
+    *made, table = fresh(*script)
+    assert table == ["-m", "cactus_tf.table", *(line[-1].removeprefix("--workdir=") for line in made)]
+
+
+@EACH
+def test_short_is_a_tenth_or_less_of_everything_that_takes_time(fresh, script):
+    for name, (full, short) in full_and_short(fresh, script).items():
+        for learner, training in full.learners.items():
+            assert short.learners[learner].steps <= training.steps / 10, name
+        if full.embedding.embedder_steps and keys.embedder_name(full) != "none":
+            assert short.embedding.embedder_steps <= full.embedding.embedder_steps / 10, name
+        assert short.partition.partitions <= most_partitions(full), name
+        assert short.evaluation.eval_episodes <= most_episodes(full), name
+
+
+def most_partitions(config):
+    """Of a short run; k-means' hundred on Omniglot take two minutes and stay."""
+    p, name = config.partition.partitions, keys.partitioner_name(config)
+    stays = (config.data.dataset, name) == ("omniglot", "kmeans") or name in ("none", "labels", "cluster_files")
+    return p if p == 1 or stays else p / 10
+
+
+def most_episodes(config):
+    """Of a short run; on Omniglot those that nothing adapts to are cheap and stay."""
+    if config.data.dataset != "omniglot":
+        return config.evaluation.eval_episodes / 10
+    return 300 if {"maml", "scratch"} & set(config.run.algo) else 1000
+
+
+@pytest.mark.parametrize("script", [["ablations"], ["miniimagenet"]], ids=" ".join)
+def test_one_partition_stays_one(fresh, script):
+    short = {name: short for name, (_, short) in full_and_short(fresh, script).items() if "one_partition" in name}
+    assert {config.partition.partitions for config in short.values()} == {1}
+
+
+def test_short_runs_differ_in_lengths_training_queries_and_margins_only(fresh):
+    for full, short in full_and_short(fresh, ["ablations"]).values():
+        for name, t in full.learners.items():
+            assert dataclasses.replace(short.learners[name], steps=t.steps, query=t.query) == t
+        episodes = dataclasses.replace(short.evaluation, eval_episodes=full.evaluation.eval_episodes)
+        assert episodes == full.evaluation
+        assert (short.data, short.run) == (full.data, full.run)
+        margins = {"hyperplanes": short.options[n] for n in full.options if n == "hyperplanes"}
+        assert short.options == full.options | margins
+
+
+def test_every_short_file_is_used(fresh):
+    lines = [line for s in SCRIPTS for line in runs(fresh(s[0], "--short", *s[1:])).values()]
+    used = {Path(flag.removeprefix("--flagfile=")).name for line in lines for flag in line if "flags/short/" in flag}
+    assert used == {path.name for path in (ROOT / "flags" / "short").glob("*.txt")}
+
+
+def test_flags_come_after_all_flagfiles(fresh):
+    for flags in (["--short", "--steps=7"], ["--steps=7"]):
+        for line in runs(fresh("digits", *flags)).values():
+            assert line.index("--steps=7") > max(i for i, flag in enumerate(line) if flag.startswith("--flagfile="))
+
+
+def test_finished_runs_are_used_as_they_are(project):
+    *_, table = asked(project, "digits", "--short")
+    assert asked(project, "digits", "--short") == [table]
+
+
+def test_a_run_that_two_scripts_name_is_made_once(project):
+    asked(project, "omniglot")
+    assert set(runs(asked(project, "baselines"))) == {"omniglot_pixels_baselines", "omniglot_acai_nearest_neighbours"}
+
+
+def test_a_run_that_was_stopped_is_started_again_and_no_other(project):
+    asked(project, "digits")
+    (project / "runs/full/digits_oracle_maml/results.json").unlink()
+    assert list(runs(asked(project, "digits"))) == ["digits_oracle_maml"]
+
+
+@pytest.mark.parametrize("changed", ["digits_oracle_maml", "short/digits_deepcluster"])
+def test_a_run_whose_flagfile_changed_is_started_again(project, changed):
+    asked(project, "digits", "--short")
+    later = time.time() + 10
+    os.utime(project / "flags" / f"{changed}.txt", (later, later))
+    assert len(runs(asked(project, "digits", "--short"))) == 1
+
+
+def test_a_run_that_fails_stops_the_script_with_its_code(project):
+    lines = asked(project, "ablations", code=3, fails="runs/full/omniglot_acai_protonets")
+    assert list(runs(lines)) == ["omniglot_oracle_protonets", "omniglot_oracle_maml", "omniglot_acai_protonets"]
+    assert "cactus_tf.table" not in lines[-1]
+
+
+def test_ctrl_c_stops_the_script(project):
+    command = [project / "run_scripts" / "mnist.sh"]
+    env = environment(project, sleeps="runs/full/mnist_acai_maml")
+    process = subprocess.Popen(command, env=env, start_new_session=True, stdout=subprocess.PIPE)
+    end = time.monotonic() + 60
+    while not (project / "log.sleeps").exists():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode in (130, -signal.SIGINT)
+    assert list(runs([line.split(" ") for line in (project / "log").read_text().splitlines()]))[-1] == "mnist_acai_maml"
+
+
+@pytest.mark.parametrize(
+    ("script", "flags", "parent"),
+    [
+        ("digits", [], "runs/full"),
+        ("digits", ["--short"], "runs/short"),
+        ("digits", ["--seed=1"], "runs/full,seed=1"),
+        ("digits", ["--short", "--seed=1", "--quiet"], "runs/short,seed=1"),
+        ("mnist", ["--data_dir=/a/b", "--artifacts_dir=c"], "runs/full"),
+        ("baselines", ["--dataset=mnist"], "runs/full"),
+        ("folder", ["--data_dir=/a/b"], "runs/full,data_dir=_a_b"),
+    ],
+)
+def test_runs_lie_where_nothing_else_is_that_differs(fresh, script, flags, parent):
+    for name, line in runs(fresh(script, *flags)).items():
+        assert line[-1] == f"--workdir={parent}/{name}"
+
+
+@pytest.mark.parametrize(
+    ("script", "flags", "words"),
+    [
+        ("digits", ["--seed=1", "--short"], "--short is not the first argument"),
+        ("digits", ["--workdir=x"], "--workdir: every run has a folder of its own"),
+        ("digits", ["--seed", "1"], "'1' is no flag: every setting is written --NAME=VALUE"),
+        ("baselines", ["--dataset=digits"], "--dataset=digits: there are no baselines of it here; choose from"),
+    ],
+)
+def test_bad_arguments_are_one_line_and_code_2_before_anything_runs(project, script, flags, words):
+    done = run(project, script, *flags)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert words in done.stderr
+    assert not (project / "log").exists()
