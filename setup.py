@@ -32,6 +32,13 @@ setup(
     ],
     extras_require={
         "test": ["pytest>=9.2", "hypothesis>=6.170", "pytest-xdist>=3.8"],  # a test at a time uses one core
+        "onnx": ["tf2onnx>=1.17", "onnxruntime>=1.32"],  # python -m cactus_tf.export --format=onnx
     },
-    entry_points={"console_scripts": ["cactus-tf = cactus_tf.main:main", "cactus-tf-predict = cactus_tf.predict:main"]},
+    entry_points={
+        "console_scripts": [
+            "cactus-tf = cactus_tf.main:main",
+            "cactus-tf-predict = cactus_tf.predict:main",
+            "cactus-tf-export = cactus_tf.export:main",
+        ]
+    },
 )

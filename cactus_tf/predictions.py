@@ -170,7 +170,7 @@ def _confusion(found: Predictions) -> list[tuple[str, list[int]]]:
 
 
 def figure(found: Predictions):
-    """A row per predicted class, its most certain pictures first, and a row of the least certain ones of all.
+    """A row per predicted class, pictures of it from the most to the least certain, and the least certain ones of all.
 
     Below each picture its probability; where labels are known, red is wrong, with the right class below.
     """
@@ -191,7 +191,9 @@ def figure(found: Predictions):
     axes.set_yticks([1.3 * y + 0.46 for y in range(len(rows))], [name for name, _ in rows], fontsize=8)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    axes.set_title(f"predictions of {found.algo}, the most certain first, with their probability", fontsize=9)
+    red = "" if found.queries.labels is None else "; red: wrong, with the right class in brackets"
+    told = f"pictures of each class that {found.algo} predicts, the most certain first, with the probability"
+    axes.set_title(told + red, fontsize=9)
     return drawn
 
 

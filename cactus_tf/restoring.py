@@ -83,6 +83,33 @@ def restore(run: str | Path, algo: str | None = None) -> Restored:
     return Restored(name, learner, config, shape, embedder, _weights(config, name, learner, folder))
 
 
+def restore_embedder(run: str | Path) -> Embedder | None:
+    """The embedder that a run used, whatever its learners take; None where it used none.
+
+    Raises:
+      InputError: no run, one of another version, one that was never trained, or an embedder that is not where it was.
+    """
+    folder = Path(run).expanduser()
+    config = read_config(folder)
+    inputs = _inputs(folder, config)
+    if "embedder" not in inputs or keys.has_features(config):
+        return None
+    return _embedder(config, _artifacts(folder, config, inputs) / inputs["embedder"] / "model", "embed")
+
+
+def training_images(run: str | Path) -> np.ndarray | None:
+    """[n, h, w, c] uint8 (or [n, dim] float32) that a run learned from, as a memory map; None where they are gone.
+
+    Raises:
+      InputError: no run, one of another version, or one that was never trained.
+    """
+    folder = Path(run).expanduser()
+    config = read_config(folder)
+    inputs = _inputs(folder, config)
+    path = _artifacts(folder, config, inputs) / inputs["data"] / "train-images.npy"
+    return np.load(path, mmap_mode="r", allow_pickle=False) if path.is_file() else None
+
+
 def read_config(folder: Path) -> Config:
     """The configuration in a run's config.json.
 

@@ -474,6 +474,34 @@ class PreparedLearner(Learner, Protocol):
 
 
 @runtime_checkable
+class GraphEncoder(Protocol):
+    """What maps images to vectors by TensorFlow operations alone, so that it can be exported."""
+
+    def encode(self, images: Array) -> Array:
+        """[n, ...] tensor, n not known before -> [n, dim] float32 tensor, row by row."""
+        ...
+
+
+@runtime_checkable
+class GraphLearner(Learner, Protocol):
+    """A learner that can answer by TensorFlow operations alone, so that it can be exported."""
+
+    def classify_in_graph(self, support: Array, support_labels: Array, query: Array, way: Array) -> Array:
+        """As `classify`, but each query is answered alone, and all are tensors of sizes that are not known before.
+
+        Args:
+          support: [n, ...].
+          support_labels: [n] int32.
+          query: [m, ...].
+          way: scalar int32.
+
+        Returns:
+          [m, way] logits. A task that the learner cannot answer is an error of TensorFlow's when it is run.
+        """
+        ...
+
+
+@runtime_checkable
 class MetaLearner(Learner, Protocol):
     """A learner that is meta-trained. `variables` is all that a checkpoint must hold, trained or not.
 

@@ -1,14 +1,18 @@
 """What the documentation shows, runs; what it names, exists."""
 
+import contextlib
 import doctest
 import importlib
+import inspect
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import cactus_tf
+from cactus_tf import embedders, plugins
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -25,6 +29,37 @@ def test_the_example_embedder_embeds():
     embeddings = names["build"]().fit(images).transform(images)
     assert embeddings.shape == (3, 49)
     np.testing.assert_allclose(embeddings[0, 0], images[0, :4, :4].mean() / 255, rtol=1e-6)
+
+
+@pytest.fixture
+def patches(tmp_path, monkeypatch):
+    """The example embedder as a file of its family's folder: its module."""
+    (tmp_path / "patches.py").write_text(blocks("extending.md")[0])
+    monkeypatch.setattr(embedders, "__path__", [*embedders.__path__, str(tmp_path)])
+    yield plugins.load("embedders", "patches")
+    sys.modules.pop("cactus_tf.embedders.patches")
+    vars(embedders).pop("patches", None)
+
+
+def test_the_example_embedder_and_its_setting_are_found_by_the_file_name(patches):
+    from cactus_tf.cli import help_text, parse
+
+    assert "--patches_size: side of a patch (pixels; from 1; default 4)" in help_text()
+    assert parse(["--embedder=patches", "--patches_size=7"]).options["patches"] == patches.Options(size=7)
+
+
+def test_the_example_embedder_passes_the_battery_of_embedders(patches, tmp_path):
+    import test_contracts as battery
+
+    images = np.random.default_rng(0).integers(0, 256, (80, 28, 28, 1), np.uint8)
+    given = {"fitted": ("patches", patches.build().fit(images), patches.build), "pictures": images}
+    tests = [f for f in vars(battery).values() if inspect.isfunction(f) and f.__name__.startswith("test_")]
+    wanted = [(test, inspect.signature(test).parameters) for test in tests]
+    checks = [(test, names) for test, names in wanted if "fitted" in names]
+    assert len(checks) >= 5
+    for test, names in checks:
+        with contextlib.suppress(pytest.skip.Exception):
+            test(**{name: value for name, value in {**given, "tmp_path": tmp_path}.items() if name in names})
 
 
 def test_the_example_with_ones_own_lines_runs(capsys):
@@ -45,10 +80,10 @@ def test_every_function_that_the_algorithm_page_names_exists():
 
 
 def test_every_flag_that_the_readme_names_exists():
-    from cactus_tf import predict
+    from cactus_tf import export, predict
     from cactus_tf.cli import help_text
 
-    help_page = help_text() + predict.HELP
+    help_page = help_text() + predict.HELP + export.HELP
     others = {"help", "flagfile", "logdir", "short"}  # of absl, TensorBoard and the scripts
     for flag in set(re.findall(r"--([a-z_]+)", (ROOT / "README.md").read_text())) - others:
         assert f"--{flag}:" in help_page, flag

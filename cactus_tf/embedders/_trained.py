@@ -103,6 +103,15 @@ class TrainedEmbedder(Transformer):
             raise RunError(f"{self._name} gives NaN or infinite embeddings; fit it anew, with a lower rate")
         return rows
 
+    def encode(self, images: tf.Tensor) -> tf.Tensor:
+        """As `transform`, of a tensor, all at once.
+
+        Raises:
+          InputError: not fitted yet.
+        """
+        self._fitted()
+        return self._encode(images)
+
     def save(self, folder: Path) -> None:
         """Writes embedder.json, arrays.npz (Keras' `model.weights`, in their order) and history.csv."""
         model, plan = self._fitted()

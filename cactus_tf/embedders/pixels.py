@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -87,6 +88,22 @@ class Pixels(Transformer):
         """
         _images.check_images(images, self._fitted())
         return _images.in_chunks(self._project, images, chunk=1024)
+
+    def encode(self, images):
+        """As `transform`, of a tensor, by TensorFlow.
+
+        Raises:
+          InputError: not fitted yet.
+        """
+        import tensorflow as tf
+
+        x = tf.cast(tf.reshape(images, (-1, math.prod(self._fitted()))), tf.float32)
+        if self._whiten:
+            x -= tf.reduce_mean(x, axis=1, keepdims=True)
+            x /= tf.sqrt(tf.reduce_mean(tf.square(x), axis=1, keepdims=True) + _whitening.CONTRAST)
+            return tf.matmul(x, self._components, transpose_b=True)
+        x /= 255
+        return tf.matmul(x - self._mean, self._components, transpose_b=True) if self._dims else x
 
     def save(self, folder: Path) -> None:
         """Writes what `load` needs."""

@@ -152,7 +152,14 @@ class AdaptedNetwork:
         given = None if transductive else statistics
         return lambda query: self._answers(weights, unit_range(query), given)[0][:, :way]
 
-    def _end(self, rows, labels, *, way: int):
+    def classify_in_graph(self, support: Array, support_labels: Array, query: Array, way: Array) -> tf.Tensor:
+        """Logits [m, way] of the queries after `eval_steps` steps, each normalised as by `answerer`; of tensors."""
+        told = f"the head has {self.classes} outputs, so labels must be in 0..{self.classes - 1}"
+        with tf.control_dependencies([tf.debugging.assert_less_equal(way, self.classes, message=told)]):
+            weights, statistics = self._end(unit_range(support), tf.identity(support_labels), way=way)
+        return self._forward(weights, unit_range(query), statistics)[0][:, :way]
+
+    def _end(self, rows, labels, *, way):
         """The adapted weights, and the norms' statistics of the support set with them."""
         _, weights = tf.while_loop(
             lambda step, _: step < self.eval_steps,

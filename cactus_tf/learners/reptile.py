@@ -82,6 +82,10 @@ class Reptile:
         """Adapts once; the function from queries [m, ...] to logits [m, way]."""
         return self.network.answerer(support, support_labels, way, transductive)
 
+    def classify_in_graph(self, support: Array, support_labels: Array, query: Array, way: Array) -> tf.Tensor:
+        """As `answerer`, in a graph; more classes than the head has outputs are an error of TensorFlow's."""
+        return self.network.classify_in_graph(support, support_labels, query, way)
+
     def trace(self, support: Array, support_labels: Array, query: Array, way: int, steps: int | None = None) -> Trace:
         """Logits before adaptation and after each step of it, as many as in evaluation unless said."""
         return self.network.trace(support, support_labels, query, way, steps)
