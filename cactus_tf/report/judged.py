@@ -65,7 +65,8 @@ def confusion_table(found: Confusion, names: Sequence[str], images: ImageSet, dr
         taken = cells(other) if wrong[c, other] else [""] * (1 + drawn)
         lines.append([*cells(c), f"{100 * found.accuracy[c]:.1f}", *taken, share if wrong[c, other] else ""])
     look = [""] if drawn else []
-    return Table(["hardest class", *look, "right in %", "most often taken for", *look, ""], lines, 1 + drawn)
+    head = ["hardest class", *look, "right in %", "most often taken for", *look, ""]
+    return Table(head, lines, (0, 1, 3, 4) if drawn else (0, 2))
 
 
 def class_names(images: ImageSet) -> list[str]:

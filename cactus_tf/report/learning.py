@@ -43,7 +43,8 @@ def clusters_of(run: Run) -> Section | None:
         return None
     shown = range(min(_PARTITIONS, len(run.partitions)))
     sizes = np.concatenate([run.partitions[p].sizes for p in shown])
-    which = f"the first {len(shown)} of {len(run.partitions):,} partitions" if len(shown) > 1 else "a partition"
+    number = len(run.partitions)
+    which = f"the first {len(shown)} of {number:,} partitions" if len(shown) < number else f"all of {number} partitions"
     text = (
         f"{len(sizes):,} clusters in {which}: {sizes.min():,} to {sizes.max():,} images each, {sizes.mean():.1f} in "
         "the mean. Clusters with fewer images than a task takes are not drawn from."

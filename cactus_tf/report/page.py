@@ -34,11 +34,11 @@ class Picture(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Lines of cells, text or a `Picture`; the first `names` columns name the line, the others hold numbers."""
+    """Lines of cells, text or a `Picture`; the columns `names`, counted from 0, hold words, the others numbers."""
 
     head: Sequence[str]
     lines: Sequence[Sequence[str | Picture]]
-    names: int = 1
+    names: Sequence[int] = (0,)
 
 
 class Section(NamedTuple):

@@ -82,7 +82,7 @@ def settings_of(run: Run) -> Section:
         for section, said in results.sections(run.config).items()
         for name, value in said.items()
     ]
-    return Section("Configuration", tables=[Table(["section", "setting", "value"], lines, 3)])
+    return Section("Configuration", tables=[Table(["section", "setting", "value"], lines, (0, 1, 2))])
 
 
 def reproduction_of(run: Run) -> Section:

@@ -28,6 +28,18 @@ def test_a_cell_may_be_a_picture():
     assert re.search(r'<td class="name">\s*<img src="data:', page)
 
 
+def test_columns_of_words_are_told_from_those_of_numbers():
+    page = render("t", "s", [Section("one", tables=[Table(["a", "b", "c"], [["x", "1", "y"]], names=(0, 2))])])
+    assert re.findall(r'<t[hd]( scope="col")?( class="name")?>(\w)', page) == [
+        (' scope="col"', ' class="name"', "a"),
+        (' scope="col"', "", "b"),
+        (' scope="col"', ' class="name"', "c"),
+        ("", ' class="name"', "x"),
+        ("", "", "1"),
+        ("", ' class="name"', "y"),
+    ]
+
+
 @pytest.mark.parametrize("empty", ["<p>", "<table", "<div", "<figure", "<pre"])
 def test_a_part_that_is_not_there_leaves_no_empty_box(empty):
     assert empty not in render("t", "", [Section("one")]).split("</header>")[1]
