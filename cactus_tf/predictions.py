@@ -18,8 +18,8 @@ from cactus_tf.own_pictures import Pictures, read_all, read_classes
 log = logging.getLogger(__name__)
 
 _NAMED = 5  # files that are named of many
-_SHOWN_CLASSES = 12  # of a confusion matrix that is printed
-_COLUMNS, _CLASS_ROWS, _LETTERS = 12, 20, 14  # of the picture
+_SHOWN_CLASSES, _LINE = 12, 120  # of a confusion matrix that is printed
+_COLUMNS, _CLASS_ROWS, _LETTERS, _CAPTION = 12, 20, 14, 10  # of the picture
 _DOTS_PER_INCH = 110
 _LIGHT = 127  # what the median pixel of dark ink on paper is above
 
@@ -118,7 +118,8 @@ def write(found: Predictions, out: Path) -> list[Path]:
     told = ["file", *(["class"] if truth is not None else []), "predicted", *columns]
     workdir.write_csv(paths[0], rows, told)
     picture = figure(found)
-    workdir.write_atomic(paths[1], lambda file: picture.savefig(file, format="png", dpi=_DOTS_PER_INCH))
+    settings = {"format": "png", "dpi": _DOTS_PER_INCH, "bbox_inches": "tight"}
+    workdir.write_atomic(paths[1], lambda file: picture.savefig(file, **settings))
     if truth is not None:
         paths.append(out / "confusion.csv")
         lines = [{"class": name, **dict(zip(found.classes, row, strict=True))} for name, row in _confusion(found)]
@@ -152,12 +153,21 @@ def _judged(found: Predictions) -> list[str]:
     interval = binomtest(right, number).proportion_ci(method="wilson")
     low, high = (f"{100 * bound:.1f}" for bound in (interval.low, interval.high))
     lines = [f"\naccuracy {100 * right / number:.1f}%, 95% interval {low} to {high} (Wilson), {number:,} pictures"]
-    if len(found.classes) <= _SHOWN_CLASSES:
-        width = max(len(name) for name in [*found.classes, "class"]) + 2
-        lines.append(
-            "\n" + "class".ljust(width) + "".join(f"{name:>{width}}" for name in found.classes) + "  <- predicted"
-        )
-        lines += [name.ljust(width) + "".join(f"{n:>{width},}" for n in row) for name, row in _confusion(found)]
+    return [*lines, *(_matrix(found) if len(found.classes) <= _SHOWN_CLASSES else [])]
+
+
+def _matrix(found: Predictions) -> list[str]:
+    """The confusion matrix, a row per class; where names are long, columns are headed by their numbers."""
+    names = list(found.classes)
+    width = max(len(name) for name in [*names, "class"]) + 2
+    heads, rows = names, names
+    if width * (len(names) + 1) > _LINE:
+        heads = [str(i + 1) for i in range(len(names))]
+        rows = [f"{head:>2} {name}" for head, name in zip(heads, names, strict=True)]
+    first, other = max(len(row) for row in [*rows, "class"]) + 2, max(8, max(map(len, heads)) + 2)
+    lines = ["\n" + "class".ljust(first) + "".join(f"{head:>{other}}" for head in heads) + "  <- predicted"]
+    for row, (_, counts) in zip(rows, _confusion(found), strict=True):
+        lines.append(row.ljust(first) + "".join(f"{n:>{other},}" for n in counts))
     return lines
 
 
@@ -192,7 +202,7 @@ def figure(found: Predictions):
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     red = "" if found.queries.labels is None else "; red: wrong, with the right class in brackets"
-    told = f"pictures of each class that {found.algo} predicts, the most certain first, with the probability"
+    told = f"pictures by the class that {found.algo} predicts, from the most to the least certain, with the probability"
     axes.set_title(told + red, fontsize=9)
     return drawn
 
@@ -213,15 +223,15 @@ def _rows(found: Predictions) -> list[tuple[str, np.ndarray]]:
 def _caption(found: Predictions, i: int, named: bool) -> tuple[str, str]:
     """Text below a picture, and its colour."""
     share = f"{100 * found.certainty[i]:.0f}%"
-    text = f"{_short(found.predicted[i])}\n{share}" if named else share
+    text = f"{_short(found.predicted[i], _CAPTION)}\n{share}" if named else share
     truth = found.queries.labels
     if truth is None or truth[i] == found.predicted[i]:
         return text, "black"
-    return f"{text}\n({_short(truth[i])})", "tab:red"
+    return f"{text}\n({_short(truth[i], _CAPTION)})", "tab:red"
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…"
+def _short(name: str, letters: int = _LETTERS) -> str:
+    return name if len(name) <= letters else f"{name[: letters - 1]}…"
 
 
 def _inverted(content: bytes, decode: Callable[[bytes], np.ndarray]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The command that sorts pictures of one's own: what it writes, says and refuses."""
 
 import csv
+import re
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ from PIL import Image
 
 from cactus_tf import datasets
 from cactus_tf.errors import InputError
-from cactus_tf.own_pictures import read_all, read_classes
+from cactus_tf.own_pictures import Pictures, read_all, read_classes
 from cactus_tf.predict import main
+from cactus_tf.predictions import Predictions, summary
 
 CLASSES = ["one", "two", "zero"]
 
@@ -79,6 +81,15 @@ def test_the_confusion_matrix_counts_the_rows(said):
     for row in rows(said[2] / "confusion.csv"):
         for name in CLASSES:
             assert int(row[name]) == sum(r["class"] == row["class"] and r["predicted"] == name for r in found)
+
+
+def test_classes_of_long_names_have_a_confusion_matrix_that_fits_a_line():
+    names = np.array([f"a_class_whose_name_is_rather_long_{i:02d}" for i in range(12)])
+    pictures = Pictures(np.zeros((12, 8, 8, 1), np.uint8), np.array([f"{i}.png" for i in range(12)]), names, [])
+    said = summary(Predictions(pictures, names, np.eye(12)[[1, *range(1, 12)]], "protonets", 12))
+    assert max(map(len, said.splitlines())) < 160
+    assert re.search(r"^class +" + " +".join(map(str, range(1, 13))) + "  <- predicted$", said, re.MULTILINE)
+    assert re.search(r"^ 1 a_class_whose_name_is_rather_long_00 +0 +1( +0)+$", said, re.MULTILINE)
 
 
 def test_the_summary_counts_names_and_says_where_files_are(said):

@@ -147,7 +147,7 @@ def cluster_rows(images: np.ndarray, partition: Division) -> tuple[np.ndarray, l
 def cluster_figure(images: np.ndarray, partition: Division):
     """Images of some clusters, a row per cluster."""
     chosen, rows = cluster_rows(images, partition)
-    title = "clusters of the first partition, a row each"
+    title = "some clusters of the first partition, a row each"
     return _sheet_figure(tiles.sheet(rows), [f"{partition.sizes[c]} images" for c in chosen], title)
 
 
