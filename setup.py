@@ -12,7 +12,7 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     packages=find_packages(include=["cactus_tf", "cactus_tf.*"]),
-    package_data={"cactus_tf": ["templates/*.html"]},
+    package_data={"cactus_tf.report": ["*.html"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
         "tensorflow>=2.21",

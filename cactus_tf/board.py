@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from cactus_tf import judging, keys, results, summaries, tiles
+from cactus_tf import judging, keys, results, summaries
 from cactus_tf.config import Config
+from cactus_tf.report import tiles
 from cactus_tf.sampling import Episodes, gather
 from cactus_tf.types import Partitions, Splits
 

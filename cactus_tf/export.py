@@ -1,6 +1,5 @@
 """A run's learner for use without this package: `python -m cactus_tf.export --run=RUN --format=FORMAT --out=FOLDER`."""
 
-import contextlib
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -25,7 +24,7 @@ Writes what a run learned as a model that is used without cactus_tf, loads it ba
 def main(argv: list[str] | None = None) -> int:
     """Exports a run; returns the exit code."""
     argv = sys.argv[1:] if argv is None else argv
-    with contextlib.nullcontext() if any(a.startswith("--debug") for a in argv) else silence():
+    with silence(argv):
         from cactus_tf import cli
     return cli.guarded(export, argv, lambda: HELP)
 
@@ -52,7 +51,7 @@ def export(argv: Sequence[str]) -> None:
     missing = [f"--{name}" for name in ("run", "out") if not values[name].value]
     if missing:
         raise InputError(f"{', '.join(missing)} missing: name the run and the folder to write; see --help")
-    with contextlib.nullcontext() if values["debug"].value else silence():
+    with silence(argv):
         from cactus_tf import exporting
 
         said: dict[str, Any] = {name: values[name].value for name in ("run", "out", "algo", "format", "overwrite")}

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from cactus_tf import board, datasets, figures, inspection, keys, plugins, report, results, seeds, summaries, workdir
+from cactus_tf import board, datasets, inspection, keys, plugins, report, results, seeds, summaries, workdir
 from cactus_tf import config as settings
 from cactus_tf.config import Config
 from cactus_tf.errors import InputError
@@ -26,6 +26,7 @@ from cactus_tf.judging import (
     validation,
 )
 from cactus_tf.learners import make
+from cactus_tf.report import figures
 from cactus_tf.sampling import Episodes
 from cactus_tf.training import meta_train
 from cactus_tf.types import (

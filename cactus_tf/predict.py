@@ -1,6 +1,5 @@
 """Classify pictures of your own: `python -m cactus_tf.predict --run=RUN --support=DIR --query=DIR`."""
 
-import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +28,7 @@ Learns classes from a few pictures of each, with what a run learned without labe
 def main(argv: list[str] | None = None) -> int:
     """Sorts pictures; returns the exit code."""
     argv = sys.argv[1:] if argv is None else argv
-    with contextlib.nullcontext() if any(a.startswith("--debug") for a in argv) else silence():
+    with silence(argv):
         from cactus_tf import cli
     return cli.guarded(sort, argv, lambda: HELP)
 

@@ -62,11 +62,12 @@ def elsewhere(exports, task):
 
 @pytest.fixture
 def copy(digits_run, tmp_path):
-    """A copy of the run without its artifacts."""
-    shutil.copytree(digits_run, tmp_path / "digits")
-    inputs = json.loads((tmp_path / "digits" / "inputs.json").read_text())
-    (tmp_path / "digits" / "inputs.json").write_text(json.dumps({**inputs, "artifacts_dir": "gone"}))
-    return tmp_path / "digits"
+    """A copy of the run that does not find its artifacts."""
+    folder = tmp_path / "digits"
+    shutil.copytree(digits_run, folder)
+    inputs = json.loads((folder / "inputs.json").read_text())
+    (folder / "inputs.json").write_text(json.dumps({**inputs, "data": "data-gone", "embedder": "embedder-gone"}))
+    return folder
 
 
 def ask(place, name, function, *arguments):

@@ -12,8 +12,8 @@ ROOT = Path(cactus_tf.__file__).parent
 LAYERS = [
     {"errors", "seeds", "types", "config", "published"},
     {"losses", "norms", "plugins", "workdir", "summaries", "checkpoints", "progress", "history"},
-    {*FAMILIES, "sampling", "training", "evaluation", "tiles", "mistakes", "page"},
-    {"inspection", "keys", "figures", "board", "report", "results", "judging", "pipeline", "comparison"}
+    {*FAMILIES, "sampling", "training", "evaluation"},
+    {"inspection", "keys", "board", "report", "results", "judging", "pipeline", "comparison"}
     | {"restoring", "own_images", "own_pictures", "classifier", "saving", "predictions"}
     | {"exporting", "export_formats"},
     {"cli"},

@@ -135,6 +135,30 @@ def test_the_same_command_again_gives_the_same_and_trains_nothing(first, workpla
     assert results(folder)["rows"] == before["rows"]
 
 
+def test_tensorboard_shows_everything_once_after_a_run_is_repeated(first, workplace):
+    assert run(workplace, "first")[0] == 0
+    events = {path.name: EventAccumulator(str(path)).Reload() for path in (first / "events").iterdir()}
+    assert set(events) == {"protonets", "nearest_neighbours", "run"}
+    found = {
+        (name, tag): [event.step for event in events[name].Tensors(tag)]
+        for name in events
+        for tag in events[name].Tags()["tensors"]
+    }
+    assert found.pop(("protonets", "train/loss")) == found.pop(("protonets", "train/accuracy")) == [1, 10]
+    assert {len(steps) for steps in found.values()} == {1}
+    assert {tag for name, tag in found if name == "run"} == {"configuration", "tasks/training", "tasks/evaluation"}
+    assert ("nearest_neighbours", "test/accuracy-10way-5shot") in found
+
+
+def test_the_page_is_made_anew_from_what_is_there(first, workplace, capsys):
+    page = first / "report.html"
+    before = page.read_text().split("To do it again")[0]  # below it stand the seconds
+    page.unlink()
+    assert run(workplace, "first", "--stage=report")[0] == 0
+    assert "12 steps (0 now" in capsys.readouterr().out
+    assert page.read_text().split("To do it again")[0] == before
+
+
 def test_every_learner_meets_the_same_evaluation_episodes(workplace, monkeypatch):
     met = []
     accuracy = judging.accuracy

@@ -1,3 +1,4 @@
+import dataclasses
 import re
 
 import a_run
@@ -5,8 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cactus_tf import report, results, workdir
-from cactus_tf.types import AssignedPartitions, Difference
+from cactus_tf import comparison, keys, report, results, workdir
+from cactus_tf.report import judged, learning, result
+from cactus_tf.report.mistakes import Confusion
+from cactus_tf.types import AssignedPartitions, Difference, ImageSet
 
 ADAPTATION = [
     {"algo": "maml", "way": 5, "shot": 1, "step": s, "support_accuracy": 0.5, "query_accuracy": 0.4, "query_ci95": 0.01}
@@ -66,7 +69,7 @@ def test_a_run_without_labels_says_that_nothing_was_judged(tmp_path):
 def test_adaptation_is_shown_of_learners_that_adapt(tmp_path):
     run = a_run.make(tmp_path, "--algo=maml")
     workdir.write_csv(tmp_path / "adaptation.csv", ADAPTATION, list(ADAPTATION[0]))
-    assert [picture.caption for picture in report.adaptation_of(run).pictures] == [
+    assert [picture.caption for picture in learning.adaptation_of(run).pictures] == [
         "5-way 1-shot; the band is the 95% interval."
     ]
 
@@ -74,22 +77,22 @@ def test_adaptation_is_shown_of_learners_that_adapt(tmp_path):
 def test_adaptation_of_another_evaluation_is_not_shown(tmp_path):
     run = a_run.make(tmp_path, "--algo=maml")
     workdir.write_csv(tmp_path / "adaptation.csv", [{**row, "way": 3} for row in ADAPTATION], list(ADAPTATION[0]))
-    assert report.adaptation_of(run) is None
+    assert learning.adaptation_of(run) is None
 
 
 def test_a_run_that_kept_no_answers_shows_no_mistakes(tmp_path):
     run = a_run.make(tmp_path)
     (tmp_path / "protonets" / "answers-test-5way-1shot.npy").unlink()
-    assert report.mistakes_of(run) is None
-    assert report.hardest_of(run) is None
+    assert judged.mistakes_of(run) is None
+    assert judged.hardest_of(run) is None
 
 
 def test_labels_of_several_divisions_show_the_hardest_tasks_but_no_classes(tmp_path):
     run = a_run.make(tmp_path)
     several = AssignedPartitions([np.arange(60) // 10, np.arange(60) % 6])
     object.__setattr__(run.data.test, "partitions", several)
-    assert report.mistakes_of(run) is None
-    assert len(report.hardest_of(run).pictures) == 3
+    assert judged.mistakes_of(run) is None
+    assert len(judged.hardest_of(run).pictures) == 3
 
 
 def test_the_table_has_ours_the_papers_figure_and_both_differences(tmp_path):
@@ -99,7 +102,7 @@ def test_the_table_has_ours_the_papers_figure_and_both_differences(tmp_path):
         for name, mean in (("maml", 0.7), ("nearest_neighbours", 0.6))
     ]
     rows[1] |= results.against("maml", Difference(-0.1, 0.02))
-    table = report.result_table(rows, report.comparison.compare(rows))
+    table = result.result_table(rows, comparison.compare(rows))
     assert table.head == ["accuracy in %", "5-way 1-shot"]
     assert table.lines == [
         ["nearest neighbours", "60.00 ± 1.00"],
@@ -114,7 +117,7 @@ def test_the_table_has_ours_the_papers_figure_and_both_differences(tmp_path):
 
 def test_the_first_sentence_says_what_was_learnt_how_well_and_how_well_chance_does(made):
     mean = f"{100 * made.rows[0]['accuracy']:.2f} ± 5.00 %"
-    assert report.sentence(made.rows[0]) == (
+    assert result.sentence(made.rows[0]) == (
         f"protonets, meta-trained on tasks from kmeans clusters of pixels embeddings, gives {mean} of the queries "
         "their right class in 5-way 1-shot tasks of the test split of digits, where chance gives 20.00 %."
     )
@@ -143,8 +146,8 @@ def test_every_picture_has_words_for_those_who_cannot_see_it(made):
 
 def test_the_hardest_class_is_named_first_with_what_it_is_taken_for():
     counts = np.array([[8, 2, 0], [6, 3, 1], [0, 0, 10]])
-    found = report.Confusion(counts, np.full((3, 3), 10))
-    table = report.confusion_table(found, ["a", "b", "c"], None, drawn=False)
+    found = Confusion(counts, np.full((3, 3), 10))
+    table = judged.confusion_table(found, ["a", "b", "c"], None, drawn=False)
     assert table.lines == [
         ["b", "30.0", "a", "6 of 10 queries"],
         ["a", "80.0", "b", "2 of 10 queries"],
@@ -155,8 +158,8 @@ def test_the_hardest_class_is_named_first_with_what_it_is_taken_for():
 def test_classes_of_files_are_called_as_their_folders(made):
     names = np.array([f"animals/{'cat' if i < 30 else 'dog'}/{i}.png".encode() for i in range(60)])
     pets = AssignedPartitions([np.arange(60) // 30])
-    assert report.class_names(report.ImageSet(a_run.images(), pets, names)) == ["cat", "dog"]
-    assert report.class_names(report.ImageSet(a_run.images(), pets)) == ["0", "1"]
+    assert judged.class_names(ImageSet(a_run.images(), pets, names)) == ["cat", "dog"]
+    assert judged.class_names(ImageSet(a_run.images(), pets)) == ["0", "1"]
 
 
 class Reconstructing:
@@ -167,21 +170,21 @@ class Reconstructing:
     class model:  # noqa: N801
         @staticmethod
         def pictures(images):
-            return {"reconstructions": np.stack([images / 255] * 2)}
+            return {"reconstructions": np.stack([images.numpy() / 255] * 2)}
 
 
 def test_an_embedder_with_a_network_shows_its_curves_and_pictures(made):
-    section = report.embedder_of(a_run.with_embedder(made, Reconstructing, "acai"))
+    section = learning.embedder_of(a_run.with_embedder(made, Reconstructing, "acai"))
     assert section.paragraphs == ["acai, after 2 steps, which saw no labels."]
     kinds = [(picture.kind, picture.caption.split()[0]) for picture in section.pictures]
     assert kinds == [("svg+xml", "Squared"), ("png", "Reconstructions:")]
 
 
 def test_features_are_not_drawn(tmp_path, monkeypatch):
-    monkeypatch.setattr(report.keys, "has_features", lambda config: True)
-    run = report.dataclasses.replace(a_run.make(tmp_path), tasks=None)
-    assert report.tasks_of(run) is None
-    assert report.hardest_of(run) is None
-    assert [picture.kind for picture in report.clusters_of(run).pictures] == ["svg+xml"]
+    monkeypatch.setattr(keys, "has_features", lambda config: True)
+    run = dataclasses.replace(a_run.make(tmp_path), tasks=None)
+    assert learning.tasks_of(run) is None
+    assert judged.hardest_of(run) is None
+    assert [picture.kind for picture in learning.clusters_of(run).pictures] == ["svg+xml"]
     report.write_pictures(run)
     assert {path.name for path in tmp_path.glob("*.png")} == {"accuracy.png", "learning_curve.png"}

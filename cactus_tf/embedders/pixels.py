@@ -97,7 +97,12 @@ class Pixels(Transformer):
         """
         import tensorflow as tf
 
-        x = tf.cast(tf.reshape(images, (-1, math.prod(self._fitted()))), tf.float32) / 255
+        x = tf.cast(tf.reshape(images, (-1, math.prod(self._fitted()))), tf.float32)
+        if self._whiten:
+            x -= tf.reduce_mean(x, axis=1, keepdims=True)
+            x /= tf.sqrt(tf.reduce_mean(tf.square(x), axis=1, keepdims=True) + _whitening.CONTRAST)
+            return tf.matmul(x, self._components, transpose_b=True)
+        x /= 255
         return tf.matmul(x - self._mean, self._components, transpose_b=True) if self._dims else x
 
     def save(self, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from sklearn.decomposition import PCA
 
 from cactus_tf import embedders
@@ -240,3 +241,11 @@ def test_a_loaded_whitening_is_the_saved_one(tmp_path, options):
     embedder.save(tmp_path)
     again = embedders.build("pixels").load(tmp_path)
     np.testing.assert_array_equal(again.transform(PHOTOGRAPHS), embedder.transform(PHOTOGRAPHS))
+
+
+@pytest.mark.parametrize("options", [{}, {"dims": 3}, {"whiten": True}, {"whiten": True, "dims": 3}], ids=str)
+def test_in_a_graph_every_form_gives_the_same_embeddings(options):
+    embedder = embedders.build("pixels", **options).fit(IMAGES)
+    signature = [tf.TensorSpec((None, 4, 5, 1), tf.uint8)]
+    graph = tf.function(embedder.encode, input_signature=signature)(IMAGES[:7])
+    np.testing.assert_allclose(graph, embedder.transform(IMAGES[:7]), rtol=1e-4, atol=1e-4)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cactus_tf import tiles
+from cactus_tf.report import tiles
+from cactus_tf.report.page import Picture
 from cactus_tf.sampling import Episodes, gather
 from cactus_tf.seeds import counter_rng
 from cactus_tf.types import Division, Splits
@@ -173,6 +174,11 @@ def write_contact_sheet(data: Splits, folder: Path) -> None:
 def save(figure, path: Path) -> None:
     """Writes a PNG file."""
     write_atomic(path, lambda file: figure.savefig(file, format="png", dpi=_DOTS_PER_INCH))
+
+
+def chart(figure, alt: str, caption: str) -> Picture:
+    """The figure as a picture of a page, in its own size."""
+    return Picture(svg(figure), "svg+xml", round(96 * figure.get_figwidth()), alt, caption)
 
 
 def svg(figure) -> bytes:

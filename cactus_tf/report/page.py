@@ -34,11 +34,11 @@ class Picture(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Lines of cells, text or a `Picture`; the first `names` columns name the line, the others hold numbers."""
+    """Lines of cells, text or a `Picture`; the columns `names`, counted from 0, hold words, the others numbers."""
 
     head: Sequence[str]
     lines: Sequence[Sequence[str | Picture]]
-    names: int = 1
+    names: Sequence[int] = (0,)
 
 
 class Section(NamedTuple):
@@ -55,8 +55,13 @@ def render(title: str, subtitle: str, sections: Sequence[Section]) -> str:
     """The HTML of the page; every text is escaped."""
     import jinja2
 
-    text = importlib.resources.files("cactus_tf").joinpath("templates", _TEMPLATE).read_text()
+    text = importlib.resources.files("cactus_tf.report").joinpath(_TEMPLATE).read_text()
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     return environment.from_string(text).render(title=title, subtitle=subtitle, sections=sections)
+
+
+def capital(text: str) -> str:
+    """With a capital at the beginning."""
+    return text[:1].upper() + text[1:]

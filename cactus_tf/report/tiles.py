@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cactus_tf.report.page import Picture
+
 SUPPORT, QUERY, WRONG = (0, 114, 178), (190, 190, 190), (213, 94, 0)
 """Colours of frames, told apart by colour-blind eyes (Okabe and Ito 2008); wrong answers have a corner marked, too."""
 _SMALL, _LARGE = 28, 64  # pixels of a side: smaller images are enlarged, larger ones reduced
@@ -82,12 +84,17 @@ def task(
     return np.concatenate([parts[0], space, parts[1]], axis=1)
 
 
-def png(picture: np.ndarray) -> bytes:
+def picture(shown: np.ndarray, alt: str, caption: str = "") -> Picture:
+    """[h, w, 3] or [h, w, 1] uint8 as a picture of a page, in its own size."""
+    return Picture(png(shown), "png", shown.shape[1], alt, caption)
+
+
+def png(shown: np.ndarray) -> bytes:
     """[h, w, 3] or [h, w, 1] uint8 as a PNG file."""
     from PIL import Image
 
     file = io.BytesIO()
-    Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).save(file, "PNG")
+    Image.fromarray(shown[..., 0] if shown.shape[-1] == 1 else shown).save(file, "PNG")
     return file.getvalue()
 
 

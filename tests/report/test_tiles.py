@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cactus_tf import tiles
+from cactus_tf.report import tiles
 
 
 @pytest.mark.parametrize(("side", "shown"), [(8, 32), (28, 28), (84, 64), (224, 64)])

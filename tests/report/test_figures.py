@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cactus_tf import figures
+from cactus_tf.report import figures
 from cactus_tf.types import ImageSet, Splits
 
 

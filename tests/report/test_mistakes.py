@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cactus_tf.mistakes import classes_of, confusion, hardest
+from cactus_tf.report.mistakes import classes_of, confusion, hardest
 from cactus_tf.sampling import Episodes
 from cactus_tf.types import AssignedPartitions
 

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from cactus_tf.page import Picture, Section, Table, render
+from cactus_tf.report.page import Picture, Section, Table, render
 
 PICTURE = Picture(b"abc", "png", 30, 'a "picture"', "its caption")
 
@@ -28,9 +28,27 @@ def test_a_cell_may_be_a_picture():
     assert re.search(r'<td class="name">\s*<img src="data:', page)
 
 
-@pytest.mark.parametrize("empty", ["<p>", "<table", "<figure", "<pre", "<figcaption"])
+def test_columns_of_words_are_told_from_those_of_numbers():
+    page = render("t", "s", [Section("one", tables=[Table(["a", "b", "c"], [["x", "1", "y"]], names=(0, 2))])])
+    assert re.findall(r'<t[hd]( scope="col")?( class="name")?>(\w)', page) == [
+        (' scope="col"', ' class="name"', "a"),
+        (' scope="col"', "", "b"),
+        (' scope="col"', ' class="name"', "c"),
+        ("", ' class="name"', "x"),
+        ("", "", "1"),
+        ("", ' class="name"', "y"),
+    ]
+
+
+@pytest.mark.parametrize("empty", ["<p>", "<table", "<div", "<figure", "<pre"])
 def test_a_part_that_is_not_there_leaves_no_empty_box(empty):
     assert empty not in render("t", "", [Section("one")]).split("</header>")[1]
+
+
+def test_a_picture_without_a_caption_has_no_empty_line_below_it():
+    page = render("t", "s", [Section("one", pictures=[PICTURE._replace(caption="")])])
+    assert "<figure" in page
+    assert "<figcaption" not in page
 
 
 def test_the_page_names_nothing_on_the_network_and_runs_nothing():
