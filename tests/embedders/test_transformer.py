@@ -37,7 +37,7 @@ def test_the_embeddings_of_a_pipeline_are_those_of_fit_and_transform(bars):
 def test_a_clone_has_the_settings_and_is_not_fitted(bars):
     embedder = embedders.build("pixels", dims=5).fit(bars[0])
     copied = clone(embedder)
-    assert copied.get_params() == embedder.get_params() == {"dataset": None, "steps": None, "dims": 5}
+    assert copied.get_params() == embedder.get_params() == {"dataset": None, "steps": None, "dims": 5, "whiten": False}
     assert (copied.__sklearn_is_fitted__(), embedder.__sklearn_is_fitted__()) == (False, True)
 
 
