@@ -271,8 +271,9 @@ def test_in_a_graph_a_learner_answers_each_query_as_it_does_alone(learner, label
     any_number = tf.TensorSpec((None, *support.shape[1:]), support.dtype)
     signature = [any_number, tf.TensorSpec((None,), tf.int32), any_number, tf.TensorSpec((), tf.int32)]
     graph = tf.function(learner.classify_in_graph, input_signature=signature)
-    alone = answerer(learner, support, np.array(labels), way)(query)
-    np.testing.assert_allclose(graph(support, labels, query, way), alone, rtol=1e-4, atol=1e-4)
+    alone = np.asarray(answerer(learner, support, np.array(labels), way)(query))
+    scale = np.abs(alone[np.isfinite(alone)]).max()
+    np.testing.assert_allclose(graph(support, labels, query, way), alone, rtol=1e-3, atol=1e-3 * scale)
 
 
 def noise_episodes(learner):

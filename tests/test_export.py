@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cactus_tf import FewShotClassifier, datasets, exporting, learners, restoring
+from cactus_tf import FewShotClassifier, datasets, export_formats, exporting, learners, restoring
 from cactus_tf.errors import InputError, RunError
 from cactus_tf.export import main
 
@@ -215,6 +215,16 @@ def test_a_format_whose_package_is_missing_says_what_to_install(digits_run, monk
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r'tf2onnx and onnxruntime: pip install "cactus-tf\[onnx\]"'):
         exporting.export(digits_run, tmp_path / "out", format="onnx")
+
+
+def test_an_operation_that_tflite_lacks_is_named(tmp_path):
+    def windows(images):
+        boxes = tf.tile([[0.0, 0.0, 0.5, 0.5]], (tf.shape(images)[0], 1))
+        return {"embeddings": tf.image.crop_and_resize(images, boxes, tf.range(tf.shape(images)[0]), (2, 2))}
+
+    function = tf.function(windows, input_signature=[tf.TensorSpec((None, 4, 4, 1), tf.float32, "images")])
+    with pytest.raises(RunError, match="TFLite cannot hold this embedder, it has no CropAndResize: take --format="):
+        export_formats.write_tflite({"embed": function}, tmp_path)
 
 
 # What it leaves
