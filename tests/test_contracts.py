@@ -291,6 +291,7 @@ def band(episodes, number):
     return 1 / WAY - half, 1 / WAY + half
 
 
+@pytest.mark.slow
 def test_on_noise_with_random_classes_accuracy_is_chance_before_and_after_training(learner):
     episodes = noise_episodes(learner)
     low, high = band(episodes, 200)

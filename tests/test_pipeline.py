@@ -175,6 +175,7 @@ def test_every_learner_meets_the_same_evaluation_episodes(workplace, monkeypatch
     assert judged[0] != judged[1]
 
 
+@pytest.mark.slow
 def test_longer_training_and_other_evaluation_go_on_in_the_same_workdir(workplace, capsys):
     assert run(workplace, "longer", "--steps=4", "--stage=train")[0] == 0
     code, folder = run(workplace, "longer", "--steps=9", "--eval_episodes=10", "--eval_ways=5")
@@ -235,11 +236,13 @@ def test_learners_that_do_not_learn_from_tasks_need_no_partitions(workplace, cap
     assert {row["partitioner"] for row in results(folder)["rows"]} == {"none"}
 
 
+@pytest.mark.slow
 def test_a_run_that_was_refused_can_be_put_right_in_the_same_workdir(workplace):
     assert run(workplace, "mended", "--query=90")[0] == 2
     assert run(workplace, "mended")[0] == 0
 
 
+@pytest.mark.slow
 def test_seconds_of_a_run_that_goes_on_add_up(workplace):
     run(workplace, "timed", "--steps=3")
     before = results(workplace / "timed")["seconds"]["train"]
@@ -370,6 +373,7 @@ def test_ctrl_c_keeps_what_was_done_and_says_how_to_go_on(uninterrupted, workpla
 TRAINED = [name for name in plugins.names("embedders") if hasattr(plugins.load("embedders", name), "STEPS")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRAINED)
 def test_every_embedder_that_is_trained_runs_end_to_end_and_shows_itself(workplace, name):
     small = {"acai": ["--acai_depth=4"], "bigan": ["--bigan_deploy_batches=3"]}.get(name, [])
@@ -470,6 +474,7 @@ BRIEF = [
 ]
 
 
+@pytest.mark.slow
 def test_the_baselines_run_end_to_end_and_say_what_a_reader_must_know(workplace):
     algo = f"--algo=nearest_neighbours,{','.join(BASELINES)}"
     code, folder = run(workplace, "baselines", algo, *BRIEF, "--eval_shots=1", "--eval_episodes=4")

@@ -199,6 +199,7 @@ def test_a_run_that_fails_stops_the_script_with_its_code(project):
     assert "cactus_tf.table" not in lines[-1]
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_the_script(project):
     command = [project / "run_scripts" / "mnist.sh"]
     env = environment(project, sleeps="runs/full/mnist_acai_maml")
