@@ -12,6 +12,7 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     packages=find_packages(include=["cactus_tf", "cactus_tf.*"]),
+    package_data={"cactus_tf.report": ["*.html"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
         "tensorflow>=2.21",
@@ -23,6 +24,7 @@ setup(
         "tensorflow-datasets>=4.9.10",
         "importlib_resources>=7.1",  # tensorflow-datasets 4.9.10 needs it to download and does not declare it
         "matplotlib>=3.11",  # pictures of a run
+        "jinja2>=3.1",  # report.html
         "Pillow>=13.0",  # image decoding
         "tqdm>=4.70",  # progress bars
         "scipy>=1.17",
@@ -30,6 +32,13 @@ setup(
     ],
     extras_require={
         "test": ["pytest>=9.2", "hypothesis>=6.170", "pytest-xdist>=3.8"],  # a test at a time uses one core
+        "onnx": ["tf2onnx>=1.17", "onnxruntime>=1.32"],  # python -m cactus_tf.export --format=onnx
     },
-    entry_points={"console_scripts": ["cactus-tf = cactus_tf.main:main"]},
+    entry_points={
+        "console_scripts": [
+            "cactus-tf = cactus_tf.main:main",
+            "cactus-tf-predict = cactus_tf.predict:main",
+            "cactus-tf-export = cactus_tf.export:main",
+        ]
+    },
 )

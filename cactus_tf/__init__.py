@@ -16,6 +16,7 @@ _PUBLIC = {
     "episodes": ("cactus_tf.sampling", "Episodes"),
     "meta_train": ("cactus_tf.training", "meta_train"),
     "evaluate": ("cactus_tf.evaluation", "evaluate"),
+    "FewShotClassifier": ("cactus_tf.classifier", "FewShotClassifier"),
     "types": ("cactus_tf.types", None),
     "InputError": ("cactus_tf.errors", "InputError"),
     "RunError": ("cactus_tf.errors", "RunError"),

@@ -14,6 +14,7 @@ from cactus_tf.errors import InputError, RunError
 log = logging.getLogger(__name__)
 
 _NAME = "step"
+_VALUE = ".ATTRIBUTES/VARIABLE_VALUE"  # how TensorFlow ends the name of a tensor
 
 
 class Checkpoints:
@@ -84,8 +85,39 @@ class Checkpoints:
         return f"the checkpoint of step {self._kept} is kept in {self._folder}"
 
     def _newest_first(self) -> list[str]:
-        found = self._folder.glob(f"{_NAME}-*.index") if self._folder else []
-        return sorted((str(p.with_suffix("")) for p in found), key=lambda p: int(p.rsplit("-", 1)[1]), reverse=True)
+        return _newest_first(self._folder) if self._folder else []
+
+
+def load_newest(variables: Sequence[keras.Variable], folder: Path) -> int:
+    """Gives the variables the values of the newest readable state, and changes nothing in the folder.
+
+    Args:
+      variables: the first of those that the state was kept of, in their order.
+      folder: of a training.
+
+    Returns:
+      The step of that state; 0, with nothing changed, where there is none.
+
+    Raises:
+      InputError: the state is of other variables.
+    """
+    for path in _newest_first(folder):
+        if not _readable(path):
+            log.warning("checkpoint %s is damaged; an older one is taken, if there is one", path)
+            continue
+        reader = tf.train.load_checkpoint(path)
+        shapes, names = reader.get_variable_to_shape_map(), [f"variables/{i}/{_VALUE}" for i in range(len(variables))]
+        if [shapes.get(name) for name in names] != [list(v.shape) for v in variables]:
+            raise InputError(f"checkpoint {path} is of another network: it was made by another version, train anew")
+        for variable, name in zip(variables, names, strict=True):
+            variable.assign(reader.get_tensor(name))
+        return int(path.rsplit("-", 1)[1])
+    return 0
+
+
+def _newest_first(folder: Path) -> list[str]:
+    found = (str(path.with_suffix("")) for path in folder.glob(f"{_NAME}-*.index"))
+    return sorted(found, key=lambda path: int(path.rsplit("-", 1)[1]), reverse=True)
 
 
 def _claim(path: Path, identity: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import flags
+from absl import logging as absl_logging
 
 from cactus_tf import config as settings
 from cactus_tf import norms, plugins
@@ -62,7 +63,7 @@ def run(command: Callable[[settings.Config], Any], argv: Sequence[str]) -> int:
 
     def act(arguments: Sequence[str]) -> None:
         configs.append(parse(arguments))
-        _start_logging(configs[0].run.quiet)
+        start_logging(configs[0].run.quiet, configs[0].run.debug)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         command(configs[0])
 
@@ -117,13 +118,19 @@ def _end(code: int, message: str) -> int:
     return code
 
 
-def _start_logging(quiet: bool) -> None:
+def start_logging(quiet: bool = False, debug: bool = False) -> None:
+    """Sends the library's messages to standard output, and sets absl's verbosity, through which TensorFlow speaks.
+
+    Args:
+      quiet: only errors.
+      debug: everything, what TensorFlow says of its inside too.
+    """
+    absl_logging.set_verbosity(absl_logging.DEBUG if debug else absl_logging.WARNING)
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("cactus_tf")
     logger.handlers, logger.propagate = [handler], False
-    logging.getLogger("absl").setLevel(logging.WARNING)  # TensorFlow counts its checkpoints' milliseconds there
-    logger.setLevel(logging.ERROR if quiet else logging.INFO)
+    logger.setLevel(logging.ERROR if quiet else logging.DEBUG if debug else logging.INFO)
 
 
 def _flag_values() -> flags.FlagValues:

@@ -106,6 +106,8 @@ def row_of(row: Mapping[str, Any]) -> Row:
         tasks = "hyperplanes, m = 0"
     if options.get("steps") == 0:
         tasks = "untrained"
+    fraction = options.get("supervised_fraction")
+    tasks = f"{tasks}, true labels {fraction:g}" if fraction else tasks
     embedder = "none" if row["algo"] == "scratch" or tasks in ("labels", "random", "untrained") else row["embedder"]
     return Row(row["dataset"], embedder, tasks, row["algo"])
 

@@ -65,6 +65,13 @@ class PartitionSettings:
     partitioner: str = option(None, "partitioner by name; labels is the oracle")
     clusters: int = option(None, "clusters of a partition", symbol="k", low=2)
     partitions: int = option(None, "number of partitions", symbol="P", low=1)
+    supervised_fraction: float = option(
+        0.0,
+        "probability that a training task has true labels: those of the train split, on ImageNet of miniImageNet's 64 "
+        "training classes",
+        low=0,
+        high=1,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +112,8 @@ class RunSettings:
     workdir: str | None = option(None, "folder of this run; unsaid runs/DATASET-EMBEDDER-PARTITIONER-ALGO-KEY")
     artifacts_dir: str = option("artifacts", "folder that runs share for prepared data, embedders and partitions")
     seed: int = option(0, "every random stream derives from it", low=0)
+    tensorboard_graph: bool = option(False, "log the graph of the training step for TensorBoard")
+    profile_steps: int = option(0, "outer steps to profile for TensorBoard, after the first", low=0)
     quiet: bool = option(False, "print errors only")
     debug: bool = option(False, "show tracebacks and TensorFlow's own messages")
 

@@ -26,7 +26,17 @@ def evaluate(learner: Learner, tasks: Episodes, episodes: int = 1000) -> Accurac
       episodes: how many of them.
 
     Returns:
-      Fractions: the mean over episodes and ci95 (Hsu et al. 2019: 1.96 sigma / sqrt(n)), and each episode's accuracy.
+      Fractions: the mean over episodes and ci95 (Hsu et al. 2019: 1.96 sigma / sqrt(n)), and each episode's accuracy;
+      and every answer.
+
+    Example:
+      >>> import cactus_tf as ct
+      >>> data = ct.datasets.load("digits")
+      >>> pixels = data.test.images.reshape(len(data.test), -1) / 255
+      >>> tasks = ct.episodes(pixels, data.test.partitions, way=5, shot=5, query=5, seed=0)
+      >>> found = ct.evaluate(ct.learners.build("nearest_neighbours"), tasks, episodes=50)
+      >>> 0.8 < found.mean < 1, found.per_episode.shape
+      (True, (50,))
     """
     if isinstance(learner, AdaptingLearner):
         return trace_accuracies(learner, tasks, episodes).query[-1]
@@ -56,20 +66,22 @@ def trace_accuracies(learner: AdaptingLearner, tasks: Episodes, episodes: int) -
       RunError: adaptation diverged in an episode.
     """
 
-    def one(i: int) -> np.ndarray:
+    def one(i: int) -> tuple[np.ndarray, np.ndarray]:
         support, query, (support_labels, query_labels) = _flat(tasks, i)
         trace = learner.trace(support, support_labels, query, tasks.way)
         _check_finite(trace, learner, tasks, i)
         pairs = ((trace.support, support_labels), (trace.query, query_labels))
-        return np.stack([np.mean(np.argmax(logits, axis=-1) == labels, axis=1) for logits, labels in pairs])
+        right = np.stack([np.mean(np.argmax(logits, axis=-1) == labels, axis=1) for logits, labels in pairs])
+        return right, np.argmax(trace.query[-1], axis=-1)
 
     found = []
     with progress.bar(total=episodes, desc=_title(tasks)) as bar, ThreadPoolExecutor(os.cpu_count()) as threads:
         for value in itertools.chain([one(0)], threads.map(one, range(1, episodes))):  # the first one compiles
             found.append(value)
             bar.update()
-    support, query = np.stack(found, axis=-1)  # each [steps + 1, episodes]
-    return AdaptationAccuracy([_mean(values) for values in support], [_mean(values) for values in query])
+    support, query = np.stack([right for right, _ in found], axis=-1)  # each [steps + 1, episodes]
+    last = _mean(query[-1])._replace(answers=np.array([answers for _, answers in found]))
+    return AdaptationAccuracy([_mean(values) for values in support], [*(_mean(q) for q in query[:-1]), last])
 
 
 def _check_finite(trace: Trace, learner: AdaptingLearner, tasks: Episodes, i: int) -> None:
@@ -100,13 +112,15 @@ def leaks(learner: Learner) -> bool:
 
 
 def accuracy(classify: Classify, episodes: Episodes, number: int, leak: bool = False) -> Accuracy:
-    """Mean, 95% interval and per-episode accuracy of one classifying function.
+    """Mean, 95% interval, per-episode accuracy and answers of one classifying function.
 
     Where `leak` is set, it is a `classify_leaking` and gets the queries' labels, too.
     """
     with threadpool_limits(1):  # an episode is too small to share among threads
         numbers = progress.bar(range(number), _title(episodes))
-        return _mean(np.array([_episode_accuracy(classify, episodes, i, leak) for i in numbers]))
+        answers = np.array([_answers(classify, episodes, i, leak) for i in numbers])
+    right = answers == np.repeat(np.arange(episodes.way), episodes.query)
+    return _mean(right.mean(axis=1))._replace(answers=answers)
 
 
 def _mean(per_episode: np.ndarray) -> Accuracy:
@@ -128,11 +142,12 @@ def paired_difference(accuracy: Accuracy, first: Accuracy) -> Difference:
     return Difference(float(differences.mean()), confidence_interval(differences))
 
 
-def _episode_accuracy(classify: Classify, episodes: Episodes, i: int, leak: bool = False) -> float:
+def _answers(classify: Classify, episodes: Episodes, i: int, leak: bool = False) -> np.ndarray:
+    """[way * query] the label that each query of episode i is given."""
     support, query, (support_labels, query_labels) = _flat(episodes, i)
     told = [query_labels] if leak else []
     logits = classify(support, support_labels, query, *told, episodes.way)
-    return float(np.mean(np.argmax(logits, axis=-1) == query_labels))
+    return np.argmax(logits, axis=-1)
 
 
 def _flat(episodes: Episodes, i: int) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]:

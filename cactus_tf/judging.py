@@ -44,7 +44,7 @@ def judge(
                 result = traced.query[-1]
             else:
                 result = accuracy(classify, episodes, config.evaluation.eval_episodes, leaks(learner))
-            keep_accuracy(folder, name, f"accuracy-{split}-{way}way-{shot}shot.npy", result)
+            keep(folder / name, f"{split}-{way}way-{shot}shot.npy", result)
             row = results.row(config, name, (way, shot), result, learner) | marks(name, learner, before)
             if name == first:
                 reference[way, shot] = result
@@ -67,10 +67,29 @@ def marks(name: str, learner: Learner, unanswered: int) -> dict[str, Any]:
     return found
 
 
-def keep_accuracy(folder: Path, name: str, file: str, result: Accuracy) -> None:
-    """Writes the accuracy of every episode to WORKDIR/NAME/FILE."""
-    path = workdir.make_folder(folder / name, "--workdir") / file
-    workdir.write_atomic(path, functools.partial(np.save, arr=result.per_episode))
+def keep(folder: Path, file: str, result: Accuracy) -> None:
+    """Writes the accuracy of every episode to FOLDER/accuracy-FILE, and the answers to FOLDER/answers-FILE."""
+    workdir.make_folder(folder, "--workdir")
+    workdir.write_atomic(folder / f"accuracy-{file}", functools.partial(np.save, arr=result.per_episode))
+    if result.answers is not None:
+        answers = result.answers.astype(np.int16)
+        workdir.write_atomic(folder / f"answers-{file}", functools.partial(np.save, arr=answers))
+
+
+def kept_answers(folder: Path, split: str, task: tuple[int, int], query: int) -> np.ndarray | None:
+    """[episodes, way, query] the labels that the queries were given, those of true label i in row i; None if not kept.
+
+    Args:
+      folder: WORKDIR/ALGO.
+      split: that was judged on.
+      task: (way, shot).
+      query: Q of the evaluation episodes.
+    """
+    way, shot = task
+    try:
+        return np.load(folder / f"answers-{split}-{way}way-{shot}shot.npy").reshape(-1, way, query)
+    except (OSError, ValueError):  # it is only for pictures
+        return None
 
 
 def evaluation_set(config: Config, data: Splits) -> ImageSet:

@@ -12,13 +12,10 @@ def data(config: Config) -> dict[str, Any]:
     """The prepared arrays. Not the folder: every source of a data set gives the same arrays, where that set is fixed.
 
     A data set whose images are what the user's folders hold has `files_key(data_dir, eval_dir)`, which says what they
-    hold: one text, or one for the files to train on, "train", and others for the rest. Those of its options that change
-    nothing in the arrays stand in `AFTER_PREPARING`.
+    hold: one text, or one for the files to train on, "train", and others for the rest.
     """
     name = config.data.dataset
     module, member = plugins.load("datasets", name), _member("datasets", name, config)
-    ignored = getattr(module, "AFTER_PREPARING", ())
-    member["options"] = {k: v for k, v in member["options"].items() if k not in ignored}
     if hasattr(module, "files_key"):
         member["files"] = module.files_key(config.data.data_dir, config.data.eval_dir)
     return {**member, "image_size": config.data.image_size}

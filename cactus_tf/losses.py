@@ -86,7 +86,7 @@ def summed_loss(logits, labels, way: int):
     Returns:
       Scalar, in nats.
     """
-    return way * query_loss(logits, labels)
+    return tf.cast(way, logits.dtype) * query_loss(logits, labels)
 
 
 def accuracy(logits, labels):

@@ -3,20 +3,26 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the pipeline for a command line; returns the exit code."""
     argv = sys.argv[1:] if argv is None else argv
-    with contextlib.nullcontext() if any(a.startswith("--debug") for a in argv) else silence():
+    with silence(argv):
         from cactus_tf import cli, pipeline
     return cli.run(pipeline.run, argv)
 
 
 @contextlib.contextmanager
-def silence() -> Iterator[None]:
-    """Keeps TensorFlow's start-up messages off the terminal; they come from C++, below Python's sys.stderr."""
+def silence(argv: Sequence[str] = ()) -> Iterator[None]:
+    """Keeps TensorFlow's start-up messages off the terminal, unless a command's arguments have --debug.
+
+    They come from C++, below Python's sys.stderr.
+    """
+    if any(argument.startswith("--debug") for argument in argv):
+        yield
+        return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     kept = os.dup(2)
     try:

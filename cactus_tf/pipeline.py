@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from cactus_tf import board, datasets, inspection, keys, plugins, report, results, seeds, summaries, workdir
 from cactus_tf import config as settings
-from cactus_tf import datasets, inspection, keys, plugins, report, results, seeds, summaries, workdir
 from cactus_tf.config import Config
 from cactus_tf.errors import InputError
 from cactus_tf.evaluation import Classify, accuracy
@@ -25,6 +25,8 @@ from cactus_tf.judging import (
     small_classes,
     validation,
 )
+from cactus_tf.learners import make
+from cactus_tf.report import figures
 from cactus_tf.sampling import Episodes
 from cactus_tf.training import meta_train
 from cactus_tf.types import (
@@ -44,7 +46,7 @@ from cactus_tf.types import (
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
-_PICTURED = 8  # images that embedders are shown with
+INPUTS = "inputs.json"
 
 
 def run(config: Config) -> list[dict[str, Any]]:
@@ -54,6 +56,7 @@ def run(config: Config) -> list[dict[str, Any]]:
       The rows of results.json, [] where the run stops before evaluation.
     """
     choose_threads(config)
+    first_run = not _root(config).exists()
     folder = make_workdir(config)
     with workdir.locked(folder):
         workdir.claim(folder, identity(config), results.provenance(config))
@@ -61,15 +64,19 @@ def run(config: Config) -> list[dict[str, Any]]:
         clock = results.Clock(config.run.stage, folder / "seconds.json")
         with clock.stage("prepare"):
             data = prepare(config)
+            if first_run:
+                log.info("%s", results.places(config, data, folder))
             if config.run.stage == "prepare":
                 show(config, data, folder)
             config = settings.sized(config, len(data.train), classes(config, evaluation_set(config, data)))
             check_sizes(config, data)
+            check_mixture(config, data.train)
             rehearse(config, data)
         if clock.over:
             return []
         with clock.stage("embed"):
             embedder, embeddings = embed(config, data, folder)
+            keep_inputs(config, data, bool(embeddings), folder)
         if clock.over:
             return []
         with clock.stage("partition"):
@@ -77,6 +84,8 @@ def run(config: Config) -> list[dict[str, Any]]:
         if clock.over:
             return []
         with clock.stage("train"):
+            tasks, events = first_tasks(config, data, partitions), folder / "events"
+            board.before_training(config, data, embeddings.get("train"), partitions, tasks, events)
             learners = train(config, data, embedder, embeddings, partitions, folder)
         if clock.over:
             return []
@@ -85,8 +94,8 @@ def run(config: Config) -> list[dict[str, Any]]:
         results.write(config, rows, clock, folder)
         if not clock.over:
             with clock.stage("report"):
-                shown = None if keys.has_features(config) else data.train.images
-                report.write(folder, rows, shown, partitions, config.learners)
+                board.after_evaluation(config, data, rows, events)
+                report.write(report.Run(config, folder, data, rows, partitions, tasks, embedder))
         log.info("%s", results.closing_words(rows, folder))
     return rows
 
@@ -117,6 +126,7 @@ def prepare(config: Config) -> Splits:
         eval_dir=config.data.eval_dir,
         options=config.options.get(config.data.dataset),
         found=functools.partial(workdir.write_json, store.folder / "prepared.json"),
+        mixed=config.partition.supervised_fraction > 0,
     )
     with workdir.locked(store.folder):
         data = datasets.load(config.data.dataset, config.data.data_dir, context)
@@ -139,7 +149,7 @@ def show(config: Config, data: Splits, folder: Path) -> None:
     """Prints what is in the data and draws some of it."""
     log.info("%s", inspection.describe(data))
     if not keys.has_features(config):
-        report.write_contact_sheet(data, folder)
+        figures.write_contact_sheet(data, folder)
         log.info("a look at them: %s", folder / "contact_sheet.png")
 
 
@@ -174,6 +184,23 @@ def check_sizes(config: Config, data: Splits) -> None:
     divided = config.learners and config.partition.partitioner not in ("labels", "cluster_files", "hyperplanes")
     if (divided or any(map(keys.uses_clusters, config.run.algo))) and config.partition.clusters > images:
         raise InputError(f"--clusters={config.partition.clusters} is more than the {images} training images: lower it")
+
+
+def check_mixture(config: Config, train: ImageSet) -> None:
+    """Sees to it that there are true partitions, and others, where tasks are to be made from both.
+
+    Raises:
+      InputError: the training images have no labels, or all tasks are made from them anyway.
+    """
+    fraction = config.partition.supervised_fraction
+    if not fraction or not config.learners or train.supervised:
+        return
+    if not train.partitions:
+        raise InputError(f"--supervised_fraction={fraction}: the training images have no labels: leave it out")
+    if config.partition.partitioner == "labels":
+        raise InputError(
+            f"--supervised_fraction={fraction}: with --partitioner=labels every task has true labels: leave one out"
+        )
 
 
 def rehearse(config: Config, data: Splits) -> None:
@@ -235,6 +262,19 @@ def embed(config: Config, data: Splits, folder: Path) -> tuple[Embedder | None, 
     return embedder, embeddings
 
 
+def keep_inputs(config: Config, data: Splits, embeddings: bool, folder: Path) -> None:
+    """Writes WORKDIR/inputs.json: what a learner of this run takes, for those that use it without the data."""
+    parts = {"data": keys.data, **({"embedder": keys.embedder, "embeddings": keys.embeddings} if embeddings else {})}
+    told = {
+        "image_shape": list(data.image_shape),
+        "artifacts_dir": str(_root(config).resolve()),
+        **{part: f"{part}-{workdir.key(settings_of(config))}" for part, settings_of in parts.items()},
+        "clusters": config.partition.clusters,
+        "eval_ways": list(config.evaluation.eval_ways),
+    }
+    workdir.write_json(folder / INPUTS, told)
+
+
 def fit_or_load(config: Config, data: Splits, store: workdir.Artifact, folder: Path) -> Embedder:
     """The embedder that the artifact holds, fitted first where it holds none."""
     name = config.embedding.embedder
@@ -245,7 +285,7 @@ def fit_or_load(config: Config, data: Splits, store: workdir.Artifact, folder: P
         return embedder.load(store.folder / "model")
     images, callbacks = data.train.images, []
     if hasattr(module, "METRICS"):
-        some = images[np.linspace(0, len(images) - 1, _PICTURED).astype(int)]
+        some = report.pictured(images)
         pictures = getattr(module, "PICTURES", {})
         events = folder / "events" / "embedder"
         callbacks = [summaries.EmbedderSummaries(events, module.METRICS, pictures, some)]
@@ -297,13 +337,14 @@ def partition(config: Config, data: Splits, embeddings: dict[str, np.ndarray]) -
 
 
 def mix(config: Config, data: Splits, partitions: Partitions) -> Partitions:
-    """The partitions, and true ones beside them where the data set's `supervised_fraction` asks for it."""
-    fraction = getattr(config.options.get(config.data.dataset), "supervised_fraction", 0.0)
+    """The partitions, and true ones beside them where `supervised_fraction` asks for it."""
+    fraction = config.partition.supervised_fraction
     if not fraction:
         return partitions
-    assert data.train.supervised is not None
+    true = data.train.supervised or data.train.partitions
+    assert true
     log.warning("partition: a task has true labels with probability %g", fraction)
-    return MixedPartitions(partitions, data.train.supervised, fraction)
+    return MixedPartitions(partitions, true, fraction)
 
 
 def train(
@@ -351,7 +392,7 @@ def build_learner(
         images=images,
         clusters=config.partition.clusters,
     )
-    return plugins.load("learners", name).build(context, config.options.get(name))
+    return make(name, context, config.options.get(name))
 
 
 def train_one(
@@ -366,18 +407,14 @@ def train_one(
     """Meta-trains one learner in WORKDIR/NAME, going on from what is there."""
     training = config.learners[name]
     assert isinstance(learner, MetaLearner)
-    try:
-        episodes = Episodes(
-            rows,
-            partitions,
-            way=training.way,
-            shot=training.shot,
-            query=training.query,
-            seed=seeds.derive(config.run.seed, "training episodes"),
-        )
-    except InputError as error:
-        raise InputError(f"--way, --shot, --query, --clusters: {error}") from error
+    episodes = training_episodes(config, name, rows, partitions)
     scalars = summaries.Events(folder / "events" / name)
+    tracer = summaries.StepTracer(folder / "events" / name, config.run.tensorboard_graph, config.run.profile_steps)
+
+    def on_step(step: int, values: dict[str, float]) -> None:
+        scalars.on_step(step, values)
+        tracer.on_step(step)
+
     started = time.monotonic()
     try:
         made = meta_train(
@@ -387,13 +424,35 @@ def train_one(
             steps=training.steps,
             outer_lr=training.outer_lr,
             folder=workdir.make_folder(folder / name, "--workdir"),
-            on_step=scalars.on_step,
+            on_step=on_step,
             on_checkpoint=validation(config, name, learner, data, scalars),
         )
     finally:
+        tracer.close()
         scalars.close()
     seconds = time.monotonic() - started
     log.info("train: %s, %d steps (%d now, in %.0f s)", name, training.steps, made, seconds)
+
+
+def training_episodes(config: Config, name: str, rows: np.ndarray, partitions: Partitions) -> Episodes:
+    """The tasks that a learner is trained on.
+
+    Raises:
+      InputError: the partitions do not allow them.
+    """
+    training = config.learners[name]
+    seed = seeds.derive(config.run.seed, "training episodes")
+    try:
+        return Episodes(rows, partitions, way=training.way, shot=training.shot, query=training.query, seed=seed)
+    except InputError as error:
+        raise InputError(f"--way, --shot, --query, --clusters: {error}") from error
+
+
+def first_tasks(config: Config, data: Splits, partitions: Partitions) -> Episodes | None:
+    """The training tasks of the first learner that has any, to look at; None where there are no images to see."""
+    if not config.learners or keys.has_features(config):
+        return None
+    return training_episodes(config, next(iter(config.learners)), data.train.images, partitions)
 
 
 def identity(config: Config) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 from cactus_tf import keys, plugins, workdir
 from cactus_tf.config import STAGES, Config
 from cactus_tf.evaluation import AdaptationAccuracy
-from cactus_tf.types import Accuracy, Difference, Learner
+from cactus_tf.types import Accuracy, Difference, Learner, Splits
 
 JUDGED_WITH = "a data set of your own is judged with --eval_dir=FOLDER, a sub-folder per class"
 _PACKAGES = ("cactus-tf", "tensorflow", "keras", "numpy", "scikit-learn", "tensorflow-datasets", "tensorboard")
@@ -56,6 +56,23 @@ class Clock:
             self.seconds[name] = round(before + time.monotonic() - began, 3)
             workdir.write_json(self._path, self.seconds)
         self._done.add(name)
+
+
+def places(config: Config, data: Splits, folder: Path) -> str:
+    """Where a first run puts what it makes, and how big that gets."""
+    images = sum(part.images.nbytes for part in (data.train, data.val, data.test))
+    kept = f"{_megabytes(images)} of images"
+    if config.learners and config.partition.partitioner == "kmeans":
+        kept += f", {_megabytes(4 * config.partition.partitions * len(data.train))} of partitions"
+    return (
+        f"first run here: {Path(config.run.artifacts_dir).resolve()} keeps what later runs share ({kept}, the embedder "
+        f"and 4 bytes per number of its embeddings), {folder.resolve()} the results; --artifacts_dir and --workdir put "
+        "them elsewhere"
+    )
+
+
+def _megabytes(size: float) -> str:
+    return f"{size / 1e6:,.0f} MB" if size >= 1e6 else "under 1 MB"
 
 
 def row(config: Config, name: str, task: tuple[int, int], accuracy: Accuracy, learner: Learner) -> dict[str, Any]:
@@ -109,6 +126,8 @@ def options(config: Config, name: str) -> dict[str, Any]:
     own_sizes = getattr(config.options.get(partitioner), "sizes", None)  # of cluster files, in place of k and P
     if partitioner not in ("none", "labels") and not own_sizes:
         used |= {"clusters": config.partition.clusters, "partitions": config.partition.partitions}
+    if name in config.learners and config.partition.supervised_fraction:
+        used["supervised_fraction"] = config.partition.supervised_fraction
     if keys.uses_clusters(name):
         used["clusters"] = config.partition.clusters
     for member in (config.data.dataset, embedder, partitioner, name):
@@ -161,6 +180,14 @@ def package_versions() -> dict[str, str]:
 
 def describe(config: Config, folder: Path) -> str:
     """The resolved configuration, a line a section."""
+    lines = [f"cactus_tf in {folder}, artifacts in {config.run.artifacts_dir}, seed {config.run.seed}"]
+    for name, said in sections(config).items():
+        lines.append(f"  {name}: " + ", ".join(f"{k}={plain(v)}" for k, v in said.items()))
+    return "\n".join(lines)
+
+
+def sections(config: Config) -> dict[str, dict[str, Any]]:
+    """The resolved configuration by section and name, without what does not apply."""
     parts = {
         "data": config.data,
         "embedding": config.embedding,
@@ -169,11 +196,7 @@ def describe(config: Config, folder: Path) -> str:
         "evaluation": config.evaluation,
         **{f"{name} settings": part for name, part in config.options.items()},
     }
-    lines = [f"cactus_tf in {folder}, artifacts in {config.run.artifacts_dir}, seed {config.run.seed}"]
-    for name, part in parts.items():
-        said = {k: v for k, v in dataclasses.asdict(part).items() if v is not None}
-        lines.append(f"  {name}: " + ", ".join(f"{k}={_plain(v)}" for k, v in said.items()))
-    return "\n".join(lines)
+    return {name: {k: v for k, v in dataclasses.asdict(part).items() if v is not None} for name, part in parts.items()}
 
 
 def table(rows: Sequence[Mapping]) -> str:
@@ -206,7 +229,7 @@ def closing_words(rows: Sequence[Mapping], folder: Path) -> str:
         [
             *_judged(rows),
             f"\nresults      {folder}/results.json, results.csv",
-            f"pictures     {folder}/{', '.join(path.name for path in sorted(folder.glob('*.png'))) or '(none)'}",
+            *([f"report       {folder}/report.html"] if (folder / "report.html").exists() else []),
             f"TensorBoard  tensorboard --logdir {folder}/events",
             f"next         {_suggestion(rows[0]['dataset'] if rows else 'folder')}; every setting is in --help",
         ]
@@ -230,7 +253,8 @@ def _suggestion(dataset: str) -> str:
     return "compare: --algo=LEARNER,LEARNER shares the episodes, --partitioner=labels is the oracle"
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
+    """A setting as it is written in a flag."""
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 

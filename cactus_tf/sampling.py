@@ -49,6 +49,13 @@ class Episodes:
 
     Raises:
       InputError: no partition, or none of one side of mixed ones, has `way` clusters of shot + query images.
+
+    Example:
+      >>> import cactus_tf as ct
+      >>> data = ct.datasets.load("digits")
+      >>> tasks = ct.episodes(data.test.images, data.test.partitions, way=5, shot=1, query=3, seed=0)
+      >>> tasks[7].support.shape, tasks[7].query.shape
+      ((5, 1, 28, 28, 1), (5, 3, 28, 28, 1))
     """
 
     def __init__(

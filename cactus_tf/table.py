@@ -6,8 +6,8 @@ from pathlib import Path
 
 from absl import flags
 
-from cactus_tf import cli, comparison
 from cactus_tf.errors import InputError
+from cactus_tf.main import silence
 
 HELP = """python -m cactus_tf.table RUN ... [--format=markdown|csv|latex]
 
@@ -19,7 +19,10 @@ the difference. RUN is a run's folder. Runs that differ in nothing but the seed 
 
 def main(argv: list[str] | None = None) -> int:
     """Prints the table of the runs named; returns the exit code."""
-    return cli.guarded(show, sys.argv[1:] if argv is None else argv, lambda: HELP)
+    argv = sys.argv[1:] if argv is None else argv
+    with silence(argv):
+        from cactus_tf import cli
+    return cli.guarded(show, argv, lambda: HELP)
 
 
 def show(argv: Sequence[str]) -> None:
@@ -28,6 +31,9 @@ def show(argv: Sequence[str]) -> None:
     Raises:
       InputError: no runs, an unknown format, or runs that do not go into one table.
     """
+    with silence(argv):
+        from cactus_tf import cli, comparison
+
     values = flags.FlagValues()
     flags.DEFINE_string("format", "markdown", "markdown, csv or latex", flag_values=values)
     flags.DEFINE_bool("debug", False, "show tracebacks", flag_values=values)

@@ -149,6 +149,14 @@ def meta_train(
     Raises:
       InputError: `folder` holds a longer training than `steps`.
       RunError: the loss is not finite; the last good checkpoint is kept.
+
+    Example:
+      >>> import cactus_tf as ct
+      >>> data = ct.datasets.load("digits")
+      >>> tasks = ct.episodes(data.train.images, data.train.partitions, way=5, shot=1, query=3, seed=0)
+      >>> learner = ct.learners.build("protonets", image_shape=data.image_shape, way=5, filters=4)
+      >>> ct.meta_train(learner, tasks, steps=2)
+      2
     """
     optimizer = adam(outer_lr)
     counter = tf.Variable(0, dtype=tf.int64, trainable=False)

@@ -147,7 +147,7 @@ class ImageSet:
         by image bytes. Where images come as features, [n, dim] float32.
       partitions: what the true labels say, for measuring and for the oracle; None where there are no labels.
       names: [n] bytes, the file that each image was made from, in UTF-8; None where images are not files.
-      supervised: true partitions that training may mix with its own; None where it does not.
+      supervised: true partitions that training mixes with its own, where they are others than `partitions`.
     """
 
     images: np.ndarray
@@ -222,11 +222,15 @@ class Trace(NamedTuple):
 
 
 class Accuracy(NamedTuple):
-    """Accuracy over evaluation episodes: fractions; ci95 is 1.96 sigma / sqrt(n) with ddof 0."""
+    """Accuracy over evaluation episodes: fractions; ci95 is 1.96 sigma / sqrt(n) with ddof 0.
+
+    `answers`, where they were kept: [episodes, way * query] the label that each query was given, queries by label.
+    """
 
     mean: float
     ci95: float
     per_episode: np.ndarray
+    answers: np.ndarray | None = None
 
 
 class Difference(NamedTuple):
@@ -281,6 +285,7 @@ class DataContext:
       eval_dir: folder with labelled images to judge on, for a data set that takes one.
       options: the data set's own settings; None means its usual.
       found: is told what the preparation came across, such as the files it left out.
+      mixed: whether training mixes true partitions with its own, for a data set with `supervised` ones.
     """
 
     memo: Memo = no_memo
@@ -290,6 +295,7 @@ class DataContext:
     eval_dir: str | Path | None = None
     options: Any = None
     found: Callable[[Mapping[str, Any]], None] = tell_nobody
+    mixed: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -448,6 +454,50 @@ class AdaptingLearner(Learner, Protocol):
 
     def trace(self, support: Array, support_labels: Array, query: Array, way: int, steps: int | None = None) -> Trace:
         """Logits before adaptation and after each of its steps, as many as in evaluation unless said."""
+        ...
+
+
+Answer = Callable[[Array], Array]
+"""From queries [m, ...] to logits [m, way]."""
+
+
+@runtime_checkable
+class PreparedLearner(Learner, Protocol):
+    """A learner that can do its work with a support set once, for any number of queries that come later."""
+
+    def answerer(self, support: Array, support_labels: Array, way: int, transductive: bool = False) -> Answer:
+        """The function from queries [m, ...] to logits [m, way]; arguments as of `classify`.
+
+        Unless it is to be transductive, the answer to a query depends on it and the support set alone.
+        """
+        ...
+
+
+@runtime_checkable
+class GraphEncoder(Protocol):
+    """What maps images to vectors by TensorFlow operations alone, so that it can be exported."""
+
+    def encode(self, images: Array) -> Array:
+        """[n, ...] tensor, n not known before -> [n, dim] float32 tensor, row by row."""
+        ...
+
+
+@runtime_checkable
+class GraphLearner(Learner, Protocol):
+    """A learner that can answer by TensorFlow operations alone, so that it can be exported."""
+
+    def classify_in_graph(self, support: Array, support_labels: Array, query: Array, way: Array) -> Array:
+        """As `classify`, but each query is answered alone, and all are tensors of sizes that are not known before.
+
+        Args:
+          support: [n, ...].
+          support_labels: [n] int32.
+          query: [m, ...].
+          way: scalar int32.
+
+        Returns:
+          [m, way] logits. A task that the learner cannot answer is an error of TensorFlow's when it is run.
+        """
         ...
 
 

@@ -33,3 +33,17 @@ def fresh_logging():
     logger = logging.getLogger("cactus_tf")
     logger.handlers, logger.propagate = [], True
     logger.setLevel(logging.NOTSET)
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory):
+    """The folder of a short run on digits: ProtoNets, MAML of 4 ways, nearest neighbours on 8 components of pixels."""
+    from cactus_tf.main import main
+
+    place = tmp_path_factory.mktemp("digits_run")
+    lengths = ["--steps=30", "--partitions=1", "--clusters=12", "--filters=4", "--tasks_per_step=1", "--way=4"]
+    maml = ["--maml_inner_steps=1", "--maml_eval_steps=3"]
+    algo = ["--algo=protonets,maml,nearest_neighbours", "--embedder=pixels", "--pixels_dims=8", "--eval_ways=4"]
+    places = [f"--workdir={place / 'runs' / 'digits'}", f"--artifacts_dir={place / 'artifacts'}", "--quiet"]
+    assert main([*algo, *lengths, *maml, *places, "--query=2", "--stage=train"]) == 0
+    return place / "runs" / "digits"

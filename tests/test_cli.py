@@ -1,4 +1,5 @@
 import dataclasses
+import logging
 
 import pytest
 
@@ -80,6 +81,8 @@ def test_a_later_flag_wins_over_a_flagfile_and_a_flagfile_over_an_earlier_flag(t
         (["--quiet=maybe"], "--quiet=maybe: it must be true or false"),
         (["--way=0"], "--way=0: it must be at least 2"),
         (["--seed=-1"], "--seed=-1: it must be at least 0"),
+        (["--partitions=0"], "--partitions=0: it must be at least 1"),
+        (["--supervised_fraction=1.5"], "--supervised_fraction=1.5: it must be at least 0 and at most 1"),
         (["--eval_ways=5,x"], "--eval_ways=5,x: every entry must be a whole number"),
         (["--eval_ways="], "--eval_ways is empty"),
         (["--eval_ways=5,1"], "--eval_ways=1: it must be at least 2"),
@@ -93,6 +96,9 @@ def test_a_later_flag_wins_over_a_flagfile_and_a_flagfile_over_an_earlier_flag(t
         (["--algo=maml", "--way=5"], "--eval_ways=10 is more than --way=5"),
         (["--algo=maml", "--on_embeddings", "--backbone=conv4"], "--on_embeddings: conv4 takes images"),
         (["--algo=protonets", "--nearest_neighbours_k=3"], "--nearest_neighbours_k is for nearest_neighbours"),
+        (["--maml_inner_lr=0.1"], "--maml_inner_lr is for maml, which this run does not use: drop it"),
+        (["--mlp_dropout_legacy_leak"], "--mlp_dropout_legacy_leak is for mlp_dropout, which this run does not use"),
+        (["--hyperplanes_margin=1"], "--hyperplanes_margin is for hyperplanes, which this run does not use"),
         (["--nearest_neighbours_k=0"], "--nearest_neighbours_k=0: it must be at least 1"),
     ],
 )
@@ -138,3 +144,21 @@ def test_help_ends_with_code_0(capsys):
     code, out, _ = ending(capsys, ["--help"])
     assert code == 0
     assert "--eval_episodes" in out
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [({}, ["info"]), ({"quiet": True}, []), ({"debug": True}, ["detail", "info"])],
+    ids=["usual", "quiet", "debug"],
+)
+def test_messages_go_to_standard_output_as_far_as_they_are_wanted(settings, said, capsys):
+    logger = logging.getLogger("cactus_tf")
+    before = logger.handlers, logger.propagate, logger.level
+    try:
+        cli.start_logging(**settings)
+        logger.debug("detail")
+        logger.info("info")
+    finally:
+        logger.handlers, logger.propagate = before[:2]
+        logger.setLevel(before[2])
+    assert capsys.readouterr().out.split() == said

@@ -52,6 +52,11 @@ def test_the_published_figures_have_the_right_cells():
         ({"algo": "nearest_neighbours", "options": {"partitions": 100}}, "none", "nearest neighbours"),
         ({"partitioner": "hyperplanes"}, "hyperplanes", "CACTUs-MAML (hyperplanes)"),
         (
+            {"options": {"partitions": 9, "steps": 3, "supervised_fraction": 0.5}},
+            "kmeans, true labels 0.5",
+            "CACTUs-MAML (kmeans, true labels 0.5)",
+        ),
+        (
             {"partitioner": "hyperplanes", "options": {"hyperplanes_margin": 0.0, "steps": 3}},
             "hyperplanes, m = 0",
             "CACTUs-MAML (hyperplanes, m = 0)",
@@ -182,6 +187,15 @@ def test_the_command_prints_the_table_of_the_runs_named(tmp_path, capsys):
 def test_bad_arguments_end_with_one_line_and_code_two(arguments, words, capsys):
     assert table.main(arguments) == 2
     assert words in capsys.readouterr().err
+
+
+def test_runs_of_several_data_sets_end_with_one_line_and_code_two(tmp_path, capsys):
+    runs = [run(tmp_path, "a", row()), run(tmp_path, "b", row(dataset="mnist"))]
+    assert table.main(runs) == 2
+    assert capsys.readouterr() == (
+        "",
+        "these runs are of the datasets mnist, omniglot: a table is of one, so name runs of one\n",
+    )
 
 
 def test_a_damaged_results_file_is_named(tmp_path, capsys):

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from cactus_tf import keys, plugins
 from cactus_tf.checkpoints import tf_variable
+from cactus_tf.classifier import answerer
 from cactus_tf.evaluation import evaluate
 from cactus_tf.sampling import Episodes
 from cactus_tf.training import meta_train
@@ -20,6 +21,8 @@ from cactus_tf.types import (
     EmbedderContext,
     Episode,
     FeatureLearner,
+    GraphEncoder,
+    GraphLearner,
     Learner,
     LearnerContext,
     MetaLearner,
@@ -119,6 +122,16 @@ def test_a_saved_embedder_gives_the_same_embeddings(fitted, pictures, tmp_path):
     embedder.save(tmp_path)
     loaded = again().load(tmp_path)
     np.testing.assert_allclose(loaded.transform(pictures), embedder.transform(pictures), rtol=1e-5, atol=1e-6)
+
+
+def test_an_embedder_in_a_graph_gives_the_same_embeddings(fitted, pictures):
+    name, embedder, _ = fitted
+    if not isinstance(embedder, GraphEncoder):
+        assert name not in ("acai", "bigan", "deepcluster", "infogan", "pixels")
+        pytest.skip("this embedder cannot be exported")
+    any_number = tf.TensorSpec((None, 28, 28, 1), tf.uint8)
+    graph = tf.function(embedder.encode, input_signature=[any_number])(pictures)
+    np.testing.assert_allclose(graph, embedder.transform(pictures), rtol=1e-4, atol=1e-5)
 
 
 # Partitioners
@@ -250,6 +263,19 @@ def test_features_lead_to_the_same_answer_as_images(learner):
     np.testing.assert_allclose(answer, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("labels", [[2, 0, 1, 1, 0, 1], [1, 0, 0, 0, 1, 1], [2, 0, 2, 0, 2, 2]])
+def test_in_a_graph_a_learner_answers_each_query_as_it_does_alone(learner, labels):
+    if not isinstance(learner, GraphLearner):
+        pytest.skip("this learner cannot be exported")
+    support, query, way = inputs(learner, 6, 0), inputs(learner, 5, 1), max(labels) + 1
+    any_number = tf.TensorSpec((None, *support.shape[1:]), support.dtype)
+    signature = [any_number, tf.TensorSpec((None,), tf.int32), any_number, tf.TensorSpec((), tf.int32)]
+    graph = tf.function(learner.classify_in_graph, input_signature=signature)
+    alone = np.asarray(answerer(learner, support, np.array(labels), way)(query))
+    scale = np.abs(alone[np.isfinite(alone)]).max()
+    np.testing.assert_allclose(graph(support, labels, query, way), alone, rtol=1e-3, atol=1e-3 * scale)
+
+
 def noise_episodes(learner):
     rows, classes = inputs(learner, 400, 9), np.repeat(np.arange(20), 20)
     return Episodes(rows, AssignedPartitions([classes]), way=WAY, shot=2, query=5, seed=4)
@@ -265,6 +291,7 @@ def band(episodes, number):
     return 1 / WAY - half, 1 / WAY + half
 
 
+@pytest.mark.slow
 def test_on_noise_with_random_classes_accuracy_is_chance_before_and_after_training(learner):
     episodes = noise_episodes(learner)
     low, high = band(episodes, 200)

@@ -1,12 +1,18 @@
 """What the documentation shows, runs; what it names, exists."""
 
+import contextlib
+import doctest
+import importlib
+import inspect
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import cactus_tf
+from cactus_tf import embedders, plugins
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -25,6 +31,37 @@ def test_the_example_embedder_embeds():
     np.testing.assert_allclose(embeddings[0, 0], images[0, :4, :4].mean() / 255, rtol=1e-6)
 
 
+@pytest.fixture
+def patches(tmp_path, monkeypatch):
+    """The example embedder as a file of its family's folder: its module."""
+    (tmp_path / "patches.py").write_text(blocks("extending.md")[0])
+    monkeypatch.setattr(embedders, "__path__", [*embedders.__path__, str(tmp_path)])
+    yield plugins.load("embedders", "patches")
+    sys.modules.pop("cactus_tf.embedders.patches")
+    vars(embedders).pop("patches", None)
+
+
+def test_the_example_embedder_and_its_setting_are_found_by_the_file_name(patches):
+    from cactus_tf.cli import help_text, parse
+
+    assert "--patches_size: side of a patch (pixels; from 1; default 4)" in help_text()
+    assert parse(["--embedder=patches", "--patches_size=7"]).options["patches"] == patches.Options(size=7)
+
+
+def test_the_example_embedder_passes_the_battery_of_embedders(patches, tmp_path):
+    import test_contracts as battery
+
+    images = np.random.default_rng(0).integers(0, 256, (80, 28, 28, 1), np.uint8)
+    given = {"fitted": ("patches", patches.build().fit(images), patches.build), "pictures": images}
+    tests = [f for f in vars(battery).values() if inspect.isfunction(f) and f.__name__.startswith("test_")]
+    wanted = [(test, inspect.signature(test).parameters) for test in tests]
+    checks = [(test, names) for test, names in wanted if "fitted" in names]
+    assert len(checks) >= 5
+    for test, names in checks:
+        with contextlib.suppress(pytest.skip.Exception):
+            test(**{name: value for name, value in {**given, "tmp_path": tmp_path}.items() if name in names})
+
+
 def test_the_example_with_ones_own_lines_runs(capsys):
     exec(blocks("extending.md")[1], {})
     assert 0.5 < float(capsys.readouterr().out) <= 1  # chance is 0.1
@@ -37,20 +74,27 @@ def test_links_to_files_of_the_project_lead_somewhere(page):
 
 
 def test_every_function_that_the_algorithm_page_names_exists():
-    import importlib
-
     text = (ROOT / "docs" / "algorithm.md").read_text()
     for module, name in re.findall(r"`(sampling|losses|training|evaluation)\.(\w+)", text):
         assert hasattr(importlib.import_module(f"cactus_tf.{module}"), name), f"{module}.{name}"
 
 
 def test_every_flag_that_the_readme_names_exists():
+    from cactus_tf import export, predict
     from cactus_tf.cli import help_text
 
-    help_page = help_text()
+    help_page = help_text() + predict.HELP + export.HELP
     others = {"help", "flagfile", "logdir", "short"}  # of absl, TensorBoard and the scripts
     for flag in set(re.findall(r"--([a-z_]+)", (ROOT / "README.md").read_text())) - others:
         assert f"--{flag}:" in help_page, flag
+
+
+@pytest.mark.parametrize(
+    "module", ["datasets", "embedders", "partitioners", "sampling", "evaluation", "training"], ids=str
+)
+def test_the_example_of_a_public_function_gives_what_it_says(module):
+    failed, tried = doctest.testmod(importlib.import_module(f"cactus_tf.{module}"))
+    assert tried and not failed
 
 
 def test_the_version_is_the_packages():

@@ -36,6 +36,12 @@ def test_accuracy_is_the_fraction_of_right_queries(right):
     assert result.ci95 == 0
 
 
+def test_the_answer_to_every_query_is_kept():
+    result = evaluate(Scripted(3), episodes(), 10)
+    truth = np.repeat(np.arange(3), 4)
+    np.testing.assert_array_equal(result.answers, np.tile((truth + np.tile([0, 0, 0, 1], 3)) % 3, (10, 1)))
+
+
 def test_the_interval_is_the_papers_formula():
     values = np.array([0.2, 0.4, 0.9])
     assert confidence_interval(values) == pytest.approx(1.96 * np.sqrt(((values - 0.5) ** 2).mean()) / np.sqrt(3))
@@ -104,6 +110,14 @@ def test_accuracy_is_traced_before_adaptation_and_after_each_step():
     assert [a.mean for a in traced.support] == [0, 0, 0, 1]
     assert traced.query[-1].per_episode.shape == (7,)
     assert evaluate(Improving(), tasks, 7).mean == 3 / 8
+
+
+def test_the_kept_answers_are_those_after_the_last_step_of_adaptation():
+    rows = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    tasks = Episodes(rows, AssignedPartitions([np.repeat(np.arange(5), 8)]), way=2, shot=1, query=4)
+    answers = trace_accuracies(Improving(), tasks, 7).query[-1].answers
+    right = answers == np.repeat([0, 1], 4)
+    np.testing.assert_array_equal(right, np.tile(np.arange(8) < 3, (7, 1)))
 
 
 def test_an_adaptation_that_diverges_is_an_error_and_no_accuracy():

@@ -219,6 +219,7 @@ def test_golden_maml_optimizer_on_recorded_gradients(golden):
             assert (np.abs(np.array(variable) - expected) < TOLERANCE * RATE + rounding).all(), (step, name)
 
 
+@pytest.mark.slow
 def test_golden_maml_loss_and_clipping_of_the_compiled_training_step(golden):
     golden.load(0)
     before = {name: np.array(variable) for name, variable in golden.matter().items()}

@@ -24,9 +24,11 @@ def accuracies():
     return {name: accuracy(name) for name in ("labels", "kmeans", "random")}
 
 
+@pytest.mark.slow
 def test_true_labels_teach_more_than_clusters(accuracies):
     assert accuracies["labels"] > accuracies["kmeans"] + 0.03
 
 
+@pytest.mark.slow
 def test_clusters_teach_more_than_random_groups(accuracies):
     assert accuracies["kmeans"] > accuracies["random"] + 0.03

@@ -91,7 +91,7 @@ def test_the_csv_has_the_same_rows(first):
 
 
 def test_a_run_leaves_its_files(first, workplace):
-    for name in ("config.json", "accuracy.png", "clusters.png", "tasks.png", "learning_curve.png"):
+    for name in ("config.json", "report.html", "accuracy.png", "clusters.png", "tasks.png", "learning_curve.png"):
         assert (first / name).stat().st_size > 0
     assert list((first / "protonets" / "checkpoints").glob("step-12.*"))
     assert list((first / "events" / "protonets").glob("events*"))
@@ -107,6 +107,15 @@ def test_the_interval_is_that_of_the_kept_episodes(first):
         assert values.shape == (30,)
         assert row["accuracy"] == pytest.approx(values.mean())
         assert row["ci95"] == pytest.approx(1.96 * values.std() / np.sqrt(30))
+
+
+def test_the_kept_answers_have_the_kept_accuracies(first):
+    for row in results(first)["rows"]:
+        folder, task = first / row["algo"], (row["way"], row["shot"])
+        answers = judging.kept_answers(folder, "test", task, row["query"])
+        right = answers == np.arange(row["way"])[:, None]
+        kept = np.load(folder / f"accuracy-test-{row['way']}way-{row['shot']}shot.npy")
+        np.testing.assert_allclose(right.mean(axis=(1, 2)), kept)
 
 
 def test_the_pair_of_learners_is_compared_over_the_same_episodes(first):
@@ -126,6 +135,30 @@ def test_the_same_command_again_gives_the_same_and_trains_nothing(first, workpla
     assert results(folder)["rows"] == before["rows"]
 
 
+def test_tensorboard_shows_everything_once_after_a_run_is_repeated(first, workplace):
+    assert run(workplace, "first")[0] == 0
+    events = {path.name: EventAccumulator(str(path)).Reload() for path in (first / "events").iterdir()}
+    assert set(events) == {"protonets", "nearest_neighbours", "run"}
+    found = {
+        (name, tag): [event.step for event in events[name].Tensors(tag)]
+        for name in events
+        for tag in events[name].Tags()["tensors"]
+    }
+    assert found.pop(("protonets", "train/loss")) == found.pop(("protonets", "train/accuracy")) == [1, 10]
+    assert {len(steps) for steps in found.values()} == {1}
+    assert {tag for name, tag in found if name == "run"} == {"configuration", "tasks/training", "tasks/evaluation"}
+    assert ("nearest_neighbours", "test/accuracy-10way-5shot") in found
+
+
+def test_the_page_is_made_anew_from_what_is_there(first, workplace, capsys):
+    page = first / "report.html"
+    before = page.read_text().split("To do it again")[0]  # below it stand the seconds
+    page.unlink()
+    assert run(workplace, "first", "--stage=report")[0] == 0
+    assert "12 steps (0 now" in capsys.readouterr().out
+    assert page.read_text().split("To do it again")[0] == before
+
+
 def test_every_learner_meets_the_same_evaluation_episodes(workplace, monkeypatch):
     met = []
     accuracy = judging.accuracy
@@ -142,6 +175,7 @@ def test_every_learner_meets_the_same_evaluation_episodes(workplace, monkeypatch
     assert judged[0] != judged[1]
 
 
+@pytest.mark.slow
 def test_longer_training_and_other_evaluation_go_on_in_the_same_workdir(workplace, capsys):
     assert run(workplace, "longer", "--steps=4", "--stage=train")[0] == 0
     code, folder = run(workplace, "longer", "--steps=9", "--eval_episodes=10", "--eval_ways=5")
@@ -185,6 +219,16 @@ def test_the_oracle_needs_no_embedding(workplace, capsys):
         assert not {"clusters", "partitions", "embedder_steps"} & set(row["options"])
 
 
+def test_a_mixture_with_true_labels_runs_end_to_end_and_says_so(workplace, capsys):
+    code, folder = run(
+        workplace, "mixed", "--supervised_fraction=0.5", "--steps=2", "--eval_shots=1", "--eval_episodes=4"
+    )
+    assert code == 0
+    assert "a task has true labels with probability 0.5" in capsys.readouterr().out
+    fractions = {row["algo"]: row["options"].get("supervised_fraction") for row in results(folder)["rows"]}
+    assert fractions == {"protonets": 0.5, "nearest_neighbours": None}
+
+
 def test_learners_that_do_not_learn_from_tasks_need_no_partitions(workplace, capsys):
     code, folder = run(workplace, "neighbours", "--algo=nearest_neighbours")
     assert code == 0
@@ -192,11 +236,13 @@ def test_learners_that_do_not_learn_from_tasks_need_no_partitions(workplace, cap
     assert {row["partitioner"] for row in results(folder)["rows"]} == {"none"}
 
 
+@pytest.mark.slow
 def test_a_run_that_was_refused_can_be_put_right_in_the_same_workdir(workplace):
     assert run(workplace, "mended", "--query=90")[0] == 2
     assert run(workplace, "mended")[0] == 0
 
 
+@pytest.mark.slow
 def test_seconds_of_a_run_that_goes_on_add_up(workplace):
     run(workplace, "timed", "--steps=3")
     before = results(workplace / "timed")["seconds"]["train"]
@@ -227,6 +273,8 @@ def test_a_stage_ends_the_run_after_it(tmp_path, stage, kinds):
         (["--image_size=0"], "--image_size=0: it must be at least 8"),
         (["--clusters=2000"], "--clusters=2000 is more than the 1000 training images"),
         (["--clusters=2000", "--algo=cluster_matching"], "--clusters=2000 is more than the 1000 training images"),
+        (["--partitioner=labels", "--supervised_fraction=0.5"], "--supervised_fraction=0.5: with --partitioner=labels"),
+        (["--partitioner=hyperplanes", "--hyperplanes_margin=50"], "the largest that one of them allows is 0."),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(workplace, capsys, flags, words):
@@ -325,6 +373,7 @@ def test_ctrl_c_keeps_what_was_done_and_says_how_to_go_on(uninterrupted, workpla
 TRAINED = [name for name in plugins.names("embedders") if hasattr(plugins.load("embedders", name), "STEPS")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRAINED)
 def test_every_embedder_that_is_trained_runs_end_to_end_and_shows_itself(workplace, name):
     small = {"acai": ["--acai_depth=4"], "bigan": ["--bigan_deploy_batches=3"]}.get(name, [])
@@ -425,6 +474,7 @@ BRIEF = [
 ]
 
 
+@pytest.mark.slow
 def test_the_baselines_run_end_to_end_and_say_what_a_reader_must_know(workplace):
     algo = f"--algo=nearest_neighbours,{','.join(BASELINES)}"
     code, folder = run(workplace, "baselines", algo, *BRIEF, "--eval_shots=1", "--eval_episodes=4")

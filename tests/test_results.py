@@ -1,8 +1,8 @@
 import numpy as np
 
-from cactus_tf import results
+from cactus_tf import cli, results
 from cactus_tf.evaluation import AdaptationAccuracy
-from cactus_tf.types import Accuracy, Difference
+from cactus_tf.types import Accuracy, Difference, ImageSet, Splits
 
 
 def test_every_number_of_the_adaptation_stands_in_its_own_column():
@@ -48,3 +48,12 @@ def test_options_and_pairs_have_columns_of_their_own_in_the_csv():
     flat = results.flat_row(row("b", 5, 0.5, 0.1, options={"k": 3}, **results.against("a", Difference(0.25, 0.5))))
     assert list(flat) == ["algo", "way", "shot", "accuracy", "ci95", "options.k", *PAIR]
     assert [flat[name] for name in ("options.k", *PAIR)] == [3, "a", 0.25, 0.5]
+
+
+def test_a_first_run_says_where_its_files_go_and_how_big_they_get(tmp_path):
+    config = cli.parse([f"--artifacts_dir={tmp_path / 'kept'}", "--partitions=100"])
+    part = ImageSet(np.zeros((5000, 28, 28, 1), np.uint8))
+    words = results.places(config, Splits(part, part, part), tmp_path / "run")
+    assert f"{tmp_path / 'kept'} keeps" in words
+    assert f"{tmp_path / 'run'} the results" in words
+    assert "12 MB of images, 2 MB of partitions" in words

@@ -145,16 +145,16 @@ def test_one_partition_stays_one(fresh, script):
     assert {config.partition.partitions for config in short.values()} == {1}
 
 
-def test_short_runs_have_the_members_networks_and_tasks_of_the_full_ones(fresh):
+def test_short_runs_differ_in_lengths_training_queries_and_margins_only(fresh):
     for full, short in full_and_short(fresh, ["ablations"]).values():
-        for name, training in full.learners.items():
-            lengths = {"steps": training.steps, "query": training.query}
-            assert dataclasses.replace(short.learners[name], **lengths) == training
+        for name, t in full.learners.items():
+            assert dataclasses.replace(short.learners[name], steps=t.steps, query=t.query) == t
         episodes = dataclasses.replace(short.evaluation, eval_episodes=full.evaluation.eval_episodes)
         assert episodes == full.evaluation
-        for member in (keys.embedder_name, keys.partitioner_name):
-            assert member(short) == member(full)
-        assert (short.data, short.run, set(short.options)) == (full.data, full.run, set(full.options))
+        assert (short.data, short.run) == (full.data, full.run)
+        assert {n: o for n, o in short.options.items() if n != "hyperplanes"} == {
+            n: o for n, o in full.options.items() if n != "hyperplanes"
+        }
 
 
 def test_every_short_file_is_used(fresh):
@@ -199,6 +199,7 @@ def test_a_run_that_fails_stops_the_script_with_its_code(project):
     assert "cactus_tf.table" not in lines[-1]
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_the_script(project):
     command = [project / "run_scripts" / "mnist.sh"]
     env = environment(project, sleeps="runs/full/mnist_acai_maml")

@@ -77,8 +77,14 @@ def array(content: bytes, shape: tuple[int, int, int], fit: str = "crop", *, red
     with opened(content) as image:
         if reduced:
             image.draft(None, (2 * max(width, height),) * 2)  # type: ignore[arg-type]
-        fitted = _fitted(upright(image, flattened(image, channels)), (width, height), fit)
-        return np.asarray(fitted, np.uint8).reshape(shape)
+        return fitted(upright(image, flattened(image, channels)), shape, fit)
+
+
+def fitted(image: Image.Image, shape: tuple[int, ...], fit: str = "crop") -> np.ndarray:
+    """An 8-bit picture as [height, width, channels] uint8; arguments as of `array`."""
+    height, width, channels = shape
+    pixels = _fitted(image.convert("L" if channels == 1 else "RGB"), (width, height), fit)
+    return np.asarray(pixels, np.uint8).reshape(shape)
 
 
 def upright(image: Image.Image, pixels: Image.Image) -> Image.Image:

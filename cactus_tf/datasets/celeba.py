@@ -146,6 +146,17 @@ def decoder(context: DataContext) -> tuple[Decode, tuple[int, int, int]]:
     return functools.partial(image_array, crop=CROPS[crop], size=size), (size, size, 3)
 
 
+def picture_decoder(shape: tuple[int, int, int], options: Options | None = None) -> Callable[[bytes], np.ndarray]:
+    """The function from a picture's bytes to its row; of pictures that are not the aligned ones the middle is taken."""
+    return functools.partial(_face, shape=shape, crop=CROPS[(options or Options()).crop])
+
+
+def _face(content: bytes, shape: tuple[int, int, int], crop: int | None) -> np.ndarray:
+    with _pictures.opened(content) as picture:
+        aligned = picture.size == ALIGNED
+    return image_array(content, crop, shape[0]) if aligned else _pictures.array(content, shape)
+
+
 def image_array(content: bytes, crop: int | None, size: int) -> np.ndarray:
     """A file's bytes -> [size, size, 3] uint8: the middle crop x crop pixels, resized with smoothing (Lanczos).
 

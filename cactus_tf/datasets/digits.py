@@ -16,6 +16,7 @@ from cactus_tf.errors import InputError
 from cactus_tf.types import DataContext, Splits
 
 VERSION = 1
+LIGHT_ON_DARK = True
 DIGIT, BORDER = 20, 4  # pixels; MNIST digits fill a box of 20x20 within 28x28
 TRAIN, VAL = 1000, 297  # images; the remaining 500 are for testing: about 50 per digit
 

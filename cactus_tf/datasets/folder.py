@@ -99,7 +99,7 @@ def load(data_dir: str | Path | None = None, context: DataContext = KEEP_NOTHING
         _say(tree)
         headers = _headers(tree.splits["train"].entries, scratch / "headers", context.workers)
         shape = usual_shape(headers, context.image_size)
-        decode = functools.partial(array, shape=shape, fit=options.fit, reduced=True)
+        decode = picture_decoder(shape, options)
         splits = {
             split: listed._replace(
                 made=decode_all(
@@ -217,7 +217,7 @@ class _File(NamedTuple):
 
 
 def _tree(data_dir: Path, eval_dir: Path | None) -> Tree:
-    found = _pictures("data_dir", data_dir)
+    found = pictures("data_dir", data_dir)
     entries = _outside(found.entries, data_dir, eval_dir)
     about = {"other_files": found.others, "of_eval_dir": len(found.entries) - len(entries)}
     files, top = _split_files(_files(entries, data_dir), data_dir)
@@ -228,16 +228,16 @@ def _tree(data_dir: Path, eval_dir: Path | None) -> Tree:
     if eval_dir is not None:
         if len(named["test"][0].entries):
             warnings.append(f"eval_dir takes the place of {shown(top / 'test')}")
-        named["test"] = _judged(eval_dir, skipped)
+        named["test"] = class_folders("eval_dir", eval_dir, skipped)
     splits = {split: listed for split, (listed, _) in named.items()}
     _check_enough(splits["train"], data_dir, found)
     classes = {split: names for split, (_, names) in named.items() if names}
     judged = {"test": eval_dir} if eval_dir is not None else {}
-    empty = {split: _without_pictures(judged.get(split, top / split), names) for split, names in classes.items()}
+    empty = {split: without_pictures(judged.get(split, top / split), names) for split, names in classes.items()}
     return Tree(splits, classes, empty, skipped, about, warnings)
 
 
-def _pictures(name: str, place: Path) -> Listing:
+def pictures(name: str, place: Path) -> Listing:
     """What a folder or archive holds.
 
     Raises:
@@ -356,7 +356,7 @@ def _labelled(files: Sequence[_File], split: str, skipped: list[Skipped]) -> tup
     return Listed.of_classes([classes[name] for name in names]), [shown(name) for name in names]
 
 
-def _without_pictures(place: Path, names: Sequence[str]) -> list[str]:
+def without_pictures(place: Path, names: Sequence[str]) -> list[str]:
     """The sub-folders of a folder that are not among the names; of an archive none."""
     try:
         with os.scandir(place) as found:
@@ -367,18 +367,28 @@ def _without_pictures(place: Path, names: Sequence[str]) -> list[str]:
     return sorted(set(composed) - set(names))
 
 
-def _judged(eval_dir: Path, skipped: list[Skipped]) -> tuple[Listed, list[str]]:
-    """The pictures to judge on.
+def class_folders(name: str, place: Path, skipped: list[Skipped]) -> tuple[Listed, list[str]]:
+    """The pictures of a folder or archive with a sub-folder per class, and the names of the classes, by label.
+
+    Args:
+      name: what the folder is called, for messages.
+      place: the folder or archive.
+      skipped: is lengthened by what is left out.
 
     Raises:
-      InputError: there are none, or no sub-folders.
+      InputError: there are no pictures, or no sub-folders.
     """
-    found = _pictures("eval_dir", eval_dir)
+    found = pictures(name, place)
     skipped += found.skipped
-    listed, names = _labelled(_files(found.entries, eval_dir), "test", skipped)
+    listed, names = _labelled(_files(found.entries, place), "test", skipped)
     if not names:
-        raise InputError(f"eval_dir {shown(eval_dir)} has no sub-folders with pictures: it takes one per class")
+        raise InputError(f"{name} {shown(place)} has no sub-folders with pictures: it takes one per class")
     return listed, names
+
+
+def picture_decoder(shape: tuple[int, int, int], options: Options | None = None) -> Callable[[bytes], np.ndarray]:
+    """The function from a picture's bytes to its row [height, width, channels] uint8."""
+    return functools.partial(array, shape=shape, fit=(options or Options()).fit, reduced=True)
 
 
 def _digest(*parts: Listed) -> str:

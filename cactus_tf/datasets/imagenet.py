@@ -17,7 +17,7 @@ import functools
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,7 +34,6 @@ logger = logging.getLogger(__name__)
 
 VERSION = 1
 TAKES = ("image_size",)
-AFTER_PREPARING = ("supervised_fraction",)
 SIDE, CLASSES = 84, 1000
 INPUTS, DECODES = ("images", "features"), ("once", "lazily")
 _FOLDERS = (".", "train", "ILSVRC/Data/CLS-LOC/train", "imagenet")
@@ -52,9 +51,6 @@ class Options:
 
     input: str = option("images", "images, or features: a .npy with one vector per image, for --on_embeddings")
     decode: str = option("once", "once, to an array on disk, or lazily, every time that an image is needed")
-    supervised_fraction: float = option(
-        0.0, "probability that a training task has true labels, of miniImageNet's 64 training classes", low=0, high=1
-    )
 
 
 class Source(NamedTuple):
@@ -94,10 +90,15 @@ def load(data_dir: str | Path | None = None, context: DataContext = KEEP_NOTHING
         splits = _prepare_images(source, context, side)
     else:
         splits = _prepare_names(source, context, side)
-    if not options.supervised_fraction:
+    if not context.mixed:
         return splits
     listed = _ravi_lists.find([Path(data_dir or ".").expanduser() / folder for folder in _LISTS])
     return dataclasses.replace(splits, train=_with_supervised(splits.train, source, listed))
+
+
+def picture_decoder(shape: tuple[int, int, int], options: Any = None) -> Callable[[bytes], np.ndarray]:
+    """The function from a picture's bytes to its row [height, width, channels] uint8."""
+    return functools.partial(_pictures.array, shape=shape, fit="stretch")
 
 
 def locate(data_dir: str | Path | None, kind: str = "images", side: int = SIDE) -> Source:
@@ -153,8 +154,6 @@ def _check(options: Options, context: DataContext) -> None:
     for name, value, allowed in (("input", options.input, INPUTS), ("decode", options.decode, DECODES)):
         if value not in allowed:
             raise InputError(f"--imagenet_{name}={value}: choose from {', '.join(allowed)}")
-    if not 0 <= options.supervised_fraction <= 1:
-        raise InputError(f"--imagenet_supervised_fraction={options.supervised_fraction}: it must lie in 0..1")
     if options.input == "features" and options.decode == "lazily":
         raise InputError("--imagenet_decode=lazily is for images; leave it out with --imagenet_input=features")
     if options.input == "features" and context.image_size is not None:
@@ -254,7 +253,7 @@ def _listed(source: Source, skipped: list[Skipped], entry: Callable[..., Entry] 
 
 def _prepare_images(source: Source, context: DataContext, side: int) -> Splits:
     skipped: list[Skipped] = []
-    decode = functools.partial(_pictures.array, shape=(side, side, 3), fit="stretch")
+    decode = picture_decoder((side, side, 3))
     listing = functools.partial(_listed, source, skipped)
     return prepare_files("imagenet", listing, decode, lambda: (side, side, 3), context, skipped=skipped)
 
@@ -282,7 +281,7 @@ def _prepare_names(source: Source, context: DataContext, side: int) -> Splits:
         return {split: _printable(found, skipped) for split, found in _listed(source, skipped, Beginning).items()}
 
     looked_at = prepare_files("imagenet", listing, header, lambda: (1,), context, skipped=skipped)
-    decode = functools.partial(_pictures.array, shape=shape, fit="stretch")
+    decode = picture_decoder(shape)
 
     def lazy(images: ImageSet) -> ImageSet:
         rows = LazyImages(source.root, images.names, decode, shape, workers=context.workers)  # type: ignore[arg-type]
@@ -310,8 +309,7 @@ def _with_supervised(train: ImageSet, source: Source, lists: Mapping[str, Path] 
     wnids = [wnid for wnid in _ravi.CLASSES["train"] if wnid in source.classes["train"]]
     if not wnids:
         raise InputError(
-            "--imagenet_supervised_fraction: none of miniImageNet's 64 training classes is in "
-            f"{shown(source.root)}: {REMEDY}"
+            f"--supervised_fraction: none of miniImageNet's 64 training classes is in {shown(source.root)}: {REMEDY}"
         )
     entries = {wnid: _class_folders.files(source.root, wnid, source.extensions).entries for wnid in wnids}
     rows: list[_ravi_lists.Row] = []

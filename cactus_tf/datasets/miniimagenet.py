@@ -21,6 +21,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from cactus_tf.datasets import _class_folders, _pictures, _ravi, _ravi_lists
 from cactus_tf.datasets._entries import Entry, Skipped, listing, shown
 from cactus_tf.datasets._image_files import Listed, prepare_files
@@ -77,8 +79,13 @@ def load(data_dir: str | Path | None = None, context: DataContext = KEEP_NOTHING
         check_counts(found.classes)
         return {split: Listed.of_classes(list(found.classes[split].values())) for split in _ravi.CLASSES}
 
-    decode = functools.partial(_pictures.array, shape=shape, fit="stretch")
+    decode = picture_decoder(shape)
     return prepare_files("miniimagenet", listed, decode, lambda: shape, context, skipped=skipped)
+
+
+def picture_decoder(shape: tuple[int, int, int], options: Any = None) -> Callable[[bytes], np.ndarray]:
+    """The function from a picture's bytes to its row [height, width, channels] uint8."""
+    return functools.partial(_pictures.array, shape=shape, fit="stretch")
 
 
 def locate(data_dir: str | Path | None) -> Callable[[], Found]:

@@ -21,6 +21,7 @@ from cactus_tf.errors import InputError
 from cactus_tf.types import DataContext, Splits
 
 VERSION = 1
+LIGHT_ON_DARK = True
 TRAIN = 50_000  # of the official training images; the others are for validation
 OFFICIAL = {"train": 60_000, "test": 10_000}  # images
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")

@@ -13,17 +13,19 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from cactus_tf import progress
-from cactus_tf.datasets import _files, _tfds
+from cactus_tf.datasets import _files, _pictures, _tfds
 from cactus_tf.datasets._splits import KEEP_NOTHING, Labelled, prepare
 from cactus_tf.errors import InputError
 from cactus_tf.types import DataContext, Splits
 
 VERSION = 1
+LIGHT_ON_DARK = True
 CHARACTERS, DRAWINGS = 1623, 20  # drawings of each character
 SIZE = 105  # pixels of a side of the original drawings
 SAMPLED = (2 * np.arange(28) + 1) * SIZE // 56  # floor((i + 0.5) 105 / 28): nearest neighbours of 28 rows or columns
@@ -62,6 +64,18 @@ def locate(data_dir: str | Path | None) -> Callable[[], Labelled]:
 def sample(ink: np.ndarray) -> np.ndarray:
     """[..., 105, 105] bool, ink true -> [..., 28, 28, 1] uint8, ink 255: nearest-neighbour sampling, no smoothing."""
     return np.uint8(255) * ink[..., SAMPLED[:, np.newaxis], SAMPLED, np.newaxis]
+
+
+def picture_decoder(shape: tuple[int, int, int], options: Any = None) -> Callable[[bytes], np.ndarray]:
+    """The function from a picture's bytes to its row, dark ink as light; drawings of other sizes are smoothed."""
+    return functools.partial(_drawing, shape=shape)
+
+
+def _drawing(content: bytes, shape: tuple[int, int, int]) -> np.ndarray:
+    with _pictures.opened(content) as picture:
+        pixels = _pictures.flattened(picture, 1)
+        official = picture.size == (SIZE, SIZE)
+        return sample(np.asarray(pixels) == 0) if official else 255 - _pictures.fitted(pixels, shape)
 
 
 def complete(data: Labelled) -> Labelled:

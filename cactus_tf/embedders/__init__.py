@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cactus_tf import plugins
+from cactus_tf.embedders._transformer import Recipe, rebuilt
 from cactus_tf.types import Embedder, EmbedderContext
+
+
+def make(name: str, context: EmbedderContext, options: Any = None) -> Embedder:
+    """An embedder by its name, not fitted yet, that knows its recipe.
+
+    Raises:
+      InputError: no such embedder, or a setting that it cannot have.
+    """
+    return rebuilt(Recipe(name, context, options, plugins.load("embedders", name).build))
 
 
 def build(name: str, dataset: str | None = None, steps: int | None = None, **options) -> Embedder:
@@ -17,6 +29,12 @@ def build(name: str, dataset: str | None = None, steps: int | None = None, **opt
 
     Raises:
       InputError: no such embedder, or it has no such setting.
+
+    Example:
+      >>> import cactus_tf as ct
+      >>> images = ct.datasets.load("digits").train.images
+      >>> ct.embedders.build("pixels", dims=16).fit(images).transform(images[:2]).shape
+      (2, 16)
     """
     chosen = plugins.options("embedders", name, **options)
-    return plugins.load("embedders", name).build(EmbedderContext(dataset=dataset, steps=steps), chosen)
+    return make(name, EmbedderContext(dataset=dataset, steps=steps), chosen)

@@ -15,10 +15,11 @@ from cactus_tf import history, seeds
 from cactus_tf.config import check_ranges
 from cactus_tf.embedders import _images, _saving
 from cactus_tf.embedders._fitting import HISTORY, Network, Plan, fit_steps
+from cactus_tf.embedders._transformer import Transformer
 from cactus_tf.errors import InputError, RunError
 
 
-class TrainedEmbedder:
+class TrainedEmbedder(Transformer):
     """An embedder around a network that is trained step by step.
 
     Args:
@@ -83,6 +84,11 @@ class TrainedEmbedder:
         self._hold(model, plan)
         return self
 
+    @property
+    def curve(self) -> list[dict[str, float]]:
+        """The learning curve: {"step": finished steps, scalar: value, ...} in the order of steps."""
+        return self._history
+
     def transform(self, images: np.ndarray) -> np.ndarray:
         """[n, h, w, c] uint8 -> [n, dim] float32, in bounded memory.
 
@@ -96,6 +102,15 @@ class TrainedEmbedder:
         if not np.isfinite(rows).all():
             raise RunError(f"{self._name} gives NaN or infinite embeddings; fit it anew, with a lower rate")
         return rows
+
+    def encode(self, images: tf.Tensor) -> tf.Tensor:
+        """As `transform`, of a tensor, all at once.
+
+        Raises:
+          InputError: not fitted yet.
+        """
+        self._fitted()
+        return self._encode(images)
 
     def save(self, folder: Path) -> None:
         """Writes embedder.json, arrays.npz (Keras' `model.weights`, in their order) and history.csv."""

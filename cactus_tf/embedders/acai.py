@@ -186,7 +186,7 @@ class Acai(Network):
 
     def scaled(self, images):
         """[n, h, w, c] uint8 -> padded float32 in [-1, 1]; background is black, -1."""
-        return tf.cast(tf.pad(images, self._paddings), tf.float32) * (2 / 255) - 1
+        return tf.pad(tf.cast(images, tf.float32), self._paddings) * (2 / 255) - 1  # TFLite pads no uint8
 
     def encode(self, images):
         """[n, h, w, c] uint8 -> [n, dim] codes, flattened by height, width, channel."""

@@ -1,9 +1,10 @@
-"""Pixels as they are, or their principal components: the embedding to beat."""
+"""Pixels as they are, whitened, or their principal components: the embedding to beat."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,13 +12,16 @@ import numpy as np
 
 from cactus_tf import seeds
 from cactus_tf.config import option
-from cactus_tf.embedders import _images, _saving
+from cactus_tf.embedders import _images, _saving, _whitening
+from cactus_tf.embedders._transformer import Transformer
 from cactus_tf.errors import InputError
 from cactus_tf.types import Embedder, EmbedderContext
 
 log = logging.getLogger(__name__)
 
 _FITTED_BYTES = 512_000_000  # as float32: 163,265 images of 28x28, 6,046 of 84x84x3
+_SQUARES = 4  # matrices of d x d float64 that whitening d numbers takes: d may be 4,000, and is 3,072 for 32x32x3
+_TRUNCATED = 256  # as many as DeepCluster's whitened embedding has, which the paper clusters at 84x84x3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +34,11 @@ class Options:
         "0 keeps every pixel",
         low=0,
     )
+    whiten: bool = option(
+        False,
+        "normalise each image's contrast and whiten (ZCA, the paper's pixels row); of images of more than 4,000 "
+        "numbers, such as 84x84x3, the first 256 components alone, unless --pixels_dims says how many",
+    )
 
 
 def flat(images: np.ndarray) -> np.ndarray:
@@ -39,15 +48,21 @@ def flat(images: np.ndarray) -> np.ndarray:
     return x
 
 
-class Pixels:
-    """z = x / 255, or its projection on the first components of the training images (not whitened).
+class Pixels(Transformer):
+    """z = x / 255, or its projection on the first components of the training images, or whitened pixels.
 
     Components are those of all training images where these take at most 512 MB as float32 (163,265 of 28x28), else of
     as many as do, drawn at random with the seed.
+
+    Whitened, z = W x of contrast-normalised pixels x in 0..255, with the ZCA matrix W of all training images
+    (`_whitening`). `dims` of them are the first components, each divided by its standard deviation. So are, 256 of
+    them unless `dims` says how many, those of images of more than 4,000 numbers: the covariance of 84x84x3 would take
+    3.6 GB. 256 is what DeepCluster keeps of its features and whitens, which is what the paper clusters at that size.
+    They are found by a randomised search from 512 MB of the images, as above.
     """
 
-    def __init__(self, dims: int):
-        self._dims = dims
+    def __init__(self, dims: int, whiten: bool = False):
+        self._dims, self._whiten = dims, whiten
         self._shape: tuple[int, ...] | None = None
         self._mean = self._components = np.zeros(0, np.float32)
 
@@ -58,13 +73,15 @@ class Pixels:
           InputError: images of another form, or fewer pixels or images than components.
         """
         _images.check_images(images)
-        if self._dims:
+        if self._whiten:
+            self._components = _whitened(images, self._dims, seed)
+        elif self._dims:
             self._mean, self._components = _principal(images, self._dims, seed)
         self._shape = images.shape[1:]
         return self
 
     def transform(self, images: np.ndarray) -> np.ndarray:
-        """[n, h, w, c] uint8 -> [n, h w c or dims] float32.
+        """[n, h, w, c] uint8 -> [n, h w c or number of components] float32.
 
         Raises:
           InputError: not fitted yet, or images of another shape.
@@ -72,9 +89,25 @@ class Pixels:
         _images.check_images(images, self._fitted())
         return _images.in_chunks(self._project, images, chunk=1024)
 
+    def encode(self, images):
+        """As `transform`, of a tensor, by TensorFlow.
+
+        Raises:
+          InputError: not fitted yet.
+        """
+        import tensorflow as tf
+
+        x = tf.cast(tf.reshape(images, (-1, math.prod(self._fitted()))), tf.float32)
+        if self._whiten:
+            x -= tf.reduce_mean(x, axis=1, keepdims=True)
+            x /= tf.sqrt(tf.reduce_mean(tf.square(x), axis=1, keepdims=True) + _whitening.CONTRAST)
+            return tf.matmul(x, self._components, transpose_b=True)
+        x /= 255
+        return tf.matmul(x - self._mean, self._components, transpose_b=True) if self._dims else x
+
     def save(self, folder: Path) -> None:
         """Writes what `load` needs."""
-        description = {"image_shape": list(self._fitted()), "dims": self._dims}
+        description = {"image_shape": list(self._fitted()), "dims": self._dims, "whiten": self._whiten}
         _saving.write(folder, "pixels", description, [self._mean, self._components])
 
     def load(self, folder: Path):
@@ -84,11 +117,13 @@ class Pixels:
           InputError: the folder holds no pixel embedder, or a damaged one.
         """
         with _saving.reading(folder, "pixels") as (there, arrays):
-            self._shape, self._dims = tuple(there["image_shape"]), there["dims"]
+            self._shape, self._dims, self._whiten = tuple(there["image_shape"]), there["dims"], there["whiten"]
             self._mean, self._components = arrays
         return self
 
     def _project(self, images: np.ndarray) -> np.ndarray:
+        if self._whiten:
+            return _whitening.normalised(images) @ self._components.T
         x = flat(images)
         return (x - self._mean) @ self._components.T if self._dims else x
 
@@ -103,12 +138,37 @@ def _principal(images: np.ndarray, dims: int, seed: int) -> tuple[np.ndarray, np
     from sklearn.decomposition import PCA
 
     part = _part(images, dims, seed)
-    most = min(len(part), int(np.prod(part.shape[1:])))
-    if dims > most:
-        raise InputError(f"pixels: {dims} components of {len(part)} images are at most {most}; lower the dims")
-    pca = PCA(dims, copy=False, random_state=seeds.derive(seed, "pixels pca") & 0xFFFFFFFF).fit(flat(part))
+    _check_dims(dims, part)
+    pca = PCA(dims, copy=False, random_state=_pca_seed(seed)).fit(flat(part))
     log.info("pixels: %d components hold %.1f%% of the variance", dims, 100 * pca.explained_variance_ratio_.sum())
     return pca.mean_, pca.components_
+
+
+def _whitened(images: np.ndarray, dims: int, seed: int) -> np.ndarray:
+    """W [d, d], or its first components [dims, d], of the images; of large ones always components."""
+    d = int(np.prod(images.shape[1:]))
+    _check_dims(dims, images)
+    if _SQUARES * 8 * d * d <= _FITTED_BYTES:
+        products = _whitening.covariance(images)
+        return _whitening.principal(products, dims) if dims else _whitening.zca(products)
+    part = _part(images, dims or _TRUNCATED, seed)
+    dims = dims or min(_TRUNCATED, len(part), d)
+    components, held = _whitening.truncated(_whitening.normalised(part), dims, _pca_seed(seed))
+    log.info(
+        "pixels: images of %d numbers are too large to whiten whole; %d components are, with %.1f%% of the variance",
+        d, dims, 100 * held,
+    )  # fmt: skip
+    return components
+
+
+def _check_dims(dims: int, images: np.ndarray) -> None:
+    most = min(len(images), int(np.prod(images.shape[1:])))
+    if dims > most:
+        raise InputError(f"pixels: {dims} components of {len(images)} images are at most {most}; lower --pixels_dims")
+
+
+def _pca_seed(seed: int) -> int:
+    return seeds.derive(seed, "pixels pca") & 0xFFFFFFFF
 
 
 def _part(images: np.ndarray, dims: int, seed: int) -> np.ndarray:
@@ -126,4 +186,5 @@ def _part(images: np.ndarray, dims: int, seed: int) -> np.ndarray:
 
 def build(context: EmbedderContext | None = None, options: Options | None = None) -> Embedder:
     """Pixels, not fitted yet; there are no steps to choose."""
-    return Pixels((options or Options()).dims)
+    options = options or Options()
+    return Pixels(options.dims, options.whiten)

@@ -20,6 +20,7 @@ import numpy as np
 
 from cactus_tf.config import option
 from cactus_tf.embedders import _archives, _images, _saving
+from cactus_tf.embedders._transformer import Transformer
 from cactus_tf.errors import InputError
 from cactus_tf.types import Embedder, EmbedderContext
 
@@ -107,7 +108,7 @@ class ByOrder:
         raise InputError(f"{self._folder} has rows for {sizes} images, not for {len(images)}; embed every image")
 
 
-class Precomputed:
+class Precomputed(Transformer):
     """Looks embeddings up."""
 
     def __init__(self, folder: str | None, dataset: str | None):
@@ -147,6 +148,9 @@ class Precomputed:
             self._folder, self._dataset = self._folder or there["dir"], there["dataset"]
         self._table = None
         return self
+
+    def _fitted(self) -> None:
+        """There is nothing to fit."""
 
 
 def _required(folder: str | None) -> str:

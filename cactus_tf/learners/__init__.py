@@ -3,9 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any, NamedTuple
 
 from cactus_tf import plugins
 from cactus_tf.types import Learner, LearnerContext
+
+
+class Recipe(NamedTuple):
+    """What a learner was built from; those that `make` and `build` give carry it as `recipe`."""
+
+    name: str
+    context: LearnerContext
+    options: Any
+
+
+def make(name: str, context: LearnerContext, options: Any = None) -> Learner:
+    """A learner by its name, untrained, that knows its recipe.
+
+    Raises:
+      InputError: no such learner, or a setting that it cannot have.
+    """
+    learner = plugins.load("learners", name).build(context, options)
+    learner.recipe = Recipe(name, context, options)
+    return learner
 
 
 def build(name: str, *, image_shape: tuple[int, ...] = (), way: int = 5, seed: int = 0, **settings) -> Learner:
@@ -21,10 +41,9 @@ def build(name: str, *, image_shape: tuple[int, ...] = (), way: int = 5, seed: i
     Raises:
       InputError: no such learner, or a setting that it does not have.
     """
-    module = plugins.load("learners", name)
     shared = {field.name for field in dataclasses.fields(LearnerContext)} & settings.keys()
     context = LearnerContext(
         image_shape=tuple(image_shape), way=way, seed=seed, **{key: settings[key] for key in shared}
     )
     own = {key: value for key, value in settings.items() if key not in shared}
-    return module.build(context, plugins.options("learners", name, **own))
+    return make(name, context, plugins.options("learners", name, **own))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ import tensorflow as tf
 
 from cactus_tf.errors import InputError
 from cactus_tf.losses import summed_loss, unit_range
-from cactus_tf.types import Array, Trace
+from cactus_tf.types import Answer, Array, Trace
 
 
 class AdaptedNetwork:
@@ -41,6 +42,12 @@ class AdaptedNetwork:
         self._rates = rates
         self.transductive = transductive and bool(model.non_trainable_variables)
         self._compiled = tf.function(self._trace, autograph=False)
+        rows = tf.TensorSpec(model.input_shape, tf.float32)
+        specs = [rows, tf.TensorSpec((None,), tf.int32)]
+        self._adapted_to = functools.cache(
+            lambda way: tf.function(functools.partial(self._end, way=way), input_signature=specs, autograph=False)
+        )
+        self._answers = tf.function(self._forward, autograph=False, reduce_retracing=True)
 
     @property
     def classes(self) -> int:
@@ -123,6 +130,44 @@ class AdaptedNetwork:
         rows = (tf.convert_to_tensor(x) for x in (support, query))
         steps = self.eval_steps if steps is None else steps
         return Trace(*self._compiled(*rows, tf.cast(support_labels, tf.int32), way=way, steps=steps))
+
+    def answerer(self, support: Array, support_labels: Array, way: int, transductive: bool = False) -> Answer:
+        """Adapts once, `eval_steps` steps; gives the function from queries [m, ...] to logits [m, way].
+
+        Args:
+          support, support_labels, way: as of `classify`.
+          transductive: where the norm is one of the batch, queries are normalised with their own statistics, as in
+            training; else with those of the support set, so that no answer depends on another query.
+
+        Raises:
+          InputError: more classes than the head has outputs.
+        """
+        if way > self.classes:
+            raise InputError(
+                f"{way} classes are more than the {self.classes} outputs of the head, which --way of the training "
+                "fixed: give fewer classes, train with a larger --way, or take protonets, which have no head"
+            )
+        labels = tf.cast(support_labels, tf.int32)
+        weights, statistics = self._adapted_to(way)(unit_range(support), labels)
+        given = None if transductive else statistics
+        return lambda query: self._answers(weights, unit_range(query), given)[0][:, :way]
+
+    def classify_in_graph(self, support: Array, support_labels: Array, query: Array, way: Array) -> tf.Tensor:
+        """Logits [m, way] of the queries after `eval_steps` steps, each normalised as by `answerer`; of tensors."""
+        told = f"the head has {self.classes} outputs, so labels must be in 0..{self.classes - 1}"
+        with tf.control_dependencies([tf.debugging.assert_less_equal(way, self.classes, message=told)]):
+            weights, statistics = self._end(unit_range(support), tf.identity(support_labels), way=way)
+        return self._forward(weights, unit_range(query), statistics)[0][:, :way]
+
+    def _end(self, rows, labels, *, way):
+        """The adapted weights, and the norms' statistics of the support set with them."""
+        _, weights = tf.while_loop(
+            lambda step, _: step < self.eval_steps,
+            lambda step, now: (step + 1, self._step(now, self._rate_of_each(), rows, labels, way, first_order=True)[0]),
+            (0, self.start()),
+            parallel_iterations=1,
+        )
+        return weights, self._forward(weights, rows)[1]
 
     def _trace(self, support, query, labels, *, way: int, steps: int):
         """Logits [steps + 1, n, way] of the support set and [steps + 1, m, way] of the queries."""

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Literal
 
 import numpy as np
+import tensorflow as tf
 from sklearn.neighbors import KNeighborsClassifier
 
 from cactus_tf.config import option
@@ -56,3 +57,14 @@ class NearestNeighbours:
         fractions = np.zeros((len(query), way), np.float32)
         fractions[:, voters.classes_] = voters.predict_proba(query)
         return np.log(np.maximum(fractions, _NO_VOTE))
+
+    def classify_in_graph(self, support: Array, support_labels: Array, query: Array, way: Array) -> tf.Tensor:
+        """As `classify`, by TensorFlow; fewer support embeddings than voters are an error of TensorFlow's."""
+        told = f"{self._k} neighbours vote, and the support set has fewer"
+        with tf.control_dependencies([tf.debugging.assert_less_equal(self._k, tf.shape(support)[0], message=told)]):
+            x, y = (tf.cast(rows, tf.float64) for rows in (query, support))
+        # |x|^2 is the same for every y, so it is left out; the rest needs 64 bits, being a small difference
+        nearness = 2 * tf.matmul(x, y, transpose_b=True) - tf.reduce_sum(tf.square(y), axis=1)
+        voters = tf.gather(support_labels, tf.math.top_k(nearness, self._k).indices)  # [m, k]
+        fractions = tf.reduce_mean(tf.one_hot(voters, way), axis=1)
+        return tf.math.log(tf.maximum(fractions, _NO_VOTE))

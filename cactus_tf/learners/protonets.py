@@ -94,8 +94,12 @@ class ProtoNets:
     def features(self, images: Array) -> tf.Tensor:
         """[n, h, w, c] uint8 or float32 -> [n, dim] float32, in chunks, so that n may be any number."""
         none = tf.zeros((0, self.encoder.output_shape[-1]))  # TensorFlow convolves no empty batch
-        chunks = [self._encode(unit_range(images[i : i + _CHUNK])) for i in range(0, len(images), _CHUNK)]
+        chunks = [self.encode(images[i : i + _CHUNK]) for i in range(0, len(images), _CHUNK)]
         return tf.concat([none, *chunks], axis=0)
+
+    def encode(self, images: Array) -> tf.Tensor:
+        """As `features`, all at once."""
+        return self._encode(unit_range(images))
 
     def classify(self, support: Array, support_labels: Array, query: Array, way: int) -> tf.Tensor:
         """Logits [m, way] of the queries; -infinity for a class without a support image."""
@@ -105,8 +109,12 @@ class ProtoNets:
         """As `classify`, on features."""
         support, query = tf.convert_to_tensor(support), tf.convert_to_tensor(query)
         logits = -squared_distances(query, labelled_prototypes(support, support_labels, way))
-        present = np.isin(np.arange(way), support_labels)
+        present = tf.reduce_any(tf.one_hot(support_labels, way, True, False, dtype=tf.bool), axis=0)
         return tf.where(present, logits, -np.inf)
+
+    def classify_in_graph(self, support: Array, support_labels: Array, query: Array, way: Array) -> tf.Tensor:
+        """As `classify`, in a graph."""
+        return self.classify_features(self.encode(support), support_labels, self.encode(query), way)
 
 
 def _encoder(context: LearnerContext, shape: tuple[int, ...], options: Options) -> keras.Model:

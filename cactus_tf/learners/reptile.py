@@ -9,7 +9,7 @@ from cactus_tf.learners._adapted_network import AdaptedNetwork
 from cactus_tf.learners._inputs import flat_rows
 from cactus_tf.learners.maml import FIXED_HEAD, INTRA_OP_THREADS, network_of
 from cactus_tf.losses import accuracy, episode_labels, summed_loss, unit_range
-from cactus_tf.types import Array, Episode, LearnerContext, TaskLoss, TaskUpdate, Trace
+from cactus_tf.types import Answer, Array, Episode, LearnerContext, TaskLoss, TaskUpdate, Trace
 
 __all__ = ["FIXED_HEAD", "INTRA_OP_THREADS", "USUAL", "Options", "build", "Reptile"]
 
@@ -77,6 +77,14 @@ class Reptile:
     def classify(self, support: Array, support_labels: Array, query: Array, way: int) -> tf.Tensor:
         """Logits [m, way] of the queries after adaptation; the way may be smaller than in training."""
         return self.network.classify(support, support_labels, query, way)
+
+    def answerer(self, support: Array, support_labels: Array, way: int, transductive: bool = False) -> Answer:
+        """Adapts once; the function from queries [m, ...] to logits [m, way]."""
+        return self.network.answerer(support, support_labels, way, transductive)
+
+    def classify_in_graph(self, support: Array, support_labels: Array, query: Array, way: Array) -> tf.Tensor:
+        """As `answerer`, in a graph; more classes than the head has outputs are an error of TensorFlow's."""
+        return self.network.classify_in_graph(support, support_labels, query, way)
 
     def trace(self, support: Array, support_labels: Array, query: Array, way: int, steps: int | None = None) -> Trace:
         """Logits before adaptation and after each step of it, as many as in evaluation unless said."""

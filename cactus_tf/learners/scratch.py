@@ -9,7 +9,7 @@ from cactus_tf.config import network_only, option
 from cactus_tf.learners import _adaptation
 from cactus_tf.learners._adapted_network import AdaptedNetwork
 from cactus_tf.learners._inputs import network_input
-from cactus_tf.types import Array, LearnerContext, Trace
+from cactus_tf.types import Answer, Array, LearnerContext, Trace
 
 INTRA_OP_THREADS = 1
 NETWORK = network_only(_adaptation.USUAL)
@@ -73,6 +73,10 @@ class Scratch:
     def classify(self, support: Array, support_labels: Array, query: Array, way: int):
         """Logits [m, way] of the queries after the last step."""
         return self.network(way).classify(support, support_labels, query, way)
+
+    def answerer(self, support: Array, support_labels: Array, way: int, transductive: bool = False) -> Answer:
+        """Descends once; the function from queries [m, ...] to logits [m, way]."""
+        return self.network(way).answerer(support, support_labels, way, transductive)
 
     def trace(self, support: Array, support_labels: Array, query: Array, way: int, steps: int | None = None) -> Trace:
         """Logits at the start and after each step, `eval_steps` unless said."""

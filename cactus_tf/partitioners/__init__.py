@@ -26,6 +26,14 @@ def build(name: str, clusters: int = 500, partitions: int = 100, **options) -> C
 
     Raises:
       InputError: no such partitioner, or it has no such setting.
+
+    Example:
+      >>> import cactus_tf as ct
+      >>> import numpy as np
+      >>> embeddings = np.random.default_rng(0).normal(size=(100, 8)).astype(np.float32)
+      >>> partitions = ct.partitioners.build("kmeans", clusters=10, partitions=3)(embeddings, seed=0)
+      >>> len(partitions), int(partitions[0].sizes.sum())
+      (3, 100)
     """
     chosen = plugins.options("partitioners", name, **options)
     partitioner = plugins.load("partitioners", name).build(clusters, partitions, chosen)

@@ -25,6 +25,7 @@ BOX = 0.8  # the authors' code: points on the planes are uniform in (-0.8, 0.8)^
 _SIDE = 10  # a side of a split holds as many times the images of a cluster
 _KEPT = 64  # partitions kept in memory at once
 _TRIES = 200  # hyperplanes per split that is asked for; combinations of splits per partition
+_ASKED = 32  # planes that advice on the margin is found from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,8 +69,50 @@ def _divide(partitions: int, options: Options, context: PartitionContext) -> Par
         raise InputError("hyperplanes: embeddings are NaN or infinite; train the embedder anew")
     splits = make_splits(np.asarray(context.embeddings, np.float32), options, context)
     made = HyperplanePartitions(splits, partitions, context.way, context.images_per_cluster, context.seed)
-    made[0]  # that there is one at all is known now and not in the middle of training
+    try:
+        made[0]  # that there is one at all is known now and not in the middle of training
+    except InputError as error:
+        raise InputError(f"{error}{_advice_on_zones(context, options)}") from error
     return made
+
+
+def _advice_on_zones(context: PartitionContext, options: Options) -> str:
+    """The largest margin at which a choice of the first planes of use has enough zones; nothing where it is 0 now."""
+    bits = math.ceil(math.log2(context.way))
+    if not options.margin or options.splits < bits:
+        return ""
+    embeddings, rng = np.asarray(context.embeddings, np.float32), counter_rng(derive(context.seed, "hyperplanes"), 0)
+    planes: list[np.ndarray] = []
+    while len(planes) < min(_ASKED, options.splits):  # as many as were found before, from the same stream
+        distances = hyperplane(embeddings, rng)
+        if largest_margin(distances, _SIDE * context.images_per_cluster) >= options.margin:
+            planes.append(distances)
+    choose = counter_rng(context.seed, 0)
+    choices = (choose.choice(len(planes), bits, replace=False) for _ in range(_TRIES))
+    most = max(
+        largest_zone_margin(np.stack([planes[i] for i in choice]), context.way, context.images_per_cluster)
+        for choice in choices
+    )
+    if most <= 0:
+        return "; a lower margin alone would not do"
+    return f"; the largest margin that one of {_TRIES} choices allows is {_down(most)}"
+
+
+def largest_zone_margin(distances: np.ndarray, way: int, needed: int) -> float:
+    """The largest m at which planes have so many zones with so many images: |s| >= m of every plane.
+
+    Args:
+      distances: [h, n] signed, of n images from h planes.
+      way: zones.
+      needed: images of each.
+
+    Returns:
+      m, minus infinity where not even 0 does.
+    """
+    nearest, zone = np.abs(distances).min(axis=0), (distances > 0).T @ (1 << np.arange(len(distances)))
+    inside = [np.sort(nearest[zone == z])[::-1] for z in range(2 ** len(distances))]
+    margins = sorted((float(m[needed - 1]) for m in inside if len(m) >= needed), reverse=True)
+    return margins[way - 1] if len(margins) >= way else -math.inf
 
 
 def hyperplane(embeddings: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -114,7 +157,13 @@ def _advice(most: float) -> str:
     """What to do where the largest margin of the planes that were tried is `most`."""
     if most < 0:
         return "no margin would do, so lower --shot or --query or give more images"
-    return f"lower it, the largest that one of them allows is {most:.3g}"
+    return f"lower it, the largest that one of them allows is {_down(most)}"
+
+
+def _down(margin: float) -> str:
+    """Three digits of a margin, never more than it is."""
+    text = f"{margin:.3g}"
+    return text if float(text) <= margin else f"{margin * 0.995:.3g}"
 
 
 def largest_margin(distances: np.ndarray, needed: int) -> float:

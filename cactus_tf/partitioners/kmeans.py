@@ -30,6 +30,7 @@ from cactus_tf.types import AssignedPartitions, PartitionContext, Partitioner, P
 log = logging.getLogger(__name__)
 
 USES_EMBEDDINGS = True
+VERSION = 2
 MAX_ITERATIONS, TOLERANCE = 3000, 1e-4  # the authors' code
 _ELKAN_BOUNDS = 5e7  # Elkan's k-means, of the same result, keeps a float32 per image and cluster: at most 200 MB
 _EXACT = 1e8

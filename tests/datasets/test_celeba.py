@@ -488,6 +488,7 @@ def run(faces, workplace, *flags):
     return main([*SHORT, f"--data_dir={faces}", f"--workdir={folder}", f"--artifacts_dir={workplace}", *flags]), folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "learners"),
     [

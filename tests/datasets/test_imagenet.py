@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cactus_tf import cli, inspection, keys
+from cactus_tf import cli, inspection, keys, pipeline
 from cactus_tf.datasets import _pictures, _ravi, _shards, imagenet
 from cactus_tf.datasets._lazily import LazyImages
 from cactus_tf.errors import RunError
@@ -20,6 +20,7 @@ MINI = _ravi.CLASSES["train"][:2]
 TRAIN = sorted([*MINI, "n00000001", "n99999999"])
 WNIDS = sorted([*TRAIN, *_ravi.CLASSES["val"], *_ravi.CLASSES["test"]])
 TINY = DataContext(image_size=8)
+MIXED = DataContext(image_size=8, mixed=True)
 
 
 def options(**values):
@@ -130,7 +131,7 @@ def test_what_cannot_be_used_is_named(folder, tmp_path, complains):
         imagenet.load(tmp_path)
     with complains("no class folders with features"):
         imagenet.load(folder, DataContext(options=imagenet.Options(input="features")))
-    for wrong in ({"input": "pixels"}, {"decode": "never"}, {"supervised_fraction": 1.5}):
+    for wrong in ({"input": "pixels"}, {"decode": "never"}):
         with complains(f"--imagenet_{next(iter(wrong))}={next(iter(wrong.values()))}"):
             imagenet.load(folder, options(**wrong))
     with complains("--image_size is for images"):
@@ -230,7 +231,7 @@ def test_the_fraction_is_in_no_key_of_the_arrays(folder):
     def key(*flags):
         return keys.data(cli.parse(["--dataset=imagenet", f"--data_dir={folder}", *flags]))
 
-    assert key("--imagenet_supervised_fraction=0.5") == key()
+    assert key("--supervised_fraction=0.5") == key()
     assert key("--imagenet_decode=lazily") != key()
 
 
@@ -336,7 +337,7 @@ def supervised_names(data):
 
 def test_the_true_partition_has_the_first_images_of_miniimagenets_classes_by_number(folder, monkeypatch):
     monkeypatch.setattr(_ravi, "IMAGES", 3)
-    data = imagenet.load(folder, options(supervised_fraction=0.5))
+    data = imagenet.load(folder, MIXED)
     assert supervised_names(data) == [{2, 9, 10}] * 2
     partition = data.train.supervised[0]
     for c, wnid in enumerate(MINI):
@@ -354,13 +355,22 @@ def test_the_true_partition_follows_the_lists_where_there_are_some(tmp_path):
     (tmp_path / "miniimagenet_splits").mkdir()
     for split, lines in rows.items():
         (tmp_path / "miniimagenet_splits" / f"{split}.csv").write_text("\n".join(["filename,label", *lines]))
-    assert supervised_names(imagenet.load(tmp_path, options(supervised_fraction=1.0))) == [{30, 100}, {9}]
+    assert supervised_names(imagenet.load(tmp_path, MIXED)) == [{30, 100}, {9}]
 
 
 def test_a_mixture_without_any_of_these_classes_is_refused(tmp_path, complains):
     write(tmp_path, wnids=[w for w in WNIDS if w not in MINI])
-    with complains("--imagenet_supervised_fraction", "none of miniImageNet's 64 training classes"):
-        imagenet.load(tmp_path, options(supervised_fraction=0.5))
+    with complains("--supervised_fraction", "none of miniImageNet's 64 training classes"):
+        imagenet.load(tmp_path, MIXED)
+
+
+def test_a_run_asks_for_the_true_partition_only_where_it_mixes_it_in(folder, tmp_path):
+    def prepared(*flags):
+        places = [f"--data_dir={folder}", f"--artifacts_dir={tmp_path}"]
+        return pipeline.prepare(cli.parse(["--dataset=imagenet", "--image_size=8", *places, *flags]))
+
+    assert prepared().train.supervised is None
+    assert len(prepared("--supervised_fraction=0.5").train.supervised[0].sizes) == len(MINI)
 
 
 # The command line
@@ -383,13 +393,13 @@ def test_a_run_with_cluster_files_and_a_mixture_on_lazily_decoded_images(folder,
         f"--data_dir={folder}",
         "--image_size=28",
         "--imagenet_decode=lazily",
-        "--imagenet_supervised_fraction=0.5",
+        "--supervised_fraction=0.5",
     ]
     flags += ["--partitioner=cluster_files", f"--cluster_files_dir={tmp_path}", "--cluster_files_sizes=4"]
     assert run(tmp_path, *flags, "--algo=protonets", "--way=2", "--filters=4", "--eval_query=2") == 0
     (row,) = results(tmp_path)
     assert (row["embedder"], row["partitioner"]) == ("none", "cluster_files")
-    assert row["options"]["imagenet_supervised_fraction"] == 0.5
+    assert row["options"]["supervised_fraction"] == 0.5
     assert row["options"]["cluster_files_sizes"] == [4]
     assert "clusters" not in row["options"]
     assert "true labels with probability 0.5" in capsys.readouterr().out

@@ -489,6 +489,7 @@ def test_a_short_fit_learns_an_encoder_and_a_generator_that_invert_each_other():
     assert last["reconstruction_error"] < first["reconstruction_error"] / 2
 
 
+@pytest.mark.slow
 def test_an_interrupted_fit_goes_on_to_the_same_weights_and_only_at_the_same_length(tmp_path, stop_at):
     def build(steps=6):
         return embedders.build("bigan", steps=steps, **TINY["mlp"])

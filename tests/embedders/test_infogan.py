@@ -429,6 +429,7 @@ def test_the_gradient_of_an_objective_is_its_finite_difference(which):
         np.testing.assert_allclose((ends[0] - ends[1]) / 2e-3, np.linalg.norm(gradient), rtol=0.05, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_unused_log_variances_never_move():
     model = shaken(network())
     before = model.recognition.trainable_variables[0].numpy()

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from sklearn.decomposition import PCA
 
 from cactus_tf import embedders
-from cactus_tf.embedders import pixels
+from cactus_tf.embedders import _whitening, pixels
 from cactus_tf.errors import InputError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (50, 4, 5, 1), np.uint8)
@@ -112,3 +113,139 @@ def test_components_of_a_part_are_those_of_the_part_and_near_those_of_all(monkey
 def test_there_are_at_least_as_many_images_as_components(monkeypatch):
     bounded_to(2, monkeypatch)
     assert embedders.build("pixels", dims=7).fit(IMAGES).transform(IMAGES).shape == (50, 7)
+
+
+# Whitening
+
+
+def photographs(n=600, shape=(5, 4, 2), seed=2):
+    """[n, ...] uint8 whose neighbours go together."""
+    rng = np.random.default_rng(seed)
+    mixed = rng.normal(size=(n, 40)) @ (rng.normal(size=(40, 40)) + 4 * np.eye(40))
+    return np.clip(120 + 12 * mixed, 0, 255).reshape(n, *shape).astype(np.uint8)
+
+
+PHOTOGRAPHS = photographs()
+
+
+def whitened(images=PHOTOGRAPHS, seed=5, **options):
+    return embedders.build("pixels", whiten=True, **options).fit(images, seed=seed).transform(images).astype(float)
+
+
+def literal(images):
+    """[n, d] of the paper's ablation, a step at a time."""
+    x = np.array([image.ravel() for image in images.astype(np.float64)])
+    for i in range(len(x)):
+        x[i] = (x[i] - x[i].mean()) / np.sqrt(x[i].var() + 10)
+    u, s, _ = np.linalg.svd(np.cov(x.T))
+    w = u @ np.diag(1 / np.sqrt(s + 1e-5)) @ u.T
+    return np.array([w @ row for row in x])
+
+
+def test_whitening_is_that_of_the_papers_ablation_step_by_step():
+    rows = embedders.build("pixels", whiten=True).fit(PHOTOGRAPHS).transform(PHOTOGRAPHS)
+    assert rows.dtype == np.float32
+    # float32, and up to 316 times in the direction that no image has any of
+    np.testing.assert_allclose(rows, literal(PHOTOGRAPHS), atol=1e-3)
+
+
+def test_whitened_training_images_have_the_identity_as_covariance_but_for_the_mean_of_each_image():
+    """Every image has mean 0, so no variance is left along (1, ..., 1)."""
+    d = 40
+    np.testing.assert_allclose(np.cov(whitened().T), np.eye(d) - np.full((d, d), 1 / d), atol=2e-3)
+
+
+def test_of_fewer_images_than_pixels_the_covariance_is_the_identity_on_what_they_span():
+    values = np.linalg.eigvalsh(np.cov(whitened(PHOTOGRAPHS[:20]).T))
+    np.testing.assert_allclose(values, [0] * 21 + [1] * 19, atol=2e-3)  # the mean takes one of 20
+
+
+def test_new_images_are_whitened_by_the_old_and_each_by_itself():
+    embedder = embedders.build("pixels", whiten=True).fit(PHOTOGRAPHS[:400])
+    rows = embedder.transform(PHOTOGRAPHS)
+    np.testing.assert_allclose(rows[:400], whitened(PHOTOGRAPHS[:400]), atol=1e-4)
+    np.testing.assert_allclose(embedder.transform(PHOTOGRAPHS[500:501])[0], rows[500], atol=1e-4)
+
+
+def test_contrast_and_brightness_of_an_image_are_gone_but_for_the_ten_in_the_root():
+    image = np.arange(40, dtype=np.uint8).reshape(1, 5, 4, 2)
+    plain, other = _whitening.normalised(image), _whitening.normalised(3 * image + 60)
+    np.testing.assert_allclose(other, plain * np.sqrt((133.25 + 10) / (133.25 + 10 / 9)), rtol=1e-5)
+
+
+def test_an_image_of_one_value_is_nothing():
+    assert not _whitening.normalised(np.full((2, 5, 4, 2), 77, np.uint8)).any()
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 599, 1000])
+def test_the_covariance_does_not_depend_on_how_many_images_are_read_at_a_time(chunk):
+    x = _whitening.normalised(PHOTOGRAPHS).astype(float)
+    np.testing.assert_allclose(_whitening.covariance(PHOTOGRAPHS, chunk), np.cov(x.T), rtol=1e-9, atol=1e-12)
+
+
+def test_whitened_dims_are_the_first_components_divided_by_their_deviation():
+    x = np.cov(_whitening.normalised(PHOTOGRAPHS).T.astype(float))
+    first = np.linalg.eigh(x)[1][:, ::-1][:, :3]
+    found = embedders.build("pixels", whiten=True, dims=3).fit(PHOTOGRAPHS).transform(PHOTOGRAPHS).astype(float)
+    np.testing.assert_allclose(np.cov(found.T), np.eye(3), atol=1e-3)
+    along = _whitening.normalised(PHOTOGRAPHS) @ first
+    np.testing.assert_allclose(abs(found), abs(along) / along.std(axis=0, ddof=1), atol=1e-3)
+
+
+def test_all_whitened_components_have_the_distances_of_whitened_pixels():
+    components, pixels_ = whitened(dims=39), whitened()  # of 40, one has no variance
+    distances = [np.linalg.norm(rows[:20, None] - rows[None, :20], axis=-1) for rows in (components, pixels_)]
+    np.testing.assert_allclose(*distances, rtol=1e-3, atol=1e-3)
+
+
+def large_from(numbers, monkeypatch):
+    """Makes images of so many numbers too large for a covariance; 80 images of 40 can be held."""
+    monkeypatch.setattr(pixels, "_FITTED_BYTES", 80 * 4 * 40)
+    assert pixels._SQUARES * 8 * numbers**2 > 80 * 4 * 40
+
+
+def test_of_large_images_the_first_components_are_whitened_and_said(monkeypatch, caplog):
+    large_from(40, monkeypatch)
+    monkeypatch.setattr(pixels, "_TRUNCATED", 6)
+    images = PHOTOGRAPHS[:80]
+    with caplog.at_level("INFO", "cactus_tf"):
+        found = whitened(images)
+    assert "images of 40 numbers are too large to whiten whole; 6 components are, with " in caplog.text
+    monkeypatch.undo()
+    np.testing.assert_allclose(abs(found), abs(whitened(images, dims=6)), atol=0.02)  # the search is approximate
+
+
+def test_of_large_images_as_many_components_are_whitened_as_are_asked_for_or_as_there_can_be(monkeypatch):
+    large_from(40, monkeypatch)
+    assert whitened(dims=3).shape == (600, 3)
+    assert whitened(PHOTOGRAPHS[:30]).shape == (30, 30)
+
+
+def test_the_components_of_many_large_images_are_those_of_the_part_that_can_be_held(monkeypatch):
+    large_from(40, monkeypatch)
+    monkeypatch.setattr(pixels, "_TRUNCATED", 6)
+    part = pixels._part(PHOTOGRAPHS, 6, seed=5)
+    assert len(part) == 80
+    expected = embedders.build("pixels", whiten=True).fit(part, seed=5).transform(PHOTOGRAPHS)
+    np.testing.assert_allclose(whitened(), expected, atol=1e-5)
+
+
+def test_more_whitened_components_than_there_can_be_are_refused():
+    with pytest.raises(InputError, match="21 components of 50 images are at most 20"):
+        embedders.build("pixels", dims=21, whiten=True).fit(IMAGES)
+
+
+@pytest.mark.parametrize("options", [{}, {"dims": 3}])
+def test_a_loaded_whitening_is_the_saved_one(tmp_path, options):
+    embedder = embedders.build("pixels", whiten=True, **options).fit(PHOTOGRAPHS)
+    embedder.save(tmp_path)
+    again = embedders.build("pixels").load(tmp_path)
+    np.testing.assert_array_equal(again.transform(PHOTOGRAPHS), embedder.transform(PHOTOGRAPHS))
+
+
+@pytest.mark.parametrize("options", [{}, {"dims": 3}, {"whiten": True}, {"whiten": True, "dims": 3}], ids=str)
+def test_in_a_graph_every_form_gives_the_same_embeddings(options):
+    embedder = embedders.build("pixels", **options).fit(IMAGES)
+    signature = [tf.TensorSpec((None, 4, 5, 1), tf.uint8)]
+    graph = tf.function(embedder.encode, input_signature=signature)(IMAGES[:7])
+    np.testing.assert_allclose(graph, embedder.transform(IMAGES[:7]), rtol=1e-4, atol=1e-4)

@@ -6,6 +6,7 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from cactus_tf import learners
+from cactus_tf.learners._inputs import canonical_order
 from cactus_tf.learners._logistic import logistic_logits
 
 
@@ -58,6 +59,15 @@ def test_it_stops_where_the_authors_stop():
     off = np.abs(logits - expected).max()
     assert off < 0.05  # the order of draws
     assert off < np.abs(logits - minimum).max() / 3
+
+
+def test_fewer_embeddings_than_dimensions_give_the_same_iterates_in_less_room():
+    support, labels, query = 2 + points(2, 15, 60), np.arange(15) % 3, 2 + points(3, 50, 60)
+    theirs = LogisticRegression(solver="saga", C=1.0, max_iter=200, tol=0, random_state=0)
+    support, labels = canonical_order(support, labels)
+    expected = theirs.fit(support.astype(float), labels).decision_function(query)
+    logits = logistic_logits(support, labels, query, 3, passes=200, tolerance=0)
+    np.testing.assert_allclose(logits, expected, atol=1e-6)
 
 
 def test_the_order_of_the_support_set_changes_nothing():

@@ -114,6 +114,39 @@ def test_a_margin_that_leaves_no_zone_is_answered_with_one_that_does():
     assert len(divide(margin=usable * 0.7, splits=3, way=2)) == 5
 
 
+def test_a_margin_that_leaves_too_few_zones_is_answered_with_one_that_leaves_enough():
+    with pytest.raises(InputError, match=r"20 zones of 6 images.*one of 200 choices allows is [0-9.]+$") as caught:
+        divide(way=20, margin=0.9)
+    usable = float(str(caught.value).rsplit(" ", 1)[1])
+    assert 0 < usable < 0.9
+    assert len(divide(way=20, margin=usable * 0.7)[0].sizes) >= 20
+
+
+def test_where_a_lower_margin_alone_does_not_give_enough_zones_that_is_said():
+    line = np.linspace(-1, 1, 2000, dtype=np.float32)[:, None]  # three points cut a line into four pieces
+    with pytest.raises(InputError, match="a lower margin alone would not do"):
+        divide(embeddings=line, margin=0.01)
+
+
+def test_the_largest_margin_of_zones_is_found_by_counting():
+    distances = RNG.normal(size=(2, 300))
+
+    def zones_of(m, needed):
+        patterns = itertools.product((-1, 1), repeat=2)
+        return sum(((np.array(p)[:, None] * distances >= m).all(axis=0).sum() >= needed) for p in patterns)
+
+    for way, needed in ((2, 5), (4, 5), (3, 40)):
+        m = hp.largest_zone_margin(distances, way, needed)
+        assert zones_of(m, needed) >= way > zones_of(m + 1e-9, needed)
+    assert hp.largest_zone_margin(distances, 4, 200) == -np.inf
+    assert hp.largest_zone_margin(np.array([[-1, -2, 1.5, 3]]), way=2, needed=2) == 1
+
+
+@pytest.mark.parametrize("margin", [0.1847, 0.1843, 0.0009999, 12.999, 3.0])
+def test_an_advised_margin_is_never_above_the_largest(margin):
+    assert 0.99 * margin <= float(hp._down(margin)) <= margin
+
+
 def test_too_few_images_for_any_margin_are_said():
     with pytest.raises(InputError, match="no margin would do, so lower --shot or --query or give more images"):
         divide(embeddings=CLOUD[:100])

@@ -1,0 +1,45 @@
+"""What a run found, as one page: report.html, and some of its pictures as files of their own."""
+
+from __future__ import annotations
+
+from cactus_tf import workdir
+from cactus_tf.report import figures, judged, learning, result, tiles
+from cactus_tf.report.page import render
+from cactus_tf.report.run import Run, pictured
+
+__all__ = ["Run", "pictured", "write", "write_pictures"]
+
+_PARTS = (
+    result.results_of,
+    learning.tasks_of,
+    learning.clusters_of,
+    learning.embedder_of,
+    learning.training_of,
+    learning.adaptation_of,
+    judged.mistakes_of,
+    judged.hardest_of,
+    result.settings_of,
+    result.reproduction_of,
+)
+
+
+def write(run: Run) -> None:
+    """Writes report.html and, of what there is, accuracy.png, learning_curve.png, clusters.png and tasks.png."""
+    write_pictures(run)
+    made = [part(run) for part in _PARTS]
+    title = f"{', '.join(run.config.run.algo)} on {run.config.data.dataset}"
+    page = render(title, f"cactus_tf, {run.folder.name}", [section for section in made if section])
+    workdir.write_text(run.folder / "report.html", page)
+
+
+def write_pictures(run: Run) -> None:
+    """Writes the pictures that are files of their own; where there are only features, none of clusters and tasks."""
+    if run.rows:
+        figures.save(figures.accuracy_figure(run.rows), run.folder / "accuracy.png")
+    if run.histories:
+        figures.save(figures.curve_figure(run.histories), run.folder / "learning_curve.png")
+    if run.images is not None and len(run.partitions):
+        figures.save(figures.cluster_figure(run.images, run.partitions[0]), run.folder / "clusters.png")
+    if run.tasks is not None:
+        paper = tiles.drawings(run.tasks.rows)
+        figures.save(figures.task_figure(run.tasks, paper), run.folder / "tasks.png")

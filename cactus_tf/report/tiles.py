@@ -1,0 +1,123 @@
+"""Pictures made of images: strips, framed tasks, PNG files. No axes, no text, so no matplotlib."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+
+from cactus_tf.report.page import Picture
+
+SUPPORT, QUERY, WRONG = (0, 114, 178), (190, 190, 190), (213, 94, 0)
+"""Colours of frames, told apart by colour-blind eyes (Okabe and Ito 2008); wrong answers have a corner marked, too."""
+_SMALL, _LARGE = 28, 64  # pixels of a side: smaller images are enlarged, larger ones reduced
+_FRAME, _GAP = 2, 3  # pixels
+_LOOKED_AT = 100  # images that tell the background
+
+
+def drawings(images: np.ndarray) -> bool:
+    """Whether these are grey images whose background is 0, in more than half of their pixels: ink, to show on paper.
+
+    Args:
+      images: [n, h, w, c] uint8.
+    """
+    return images.shape[-1] == 1 and not np.median(images[:: max(1, len(images) // _LOOKED_AT)])
+
+
+def tiles(images: np.ndarray, paper: bool = False) -> np.ndarray:
+    """Images to look at, [..., h, w, c] uint8 -> [..., H, W, 3] uint8 with 28 to 64 pixels to the longer side.
+
+    Args:
+      images: one channel or three.
+      paper: whether to swap black and white.
+    """
+    flat = images.reshape(-1, *images.shape[-3:])
+    flat = 255 - flat if paper else flat
+    flat = np.stack([_resized(image) for image in flat]) if len(flat) else flat
+    return np.broadcast_to(flat, (*flat.shape[:-1], 3)).reshape(*images.shape[:-3], *flat.shape[1:-1], 3)
+
+
+def framed(shown: np.ndarray, colour: Sequence[int]) -> np.ndarray:
+    """[..., h, w, 3] -> [..., h + 4, w + 4, 3]: each in a frame of a colour."""
+    height, width = shown.shape[-3:-1]
+    frame = np.empty((*shown.shape[:-3], height + 2 * _FRAME, width + 2 * _FRAME, 3), np.uint8)
+    frame[:] = colour
+    frame[..., _FRAME:-_FRAME, _FRAME:-_FRAME, :] = shown
+    return frame
+
+
+def sheet(rows: Sequence[np.ndarray], gap: int = _GAP) -> np.ndarray:
+    """Rows of tiles, each [m, h, w, 3], as one picture on white; rows may be of different lengths."""
+    height, width = rows[0].shape[1:3]
+    columns = max(len(row) for row in rows)
+    picture = np.full((len(rows) * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
+    for i, row in enumerate(rows):
+        for j, tile in enumerate(row):
+            top, left = i * (height + gap), j * (width + gap)
+            picture[top : top + height, left : left + width] = tile
+    return picture
+
+
+def task(
+    support: np.ndarray, query: np.ndarray, wrong: np.ndarray | None = None, paper: bool = False, most: int = 10
+) -> np.ndarray:
+    """One task, a row per label: its support images framed in blue, then its queries in grey.
+
+    Args:
+      support: [way, shot, h, w, c] uint8.
+      query: [way, query, h, w, c] uint8.
+      wrong: [way, query] whether the answer was wrong: framed in orange, with a marked corner.
+      paper: whether to swap black and white.
+      most: columns of either part that are drawn.
+
+    Returns:
+      [H, W, 3] uint8.
+    """
+    left = framed(tiles(support[:, :most], paper), SUPPORT)
+    right = framed(tiles(query[:, :most], paper), QUERY)
+    if wrong is not None:
+        chosen = wrong[:, :most].astype(bool)
+        right[chosen] = _marked(right[chosen])
+    parts = [sheet(list(part)) for part in (left, right)]
+    space = np.full((len(parts[0]), 4 * _GAP, 3), 255, np.uint8)
+    return np.concatenate([parts[0], space, parts[1]], axis=1)
+
+
+def picture(shown: np.ndarray, alt: str, caption: str = "") -> Picture:
+    """[h, w, 3] or [h, w, 1] uint8 as a picture of a page, in its own size."""
+    return Picture(png(shown), "png", shown.shape[1], alt, caption)
+
+
+def png(shown: np.ndarray) -> bytes:
+    """[h, w, 3] or [h, w, 1] uint8 as a PNG file."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(shown[..., 0] if shown.shape[-1] == 1 else shown).save(file, "PNG")
+    return file.getvalue()
+
+
+def _marked(shown: np.ndarray) -> np.ndarray:
+    """Framed tiles with the frame of a wrong answer and a triangle in the upper right corner."""
+    inner = shown[..., _FRAME:-_FRAME, _FRAME:-_FRAME, :]
+    marked = framed(inner, WRONG)
+    side = max(5, shown.shape[-2] // 4)
+    for i in range(side):
+        marked[..., i, marked.shape[-2] - side + i :, :] = WRONG
+    return marked
+
+
+def _resized(image: np.ndarray) -> np.ndarray:
+    """[h, w, c] with 28 to 64 pixels to the longer side: repeated pixels where enlarged, means where reduced."""
+    from PIL import Image
+
+    longest = max(image.shape[:2])
+    if longest < _SMALL:
+        times = -(-_SMALL // longest)
+        return image.repeat(times, axis=0).repeat(times, axis=1)
+    if longest <= _LARGE:
+        return image
+    size = [max(1, round(side * _LARGE / longest)) for side in image.shape[1::-1]]
+    plain = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    return np.asarray(plain.resize((size[0], size[1]), Image.Resampling.BOX)).reshape(size[1], size[0], -1)

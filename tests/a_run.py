@@ -1,0 +1,63 @@
+"""A run's folder and what is known of it, put together by hand, for tests of what is shown of a run."""
+
+import dataclasses
+
+import numpy as np
+
+from cactus_tf import cli, judging, results, workdir
+from cactus_tf.report import Run
+from cactus_tf.sampling import Episodes
+from cactus_tf.types import Accuracy, AssignedPartitions, ImageSet, Splits
+
+WAY, QUERY, EPISODES, CLASSES = 5, 2, 12, 6
+HISTORY = [{"step": step, "loss": 1 / step, "accuracy": 0.5} for step in range(1, 41)]
+
+
+def images(channels=1, number=60):
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(0, 256, (number, 28, 28, channels), np.uint8)
+    drawn[:, :, :16] = 0  # mostly background
+    return drawn
+
+
+def classes(number=60):
+    return AssignedPartitions([np.repeat(np.arange(CLASSES), number // CLASSES)])
+
+
+def parse(*flags):
+    said = ["--way=5", "--query=4", "--eval_ways=5", "--eval_shots=1", f"--eval_query={QUERY}", "--eval_episodes=12"]
+    return cli.parse([*said, *flags])
+
+
+def accuracy(rng):
+    """Mostly right answers to every episode, and their accuracy."""
+    truth = np.repeat(np.arange(WAY), QUERY)
+    answers = np.where(rng.random((EPISODES, WAY * QUERY)) < 0.7, truth, rng.integers(0, WAY, (EPISODES, WAY * QUERY)))
+    values = (answers == truth).mean(axis=1)
+    return Accuracy(float(values.mean()), 0.05, values, answers)
+
+
+def make(folder, *flags, channels=1, labelled=True):
+    """A run whose first learner was trained and judged."""
+    config = parse(*flags)
+    shown = images(channels)
+    partitions = AssignedPartitions([np.arange(60) % 6, np.arange(60) // 10])
+    test = ImageSet(images(channels), classes() if labelled else None)
+    rows, rng = [], np.random.default_rng(1)
+    for name in config.run.algo if labelled else ():
+        result = accuracy(rng)
+        judging.keep(folder / name, "test-5way-1shot.npy", result)
+        rows.append(results.row(config, name, (WAY, 1), result, learner=None))
+    for name in config.learners:
+        workdir.make_folder(folder / name, "--workdir")
+        workdir.write_csv(folder / name / "history.csv", HISTORY, list(HISTORY[0]))
+    workdir.write_json(folder / "seconds.json", {"prepare": 1.5, "train": 2.5})
+    workdir.write_json(folder / "config.json", results.provenance(config) | {"command": "main.py --way=5"})
+    tasks = Episodes(shown, partitions, way=5, shot=1, query=4) if config.learners else None
+    data = Splits(ImageSet(shown), ImageSet(shown), test)
+    return Run(config, folder, data, rows, partitions if config.learners else [], tasks)
+
+
+def with_embedder(run, embedder, name):
+    embedding = dataclasses.replace(run.config.embedding, embedder=name)
+    return dataclasses.replace(run, config=dataclasses.replace(run.config, embedding=embedding), embedder=embedder)

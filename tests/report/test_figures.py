@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from cactus_tf.report import figures
+from cactus_tf.types import ImageSet, Splits
+
+
+@pytest.mark.parametrize("tasks", [1, 4])
+@pytest.mark.filterwarnings("error")
+def test_many_learners_find_room_in_the_picture_of_accuracies(tmp_path, tasks):
+    rows = [
+        {"algo": f"learner_of_a_long_name_{i}", "way": 5, "shot": shot, "accuracy": 0.99, "ci95": 0.01}
+        for i in range(7)
+        for shot in range(tasks)
+    ]
+    figures.accuracy_figure(rows).savefig(tmp_path / "accuracy.png")  # matplotlib warns where the axes have no room
+
+
+def sheet(tmp_path, grey):
+    """The middle of the one image of a contact sheet, 0..255, given as a constant grey image."""
+    images = np.full((1, 8, 8, 1), grey, np.uint8)
+    images[0, 3:5, 3:5] = 100
+    none = np.zeros((0, 8, 8, 1), np.uint8)
+    figures.write_contact_sheet(Splits(ImageSet(images), ImageSet(none), ImageSet(none)), tmp_path)
+    picture = np.asarray(Image.open(tmp_path / "contact_sheet.png").convert("L"))
+    values, counts = np.unique(picture, return_counts=True)
+    return {value for value, count in zip(values.tolist(), counts, strict=True) if count > 50}
+
+
+def test_grey_images_are_shown_as_they_are_and_drawings_as_ink_on_paper(tmp_path):
+    assert 230 in sheet(tmp_path, 230)
+    assert 60 in sheet(tmp_path, 60)
+    assert 100 not in sheet(tmp_path, 0)
+    assert 155 in sheet(tmp_path, 0)
+
+
+def test_the_same_chart_is_the_same_svg_file_twice():
+    rows = [{"step": s, "loss": 1.0 / s} for s in range(1, 9)]
+    drawn = [figures.svg(figures.line_figure({"a": rows}, "loss", "loss in nats", "step")) for _ in range(2)]
+    assert drawn[0] == drawn[1]
+
+
+def test_a_curve_is_drawn_for_each_learner_that_has_the_scalar():
+    rows = [{"step": s, "loss": 1.0} for s in range(1, 9)]
+    other = [{"step": s, "else": 1.0} for s in range(1, 9)]
+    axes = figures.line_figure({"a": rows, "b": other}, "loss", "loss in nats", "step").axes[0]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a"]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("step", "loss in nats")
+
+
+def test_adaptation_is_drawn_in_percent_from_before_the_first_step():
+    rows = [
+        {"algo": "maml", "step": s, "support_accuracy": 0.2 + 0.1 * s, "query_accuracy": 0.1 * s, "query_ci95": 0.01}
+        for s in range(3)
+    ]
+    query, support = figures.adaptation_figure(rows).axes[0].lines
+    np.testing.assert_allclose(query.get_xydata(), [[0, 0], [1, 10], [2, 20]])
+    np.testing.assert_allclose(support.get_ydata(), [20, 30, 40])
+
+
+def test_every_cluster_is_counted_in_the_histogram():
+    bars = figures.size_figure(np.array([0, 1, 5, 5, 40])).axes[0].patches
+    assert sum(bar.get_height() for bar in bars) == 5
