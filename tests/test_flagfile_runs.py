@@ -14,7 +14,7 @@ from cactus_tf.types import AssignedPartitions, ImageSet, Splits
 FLAGFILES = sorted((Path(__file__).parents[1] / "flags").glob("*.txt"))
 FAST = ["omniglot_acai_one_partition_protonets", "omniglot_acai_hyperplanes_protonets", "omniglot_untrained_protonets"]
 GREY = {"omniglot", "mnist", "digits"}  # 28x28; colour 32x32 here, because AlexNet alone takes minutes at 84x84
-CLASSES = {"omniglot": 24, "mnist": 10, "digits": 20, "celeba": 2}  # else 6
+CLASSES = {"omniglot": 24, "mnist": 10, "digits": 10, "celeba": 2}  # else 6
 EACH_TRAIN, EACH_TEST = 24, 8  # images of a class
 
 SMALL = ["--embedder_steps=2", "--tasks_per_step=1", "--filters=4", "--query=1", "--eval_episodes=1"]
