@@ -26,17 +26,18 @@ run_all() {
 }
 
 run_one() { # length, name, folder, flags: one run, unless it is finished and its flagfile has not changed since
-  local length=$1 name=$2 folder=$3 words=${2//_/ } files=("flags/$2.txt") short flagfile changed=""
+  local length=$1 name=$2 folder=$3 words=${2//_/ } files=("flags/$2.txt") short flagfile unfinished=""
   shift 3
   if [[ $length == short ]]; then
     for short in $words $(printf "${name%%_*}_%s " $words) "$name"; do
       if [[ -e flags/short/$short.txt ]]; then files+=("flags/short/$short.txt"); fi
     done
   fi
+  if [[ ! $folder/report.html -nt $folder/results.json ]]; then unfinished=yes; fi # the report is written last
   for flagfile in "${files[@]}"; do
-    if [[ ! $folder/results.json -nt $flagfile ]]; then changed=yes; fi
+    if [[ ! $folder/results.json -nt $flagfile ]]; then unfinished=yes; fi
   done
-  if [[ $changed ]]; then
+  if [[ $unfinished ]]; then
     printf '\n== %s\n' "$name"
     python -m cactus_tf.main "${files[@]/#/--flagfile=}" "$@" --workdir="$folder"
   else

@@ -29,8 +29,14 @@ if [[ "$*" == *"--workdir=$SLEEPS"* ]]; then
 fi
 if [[ "$*" == *"--workdir=$FAILS"* ]]; then exit 3; fi
 for flag in "$@"; do
-  if [[ $flag == --workdir=* ]]; then mkdir -p "${flag#*=}"; touch "${flag#*=}/results.json"; fi
+  if [[ $flag == --workdir=* ]]; then folder=${flag#*=}; fi
 done
+if [[ -n ${folder-} ]]; then
+  mkdir -p "$folder"
+  touch "$folder/results.json"
+  sleep 0.01
+  touch "$folder/report.html"
+fi
 """
 
 
@@ -179,9 +185,17 @@ def test_a_run_that_two_scripts_name_is_made_once(project):
     assert set(runs(asked(project, "baselines"))) == {"omniglot_pixels_baselines", "omniglot_acai_nearest_neighbours"}
 
 
-def test_a_run_that_was_stopped_is_started_again_and_no_other(project):
+@pytest.mark.parametrize("lacking", ["results.json", "report.html"])
+def test_a_run_that_was_stopped_is_started_again_and_no_other(project, lacking):
     asked(project, "digits")
-    (project / "runs/full/digits_oracle_maml/results.json").unlink()
+    (project / "runs/full/digits_oracle_maml" / lacking).unlink()
+    assert list(runs(asked(project, "digits"))) == ["digits_oracle_maml"]
+
+
+def test_a_run_that_was_stopped_before_its_new_report_is_started_again(project):
+    asked(project, "digits")
+    later = time.time() + 10
+    os.utime(project / "runs/full/digits_oracle_maml/results.json", (later, later))
     assert list(runs(asked(project, "digits"))) == ["digits_oracle_maml"]
 
 
