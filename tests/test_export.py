@@ -276,7 +276,7 @@ def test_where_nothing_embeds_that_is_said(copy, tmp_path):
 
 
 def test_the_example_of_the_documentation_runs(exports, tmp_path, monkeypatch, capsys):
-    page = (Path(exporting.__file__).parents[1] / "docs" / "export.md").read_text()
+    page = (Path(__file__).parents[1] / "docs" / "export.md").read_text()
     shutil.copytree(exports / "protonets", tmp_path / "exported")
     shutil.copytree(exports / "tflite", tmp_path / "exported-tflite")
     monkeypatch.chdir(tmp_path)
