@@ -6,7 +6,10 @@ from typing import Any
 
 from cactus_tf import plugins
 from cactus_tf.embedders._transformer import Recipe, rebuilt
+from cactus_tf.embedders._untrained import Untrained
 from cactus_tf.types import Embedder, EmbedderContext
+
+__all__ = ["Untrained", "build", "make"]
 
 
 def make(name: str, context: EmbedderContext, options: Any = None) -> Embedder:

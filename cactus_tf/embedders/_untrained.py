@@ -1,0 +1,50 @@
+"""An embedder that learns nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cactus_tf.embedders import _images
+from cactus_tf.embedders._transformer import Transformer
+
+
+class Untrained(Transformer):
+    """z = f(x): a function of each image alone, so there is nothing to fit, to save or to load.
+
+    Args:
+      function: [n, h, w, c] uint8 -> [n, dim], called on at most 1024 images at a time.
+    """
+
+    def __init__(self, function: Callable[[np.ndarray], np.ndarray]):
+        self._function = function
+
+    def fit(self, images: np.ndarray, *, seed: int = 0, folder: Path | None = None, callbacks: Sequence = ()):
+        """Returns itself.
+
+        Raises:
+          InputError: images of another form.
+        """
+        _images.check_images(images)
+        return self
+
+    def transform(self, images: np.ndarray) -> np.ndarray:
+        """[n, h, w, c] uint8 -> [n, dim] float32.
+
+        Raises:
+          InputError: images of another form.
+        """
+        _images.check_images(images)
+        return _images.in_chunks(self._function, images, chunk=1024)
+
+    def save(self, folder: Path) -> None:
+        """Writes nothing."""
+
+    def load(self, folder: Path):
+        """Returns itself."""
+        return self
+
+    def _fitted(self) -> None:
+        """It always is."""
