@@ -47,15 +47,18 @@ def test_every_picture_of_a_run_is_a_readable_png(tmp_path, channels):
 def test_a_run_without_training_shows_what_was_judged_alone(tmp_path):
     run = a_run.make(tmp_path, "--algo=nearest_neighbours")
     shown = titles(page(run))
-    assert shown == ["Result", "Mistakes", "Hardest tasks", "Configuration", "To do it again"]
+    learner = "nearest_neighbours"
+    assert shown == [
+        "Result", f"Mistakes of {learner}", f"Hardest tasks of {learner}", "Configuration", "To do it again",
+    ]  # fmt: skip
     assert {path.name for path in tmp_path.glob("*.png")} == {"accuracy.png"}
 
 
 def test_the_parts_of_a_page_are_those_of_the_run(made):
     shown = titles((made.folder / "report.html").read_text())
     assert shown == [
-        "Result", "Training tasks", "Clusters", "Meta-training", "Mistakes", "Hardest tasks", "Configuration",
-        "To do it again",
+        "Result", "Training tasks", "Clusters", "Meta-training", "Mistakes of protonets", "Hardest tasks of protonets",
+        "Mistakes of nearest_neighbours", "Hardest tasks of nearest_neighbours", "Configuration", "To do it again",
     ]  # fmt: skip
 
 
@@ -63,7 +66,7 @@ def test_a_run_without_labels_says_that_nothing_was_judged(tmp_path):
     text = page(a_run.make(tmp_path, labelled=False))
     assert "Nothing was judged" in text
     assert titles(text)[:2] == ["Result", "Training tasks"]
-    assert not {"Mistakes", "Hardest tasks"} & set(titles(text))
+    assert not re.search("Mistakes|Hardest", text)
 
 
 def test_adaptation_is_shown_of_learners_that_adapt(tmp_path):
@@ -83,16 +86,16 @@ def test_adaptation_of_another_evaluation_is_not_shown(tmp_path):
 def test_a_run_that_kept_no_answers_shows_no_mistakes(tmp_path):
     run = a_run.make(tmp_path)
     (tmp_path / "protonets" / "answers-test-5way-1shot.npy").unlink()
-    assert judged.mistakes_of(run) is None
-    assert judged.hardest_of(run) is None
+    assert judged.mistakes_of(run, "protonets") is None
+    assert judged.hardest_of(run, "protonets") is None
 
 
 def test_labels_of_several_divisions_show_the_hardest_tasks_but_no_classes(tmp_path):
     run = a_run.make(tmp_path)
     several = AssignedPartitions([np.arange(60) // 10, np.arange(60) % 6])
     object.__setattr__(run.data.test, "partitions", several)
-    assert judged.mistakes_of(run) is None
-    assert len(judged.hardest_of(run).pictures) == 3
+    assert judged.mistakes_of(run, "protonets") is None
+    assert len(judged.hardest_of(run, "protonets").pictures) == 3
 
 
 def test_the_table_has_ours_the_papers_figure_and_both_differences(tmp_path):
@@ -184,7 +187,7 @@ def test_features_are_not_drawn(tmp_path, monkeypatch):
     monkeypatch.setattr(keys, "has_features", lambda config: True)
     run = dataclasses.replace(a_run.make(tmp_path), tasks=None)
     assert learning.tasks_of(run) is None
-    assert judged.hardest_of(run) is None
+    assert judged.hardest_of(run, "protonets") is None
     assert [picture.kind for picture in learning.clusters_of(run).pictures] == ["svg+xml"]
     report.write_pictures(run)
     assert {path.name for path in tmp_path.glob("*.png")} == {"accuracy.png", "learning_curve.png"}

@@ -4,32 +4,37 @@ from __future__ import annotations
 
 from cactus_tf import workdir
 from cactus_tf.report import figures, judged, learning, result, tiles
-from cactus_tf.report.page import render
+from cactus_tf.report.page import Section, render
 from cactus_tf.report.run import Run, pictured
 
-__all__ = ["Run", "pictured", "write", "write_pictures"]
+__all__ = ["Run", "pictured", "sections", "write", "write_pictures"]
 
-_PARTS = (
+_LEARNT = (
     result.results_of,
     learning.tasks_of,
     learning.clusters_of,
     learning.embedder_of,
     learning.training_of,
     learning.adaptation_of,
-    judged.mistakes_of,
-    judged.hardest_of,
-    result.settings_of,
-    result.reproduction_of,
 )
+_JUDGED = (judged.mistakes_of, judged.hardest_of)  # of each learner
+_SAID = (result.settings_of, result.reproduction_of)
 
 
 def write(run: Run) -> None:
     """Writes report.html and, of what there is, accuracy.png, learning_curve.png, clusters.png and tasks.png."""
     write_pictures(run)
-    made = [part(run) for part in _PARTS]
     title = f"{', '.join(run.config.run.algo)} on {run.config.data.dataset}"
-    page = render(title, f"cactus_tf, {run.folder.name}", [section for section in made if section])
+    page = render(title, f"cactus_tf, {run.folder.name}", sections(run))
     workdir.write_text(run.folder / "report.html", page)
+
+
+def sections(run: Run) -> list[Section]:
+    """The parts of the page that there is something to show of."""
+    made = [part(run) for part in _LEARNT]
+    made += [part(run, name) for name in dict.fromkeys(row["algo"] for row in run.rows) for part in _JUDGED]
+    made += [part(run) for part in _SAID]
+    return [section for section in made if section]
 
 
 def write_pictures(run: Run) -> None:

@@ -1,4 +1,4 @@
-"""The parts of the page that show where the first learner goes wrong."""
+"""The parts of the page that show where a learner goes wrong."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _MATRIX = 30  # classes of a confusion matrix that can be read
 _COUNTABLE = 2000  # classes whose pairs are counted
 
 
-def mistakes_of(run: Run) -> Section | None:
-    """Which true classes the first learner mistakes for which, at the first way and shot."""
-    judged = first_judged(run)
+def mistakes_of(run: Run, name: str) -> Section | None:
+    """Which true classes the learner of this name mistakes for which, at the first way and shot."""
+    judged = first_judged(run, name)
     if judged is None:
         return None
     row, episodes, answers = judged
@@ -36,7 +36,7 @@ def mistakes_of(run: Run) -> Section | None:
     images = judging.evaluation_set(run.config, run.data)
     names = class_names(images)
     text = (
-        f"{row['algo']}, {row['way']}-way {row['shot']}-shot, the answers of {min(len(answers), _COUNTED):,} tasks by "
+        f"{row['way']}-way {row['shot']}-shot: the answers to {min(len(answers), _COUNTED):,} tasks by "
         "true class. A class can be the answer only where it is in the task."
     )
     pictures = []
@@ -46,7 +46,7 @@ def mistakes_of(run: Run) -> Section | None:
         caption = "Answers by true class, in % of its queries that could have had the answer."
         pictures = [figures.chart(figure, alt, caption)]
     tables = [confusion_table(found, names, images, run.images is not None)]
-    return Section("Mistakes", [text], tables, pictures)
+    return Section(f"Mistakes of {name}", [text], tables, pictures)
 
 
 def confusion_table(found: Confusion, names: Sequence[str], images: ImageSet, drawn: bool) -> Table:
@@ -86,9 +86,9 @@ def _examples(images: ImageSet, c: int, name: str) -> Picture:
     return tiles.picture(shown, f"images of class {name}", "")
 
 
-def hardest_of(run: Run) -> Section | None:
-    """The evaluation tasks that the first learner answers worst, drawn."""
-    judged = first_judged(run)
+def hardest_of(run: Run, name: str) -> Section | None:
+    """The evaluation tasks that the learner of this name answers worst, drawn."""
+    judged = first_judged(run, name)
     if judged is None or run.images is None:
         return None
     row, episodes, answers = judged
@@ -100,19 +100,17 @@ def hardest_of(run: Run) -> Section | None:
         pictures.append(tiles.picture(drawn, f"{what} A row per true class; wrong answers are marked.", what))
     text = (
         f"The {len(pictures)} of {len(answers):,} {row['way']}-way {row['shot']}-shot tasks with the fewest right "
-        f"answers of {row['algo']}: a row per true class, support images framed in blue, then queries, in grey where "
+        f"answers: a row per true class, support images framed in blue, then queries, in grey where "
         "they were right, in orange with a marked corner where they were wrong."
     )
-    return Section("Hardest tasks", [text], pictures=pictures)
+    return Section(f"Hardest tasks of {name}", [text], pictures=pictures)
 
 
-def first_judged(run: Run) -> tuple[Mapping[str, Any], Episodes, np.ndarray] | None:
-    """First row of the results, its episodes and the answers [episodes, way, query]; None where none were kept."""
-    if not run.rows:
-        return None
-    row, split = run.rows[0], run.config.evaluation.eval_split
+def first_judged(run: Run, name: str) -> tuple[Mapping[str, Any], Episodes, np.ndarray] | None:
+    """First row of the results of a learner, its episodes and the answers [episodes, way, query]; None if not kept."""
+    row, split = next(row for row in run.rows if row["algo"] == name), run.config.evaluation.eval_split
     task = (row["way"], row["shot"])
-    answers = judging.kept_answers(run.folder / row["algo"], split, task, row["query"])
+    answers = judging.kept_answers(run.folder / name, split, task, row["query"])
     images = judging.evaluation_set(run.config, run.data)
     if answers is None or images.partitions is None:
         return None
