@@ -15,6 +15,15 @@ import tensorflow as tf
 from cactus_tf import board, datasets, inspection, keys, plugins, report, results, seeds, summaries, workdir
 from cactus_tf import config as settings
 from cactus_tf.config import Config
+from cactus_tf.contracts import (
+    DataContext,
+    Embedder,
+    EmbedderContext,
+    Learner,
+    LearnerContext,
+    MetaLearner,
+    PartitionContext,
+)
 from cactus_tf.errors import InputError
 from cactus_tf.evaluation import Classify, accuracy
 from cactus_tf.judging import (
@@ -29,19 +38,7 @@ from cactus_tf.learners import make
 from cactus_tf.report import figures
 from cactus_tf.sampling import Episodes
 from cactus_tf.training import meta_train
-from cactus_tf.types import (
-    DataContext,
-    Embedder,
-    EmbedderContext,
-    ImageSet,
-    Learner,
-    LearnerContext,
-    MetaLearner,
-    MixedPartitions,
-    PartitionContext,
-    Partitions,
-    Splits,
-)
+from cactus_tf.types import ImageSet, MixedPartitions, Partitions, Splits
 
 log = logging.getLogger(__name__)
 

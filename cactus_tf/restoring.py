@@ -14,9 +14,9 @@ from cactus_tf import config as settings
 from cactus_tf import embedders, keys, pipeline, plugins, workdir
 from cactus_tf.checkpoints import load_newest
 from cactus_tf.config import Config
+from cactus_tf.contracts import Embedder, EmbedderContext, Learner
 from cactus_tf.errors import InputError
 from cactus_tf.training import checkpoint_folder
-from cactus_tf.types import Embedder, EmbedderContext, Learner
 
 _SECTIONS = {
     "data": settings.DataSettings,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from cactus_tf import plugins
+from cactus_tf.contracts import Embedder, EmbedderContext
 from cactus_tf.embedders._transformer import Recipe, rebuilt
-from cactus_tf.types import Embedder, EmbedderContext
 
 
 def make(name: str, context: EmbedderContext, options: Any = None) -> Embedder:
