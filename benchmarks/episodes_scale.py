@@ -20,8 +20,9 @@ import numpy as np
 from memory import resident
 
 from cactus_tf import partitioners
+from cactus_tf.contracts import PartitionContext
 from cactus_tf.sampling import Episodes
-from cactus_tf.types import AssignedPartitions, PartitionContext, Partitions
+from cactus_tf.types import AssignedPartitions, Partitions
 
 CLUSTERS = 500
 LARGEST = 100_000_000  # images x partitions that are kept as assignments

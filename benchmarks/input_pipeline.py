@@ -17,9 +17,10 @@ import numpy as np
 import tensorflow as tf
 
 from cactus_tf import learners, partitioners
+from cactus_tf.contracts import PartitionContext
 from cactus_tf.sampling import Episodes
 from cactus_tf.training import adam, make_train_step
-from cactus_tf.types import AssignedPartitions, PartitionContext
+from cactus_tf.types import AssignedPartitions
 
 
 def milliseconds(call: Callable, repeats: int) -> float:

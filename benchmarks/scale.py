@@ -32,8 +32,9 @@ import numpy as np
 from memory import Peak
 
 from cactus_tf import embedders, learners, partitioners, workdir
+from cactus_tf.contracts import DataContext, PartitionContext
 from cactus_tf.datasets._image_files import Listed, prepare_files
-from cactus_tf.types import DataContext, ImageSet, PartitionContext, Partitions
+from cactus_tf.types import ImageSet, Partitions
 
 PIECE = 1_000  # images made at once
 WAVES = 5  # to a side

@@ -18,6 +18,7 @@ _PUBLIC = {
     "evaluate": ("cactus_tf.evaluation", "evaluate"),
     "FewShotClassifier": ("cactus_tf.classifier", "FewShotClassifier"),
     "types": ("cactus_tf.types", None),
+    "contracts": ("cactus_tf.contracts", None),
     "InputError": ("cactus_tf.errors", "InputError"),
     "RunError": ("cactus_tf.errors", "RunError"),
 }

@@ -13,8 +13,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from cactus_tf import learners, own_images
+from cactus_tf.contracts import Answer, Embedder, FeatureLearner, Learner, PreparedLearner
 from cactus_tf.errors import InputError, RunError
-from cactus_tf.types import Answer, Array, Embedder, FeatureLearner, Learner, PreparedLearner
+from cactus_tf.types import Array
 
 _CHUNK = 256  # queries that are answered at once
 

@@ -10,9 +10,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from cactus_tf import progress
+from cactus_tf.contracts import AdaptingLearner, FeatureLearner, Learner
 from cactus_tf.errors import RunError
 from cactus_tf.sampling import Episodes
-from cactus_tf.types import Accuracy, AdaptingLearner, Array, Difference, FeatureLearner, Learner, Trace
+from cactus_tf.types import Accuracy, Array, Difference, Trace
 
 Classify = Callable[..., Array]
 

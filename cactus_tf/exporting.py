@@ -13,10 +13,11 @@ import tensorflow as tf
 
 from cactus_tf import export_formats, keys, plugins, restoring, results, workdir
 from cactus_tf.classifier import answerer
+from cactus_tf.contracts import GraphEncoder, GraphLearner
 from cactus_tf.errors import InputError, RunError
 from cactus_tf.restoring import Restored
 from cactus_tf.seeds import counter_rng
-from cactus_tf.types import Array, GraphEncoder, GraphLearner
+from cactus_tf.types import Array
 
 DESCRIPTION = "export.json"
 TOLERANCE = 1e-3  # of the largest number, as rounding depends on kernels and batches

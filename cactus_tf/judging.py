@@ -11,10 +11,11 @@ import numpy as np
 
 from cactus_tf import plugins, results, seeds, summaries, workdir
 from cactus_tf.config import Config
+from cactus_tf.contracts import AdaptingLearner, Learner
 from cactus_tf.errors import InputError
 from cactus_tf.evaluation import accuracy, evaluate, leaks, paired_difference, trace_accuracies, with_features
 from cactus_tf.sampling import Episodes
-from cactus_tf.types import Accuracy, AdaptingLearner, ImageSet, Learner, Partitions, Splits
+from cactus_tf.types import Accuracy, ImageSet, Partitions, Splits
 
 log = logging.getLogger(__name__)
 

@@ -11,13 +11,16 @@ import numpy as np
 
 import cactus_tf
 from cactus_tf import config as settings
-from cactus_tf import embedders, keys, pipeline, plugins, workdir
+from cactus_tf import embedders, keys, plugins, workdir
 from cactus_tf.checkpoints import load_newest
 from cactus_tf.config import Config
+from cactus_tf.contracts import Embedder, EmbedderContext, Learner
 from cactus_tf.errors import InputError
+from cactus_tf.learning import build_learner
 from cactus_tf.training import checkpoint_folder
-from cactus_tf.types import Embedder, EmbedderContext, Learner
+from cactus_tf.types import Splits
 
+_INPUTS = "inputs.json"
 _SECTIONS = {
     "data": settings.DataSettings,
     "embedding": settings.EmbeddingSettings,
@@ -46,6 +49,19 @@ class Restored(NamedTuple):
     image_shape: tuple[int, ...]
     embedder: Embedder | None
     step: int
+
+
+def keep_inputs(config: Config, data: Splits, embeddings: bool, folder: Path) -> None:
+    """Writes WORKDIR/inputs.json: what a learner of this run takes, for those that use it without the data."""
+    parts = {"data": keys.data, **({"embedder": keys.embedder, "embeddings": keys.embeddings} if embeddings else {})}
+    told = {
+        "image_shape": list(data.image_shape),
+        "artifacts_dir": str(Path(config.run.artifacts_dir).resolve()),
+        **{part: f"{part}-{workdir.key(settings_of(config))}" for part, settings_of in parts.items()},
+        "clusters": config.partition.clusters,
+        "eval_ways": list(config.evaluation.eval_ways),
+    }
+    workdir.write_json(folder / _INPUTS, told)
 
 
 def restore(run: str | Path, algo: str | None = None) -> Restored:
@@ -79,7 +95,7 @@ def restore(run: str | Path, algo: str | None = None) -> Restored:
         embeddings = images if keys.has_features(config) else embeddings
     elif keys.has_features(config):
         embeddings = np.zeros((1, *shape), np.float32)
-    learner = pipeline.build_learner(config, name, shape, embedder, embeddings, images)
+    learner = build_learner(config, name, shape, embedder, embeddings, images)
     return Restored(name, learner, config, shape, embedder, _weights(config, name, learner, folder))
 
 
@@ -170,12 +186,12 @@ def _options_type(member: str) -> type:
 
 
 def _inputs(folder: Path, config: Config) -> dict[str, Any]:
-    """What `pipeline.keep_inputs` wrote.
+    """What `keep_inputs` wrote.
 
     Raises:
       InputError: nothing, so the run ended before its training, or an earlier version made it.
     """
-    path = folder / pipeline.INPUTS
+    path = folder / _INPUTS
     if not path.is_file():
         raise InputError(
             f"{folder} was never trained, or by an earlier version: it has no {path.name}; run its command again, "

@@ -14,8 +14,9 @@ from typing import Any
 
 from cactus_tf import keys, plugins, workdir
 from cactus_tf.config import STAGES, Config
+from cactus_tf.contracts import Learner
 from cactus_tf.evaluation import AdaptationAccuracy
-from cactus_tf.types import Accuracy, Difference, Learner, Splits
+from cactus_tf.types import Accuracy, Difference, Splits
 
 JUDGED_WITH = "a data set of your own is judged with --eval_dir=FOLDER, a sub-folder per class"
 _PACKAGES = ("cactus-tf", "tensorflow", "keras", "numpy", "scikit-learn", "tensorflow-datasets", "tensorboard")

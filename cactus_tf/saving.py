@@ -12,8 +12,8 @@ import numpy as np
 
 import cactus_tf
 from cactus_tf import embedders, keys, learners, plugins, workdir
+from cactus_tf.contracts import EmbedderContext, LearnerContext
 from cactus_tf.errors import InputError
-from cactus_tf.types import EmbedderContext, LearnerContext
 
 if TYPE_CHECKING:
     from cactus_tf.classifier import FewShotClassifier

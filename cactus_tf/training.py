@@ -15,9 +15,10 @@ from tqdm import tqdm
 
 from cactus_tf import history, progress
 from cactus_tf.checkpoints import Checkpoints, tf_variable
+from cactus_tf.contracts import AdaptingLearner, MetaLearner
 from cactus_tf.errors import InputError, RunError
 from cactus_tf.sampling import Episodes
-from cactus_tf.types import AdaptingLearner, Array, Episode, MetaLearner, TaskUpdate
+from cactus_tf.types import Array, Episode, TaskUpdate
 
 log = logging.getLogger(__name__)
 

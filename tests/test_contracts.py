@@ -11,15 +11,9 @@ import tensorflow as tf
 from cactus_tf import keys, plugins
 from cactus_tf.checkpoints import tf_variable
 from cactus_tf.classifier import answerer
-from cactus_tf.evaluation import evaluate
-from cactus_tf.sampling import Episodes
-from cactus_tf.training import meta_train
-from cactus_tf.types import (
-    AssignedPartitions,
-    Division,
+from cactus_tf.contracts import (
     Embedder,
     EmbedderContext,
-    Episode,
     FeatureLearner,
     GraphEncoder,
     GraphLearner,
@@ -28,6 +22,10 @@ from cactus_tf.types import (
     MetaLearner,
     PartitionContext,
 )
+from cactus_tf.evaluation import evaluate
+from cactus_tf.sampling import Episodes
+from cactus_tf.training import meta_train
+from cactus_tf.types import AssignedPartitions, Division, Episode
 
 EMBEDDERS, LEARNERS = plugins.names("embedders"), plugins.names("learners")
 WAY = 3

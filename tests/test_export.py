@@ -177,7 +177,7 @@ def test_embeddings_that_are_only_looked_up_are_no_reason_for_a_broken_export(di
 
 def test_those_that_the_message_names_are_those_that_can_be_exported():
     from cactus_tf import plugins
-    from cactus_tf.types import GraphLearner
+    from cactus_tf.contracts import GraphLearner
 
     settings = {"image_shape": (28, 28, 1), "filters": 4, "embeddings": np.zeros((9, 4), np.float32)}
     built = {name: learners.build(name, **settings) for name in plugins.names("learners")}

@@ -10,10 +10,11 @@ from cactus_tf.plugins import FAMILIES
 
 ROOT = Path(cactus_tf.__file__).parent
 LAYERS = [
-    {"errors", "seeds", "types", "config", "published"},
+    {"errors", "seeds", "types", "contracts", "config", "published"},
     {"losses", "norms", "plugins", "workdir", "summaries", "checkpoints", "progress", "history"},
     {*FAMILIES, "sampling", "training", "evaluation"},
-    {"inspection", "keys", "board", "report", "results", "judging", "pipeline", "comparison"}
+    {"inspection", "keys", "board", "report", "results", "judging", "comparison"}
+    | {"learning", "rehearsal", "pipeline"}
     | {"restoring", "own_images", "own_pictures", "classifier", "saving", "predictions"}
     | {"exporting", "export_formats"},
     {"cli"},

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cactus_tf import cli, keys, pipeline, results
+from cactus_tf import cli, keys, pipeline, rehearsal, results
 from cactus_tf import config as settings
 from cactus_tf.errors import InputError
 from cactus_tf.sampling import Episodes
@@ -89,23 +89,23 @@ def test_the_true_partitions_are_those_of_the_split_unless_the_data_set_has_othe
 @pytest.mark.parametrize("labels", [None, AssignedPartitions([])], ids=["no labels", "labels that make no task"])
 def test_a_fraction_of_images_without_labels_is_refused(labels):
     with pytest.raises(InputError, match=r"--supervised_fraction=0.5: the training images have no labels: leave it"):
-        pipeline.check_mixture(config("--supervised_fraction=0.5"), ImageSet(IMAGES, labels))
+        rehearsal.check_mixture(config("--supervised_fraction=0.5"), ImageSet(IMAGES, labels))
 
 
 def test_a_fraction_of_the_oracles_own_labels_is_refused():
     oracle = config("--supervised_fraction=0.5", "--partitioner=labels")
     with pytest.raises(InputError, match="with --partitioner=labels every task has true labels: leave one out"):
-        pipeline.check_mixture(oracle, ImageSet(IMAGES, TRUE))
+        rehearsal.check_mixture(oracle, ImageSet(IMAGES, TRUE))
 
 
 def test_the_oracle_may_be_mixed_with_other_true_partitions():
     oracle = config("--supervised_fraction=0.5", "--partitioner=labels")
-    pipeline.check_mixture(oracle, ImageSet(IMAGES, TRUE, supervised=TRUE))
+    rehearsal.check_mixture(oracle, ImageSet(IMAGES, TRUE, supervised=TRUE))
 
 
 def test_where_nobody_learns_from_tasks_a_fraction_is_not_asked_about():
     neighbours = cli.parse(["--algo=nearest_neighbours", "--supervised_fraction=0.5"])
-    pipeline.check_mixture(neighbours, ImageSet(IMAGES))
+    rehearsal.check_mixture(neighbours, ImageSet(IMAGES))
 
 
 def test_the_fraction_changes_the_identity_of_a_run_and_no_artifact():

@@ -3,7 +3,7 @@
 import pytest
 
 import cactus_tf as ct
-from cactus_tf.types import PartitionContext
+from cactus_tf.contracts import PartitionContext
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from cactus_tf import plugins
+from cactus_tf.contracts import DataContext
 from cactus_tf.errors import InputError
-from cactus_tf.types import DataContext, Splits
+from cactus_tf.types import Splits
 
 
 def load(name: str, data_dir: str | Path | None = None, context: DataContext | None = None) -> Splits:

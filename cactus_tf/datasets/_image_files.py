@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cactus_tf.contracts import DataContext
 from cactus_tf.datasets._entries import Entry, Skipped, shown
 from cactus_tf.datasets._shards import Decode, Decoded, decode_all
 from cactus_tf.errors import InputError
-from cactus_tf.types import AssignedPartitions, DataContext, ImageSet, Partitions, Rows, Splits
+from cactus_tf.types import AssignedPartitions, ImageSet, Partitions, Rows, Splits
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cactus_tf.types import AssignedPartitions, DataContext, ImageSet, Splits
+from cactus_tf.contracts import DataContext
+from cactus_tf.types import AssignedPartitions, ImageSet, Splits
 
 logger = logging.getLogger(__name__)
 

@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from cactus_tf.config import option
+from cactus_tf.contracts import DataContext
 from cactus_tf.datasets import _annotations, _files, _pictures, _tfds
 from cactus_tf.datasets._annotations import ATTRIBUTES
 from cactus_tf.datasets._attributes import AttributePools
@@ -30,7 +31,7 @@ from cactus_tf.datasets._shards import Decode
 from cactus_tf.datasets._splits import KEEP_NOTHING
 from cactus_tf.datasets._streamed import decode_stream
 from cactus_tf.errors import InputError
-from cactus_tf.types import DataContext, Splits
+from cactus_tf.types import Splits
 
 logger = logging.getLogger(__name__)
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from cactus_tf.contracts import DataContext
 from cactus_tf.datasets._splits import KEEP_NOTHING, Labelled, prepare
 from cactus_tf.errors import InputError
-from cactus_tf.types import DataContext, Splits
+from cactus_tf.types import Splits
 
 VERSION = 1
 LIGHT_ON_DARK = True

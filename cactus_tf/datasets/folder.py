@@ -22,13 +22,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cactus_tf.config import option
+from cactus_tf.contracts import DataContext
 from cactus_tf.datasets._entries import Entry, Listing, Skipped, listing, shown
 from cactus_tf.datasets._image_files import Listed, prepare_files
 from cactus_tf.datasets._pictures import EXTENSIONS, FITS, array, is_grey, opened
 from cactus_tf.datasets._shards import Decoded, decode_all
 from cactus_tf.datasets._splits import KEEP_NOTHING
 from cactus_tf.errors import InputError
-from cactus_tf.types import DataContext, Splits
+from cactus_tf.types import Splits
 
 logger = logging.getLogger(__name__)
 

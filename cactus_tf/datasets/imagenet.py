@@ -22,13 +22,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cactus_tf.config import option
+from cactus_tf.contracts import DataContext
 from cactus_tf.datasets import _class_folders, _features, _pictures, _ravi, _ravi_lists
 from cactus_tf.datasets._entries import Entry, Skipped, UnreadableError, shown
 from cactus_tf.datasets._image_files import Listed, prepare_files
 from cactus_tf.datasets._lazily import Beginning, LazyImages, header
 from cactus_tf.datasets._splits import KEEP_NOTHING
 from cactus_tf.errors import InputError
-from cactus_tf.types import AssignedPartitions, DataContext, ImageSet, Partitions, Splits
+from cactus_tf.types import AssignedPartitions, ImageSet, Partitions, Splits
 
 logger = logging.getLogger(__name__)
 

@@ -23,12 +23,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cactus_tf.contracts import DataContext
 from cactus_tf.datasets import _class_folders, _pictures, _ravi, _ravi_lists
 from cactus_tf.datasets._entries import Entry, Skipped, listing, shown
 from cactus_tf.datasets._image_files import Listed, prepare_files
 from cactus_tf.datasets._splits import KEEP_NOTHING
 from cactus_tf.errors import InputError
-from cactus_tf.types import DataContext, Splits
+from cactus_tf.types import Splits
 
 logger = logging.getLogger(__name__)
 

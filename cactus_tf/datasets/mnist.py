@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
+from cactus_tf.contracts import DataContext
 from cactus_tf.datasets import _files, _tfds
 from cactus_tf.datasets._splits import KEEP_NOTHING, Labelled, in_order, prepare
 from cactus_tf.errors import InputError
-from cactus_tf.types import DataContext, Splits
+from cactus_tf.types import Splits
 
 VERSION = 1
 LIGHT_ON_DARK = True

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from cactus_tf import plugins
+from cactus_tf.contracts import Embedder, EmbedderContext
 from cactus_tf.embedders._transformer import Recipe, rebuilt
 from cactus_tf.embedders._untrained import Untrained
-from cactus_tf.types import Embedder, EmbedderContext
 
 __all__ = ["Untrained", "build", "make"]
 

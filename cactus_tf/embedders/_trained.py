@@ -49,7 +49,7 @@ class TrainedEmbedder(Transformer):
         self.model: Network | None = None
 
     def fit(self, images: np.ndarray, *, seed: int = 0, folder: Path | None = None, callbacks: Sequence = ()):
-        """Learns from [n, h, w, c] uint8 images and returns itself; see `types.Embedder`.
+        """Learns from [n, h, w, c] uint8 images and returns itself; see `contracts.Embedder`.
 
         Raises:
           InputError: images that the network does not take, or fewer than a batch.

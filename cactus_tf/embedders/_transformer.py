@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cactus_tf.contracts import EmbedderContext
 from cactus_tf.errors import InputError
-from cactus_tf.types import EmbedderContext
 
 
 class Recipe(NamedTuple):

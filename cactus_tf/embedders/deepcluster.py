@@ -23,6 +23,7 @@ from sklearn.metrics import normalized_mutual_info_score
 
 from cactus_tf import seeds
 from cactus_tf.config import option, usual_steps
+from cactus_tf.contracts import Embedder, EmbedderContext
 from cactus_tf.embedders import _deepcluster_crops as crops
 from cactus_tf.embedders import _deepcluster_epochs as epochs
 from cactus_tf.embedders import _deepcluster_networks as networks
@@ -30,7 +31,6 @@ from cactus_tf.embedders._fitting import Network, Plan
 from cactus_tf.embedders._images import in_chunks
 from cactus_tf.embedders._trained import TrainedEmbedder
 from cactus_tf.errors import InputError, RunError
-from cactus_tf.types import Embedder, EmbedderContext
 
 log = logging.getLogger(__name__)
 

@@ -19,6 +19,7 @@ import tensorflow as tf
 from cactus_tf import seeds
 from cactus_tf.checkpoints import tf_variable
 from cactus_tf.config import option
+from cactus_tf.contracts import Embedder, EmbedderContext
 from cactus_tf.embedders import _infogan_networks as networks
 from cactus_tf.embedders._adam import FusedAdam
 from cactus_tf.embedders._fitting import Network, Plan
@@ -26,7 +27,6 @@ from cactus_tf.embedders._images import text
 from cactus_tf.embedders._infogan_latents import Latents, draw, each_category, each_value, joined
 from cactus_tf.embedders._trained import TrainedEmbedder
 from cactus_tf.errors import InputError
-from cactus_tf.types import Embedder, EmbedderContext
 
 _TINY = 1e-8  # inside every logarithm, as in the authors' code
 _COLUMNS, _REACH = 9, 2.0  # of the pictures; the paper's figure 2 varies codes from -2 to 2

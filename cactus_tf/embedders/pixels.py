@@ -12,10 +12,10 @@ import numpy as np
 
 from cactus_tf import seeds
 from cactus_tf.config import option
+from cactus_tf.contracts import Embedder, EmbedderContext
 from cactus_tf.embedders import _images, _saving, _whitening
 from cactus_tf.embedders._transformer import Transformer
 from cactus_tf.errors import InputError
-from cactus_tf.types import Embedder, EmbedderContext
 
 log = logging.getLogger(__name__)
 

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from cactus_tf.config import option
+from cactus_tf.contracts import Embedder, EmbedderContext
 from cactus_tf.embedders import _archives, _images, _saving
 from cactus_tf.embedders._transformer import Transformer
 from cactus_tf.errors import InputError
-from cactus_tf.types import Embedder, EmbedderContext
 
 log = logging.getLogger(__name__)
 

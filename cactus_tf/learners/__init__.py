@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 from cactus_tf import plugins
-from cactus_tf.types import Learner, LearnerContext
+from cactus_tf.contracts import Learner, LearnerContext
 
 
 class Recipe(NamedTuple):

@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from cactus_tf import norms, plugins
 from cactus_tf.config import TrainingSettings, option
+from cactus_tf.contracts import LearnerContext
 from cactus_tf.errors import InputError
 from cactus_tf.learners._inputs import network_input, network_name
-from cactus_tf.types import LearnerContext
 
 USUAL = TrainingSettings(backbone="conv4", filters=32, norm="batch", on_embeddings=False, query=5, tasks_per_step=8)
 """What CACTUs-MAML trains with on every data set. Hsu et al. 2019, table 5."""

@@ -9,9 +9,10 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
+from cactus_tf.contracts import Answer
 from cactus_tf.errors import InputError
 from cactus_tf.losses import summed_loss, unit_range
-from cactus_tf.types import Answer, Array, Trace
+from cactus_tf.types import Array, Trace
 
 
 class AdaptedNetwork:

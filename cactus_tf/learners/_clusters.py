@@ -10,9 +10,9 @@ import numpy as np
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
+from cactus_tf.contracts import LearnerContext
 from cactus_tf.errors import InputError
 from cactus_tf.seeds import derive
-from cactus_tf.types import LearnerContext
 
 _MAX_ITERATIONS, _TOLERANCE = 3000, 1e-4  # the authors' code
 

@@ -8,8 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from cactus_tf.config import TrainingSettings
+from cactus_tf.contracts import LearnerContext
 from cactus_tf.errors import InputError
-from cactus_tf.types import Array, LearnerContext
+from cactus_tf.types import Array
 
 
 def network_input(context: LearnerContext) -> tuple[Literal["images", "embeddings"], tuple[int, ...]]:

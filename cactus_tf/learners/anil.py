@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from cactus_tf.contracts import LearnerContext
 from cactus_tf.learners._adaptation import USUAL, Options, head_only
 from cactus_tf.learners.maml import FIXED_HEAD, INTRA_OP_THREADS, MAML, network_of
-from cactus_tf.types import LearnerContext
 
 __all__ = ["FIXED_HEAD", "INTRA_OP_THREADS", "USUAL", "Options", "build"]
 

@@ -15,11 +15,12 @@ import numpy as np
 import tensorflow as tf
 
 from cactus_tf.config import option
+from cactus_tf.contracts import LearnerContext
 from cactus_tf.errors import InputError
 from cactus_tf.learners._clusters import TrainingClusters, votes
 from cactus_tf.losses import unit_range
 from cactus_tf.seeds import derive
-from cactus_tf.types import Array, LearnerContext
+from cactus_tf.types import Array
 
 USES_EMBEDDINGS = True
 USES_CLUSTERS = True

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from cactus_tf.contracts import Answer, LearnerContext
 from cactus_tf.learners._adaptation import (
     USUAL,
     AdaptationOptions,
@@ -18,7 +19,7 @@ from cactus_tf.learners._adaptation import (
 from cactus_tf.learners._adapted_network import AdaptedNetwork
 from cactus_tf.learners._inputs import flat_rows
 from cactus_tf.losses import accuracy, episode_labels, summed_loss, unit_range
-from cactus_tf.types import Answer, Array, Episode, LearnerContext, TaskLoss, Trace
+from cactus_tf.types import Array, Episode, TaskLoss, Trace
 
 __all__ = ["USUAL", "Options", "build", "MAML"]
 

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from cactus_tf.contracts import LearnerContext
 from cactus_tf.learners._adaptation import (
     USUAL,
     Options,
@@ -15,7 +16,6 @@ from cactus_tf.learners._adaptation import (
 )
 from cactus_tf.learners._adapted_network import AdaptedNetwork
 from cactus_tf.learners.maml import FIXED_HEAD, INTRA_OP_THREADS, MAML
-from cactus_tf.types import LearnerContext
 
 __all__ = ["FIXED_HEAD", "INTRA_OP_THREADS", "USUAL", "Options", "build"]
 

@@ -17,10 +17,11 @@ import numpy as np
 import tensorflow as tf
 
 from cactus_tf.config import option
+from cactus_tf.contracts import LearnerContext
 from cactus_tf.learners._inputs import canonical_order
 from cactus_tf.losses import query_loss
 from cactus_tf.seeds import derive
-from cactus_tf.types import Array, LearnerContext
+from cactus_tf.types import Array
 
 USES_EMBEDDINGS = True
 

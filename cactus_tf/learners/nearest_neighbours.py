@@ -10,8 +10,9 @@ import tensorflow as tf
 from sklearn.neighbors import KNeighborsClassifier
 
 from cactus_tf.config import option
+from cactus_tf.contracts import LearnerContext
 from cactus_tf.errors import InputError
-from cactus_tf.types import Array, LearnerContext
+from cactus_tf.types import Array
 
 USES_EMBEDDINGS = True
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from cactus_tf import norms, plugins
 from cactus_tf.config import TrainingSettings, option
+from cactus_tf.contracts import LearnerContext
 from cactus_tf.errors import InputError
 from cactus_tf.learners._inputs import flat_rows, network_input, network_name
 from cactus_tf.losses import (
@@ -23,7 +24,7 @@ from cactus_tf.losses import (
     unit_range,
 )
 from cactus_tf.seeds import derive
-from cactus_tf.types import Array, Episode, LearnerContext, TaskLoss
+from cactus_tf.types import Array, Episode, TaskLoss
 
 USUAL = TrainingSettings(backbone="conv4", filters=64, norm="running", on_embeddings=False, query=15, tasks_per_step=1)
 """What CACTUs-ProtoNets train with on every data set. Hsu et al. 2019, table 6."""

@@ -6,10 +6,11 @@ import dataclasses
 from typing import Literal
 
 from cactus_tf.config import network_only, option
+from cactus_tf.contracts import Answer, LearnerContext
 from cactus_tf.learners import _adaptation
 from cactus_tf.learners._adapted_network import AdaptedNetwork
 from cactus_tf.learners._inputs import network_input
-from cactus_tf.types import Answer, Array, LearnerContext, Trace
+from cactus_tf.types import Array, Trace
 
 INTRA_OP_THREADS = 1
 NETWORK = network_only(_adaptation.USUAL)

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import numpy as np
 
 from cactus_tf import plugins
-from cactus_tf.types import PartitionContext, Partitions
+from cactus_tf.contracts import PartitionContext
+from cactus_tf.types import Partitions
 
 
 def build(name: str, clusters: int = 500, partitions: int = 100, **options) -> Callable[..., Partitions]:

@@ -20,8 +20,9 @@ import numpy as np
 
 from cactus_tf import workdir
 from cactus_tf.config import option
+from cactus_tf.contracts import PartitionContext, Partitioner
 from cactus_tf.errors import InputError
-from cactus_tf.types import AssignedPartitions, PartitionContext, Partitioner, Partitions
+from cactus_tf.types import AssignedPartitions, Partitions
 
 log = logging.getLogger(__name__)
 

@@ -19,13 +19,14 @@ from sklearn.exceptions import ConvergenceWarning
 
 from cactus_tf import progress
 from cactus_tf.config import option
+from cactus_tf.contracts import PartitionContext, Partitioner
 from cactus_tf.errors import InputError
 from cactus_tf.partitioners import _minibatch
 from cactus_tf.partitioners._minibatch import Rescaled
 from cactus_tf.partitioners._start import coarse_start
 from cactus_tf.partitioners._threads import side_by_side
 from cactus_tf.seeds import counter_rng
-from cactus_tf.types import AssignedPartitions, PartitionContext, Partitioner, Partitions
+from cactus_tf.types import AssignedPartitions, Partitions
 
 log = logging.getLogger(__name__)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from cactus_tf.contracts import PartitionContext, Partitioner
 from cactus_tf.errors import InputError
-from cactus_tf.types import PartitionContext, Partitioner, Partitions
+from cactus_tf.types import Partitions
 
 USES_EMBEDDINGS = False
 

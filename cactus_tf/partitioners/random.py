@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cactus_tf.contracts import PartitionContext, Partitioner
 from cactus_tf.errors import InputError
 from cactus_tf.partitioners._permutation import Permutation
 from cactus_tf.seeds import counter_rng
-from cactus_tf.types import PartitionContext, Partitioner, Partitions
+from cactus_tf.types import Partitions
 
 USES_EMBEDDINGS = False
 VERSION = 2

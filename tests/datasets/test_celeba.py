@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cactus_tf.contracts import DataContext
 from cactus_tf.datasets import _pictures, _shards, celeba
 from cactus_tf.datasets._annotations import ATTRIBUTES
 from cactus_tf.main import main
-from cactus_tf.types import DataContext
 
 PICTURES = {"train": 40, "val": 25, "test": 30}
 TOTAL = sum(PICTURES.values())

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from cactus_tf import cli, keys
+from cactus_tf.contracts import DataContext
 from cactus_tf.datasets import folder
 from cactus_tf.main import main
-from cactus_tf.types import DataContext
 from cactus_tf.workdir import Artifact
 
 

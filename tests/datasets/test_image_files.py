@@ -5,11 +5,11 @@ import logging
 import numpy as np
 import pytest
 
+from cactus_tf.contracts import DataContext
 from cactus_tf.datasets import _image_files, _shards
 from cactus_tf.datasets._entries import Skipped, UnreadableError, listing
 from cactus_tf.datasets._image_files import Listed, by_class, prepare_files
 from cactus_tf.datasets._shards import decode_all
-from cactus_tf.types import DataContext
 from cactus_tf.workdir import Artifact
 
 SHAPE = (2, 2, 1)

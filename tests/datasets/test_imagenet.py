@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from cactus_tf import cli, inspection, keys, pipeline
+from cactus_tf.contracts import DataContext
 from cactus_tf.datasets import _pictures, _ravi, _shards, imagenet
 from cactus_tf.datasets._lazily import LazyImages
 from cactus_tf.errors import RunError
 from cactus_tf.main import main
 from cactus_tf.sampling import gather
-from cactus_tf.types import DataContext
 
 EACH, DIM = 6, 5  # images of a class, numbers of a feature
 MINI = _ravi.CLASSES["train"][:2]

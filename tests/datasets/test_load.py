@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from cactus_tf import datasets, plugins
+from cactus_tf.contracts import DataContext
 from cactus_tf.datasets import digits
-from cactus_tf.types import DataContext
 
 
 def test_a_data_set_is_found_by_its_name():

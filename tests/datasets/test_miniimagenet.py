@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from cactus_tf.contracts import DataContext
 from cactus_tf.datasets import _ravi, _ravi_lists, miniimagenet
 from cactus_tf.errors import InputError
 from cactus_tf.main import main
-from cactus_tf.types import DataContext
 
 EACH = 6  # images of a class in these tests
 COUNTS = {split: len(wnids) for split, wnids in _ravi.CLASSES.items()}

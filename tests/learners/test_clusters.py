@@ -10,8 +10,8 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from cactus_tf import learners
+from cactus_tf.contracts import LearnerContext
 from cactus_tf.errors import InputError
-from cactus_tf.types import LearnerContext
 
 CENTRES = np.float32([[0, 0], [9, 0], [0, 9], [9, 9], [20, 0], [20, 20]])
 SIZES = [12, 12, 12, 12, 12, 6]

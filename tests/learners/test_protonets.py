@@ -3,9 +3,10 @@ import pytest
 import tensorflow as tf
 
 from cactus_tf import learners
+from cactus_tf.contracts import FeatureLearner, MetaLearner
 from cactus_tf.errors import InputError
 from cactus_tf.learners import protonets
-from cactus_tf.types import Episode, FeatureLearner, MetaLearner
+from cactus_tf.types import Episode
 
 WAY, SHOT, QUERY = 3, 2, 4
 

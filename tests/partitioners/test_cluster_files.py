@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cactus_tf import partitioners
+from cactus_tf.contracts import PartitionContext
 from cactus_tf.errors import InputError
 from cactus_tf.partitioners import cluster_files
-from cactus_tf.types import PartitionContext
 
 NAMES = np.array([b"a/x_1.JPEG", b"a/x_2.JPEG", "b/\u00e9.v2.jpg".encode(), b"b/y.png"])
 CLUSTERS = {"x_1": 70, "x_2": 5, "\u00e9.v2": 70, "y": -1}

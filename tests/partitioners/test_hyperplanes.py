@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from cactus_tf import partitioners
+from cactus_tf.contracts import PartitionContext
 from cactus_tf.errors import InputError
 from cactus_tf.partitioners import hyperplanes as hp
-from cactus_tf.types import PartitionContext
 
 RNG = np.random.default_rng(0)
 CLOUD = RNG.normal(size=(2000, 6)).astype(np.float32)

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cactus_tf import partitioners
+from cactus_tf.contracts import PartitionContext
 from cactus_tf.errors import InputError
 from cactus_tf.partitioners import _minibatch, _threads, kmeans
 from cactus_tf.partitioners._minibatch import Rescaled
 from cactus_tf.partitioners._start import cluster_means
-from cactus_tf.types import PartitionContext
 
 
 @pytest.fixture

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from cactus_tf import partitioners
+from cactus_tf.contracts import PartitionContext
 from cactus_tf.errors import InputError
-from cactus_tf.types import AssignedPartitions, PartitionContext
+from cactus_tf.types import AssignedPartitions
 
 
 def random(images=3000, clusters=10, partitions=4, seed=0):
