@@ -81,8 +81,9 @@ def trace_accuracies(learner: AdaptingLearner, tasks: Episodes, episodes: int) -
             found.append(value)
             bar.update()
     support, query = np.stack([right for right, _ in found], axis=-1)  # each [steps + 1, episodes]
-    last = _mean(query[-1])._replace(answers=np.array([answers for _, answers in found]))
-    return AdaptationAccuracy([_mean(values) for values in support], [*(_mean(q) for q in query[:-1]), last])
+    *before, last = map(over_episodes, query)
+    last = last._replace(answers=np.array([answers for _, answers in found]))
+    return AdaptationAccuracy(list(map(over_episodes, support)), [*before, last])
 
 
 def _check_finite(trace: Trace, learner: AdaptingLearner, tasks: Episodes, i: int) -> None:
@@ -121,10 +122,11 @@ def accuracy(classify: Classify, episodes: Episodes, number: int, leak: bool = F
         numbers = progress.bar(range(number), _title(episodes))
         answers = np.array([_answers(classify, episodes, i, leak) for i in numbers])
     right = answers == np.repeat(np.arange(episodes.way), episodes.query)
-    return _mean(right.mean(axis=1))._replace(answers=answers)
+    return over_episodes(right.mean(axis=1))._replace(answers=answers)
 
 
-def _mean(per_episode: np.ndarray) -> Accuracy:
+def over_episodes(per_episode: np.ndarray) -> Accuracy:
+    """Mean and 95% interval of [episodes] accuracies, fractions."""
     return Accuracy(float(per_episode.mean()), confidence_interval(per_episode), per_episode)
 
 

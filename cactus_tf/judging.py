@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from cactus_tf import plugins, results, seeds, summaries, workdir
+from cactus_tf import answers, plugins, results, seeds, summaries, workdir
+from cactus_tf.answers import Judged, Task
 from cactus_tf.config import Config
 from cactus_tf.contracts import AdaptingLearner, Learner
 from cactus_tf.errors import InputError
-from cactus_tf.evaluation import accuracy, evaluate, leaks, paired_difference, trace_accuracies, with_features
+from cactus_tf.evaluation import (
+    Classify,
+    accuracy,
+    evaluate,
+    leaks,
+    paired_difference,
+    trace_accuracies,
+    with_features,
+)
 from cactus_tf.sampling import Episodes
 from cactus_tf.types import Accuracy, ImageSet, Partitions, Splits
 
@@ -25,72 +35,72 @@ _VALIDATION_EPISODES = 100
 def judge(
     config: Config, data: Splits, embeddings: dict[str, np.ndarray], learners: dict[str, Learner], folder: Path
 ) -> list[dict[str, Any]]:
-    """Accuracy of every learner at every way and shot, on the same episodes: the rows of results.json."""
-    split, rows = config.evaluation.eval_split, []
-    judged = evaluation_set(config, data)
-    assert judged.partitions is not None
+    """Accuracy of every learner at every way and shot, on the same episodes: the rows of results.json.
+
+    What was judged before, by the same weights on the same tasks, is used.
+    """
+    rows: list[dict[str, Any]] = []
     adaptation: list[dict[str, Any]] = []
-    reference: dict[tuple[int, int], Accuracy] = {}  # of the first learner, by task
+    reference: dict[Task, Accuracy] = {}  # of the first learner
     first = next(iter(learners))
     for name, learner in learners.items():
-        inputs = embeddings[split] if learner.consumes == "embeddings" else judged.images
-        classify, prepared = with_features(learner, inputs)
         say_left_out(config, name)
-        for way, shot in evaluation_tasks(config, name):
-            episodes = evaluation_episodes(config, split, prepared, judged.partitions, way, shot)
-            before = getattr(learner, "unanswered", 0)
-            if isinstance(learner, AdaptingLearner):
-                traced = trace_accuracies(learner, episodes, config.evaluation.eval_episodes)
-                adaptation += results.adaptation_rows(name, (way, shot), traced)
-                result = traced.query[-1]
-            else:
-                result = accuracy(classify, episodes, config.evaluation.eval_episodes, leaks(learner))
-            keep(folder / name, f"{split}-{way}way-{shot}shot.npy", result)
-            row = results.row(config, name, (way, shot), result, learner) | marks(name, learner, before)
+        for task, judged in judge_one(config, data, embeddings, name, learner, folder / name):
+            row = results.row(config, name, task, judged.accuracy, learner) | judged.marks
             if name == first:
-                reference[way, shot] = result
-            elif (way, shot) in reference:
-                row |= results.against(first, paired_difference(result, reference[way, shot]))
+                reference[task] = judged.accuracy
+            elif task in reference:
+                row |= results.against(first, paired_difference(judged.accuracy, reference[task]))
             rows.append(row)
+            adaptation += judged.adaptation
     if adaptation:
         workdir.write_csv(folder / "adaptation.csv", adaptation, list(adaptation[0]))
     return rows
 
 
-def marks(name: str, learner: Learner, unanswered: int) -> dict[str, Any]:
-    """What a reader of a row must know: `leak`, and how many tasks more than `unanswered` had no answer of its own."""
-    found: dict[str, Any] = {}
+def judge_one(
+    config: Config, data: Splits, embeddings: dict[str, np.ndarray], name: str, learner: Learner, folder: Path
+) -> Iterator[tuple[Task, Judged]]:
+    """What came of one learner at every (way, shot), kept in its folder."""
+    split, images = config.evaluation.eval_split, evaluation_set(config, data)
+    assert images.partitions is not None
+    inputs = embeddings[split] if learner.consumes == "embeddings" else images.images
+    of = answers.depends_on(config, name, learner, inputs)
+    prepared = functools.cache(lambda: with_features(learner, inputs))  # not needed where all was judged before
     if leaks(learner):
         log.warning("%s saw the labels of the queries that it is judged on; its rows are marked leak", name)
-        found["leak"] = True
+    before = []
+    for task in evaluation_tasks(config, name):
+        judged = answers.kept(folder, split, task, of)
+        if judged is None:
+            classify, rows = prepared()
+            episodes = evaluation_episodes(config, split, rows, images.partitions, *task)
+            judged = ask(name, learner, classify, episodes, config.evaluation.eval_episodes)
+            answers.keep(folder, split, task, judged, of)
+        else:
+            before.append("{}-way {}-shot".format(*task))
+        yield task, judged
+    if before:
+        log.info("evaluate: %s was judged before at %s", name, ", ".join(before))
+
+
+def ask(name: str, learner: Learner, classify: Classify, episodes: Episodes, number: int) -> Judged:
+    """A learner's accuracy on so many episodes; `classify` is what it answers by, unless it adapts."""
+    before = getattr(learner, "unanswered", 0)
+    if isinstance(learner, AdaptingLearner):
+        traced = trace_accuracies(learner, episodes, number)
+        adaptation = results.adaptation_rows(name, (episodes.way, episodes.shot), traced)
+        return Judged(traced.query[-1], marks(learner, before), adaptation)
+    result = accuracy(classify, episodes, number, leaks(learner))
+    return Judged(result, marks(learner, before), [])
+
+
+def marks(learner: Learner, unanswered: int) -> dict[str, Any]:
+    """What a reader of a row must know: `leak`, and how many tasks more than `unanswered` had no answer of its own."""
+    found: dict[str, Any] = {"leak": True} if leaks(learner) else {}
     if hasattr(learner, "unanswered"):
         found["unanswered"] = learner.unanswered - unanswered
     return found
-
-
-def keep(folder: Path, file: str, result: Accuracy) -> None:
-    """Writes the accuracy of every episode to FOLDER/accuracy-FILE, and the answers to FOLDER/answers-FILE."""
-    workdir.make_folder(folder, "--workdir")
-    workdir.write_atomic(folder / f"accuracy-{file}", functools.partial(np.save, arr=result.per_episode))
-    if result.answers is not None:
-        answers = result.answers.astype(np.int16)
-        workdir.write_atomic(folder / f"answers-{file}", functools.partial(np.save, arr=answers))
-
-
-def kept_answers(folder: Path, split: str, task: tuple[int, int], query: int) -> np.ndarray | None:
-    """[episodes, way, query] the labels that the queries were given, those of true label i in row i; None if not kept.
-
-    Args:
-      folder: WORKDIR/ALGO.
-      split: that was judged on.
-      task: (way, shot).
-      query: Q of the evaluation episodes.
-    """
-    way, shot = task
-    try:
-        return np.load(folder / f"answers-{split}-{way}way-{shot}shot.npy").reshape(-1, way, query)
-    except (OSError, ValueError):  # it is only for pictures
-        return None
 
 
 def evaluation_set(config: Config, data: Splits) -> ImageSet:

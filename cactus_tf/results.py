@@ -31,7 +31,7 @@ class Clock:
 
     Args:
       last: the stage to end after, or "all".
-      path: keeps the seconds, so that those of a stopped run count too. Evaluation and report begin anew every time.
+      path: keeps the seconds, so that those of a stopped run count too. The report begins anew every time.
     """
 
     def __init__(self, last: str, path: Path):
@@ -50,7 +50,7 @@ class Clock:
     def stage(self, name: str) -> Iterator[None]:
         """Times one stage."""
         began = time.monotonic()
-        before = 0.0 if name in ("evaluate", "report") else self.seconds.get(name, 0.0)
+        before = 0.0 if name == "report" else self.seconds.get(name, 0.0)
         try:
             yield
         finally:

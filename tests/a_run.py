@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from cactus_tf import cli, judging, results, workdir
+from cactus_tf import answers, cli, results, workdir
 from cactus_tf.report import Run
 from cactus_tf.sampling import Episodes
 from cactus_tf.types import Accuracy, AssignedPartitions, ImageSet, Splits
@@ -32,9 +32,9 @@ def parse(*flags):
 def accuracy(rng):
     """Mostly right answers to every episode, and their accuracy."""
     truth = np.repeat(np.arange(WAY), QUERY)
-    answers = np.where(rng.random((EPISODES, WAY * QUERY)) < 0.7, truth, rng.integers(0, WAY, (EPISODES, WAY * QUERY)))
-    values = (answers == truth).mean(axis=1)
-    return Accuracy(float(values.mean()), 0.05, values, answers)
+    given = np.where(rng.random((EPISODES, WAY * QUERY)) < 0.7, truth, rng.integers(0, WAY, (EPISODES, WAY * QUERY)))
+    values = (given == truth).mean(axis=1)
+    return Accuracy(float(values.mean()), 0.05, values, given)
 
 
 def make(folder, *flags, channels=1, labelled=True):
@@ -46,7 +46,7 @@ def make(folder, *flags, channels=1, labelled=True):
     rows, rng = [], np.random.default_rng(1)
     for name in config.run.algo if labelled else ():
         result = accuracy(rng)
-        judging.keep(folder / name, "test-5way-1shot.npy", result)
+        answers.keep(folder / name, "test", (WAY, 1), answers.Judged(result, {}, []), "key")
         rows.append(results.row(config, name, (WAY, 1), result, learner=None))
     for name in config.learners:
         workdir.make_folder(folder / name, "--workdir")

@@ -13,7 +13,7 @@ LAYERS = [
     {"errors", "seeds", "types", "contracts", "config", "published"},
     {"losses", "norms", "plugins", "workdir", "summaries", "checkpoints", "progress", "history"},
     {*FAMILIES, "sampling", "training", "evaluation"},
-    {"inspection", "keys", "board", "report", "results", "judging", "comparison"}
+    {"inspection", "keys", "board", "report", "results", "answers", "judging", "comparison"}
     | {"learning", "rehearsal", "pipeline"}
     | {"restoring", "own_images", "own_pictures", "classifier", "saving", "predictions"}
     | {"exporting", "export_formats"},

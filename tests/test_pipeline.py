@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from cactus_tf import cli, judging, pipeline, plugins
+from cactus_tf import answers, cli, judging, pipeline, plugins
 from cactus_tf import config as settings
 from cactus_tf.main import main
 
@@ -112,8 +112,8 @@ def test_the_interval_is_that_of_the_kept_episodes(first):
 def test_the_kept_answers_have_the_kept_accuracies(first):
     for row in results(first)["rows"]:
         folder, task = first / row["algo"], (row["way"], row["shot"])
-        answers = judging.kept_answers(folder, "test", task, row["query"])
-        right = answers == np.arange(row["way"])[:, None]
+        given = answers.of_queries(folder, "test", task, row["query"])
+        right = given == np.arange(row["way"])[:, None]
         kept = np.load(folder / f"accuracy-test-{row['way']}way-{row['shot']}shot.npy")
         np.testing.assert_allclose(right.mean(axis=(1, 2)), kept)
 
@@ -157,6 +157,23 @@ def test_the_page_is_made_anew_from_what_is_there(first, workplace, capsys):
     assert run(workplace, "first", "--stage=report")[0] == 0
     assert "12 steps (0 now" in capsys.readouterr().out
     assert page.read_text().split("To do it again")[0] == before
+
+
+def test_a_stopped_evaluation_goes_on_where_it_was(workplace, monkeypatch):
+    whole = results(run(workplace, "whole", "--steps=2")[1])["rows"]
+    asked, ask = [], judging.ask
+
+    def stopping(name, learner, classify, episodes, number):
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        asked.append((name, episodes.shot))
+        return ask(name, learner, classify, episodes, number)
+
+    monkeypatch.setattr(judging, "ask", stopping)
+    assert run(workplace, "stopped", "--steps=2")[0] == 130
+    monkeypatch.setattr(judging, "ask", lambda *given: asked.append((given[0], given[3].shot)) or ask(*given))
+    assert results(run(workplace, "stopped", "--steps=2")[1])["rows"] == whole
+    assert asked == [(name, shot) for name in ("protonets", "nearest_neighbours") for shot in (1, 5)]
 
 
 def test_every_learner_meets_the_same_evaluation_episodes(workplace, monkeypatch):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cactus_tf import judging
+from cactus_tf import answers, judging
 from cactus_tf.report import figures, tiles
 from cactus_tf.report.mistakes import Confusion, confusion, hardest, right
 from cactus_tf.report.page import Picture, Section, Table
@@ -27,16 +27,16 @@ def mistakes_of(run: Run, name: str) -> Section | None:
     judged = first_judged(run, name)
     if judged is None:
         return None
-    row, episodes, answers = judged
+    row, episodes, given = judged
     if len(episodes.partitions[0].sizes) > _COUNTABLE:
         return None
-    found = confusion(episodes, answers[:_COUNTED])
+    found = confusion(episodes, given[:_COUNTED])
     if found is None:
         return None
     images = judging.evaluation_set(run.config, run.data)
     names = class_names(images)
     text = (
-        f"{row['way']}-way {row['shot']}-shot: the answers to {min(len(answers), _COUNTED):,} tasks by "
+        f"{row['way']}-way {row['shot']}-shot: the answers to {min(len(given), _COUNTED):,} tasks by "
         "true class. A class can be the answer only where it is in the task."
     )
     pictures = []
@@ -91,15 +91,15 @@ def hardest_of(run: Run, name: str) -> Section | None:
     judged = first_judged(run, name)
     if judged is None or run.images is None:
         return None
-    row, episodes, answers = judged
-    correct, pictures = right(answers), []
-    for i in hardest(answers, _HARDEST):
+    row, episodes, given = judged
+    correct, pictures = right(given), []
+    for i in hardest(given, _HARDEST):
         episode, mean = episodes[int(i)], 100 * correct[i].mean()
         drawn = tiles.task(episode.support, episode.query, ~correct[i], tiles.drawings(episodes.rows))
         what = f"Task {i}: {mean:.1f} % right."
         pictures.append(tiles.picture(drawn, f"{what} A row per true class; wrong answers are marked.", what))
     text = (
-        f"The {len(pictures)} of {len(answers):,} {row['way']}-way {row['shot']}-shot tasks with the fewest right "
+        f"The {len(pictures)} of {len(given):,} {row['way']}-way {row['shot']}-shot tasks with the fewest right "
         f"answers: a row per true class, support images framed in blue, then queries, in grey where "
         "they were right, in orange with a marked corner where they were wrong."
     )
@@ -110,8 +110,8 @@ def first_judged(run: Run, name: str) -> tuple[Mapping[str, Any], Episodes, np.n
     """First row of the results of a learner, its episodes and the answers [episodes, way, query]; None if not kept."""
     row, split = next(row for row in run.rows if row["algo"] == name), run.config.evaluation.eval_split
     task = (row["way"], row["shot"])
-    answers = judging.kept_answers(run.folder / name, split, task, row["query"])
+    given = answers.of_queries(run.folder / name, split, task, row["query"])
     images = judging.evaluation_set(run.config, run.data)
-    if answers is None or images.partitions is None:
+    if given is None or images.partitions is None:
         return None
-    return row, judging.evaluation_episodes(run.config, split, images.images, images.partitions, *task), answers
+    return row, judging.evaluation_episodes(run.config, split, images.images, images.partitions, *task), given
