@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import tensorflow as tf
-
-from cactus_tf.contracts import Answer, LearnerContext
+from cactus_tf.contracts import LearnerContext
 from cactus_tf.learners._adaptation import (
     USUAL,
     AdaptationOptions,
     Options,
     build_model,
-    clip_of,
     everything_but_norms,
     is_vectorized,
 )
 from cactus_tf.learners._adapted_network import AdaptedNetwork
+from cactus_tf.learners._answering import Answering
 from cactus_tf.learners._inputs import flat_rows
 from cactus_tf.losses import accuracy, episode_labels, summed_loss, unit_range
-from cactus_tf.types import Array, Episode, TaskLoss, Trace
+from cactus_tf.types import Episode, TaskLoss
 
 __all__ = ["USUAL", "Options", "build", "MAML"]
 
@@ -50,7 +48,7 @@ def network_of(context: LearnerContext, options: AdaptationOptions, *, adapts: C
     )
 
 
-class MAML:
+class MAML(Answering):
     """The start is meta-trained: the queries' loss after adaptation is minimised through the adaptation.
 
     Args:
@@ -61,17 +59,9 @@ class MAML:
     """
 
     def __init__(self, network: AdaptedNetwork, options: Options, *, name: str, meta_variables: tuple = ()):
-        self.network, self._options = network, options
-        self.consumes, self.transductive = network.consumes, network.transductive
-        self.gradient_clip = clip_of(options, network.model)
-        self.vectorized = is_vectorized(options)
-        self.remedy = f"lower --{name}_inner_lr"
+        super().__init__(network, options, name)
+        self._options = options
         self._meta_variables = list(meta_variables)
-
-    @property
-    def inner_steps(self) -> int:
-        """Steps of adaptation in training."""
-        return self._options.inner_steps
 
     @property
     def trainable_variables(self) -> list:
@@ -106,19 +96,3 @@ class MAML:
         logits = self.network.logits(weights, unit_range(flat_rows(episode.query)), way)
         metrics = {"accuracy": accuracy(logits, query_labels), "support_accuracy": accuracy(before, support_labels)}
         return TaskLoss(summed_loss(logits, query_labels, way), metrics)
-
-    def classify(self, support: Array, support_labels: Array, query: Array, way: int) -> tf.Tensor:
-        """Logits [m, way] of the queries after adaptation; the way may be smaller than in training."""
-        return self.network.classify(support, support_labels, query, way)
-
-    def answerer(self, support: Array, support_labels: Array, way: int, transductive: bool = False) -> Answer:
-        """Adapts once; the function from queries [m, ...] to logits [m, way]."""
-        return self.network.answerer(support, support_labels, way, transductive)
-
-    def classify_in_graph(self, support: Array, support_labels: Array, query: Array, way: Array) -> tf.Tensor:
-        """As `answerer`, in a graph; more classes than the head has outputs are an error of TensorFlow's."""
-        return self.network.classify_in_graph(support, support_labels, query, way)
-
-    def trace(self, support: Array, support_labels: Array, query: Array, way: int, steps: int | None = None) -> Trace:
-        """Logits before adaptation and after each step of it, as many as in evaluation unless said."""
-        return self.network.trace(support, support_labels, query, way, steps)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from cactus_tf.contracts import Answer, LearnerContext
-from cactus_tf.learners._adaptation import USUAL, AdaptationOptions, clip_of, everything, is_vectorized
+from cactus_tf.contracts import LearnerContext
+from cactus_tf.learners._adaptation import USUAL, AdaptationOptions, everything
 from cactus_tf.learners._adapted_network import AdaptedNetwork
+from cactus_tf.learners._answering import Answering
 from cactus_tf.learners._inputs import flat_rows
 from cactus_tf.learners.maml import FIXED_HEAD, INTRA_OP_THREADS, network_of
 from cactus_tf.losses import accuracy, episode_labels, summed_loss, unit_range
-from cactus_tf.types import Array, Episode, TaskLoss, TaskUpdate, Trace
+from cactus_tf.types import Episode, TaskLoss, TaskUpdate
 
 __all__ = ["FIXED_HEAD", "INTRA_OP_THREADS", "USUAL", "Options", "build", "Reptile"]
 
@@ -27,7 +28,7 @@ def build(context: LearnerContext, options: Options | None = None) -> Reptile:
     return Reptile(network_of(context, options, adapts=everything), options)
 
 
-class Reptile:
+class Reptile(Answering):
     """The outer loop follows theta - theta_U, where theta_U minimises the loss of all images of the task.
 
     The authors step along it with a decaying rate; here it goes to Adam as a gradient, which they suggest in section 3.
@@ -38,16 +39,7 @@ class Reptile:
     """
 
     def __init__(self, network: AdaptedNetwork, options: Options):
-        self.network, self._options = network, options
-        self.consumes, self.transductive = network.consumes, network.transductive
-        self.gradient_clip = clip_of(options, network.model)
-        self.vectorized = is_vectorized(options)
-        self.remedy = "lower --reptile_inner_lr"
-
-    @property
-    def inner_steps(self) -> int:
-        """Steps of adaptation in training."""
-        return self._options.inner_steps
+        super().__init__(network, options, "reptile")
 
     @property
     def trainable_variables(self) -> list:
@@ -69,27 +61,11 @@ class Reptile:
         """theta - theta_U, and loss and accuracy after adaptation. Nichol et al. 2018, algorithm 2."""
         rows, labels, way = _all_rows(episode)
         start = self.network.start()
-        weights, before = self.network.adapt(rows, labels, way, self._options.inner_steps, first_order=True)
+        weights, before = self.network.adapt(rows, labels, way, self.inner_steps, first_order=True)
         logits = self.network.logits(weights, rows, way)
         metrics = {"accuracy": accuracy(logits, labels), "support_accuracy": accuracy(before, labels)}
         direction = [a - b for a, b in zip(start, weights, strict=True)]
         return TaskUpdate(summed_loss(logits, labels, way), metrics, direction)
-
-    def classify(self, support: Array, support_labels: Array, query: Array, way: int) -> tf.Tensor:
-        """Logits [m, way] of the queries after adaptation; the way may be smaller than in training."""
-        return self.network.classify(support, support_labels, query, way)
-
-    def answerer(self, support: Array, support_labels: Array, way: int, transductive: bool = False) -> Answer:
-        """Adapts once; the function from queries [m, ...] to logits [m, way]."""
-        return self.network.answerer(support, support_labels, way, transductive)
-
-    def classify_in_graph(self, support: Array, support_labels: Array, query: Array, way: Array) -> tf.Tensor:
-        """As `answerer`, in a graph; more classes than the head has outputs are an error of TensorFlow's."""
-        return self.network.classify_in_graph(support, support_labels, query, way)
-
-    def trace(self, support: Array, support_labels: Array, query: Array, way: int, steps: int | None = None) -> Trace:
-        """Logits before adaptation and after each step of it, as many as in evaluation unless said."""
-        return self.network.trace(support, support_labels, query, way, steps)
 
 
 def _all_rows(episode: Episode):
