@@ -9,7 +9,7 @@ from typing import Any
 from absl import flags
 
 from cactus_tf import config as settings
-from cactus_tf import norms, plugins
+from cactus_tf import norms, plugins, resolving
 from cactus_tf.commands import guarded, parse_flags, refuse_words, start_logging
 from cactus_tf.errors import InputError
 
@@ -33,9 +33,9 @@ def parse(argv: Sequence[str]) -> settings.Config:
     fixed_heads = [name for name, module in learners.items() if getattr(module, "FIXED_HEAD", False)]
     embedder = plugins.load("embedders", _embedder(said))
     trained = hasattr(embedder, "STEPS")
-    steps = settings.usual_steps(embedder.STEPS, said.data.dataset) if trained else None
+    steps = resolving.usual_steps(embedder.STEPS, said.data.dataset) if trained else None
     networks = {name: module.NETWORK for name, module in learners.items() if hasattr(module, "NETWORK")}
-    return settings.resolve(said, options, usual, steps, fixed_heads, networks, trained)
+    return resolving.resolve(said, options, usual, steps, fixed_heads, networks, trained)
 
 
 def help_text() -> str:
@@ -146,8 +146,8 @@ def _chosen_members(said: settings.Said) -> list[tuple[str, str]]:
     ]
 
 
-def _usual(said: settings.Said) -> settings.Usual:
-    return settings.USUAL.get(said.data.dataset, settings.Usual())
+def _usual(said: settings.Said) -> resolving.Usual:
+    return resolving.USUAL.get(said.data.dataset, resolving.Usual())
 
 
 def _embedder(said: settings.Said) -> str:
