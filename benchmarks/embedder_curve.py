@@ -24,7 +24,7 @@ from sklearn.metrics import normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
 from threadpoolctl import threadpool_limits
 
-from cactus_tf import config, datasets, embedders, evaluation, learners, partitioners, workdir
+from cactus_tf import datasets, embedders, evaluation, learners, partitioners, resolving, workdir
 from cactus_tf.embedders._images import in_chunks
 from cactus_tf.sampling import Episodes
 from cactus_tf.types import Splits
@@ -51,7 +51,7 @@ class Quality:
       episodes: of each way and shot.
     """
 
-    def __init__(self, data: Splits, usual: config.Usual, episodes: int):
+    def __init__(self, data: Splits, usual: resolving.Usual, episodes: int):
         self._data, self._usual, self._episodes = data, usual, episodes
         self._classes = data.train.partitions[0].assignments(len(data.train.images))
 
@@ -142,7 +142,7 @@ def main() -> None:
     args.folder.mkdir(parents=True, exist_ok=True)
     data = datasets.load(args.dataset, data_dir=args.data_dir)
     at = milestones(args.steps) | {int(step) for step in args.at.split(",") if step}
-    quality = Quality(data, config.USUAL.get(args.dataset, config.Usual()), args.episodes)
+    quality = Quality(data, resolving.USUAL.get(args.dataset, resolving.Usual()), args.episodes)
     curve = Curve(args.folder / "curve.csv", at, quality, data.train.images)
     embedder = embedders.build(args.embedder, dataset=args.dataset, steps=args.steps)
     with threadpool_limits(1):

@@ -1,26 +1,20 @@
-"""Dataclasses <-> absl flags, and the way every command ends: one line and an exit code."""
+"""Dataclasses <-> absl flags: a command line becomes a configuration."""
 
 import dataclasses
-import difflib
-import logging
-import re
 import signal
-import sys
-import traceback
 import typing
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import flags
-from absl import logging as absl_logging
 
 from cactus_tf import config as settings
-from cactus_tf import norms, plugins
-from cactus_tf.errors import InputError, RunError
+from cactus_tf import norms, plugins, resolving
+from cactus_tf.commands import guarded, parse_flags, refuse_words, start_logging
+from cactus_tf.errors import InputError
 
 SECTIONS = tuple(type(section) for section in settings.Said())
 _MEMBER_FAMILIES = ("datasets", "embedders", "partitioners", "learners")
-_HELP = ("-h", "--help", "-help", "--helpfull", "--helpshort")
 
 
 def parse(argv: Sequence[str]) -> settings.Config:
@@ -30,9 +24,7 @@ def parse(argv: Sequence[str]) -> settings.Config:
       InputError: a flag or value that cannot be used.
     """
     values = _flag_values()
-    rest = parse_flags(values, argv)
-    if rest:
-        raise InputError(f"{rest[0]!r} is no flag: every setting is written --NAME=VALUE; see --help")
+    refuse_words(parse_flags(values, argv))
     said = settings.Said(*(_collect(section, values) for section in SECTIONS))
     _check_choices(said)
     options = _member_options(values, _chosen_members(said))
@@ -41,9 +33,9 @@ def parse(argv: Sequence[str]) -> settings.Config:
     fixed_heads = [name for name, module in learners.items() if getattr(module, "FIXED_HEAD", False)]
     embedder = plugins.load("embedders", _embedder(said))
     trained = hasattr(embedder, "STEPS")
-    steps = settings.usual_steps(embedder.STEPS, said.data.dataset) if trained else None
+    steps = resolving.usual_steps(embedder.STEPS, said.data.dataset) if trained else None
     networks = {name: module.NETWORK for name, module in learners.items() if hasattr(module, "NETWORK")}
-    return settings.resolve(said, options, usual, steps, fixed_heads, networks, trained)
+    return resolving.resolve(said, options, usual, steps, fixed_heads, networks, trained)
 
 
 def help_text() -> str:
@@ -68,69 +60,6 @@ def run(command: Callable[[settings.Config], Any], argv: Sequence[str]) -> int:
         command(configs[0])
 
     return guarded(act, argv, help_text, debug=lambda: any(config.run.debug for config in configs))
-
-
-def guarded(
-    act: Callable[[Sequence[str]], Any],
-    argv: Sequence[str],
-    help_text: Callable[[], str],
-    debug: Callable[[], bool] = lambda: False,
-) -> int:
-    """Runs act(argv), or prints the help; returns 0, 2 for bad input, 1 for failures while running, 130 for Ctrl-C.
-
-    Args:
-      act: the command.
-      argv: its arguments.
-      help_text: what --help prints.
-      debug: whether tracebacks are wanted though no argument says so.
-    """
-    if any(argument in _HELP for argument in argv):
-        sys.stdout.write(help_text() + "\n")
-        return 0
-    try:
-        act(argv)
-        return 0
-    except KeyboardInterrupt:
-        return _end(130, "stopped; what was done is kept: run the same command again to go on")
-    except Exception as error:
-        if debug() or any(a.startswith("--debug") for a in argv):
-            traceback.print_exc()
-        return _end(*_explain(error))
-
-
-def _explain(error: BaseException) -> tuple[int, str]:
-    """Exit code and one line for an error."""
-    if isinstance(error, InputError):
-        return 2, str(error)
-    if isinstance(error, RunError):
-        return 1, str(error)
-    if isinstance(error, OSError) and error.strerror:
-        return 1, f"{error.filename or 'a file'}: {error.strerror}; free or change --workdir or --artifacts_dir"
-    first = (str(error).splitlines() or [""])[0]
-    ours = re.search(r"\b(?:RunError|InputError): (.+)", first)  # raised inside a tf.data pipeline
-    if ours:
-        return 1, ours[1]
-    return 1, f"{type(error).__name__}: {first} (--debug shows where)"
-
-
-def _end(code: int, message: str) -> int:
-    sys.stderr.write(" ".join(message.split()) + "\n")
-    return code
-
-
-def start_logging(quiet: bool = False, debug: bool = False) -> None:
-    """Sends the library's messages to standard output, and sets absl's verbosity, through which TensorFlow speaks.
-
-    Args:
-      quiet: only errors.
-      debug: everything, what TensorFlow says of its inside too.
-    """
-    absl_logging.set_verbosity(absl_logging.DEBUG if debug else absl_logging.WARNING)
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logger = logging.getLogger("cactus_tf")
-    logger.handlers, logger.propagate = [handler], False
-    logger.setLevel(logging.ERROR if quiet else logging.DEBUG if debug else logging.INFO)
 
 
 def _flag_values() -> flags.FlagValues:
@@ -164,32 +93,6 @@ def _element(hint: Any) -> type:
     """int from `tuple[int, ...] | None`."""
     hint = next(h for h in (hint, *typing.get_args(hint)) if typing.get_origin(h) is tuple)
     return typing.get_args(hint)[0]
-
-
-def parse_flags(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
-    """Reads flags into their values and returns what is no flag.
-
-    Raises:
-      InputError: an unknown flag, or a value that it cannot have.
-    """
-    try:
-        return values(["main", *argv])[1:]
-    except flags.UnrecognizedFlagError as error:
-        near = difflib.get_close_matches(error.flagname, list(values), n=1)
-        hint = f"did you mean --{near[0]}?" if near else "see --help"
-        raise InputError(f"--{error.flagname} is not a flag; {hint}") from error
-    except flags.IllegalFlagValueError as error:
-        raise InputError(_in_words(str(error), values)) from error
-    except (flags.Error, OSError) as error:
-        raise InputError(" ".join(str(error).replace("ERROR:: ", "").split())) from error
-
-
-def _in_words(message: str, values: flags.FlagValues) -> str:
-    """absl's 'flag --steps=abc: invalid literal ...' as the rule that was broken."""
-    flag, _, value = message.removeprefix("flag --").partition(":")[0].partition("=")
-    kinds = {"int": "a whole number", "float": "a number", "bool": "true or false"}
-    kind = kinds.get(values[flag].flag_type(), "another value") if flag in values else "another value"
-    return f"--{flag}={value}: it must be {kind}"
 
 
 def _collect(section: type, values: flags.FlagValues) -> Any:
@@ -243,8 +146,8 @@ def _chosen_members(said: settings.Said) -> list[tuple[str, str]]:
     ]
 
 
-def _usual(said: settings.Said) -> settings.Usual:
-    return settings.USUAL.get(said.data.dataset, settings.Usual())
+def _usual(said: settings.Said) -> resolving.Usual:
+    return resolving.USUAL.get(said.data.dataset, resolving.Usual())
 
 
 def _embedder(said: settings.Said) -> str:

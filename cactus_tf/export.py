@@ -2,12 +2,14 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Any
 
-from absl import flags
+from cactus_tf.commands import guarded, read_settings, silence
 
-from cactus_tf.main import silence
-
+DEFAULTS = {
+    **dict.fromkeys(("run", "out", "algo")),
+    "format": "savedmodel",
+    **dict.fromkeys(("overwrite", "quiet", "debug"), False),
+}
 HELP = """python -m cactus_tf.export --run=RUN --out=FOLDER [--flag=value ...]
 
 Writes what a run learned as a model that is used without cactus_tf, loads it back and compares it on images of the run.
@@ -23,10 +25,7 @@ Writes what a run learned as a model that is used without cactus_tf, loads it ba
 
 def main(argv: list[str] | None = None) -> int:
     """Exports a run; returns the exit code."""
-    argv = sys.argv[1:] if argv is None else argv
-    with silence(argv):
-        from cactus_tf import cli
-    return cli.guarded(export, argv, lambda: HELP)
+    return guarded(export, sys.argv[1:] if argv is None else argv, lambda: HELP)
 
 
 def export(argv: Sequence[str]) -> None:
@@ -36,27 +35,12 @@ def export(argv: Sequence[str]) -> None:
       InputError: a flag that is missing or wrong, or what `exporting.export` cannot use.
       RunError: the export does not answer as the run does.
     """
-    from cactus_tf import cli
-    from cactus_tf.errors import InputError
-
-    values = flags.FlagValues()
-    for name in ("run", "out", "algo"):
-        flags.DEFINE_string(name, None, "see HELP", flag_values=values)
-    flags.DEFINE_string("format", "savedmodel", "see HELP", flag_values=values)
-    for name in ("overwrite", "quiet", "debug"):
-        flags.DEFINE_bool(name, False, "see HELP", flag_values=values)
-    rest = cli.parse_flags(values, argv)
-    if rest:
-        raise InputError(f"{rest[0]!r} is no flag: every setting is written --NAME=VALUE; see --help")
-    missing = [f"--{name}" for name in ("run", "out") if not values[name].value]
-    if missing:
-        raise InputError(f"{', '.join(missing)} missing: name the run and the folder to write; see --help")
+    said = read_settings(argv, DEFAULTS, ("run", "out"), "name the run and the folder to write")
     with silence(argv):
         from cactus_tf import exporting
 
-        said: dict[str, Any] = {name: values[name].value for name in ("run", "out", "algo", "format", "overwrite")}
-        written = exporting.export(**said)
-    if not values["quiet"].value:
+        written = exporting.export(**{name: said[name] for name in ("run", "out", "algo", "format", "overwrite")})
+    if not said["quiet"]:
         sys.stdout.write(exporting.summary(written) + "\n")
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cactus_tf.datasets import folder
+from cactus_tf.datasets import _layout
 from cactus_tf.datasets._entries import Skipped, shown
 from cactus_tf.datasets._image_files import Listed
 from cactus_tf.datasets._shards import decode_all
@@ -47,11 +47,11 @@ def read_classes(name: str, place: str | Path, decode: Decode, shape: tuple[int,
       InputError: it is not there, holds no pictures or no sub-folders, or a class has no picture that can be read.
     """
     path, skipped = _there(name, place), list[Skipped]()
-    listed, classes = folder.class_folders(name, path, skipped)
+    listed, classes = _layout.class_folders(name, path, skipped)
     read, kept = _decoded(name, listed, decode, shape)
     assert listed.labels is not None
     labels = np.array(classes)[listed.labels[kept]]
-    without = sorted({*classes, *folder.without_pictures(path, classes)} - set(labels.tolist()))
+    without = sorted({*classes, *_layout.without_pictures(path, classes)} - set(labels.tolist()))
     if without:
         raise InputError(
             f"{name} {shown(place)} has no picture that can be read of {', '.join(without)}{_first(read.skipped)}: add "
@@ -66,7 +66,7 @@ def read_all(name: str, place: str | Path, decode: Decode, shape: tuple[int, ...
     Raises:
       InputError: it is not there, or holds no picture that can be read.
     """
-    listing = folder.pictures(name, _there(name, place))
+    listing = _layout.pictures(name, _there(name, place))
     read, _ = _decoded(name, Listed(listing.entries), decode, shape)
     if not len(read.images):
         raise InputError(f"{name} {shown(place)} has no picture that can be read{_first(read.skipped)}")

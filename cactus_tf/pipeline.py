@@ -20,6 +20,7 @@ from cactus_tf.judging import evaluation_set, judge
 from cactus_tf.learning import first_tasks, train
 from cactus_tf.rehearsal import check_mixture, check_sizes, classes, rehearse
 from cactus_tf.report import figures
+from cactus_tf.resolving import sized
 from cactus_tf.restoring import keep_inputs
 from cactus_tf.types import ImageSet, MixedPartitions, Partitions, Splits
 
@@ -47,7 +48,7 @@ def run(config: Config) -> list[dict[str, Any]]:
                 log.info("%s", results.places(config, data, folder))
             if config.run.stage == "prepare":
                 show(config, data, folder)
-            config = settings.sized(config, len(data.train), classes(config, evaluation_set(config, data)))
+            config = sized(config, len(data.train), classes(config, evaluation_set(config, data)))
             check_sizes(config, data)
             check_mixture(config, data.train)
             rehearse(config, data)

@@ -3,12 +3,13 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from absl import flags
+from cactus_tf.commands import guarded, read_settings, silence, start_logging
 
-from cactus_tf.main import silence
-
+DEFAULTS = {
+    **dict.fromkeys(("run", "support", "query", "algo", "out")),
+    **dict.fromkeys(("evaluate", "transductive", "invert", "quiet", "debug"), False),
+}
 HELP = """python -m cactus_tf.predict --run=RUN --support=DIR --query=DIR [--flag=value ...]
 
 Learns classes from a few pictures of each, with what a run learned without labels, and sorts other pictures.
@@ -27,10 +28,7 @@ Learns classes from a few pictures of each, with what a run learned without labe
 
 def main(argv: list[str] | None = None) -> int:
     """Sorts pictures; returns the exit code."""
-    argv = sys.argv[1:] if argv is None else argv
-    with silence(argv):
-        from cactus_tf import cli
-    return cli.guarded(sort, argv, lambda: HELP)
+    return guarded(sort, sys.argv[1:] if argv is None else argv, lambda: HELP)
 
 
 def sort(argv: Sequence[str]) -> None:
@@ -39,24 +37,11 @@ def sort(argv: Sequence[str]) -> None:
     Raises:
       InputError: a flag that is missing or wrong, or what `predictions.predict` cannot use.
     """
-    from cactus_tf import cli, predictions
-    from cactus_tf.errors import InputError
-
-    values = flags.FlagValues()
-    for name in ("run", "support", "query", "algo", "out"):
-        flags.DEFINE_string(name, None, "see HELP", flag_values=values)
-    for name in ("evaluate", "transductive", "invert", "quiet", "debug"):
-        flags.DEFINE_bool(name, False, "see HELP", flag_values=values)
-    rest = cli.parse_flags(values, argv)
-    if rest:
-        raise InputError(f"{rest[0]!r} is no flag: every setting is written --NAME=VALUE; see --help")
-    said: dict[str, Any] = {name: values[name].value for name in values}
-    missing = [f"--{name}" for name in ("run", "support", "query") if not said[name]]
-    if missing:
-        raise InputError(
-            f"{', '.join(missing)} missing: it takes a run, labelled pictures and those to sort; see --help"
-        )
-    cli.start_logging(said["quiet"], said["debug"])
+    needed = ("run", "support", "query")
+    said = read_settings(argv, DEFAULTS, needed, "it takes a run, labelled pictures and those to sort")
+    with silence(argv):
+        from cactus_tf import predictions
+    start_logging(said["quiet"], said["debug"])
     names = ("run", "support", "query", "algo", "evaluate", "transductive", "invert")
     found = predictions.predict(**{name: said[name] for name in names})
     paths = predictions.write(found, Path(said["out"] or _usual_place(said["run"], said["query"], found.algo)))

@@ -4,10 +4,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import flags
-
+from cactus_tf import comparison
+from cactus_tf.commands import guarded, read_flags
 from cactus_tf.errors import InputError
-from cactus_tf.main import silence
 
 HELP = """python -m cactus_tf.table RUN ... [--format=markdown|csv|latex]
 
@@ -19,10 +18,7 @@ the difference. RUN is a run's folder. Runs that differ in nothing but the seed 
 
 def main(argv: list[str] | None = None) -> int:
     """Prints the table of the runs named; returns the exit code."""
-    argv = sys.argv[1:] if argv is None else argv
-    with silence(argv):
-        from cactus_tf import cli
-    return cli.guarded(show, argv, lambda: HELP)
+    return guarded(show, sys.argv[1:] if argv is None else argv, lambda: HELP)
 
 
 def show(argv: Sequence[str]) -> None:
@@ -31,16 +27,10 @@ def show(argv: Sequence[str]) -> None:
     Raises:
       InputError: no runs, an unknown format, or runs that do not go into one table.
     """
-    with silence(argv):
-        from cactus_tf import cli, comparison
-
-    values = flags.FlagValues()
-    flags.DEFINE_string("format", "markdown", "markdown, csv or latex", flag_values=values)
-    flags.DEFINE_bool("debug", False, "show tracebacks", flag_values=values)
-    runs = cli.parse_flags(values, argv)
+    said, runs = read_flags(argv, {"format": "markdown", "debug": False})
     if not runs:
         raise InputError("name the folders of one or more runs: python -m cactus_tf.table runs/*")
-    style = str(values["format"].value)
+    style = said["format"]
     if style not in comparison.FORMATS:
         raise InputError(f"--format={style}: choose from {', '.join(comparison.FORMATS)}")
     rows = [row for run in runs for row in comparison.read_rows(Path(run))]

@@ -3,7 +3,7 @@ import logging
 
 import pytest
 
-from cactus_tf import cli
+from cactus_tf import cli, commands
 from cactus_tf.errors import InputError, RunError
 
 
@@ -155,7 +155,7 @@ def test_messages_go_to_standard_output_as_far_as_they_are_wanted(settings, said
     logger = logging.getLogger("cactus_tf")
     before = logger.handlers, logger.propagate, logger.level
     try:
-        cli.start_logging(**settings)
+        commands.start_logging(**settings)
         logger.debug("detail")
         logger.info("info")
     finally:

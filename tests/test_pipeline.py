@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from cactus_tf import answers, cli, judging, pipeline, plugins
-from cactus_tf import config as settings
+from cactus_tf import answers, cli, judging, pipeline, plugins, resolving
 from cactus_tf.main import main
 
 SLOW = pytest.mark.slow
@@ -441,8 +440,8 @@ def test_protonets_learn_on_embeddings(workplace):
 
 
 def test_usual_ways_above_a_fixed_head_are_left_out_for_that_learner_and_said(workplace, capsys, monkeypatch):
-    usual = dataclasses.replace(settings.USUAL["digits"], eval_ways=(3, 10))
-    monkeypatch.setitem(settings.USUAL, "digits", usual)
+    usual = dataclasses.replace(resolving.USUAL["digits"], eval_ways=(3, 10))
+    monkeypatch.setitem(resolving.USUAL, "digits", usual)
     flags = [*MAML, "--algo=maml,nearest_neighbours", "--way=4", "--steps=1", "--eval_shots=1"]
     code, folder = run(workplace, "ways", *flags)
     assert code == 0

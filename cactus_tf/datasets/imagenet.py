@@ -17,15 +17,16 @@ import functools
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from cactus_tf.config import option
 from cactus_tf.contracts import DataContext
 from cactus_tf.datasets import _class_folders, _features, _pictures, _ravi, _ravi_lists
-from cactus_tf.datasets._entries import Entry, Skipped, UnreadableError, shown
+from cactus_tf.datasets._entries import Entry, Skipped, shown
 from cactus_tf.datasets._image_files import Listed, prepare_files
+from cactus_tf.datasets._imagenet_folders import REMEDY, SIDE, Source, digests, locate, say_enlarged, say_missing
 from cactus_tf.datasets._lazily import Beginning, LazyImages, header
 from cactus_tf.datasets._splits import KEEP_NOTHING
 from cactus_tf.errors import InputError
@@ -35,15 +36,8 @@ logger = logging.getLogger(__name__)
 
 VERSION = 1
 TAKES = ("image_size",)
-SIDE, CLASSES = 84, 1000
 INPUTS, DECODES = ("images", "features"), ("once", "lazily")
-_FOLDERS = (".", "train", "ILSVRC/Data/CLS-LOC/train", "imagenet")
-_SIDES = (84, 224)  # of the authors' folders
 _LISTS = (".", "miniimagenet_splits", "imagenet/miniimagenet_splits")
-REMEDY = (
-    "unpack ILSVRC2012_img_train.tar of https://image-net.org, which asks for a registration, to a folder per WordNet "
-    "id (n01440764/*.JPEG) and name their folder as data_dir"
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,20 +46,6 @@ class Options:
 
     input: str = option("images", "images, or features: a .npy with one vector per image, for --on_embeddings")
     decode: str = option("once", "once, to an array on disk, or lazily, every time that an image is needed")
-
-
-class Source(NamedTuple):
-    """Where the class folders are.
-
-    Attributes:
-      root: their folder.
-      classes: {split: WordNet ids}.
-      extensions: of the files.
-    """
-
-    root: Path
-    classes: Mapping[str, list[str]]
-    extensions: tuple[str, ...]
 
 
 def load(data_dir: str | Path | None = None, context: DataContext = KEEP_NOTHING) -> Splits:
@@ -82,9 +62,9 @@ def load(data_dir: str | Path | None = None, context: DataContext = KEEP_NOTHING
     _check(options, context)
     side = context.image_size or SIDE
     source = locate(data_dir, options.input, side)
-    _say_missing(source)
+    say_missing(source)
     if options.input == "images":
-        _say_enlarged(source, side)
+        say_enlarged(source, side)
     if options.input == "features":
         splits = _prepare_features(source, context)
     elif options.decode == "once":
@@ -102,34 +82,6 @@ def picture_decoder(shape: tuple[int, int, int], options: Any = None) -> Callabl
     return functools.partial(_pictures.array, shape=shape, fit="stretch")
 
 
-def locate(data_dir: str | Path | None, kind: str = "images", side: int = SIDE) -> Source:
-    """The class folders of images or features.
-
-    Raises:
-      InputError: there are none, or a class of val or test or every other one is missing.
-    """
-    if data_dir is None:
-        raise InputError(f"imagenet needs data_dir, tensorflow-datasets does not download it: {REMEDY}")
-    folder = Path(data_dir).expanduser()
-    if not folder.is_dir():
-        raise InputError(f"data_dir {shown(folder)} is not a folder: {REMEDY}")
-    extensions = _features.EXTENSIONS if kind == "features" else _pictures.EXTENSIONS
-    root = next((root for root in _roots(folder, kind, side) if _holds(root, extensions)), None)
-    if root is None:
-        what = "*.npy" if kind == "features" else "*.JPEG"
-        raise InputError(f"data_dir {shown(folder)} has no class folders with {kind} (n01440764/{what}): {REMEDY}")
-    there = _class_folders.wnids(root)
-    classes = {split: [wnid for wnid in _ravi.CLASSES[split] if wnid in there] for split in ("val", "test")}
-    for split, found in classes.items():
-        missing = [wnid for wnid in _ravi.CLASSES[split] if wnid not in found]
-        if missing:
-            raise InputError(f"{shown(root)} lacks the {split} classes {', '.join(missing)}: {REMEDY}")
-    train = [wnid for wnid in there if _ravi.SPLIT_OF.get(wnid) not in ("val", "test")]
-    if not train:
-        raise InputError(f"{shown(root)} has no class to train on, only those of val and test: {REMEDY}")
-    return Source(root, {"train": train, **classes}, extensions)
-
-
 def gives_features(options: Options | None) -> bool:
     """Whether the rows are vectors in place of images."""
     return options is not None and options.input == "features"
@@ -139,16 +91,7 @@ def files_key(data_dir: str | Path | None, eval_dir: str | Path | None) -> list[
     """What tells these images or features from others: the names of all files, by class; not what they hold."""
     if data_dir is None:
         locate(None)
-    return _digests(str(data_dir))
-
-
-@functools.lru_cache(8)
-def _digests(data_dir: str) -> list[str]:
-    folder = Path(data_dir).expanduser()
-    originals = [folder / name for name in _FOLDERS]
-    sides = [root for side in _SIDES for root in _roots(folder, "images", side)]
-    roots = dict.fromkeys([*originals, *sides, *_roots(folder, "features", SIDE)])
-    return [_class_folders.names_digest(root) for root in roots if _class_folders.wnids(root)]
+    return digests(str(data_dir))
 
 
 def _check(options: Options, context: DataContext) -> None:
@@ -159,75 +102,6 @@ def _check(options: Options, context: DataContext) -> None:
         raise InputError("--imagenet_decode=lazily is for images; leave it out with --imagenet_input=features")
     if options.input == "features" and context.image_size is not None:
         raise InputError("--image_size is for images; leave it out with --imagenet_input=features")
-
-
-def _roots(folder: Path, kind: str, side: int) -> list[Path]:
-    """Folders that class folders may lie in, the likeliest first."""
-    if kind == "features":
-        return [folder / name for name in ("imagenet/features", "features", *_FOLDERS)]
-    others = sorted({*_SIDES} - {side}, reverse=True)
-    originals = [folder / name for name in _FOLDERS]
-    return [*_of_side(folder, side), *originals, *(root for other in others for root in _of_side(folder, other))]
-
-
-def _of_side(folder: Path, side: int) -> list[Path]:
-    """Where the authors' folders with squares of this side lie."""
-    return [folder / f"{above}images_{side}x{side}" for above in ("imagenet/", "")]
-
-
-def _holds(root: Path, extensions: tuple[str, ...]) -> bool:
-    """Whether a class folder has such a file."""
-    folders = (root / wnid for wnid in _class_folders.wnids(root))
-    return any(name.lower().endswith(extensions) for folder in folders for name in _names(folder))
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        return [path.name for path in folder.iterdir()]
-    except OSError:
-        return []
-
-
-def _say_missing(source: Source) -> None:
-    there = sum(map(len, source.classes.values()))
-    if there != CLASSES:
-        lacking = [wnid for wnid in _ravi.CLASSES["train"] if wnid not in source.classes["train"]]
-        some = f", such as {lacking[0]}" if lacking else ""
-        logger.warning(
-            "imagenet: %d class folders, ImageNet has %d; of miniImageNet's 64 training classes %d are missing%s",
-            there,
-            CLASSES,
-            len(lacking),
-            some,
-        )
-
-
-def _say_enlarged(source: Source, side: int) -> None:
-    """Warns where the first image of every class to validate on is smaller than what is made of it."""
-    sizes = [size for wnid in source.classes["val"] if (size := _first_size(source, wnid))]
-    if sizes and all(max(size) < side for size in sizes):
-        width, height = max(sizes)
-        logger.warning(
-            "imagenet: the images in %s (%dx%d, for one) are enlarged to %dx%d: name a folder with larger ones as "
-            "data_dir, or lower --image_size",
-            shown(source.root),
-            width,
-            height,
-            side,
-            side,
-        )
-
-
-def _first_size(source: Source, wnid: str) -> tuple[int, int] | None:
-    """Width and height of a class's first image, where it has one that can be read."""
-    name = min((n for n in _names(source.root / wnid) if n.lower().endswith(source.extensions)), default=None)
-    if name is None:
-        return None
-    try:
-        with Entry(str(source.root), f"{wnid}/{name}", 0).open() as file, _pictures.opened(file) as image:
-            return image.size
-    except UnreadableError:
-        return None
 
 
 def _listed(source: Source, skipped: list[Skipped], entry: Callable[..., Entry] = Entry) -> dict[str, Listed]:

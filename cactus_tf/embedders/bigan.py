@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from cactus_tf import seeds
-from cactus_tf.config import option, usual_steps
+from cactus_tf.config import option
 from cactus_tf.contracts import Embedder, EmbedderContext
 from cactus_tf.embedders import _bigan_networks as networks
 from cactus_tf.embedders._adam import ConstantThenDecay, FusedAdam
@@ -24,6 +24,7 @@ from cactus_tf.embedders._bigan_layers import deploy
 from cactus_tf.embedders._fitting import Network, Plan
 from cactus_tf.embedders._trained import TrainedEmbedder
 from cactus_tf.errors import InputError
+from cactus_tf.resolving import usual_steps
 
 log = logging.getLogger(__name__)
 

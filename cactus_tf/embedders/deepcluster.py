@@ -22,7 +22,7 @@ import tensorflow as tf
 from sklearn.metrics import normalized_mutual_info_score
 
 from cactus_tf import seeds
-from cactus_tf.config import option, usual_steps
+from cactus_tf.config import option
 from cactus_tf.contracts import Embedder, EmbedderContext
 from cactus_tf.embedders import _deepcluster_crops as crops
 from cactus_tf.embedders import _deepcluster_epochs as epochs
@@ -31,6 +31,7 @@ from cactus_tf.embedders._fitting import Network, Plan
 from cactus_tf.embedders._images import in_chunks
 from cactus_tf.embedders._trained import TrainedEmbedder
 from cactus_tf.errors import InputError, RunError
+from cactus_tf.resolving import usual_steps
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,31 @@
+import pytest
+
+from cactus_tf import commands
+from cactus_tf.errors import InputError
+
+DEFAULTS = {"run": None, "out": None, "format": "tflite", "quiet": False}
+
+
+def test_what_is_unsaid_has_its_default():
+    values, words = commands.read_flags(["--quiet", "--run=there"], DEFAULTS)
+    assert values == {"run": "there", "out": None, "format": "tflite", "quiet": True}
+    assert words == []
+
+
+def test_words_that_are_no_flags_are_given_back_in_order():
+    assert commands.read_flags(["--quiet", "one", "two"], DEFAULTS)[1] == ["one", "two"]
+
+
+def test_all_settings_that_are_needed_and_missing_are_named_at_once():
+    with pytest.raises(InputError, match=r"^--run, --out missing: name both; see --help$"):
+        commands.read_settings([], DEFAULTS, ("run", "out"), "name both")
+
+
+def test_a_setting_that_is_empty_is_missing():
+    with pytest.raises(InputError, match=r"^--out missing: name both; see --help$"):
+        commands.read_settings(["--run=there", "--out="], DEFAULTS, ("run", "out"), "name both")
+
+
+def test_a_command_of_settings_alone_takes_no_other_words():
+    with pytest.raises(InputError, match=r"^'one' is no flag: every setting is written --NAME=VALUE; see --help$"):
+        commands.read_settings(["--run=there", "one"], DEFAULTS, ("run",), "name it")
