@@ -87,15 +87,15 @@ def _end(code: int, message: str) -> int:
 
 
 def start_logging(quiet: bool = False, debug: bool = False) -> None:
-    """Sends the library's messages to standard output, and sets absl's verbosity, through which TensorFlow speaks.
+    """Sends the library's messages to standard output through absl, and sets the verbosity of TensorFlow's.
 
     Args:
       quiet: only errors.
       debug: everything, what TensorFlow says of its inside too.
     """
     absl_logging.set_verbosity(absl_logging.DEBUG if debug else absl_logging.WARNING)
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    flags.FLAGS.mark_as_parsed()  # absl's own flags keep their defaults; until then its handler writes to stderr alone
+    handler = absl_logging.PythonHandler(sys.stdout, logging.Formatter("%(message)s"))
     logger = logging.getLogger("cactus_tf")
     logger.handlers, logger.propagate = [handler], False
     logger.setLevel(logging.ERROR if quiet else logging.DEBUG if debug else logging.INFO)

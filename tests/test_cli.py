@@ -161,4 +161,4 @@ def test_messages_go_to_standard_output_as_far_as_they_are_wanted(settings, said
     finally:
         logger.handlers, logger.propagate = before[:2]
         logger.setLevel(before[2])
-    assert capsys.readouterr().out.split() == said
+    assert capsys.readouterr() == ("".join(f"{word}\n" for word in said), "")
