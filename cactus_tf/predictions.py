@@ -51,6 +51,11 @@ class Predictions(NamedTuple):
         """[m] probability of the most probable class, 0..1."""
         return self.probabilities.max(axis=1)
 
+    @property
+    def graded(self) -> bool:
+        """Whether there are degrees of certainty; the nearest neighbour is always sure."""
+        return bool((self.certainty < 1).any())
+
 
 def predict(
     run: str | Path,
@@ -129,20 +134,32 @@ def write(found: Predictions, out: Path) -> list[Path]:
 
 def summary(found: Predictions) -> str:
     """How many pictures of each class, the least certain ones and, where labels are known, the accuracy."""
-    queries, certainty = found.queries, found.certainty
-    width = max(len(name) for name in [*found.classes, "predicted"]) + 2
+    queries = found.queries
     head = f"{found.algo} learned {len(found.classes)} classes from {found.support:,} pictures and sorted "
-    lines = [f"{head}{len(queries.files):,}\n", f"{'predicted'.ljust(width)}{'pictures':>10}{'mean probability':>19}"]
+    doubts = _least_certain(found) if found.graded else [f"\n{found.algo} gives no degrees of certainty"]
+    judged = [] if queries.labels is None else _judged(found)
+    return "\n".join([f"{head}{len(queries.files):,}\n", *_counts(found), *doubts, *judged])
+
+
+def _counts(found: Predictions) -> list[str]:
+    """Pictures of each class and, where it says something, how certain they are in the mean."""
+    width = max(len(name) for name in [*found.classes, "predicted"]) + 2
+    lines = [f"{'predicted'.ljust(width)}{'pictures':>10}" + (f"{'mean probability':>19}" if found.graded else "")]
     for name in found.classes:
-        own = certainty[found.predicted == name]
+        own = found.certainty[found.predicted == name]
         mean = f"{100 * own.mean():.0f}%" if len(own) else "-"
-        lines.append(f"{name.ljust(width)}{len(own):>10,}{mean:>19}")
-    lines.append("\nleast certain")
-    for i in np.argsort(certainty, kind="stable")[:_NAMED]:
+        lines.append(f"{name.ljust(width)}{len(own):>10,}" + (f"{mean:>19}" if found.graded else ""))
+    return lines
+
+
+def _least_certain(found: Predictions) -> list[str]:
+    """The pictures to look at first, with the two classes that they are most like."""
+    lines = ["\nleast certain"]
+    for i in np.argsort(found.certainty, kind="stable")[:_NAMED]:
         best = np.argsort(-found.probabilities[i], kind="stable")[:2]
         shares = ", ".join(f"{found.classes[c]} {100 * found.probabilities[i, c]:.0f}%" for c in best)
-        lines.append(f"  {queries.files[i]}: {shares}")
-    return "\n".join([*lines, *([] if queries.labels is None else _judged(found))])
+        lines.append(f"  {found.queries.files[i]}: {shares}")
+    return lines
 
 
 def _judged(found: Predictions) -> list[str]:
@@ -182,7 +199,8 @@ def _confusion(found: Predictions) -> list[tuple[str, list[int]]]:
 def figure(found: Predictions):
     """A row per predicted class, pictures of it from the most to the least certain, and the least certain ones of all.
 
-    Below each picture its probability; where labels are known, red is wrong, with the right class below.
+    Below each picture its probability, where there are degrees of it; where labels are known, red is wrong, with the
+    right class below.
     """
     from matplotlib.figure import Figure  # no pyplot: nothing global, no window
 
@@ -195,15 +213,15 @@ def figure(found: Predictions):
         for x, i in enumerate(chosen):
             image = found.queries.images[i]
             axes.imshow(image, cmap=colours, vmin=0, vmax=255, extent=(x, x + 0.92, 1.3 * y + 0.92, 1.3 * y))
-            text, colour = _caption(found, i, named=y == len(rows) - 1)
+            text, colour = _caption(found, i, named=found.graded and y == len(rows) - 1)
             axes.text(x + 0.46, 1.3 * y + 0.96, text, ha="center", va="top", fontsize=7, color=colour)
     axes.set(xlim=(0, _COLUMNS), ylim=(1.3 * len(rows), 0), xticks=[], aspect="equal")
     axes.set_yticks([1.3 * y + 0.46 for y in range(len(rows))], [name for name, _ in rows], fontsize=8)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     red = "" if found.queries.labels is None else "; red: wrong, with the right class in brackets"
-    told = f"pictures by the class that {found.algo} predicts, from the most to the least certain, with the probability"
-    axes.set_title(told + red, fontsize=9)
+    order = ", from the most to the least certain, with the probability" if found.graded else ""
+    axes.set_title(f"pictures by the class that {found.algo} predicts{order}{red}", fontsize=9)
     return drawn
 
 
@@ -217,17 +235,17 @@ def _rows(found: Predictions) -> list[tuple[str, np.ndarray]]:
         own = by_certainty[found.predicted[by_certainty] == name]
         spread = np.unique(np.linspace(0, len(own) - 1, min(len(own), _COLUMNS)).astype(int))
         rows.append((f"{_short(name)}\n{counts[name]:,} pictures", own[spread]))
-    return [*rows, ("least certain\nof all", by_certainty[::-1][:_COLUMNS])]
+    return [*rows, *([("least certain\nof all", by_certainty[::-1][:_COLUMNS])] if found.graded else [])]
 
 
 def _caption(found: Predictions, i: int, named: bool) -> tuple[str, str]:
     """Text below a picture, and its colour."""
-    share = f"{100 * found.certainty[i]:.0f}%"
+    share = f"{100 * found.certainty[i]:.0f}%" if found.graded else ""
     text = f"{_short(found.predicted[i], _CAPTION)}\n{share}" if named else share
     truth = found.queries.labels
     if truth is None or truth[i] == found.predicted[i]:
         return text, "black"
-    return f"{text}\n({_short(truth[i], _CAPTION)})", "tab:red"
+    return f"{text}\n({_short(truth[i], _CAPTION)})".lstrip(), "tab:red"
 
 
 def _short(name: str, letters: int = _LETTERS) -> str:

@@ -11,7 +11,7 @@ from cactus_tf import datasets
 from cactus_tf.errors import InputError
 from cactus_tf.own_pictures import Pictures, read_all, read_classes
 from cactus_tf.predict import main
-from cactus_tf.predictions import Predictions, summary
+from cactus_tf.predictions import Predictions, figure, summary
 
 CLASSES = ["one", "two", "zero"]
 
@@ -90,6 +90,16 @@ def test_classes_of_long_names_have_a_confusion_matrix_that_fits_a_line():
     assert max(map(len, said.splitlines())) < 160
     assert re.search(r"^class +" + " +".join(map(str, range(1, 13))) + "  <- predicted$", said, re.MULTILINE)
     assert re.search(r"^ 1 a_class_whose_name_is_rather_long_00 +0 +1( +0)+$", said, re.MULTILINE)
+
+
+def test_of_a_learner_that_is_always_sure_no_picture_is_called_uncertain():
+    names = np.array(["a", "b"])
+    pictures = Pictures(np.zeros((2, 8, 8, 1), np.uint8), np.array(["0.png", "1.png"]), None, [])
+    found = Predictions(pictures, names, np.eye(2), "nearest_neighbours", 2)
+    assert "nearest_neighbours gives no degrees of certainty" in summary(found)
+    texts = [text.get_text() for text in figure(found).axes[0].texts]
+    assert "least certain" not in summary(found)
+    assert "%" not in summary(found) + "".join(texts)
 
 
 def test_the_summary_counts_names_and_says_where_files_are(said):
