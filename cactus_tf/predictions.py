@@ -14,6 +14,7 @@ from cactus_tf import datasets, keys, plugins, restoring, workdir
 from cactus_tf.classifier import FewShotClassifier
 from cactus_tf.errors import InputError
 from cactus_tf.own_pictures import Pictures, read_all, read_classes
+from cactus_tf.report.page import short
 
 log = logging.getLogger(__name__)
 
@@ -234,22 +235,18 @@ def _rows(found: Predictions) -> list[tuple[str, np.ndarray]]:
     for name in [name for name in found.classes if name in largest and counts[name]]:
         own = by_certainty[found.predicted[by_certainty] == name]
         spread = np.unique(np.linspace(0, len(own) - 1, min(len(own), _COLUMNS)).astype(int))
-        rows.append((f"{_short(name)}\n{counts[name]:,} pictures", own[spread]))
+        rows.append((f"{short(name, _LETTERS)}\n{counts[name]:,} pictures", own[spread]))
     return [*rows, *([("least certain\nof all", by_certainty[::-1][:_COLUMNS])] if found.graded else [])]
 
 
 def _caption(found: Predictions, i: int, named: bool) -> tuple[str, str]:
     """Text below a picture, and its colour."""
     share = f"{100 * found.certainty[i]:.0f}%" if found.graded else ""
-    text = f"{_short(found.predicted[i], _CAPTION)}\n{share}" if named else share
+    text = f"{short(found.predicted[i], _CAPTION)}\n{share}" if named else share
     truth = found.queries.labels
     if truth is None or truth[i] == found.predicted[i]:
         return text, "black"
-    return f"{text}\n({_short(truth[i], _CAPTION)})".lstrip(), "tab:red"
-
-
-def _short(name: str, letters: int = _LETTERS) -> str:
-    return name if len(name) <= letters else f"{name[: letters - 1]}…"
+    return f"{text}\n({short(truth[i], _CAPTION)})".lstrip(), "tab:red"
 
 
 def _inverted(content: bytes, decode: Callable[[bytes], np.ndarray]) -> np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cactus_tf.report import tiles
-from cactus_tf.report.page import Picture
+from cactus_tf.report.page import Picture, short
 from cactus_tf.sampling import Episodes, gather
 from cactus_tf.seeds import counter_rng
 from cactus_tf.types import Division, Splits
@@ -22,6 +22,7 @@ _DOTS_PER_INCH = 110
 _CHART = (4.4, 2.9)  # inches; a phone shows it at nine tenths of its size
 _TEXT, _SMALL = 10, 9  # points
 _NUMBERED = 12  # classes of a confusion matrix that has room for numbers
+_LETTERS = 14  # of a class beside the matrix
 
 
 def accuracy_figure(rows: Sequence[Mapping]):
@@ -123,7 +124,7 @@ def confusion_figure(rates: np.ndarray, names: Sequence[str]):
             if rate >= 0.005:
                 colour = "white" if rate > 0.5 else "black"
                 axes.text(j, i, f"{100 * rate:.0f}", ha="center", va="center", color=colour, fontsize=8)
-    size = _SMALL if len(names) <= _NUMBERED else 7
+    size, names = _SMALL if len(names) <= _NUMBERED else 7, [short(name, _LETTERS) for name in names]
     axes.set_xticks(range(len(names)), names, fontsize=size, rotation=90 if max(map(len, names)) > 2 else 0)
     axes.set_yticks(range(len(names)), names, fontsize=size)
     axes.set_xlabel("answer")

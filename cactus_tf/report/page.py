@@ -65,3 +65,9 @@ def render(title: str, subtitle: str, sections: Sequence[Section]) -> str:
 def capital(text: str) -> str:
     """With a capital at the beginning."""
     return text[:1].upper() + text[1:]
+
+
+def short(name: str, letters: int) -> str:
+    """The name, without its middle where it has more letters: what tells names apart is often at their end."""
+    head, tail = letters // 2 - 1, letters - letters // 2
+    return name if len(name) <= letters else f"{name[:head]}…{name[-tail:]}"

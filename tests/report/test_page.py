@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from cactus_tf.report.page import Picture, Section, Table, render
+from cactus_tf.report.page import Picture, Section, Table, render, short
 
 PICTURE = Picture(b"abc", "png", 30, 'a "picture"', "its caption")
 
@@ -56,3 +56,19 @@ def test_the_page_names_nothing_on_the_network_and_runs_nothing():
     assert "<script" not in page
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
     assert "url(" not in page
+
+
+@pytest.mark.parametrize("letters", [10, 13])
+def test_a_long_name_keeps_its_beginning_and_its_end(letters):
+    name = "Tifinagh-character36"
+    kept = short(name, letters)
+    head, tail = kept.split("…")
+    assert len(kept) == letters
+    assert len(head) >= 4
+    assert name.startswith(head)
+    assert name.endswith(tail)
+    assert tail.endswith("36")
+
+
+def test_a_name_that_fits_stays_as_it_is():
+    assert short("ten letter", 10) == "ten letter"
