@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 _NAMED = 5  # files that are named of many
 _SHOWN_CLASSES, _LINE = 12, 120  # of a confusion matrix that is printed
 _COLUMNS, _CLASS_ROWS, _LETTERS, _CAPTION = 12, 20, 14, 10  # of the picture
+_SURE = 0.995  # prints as 100%
 _DOTS_PER_INCH = 110
 _LIGHT = 127  # what the median pixel of dark ink on paper is above
 
@@ -54,8 +55,8 @@ class Predictions(NamedTuple):
 
     @property
     def graded(self) -> bool:
-        """Whether there are degrees of certainty; the nearest neighbour is always sure."""
-        return bool((self.certainty < 1).any())
+        """Whether there are degrees of certainty to be seen; the nearest neighbour is always sure."""
+        return bool((self.certainty < _SURE).any())
 
 
 def predict(

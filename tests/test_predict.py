@@ -95,7 +95,7 @@ def test_classes_of_long_names_have_a_confusion_matrix_that_fits_a_line():
 def test_of_a_learner_that_is_always_sure_no_picture_is_called_uncertain():
     names = np.array(["a", "b"])
     pictures = Pictures(np.zeros((2, 8, 8, 1), np.uint8), np.array(["0.png", "1.png"]), None, [])
-    found = Predictions(pictures, names, np.eye(2), "nearest_neighbours", 2)
+    found = Predictions(pictures, names, 0.999 * np.eye(2), "nearest_neighbours", 2)
     assert "nearest_neighbours gives no degrees of certainty" in summary(found)
     texts = [text.get_text() for text in figure(found).axes[0].texts]
     assert "least certain" not in summary(found)
