@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import cactus_tf
-from cactus_tf import results, workdir
+from cactus_tf import keys, results, workdir
 from cactus_tf.config import Config
 from cactus_tf.contracts import Learner
 from cactus_tf.errors import InputError
@@ -20,6 +20,8 @@ from cactus_tf.types import Accuracy
 Task = tuple[int, int]
 """(way, shot)."""
 
+_DAMAGE = (OSError, ValueError, EOFError)  # of np.load
+
 
 class Judged(NamedTuple):
     """What came of one learner on the tasks of one way and shot.
@@ -28,26 +30,29 @@ class Judged(NamedTuple):
       accuracy: of every episode, with the answers where it gives one per query.
       marks: what a reader of its row must know (`judging.marks`).
       adaptation: its rows of adaptation.csv; none of a learner that does not adapt.
+      seconds: that it took.
     """
 
     accuracy: Accuracy
     marks: dict[str, Any]
     adaptation: list[dict[str, Any]]
+    seconds: float = 0.0
 
 
 def depends_on(config: Config, name: str, learner: Learner, inputs: np.ndarray) -> str:
-    """A key of all that may change in a workdir and changes the answers: weights, embeddings, tasks, version.
+    """A key of all that may change in a workdir and changes the answers: weights, images, embeddings, tasks, version.
 
     Args:
       config: resolved and sized.
       name, learner: who answers.
-      inputs: [n, ...] what it takes of the split that it is judged on. Images belong to the workdir; embeddings count.
+      inputs: [n, ...] what it takes of the split that it is judged on. Images and labels are known by their data set.
     """
     weights = [np.asarray(variable) for variable in getattr(learner, "variables", [])]
     arrays = [*weights, *([inputs] if learner.consumes == "embeddings" else [])]
     judged = config.evaluation
     said = {
         "version": cactus_tf.__version__,
+        "data": keys.data(config),
         "options": results.options(config, name),
         "tasks": [judged.eval_split, judged.eval_query, judged.eval_episodes],
         "arrays": [hashlib.blake2b(np.ascontiguousarray(array).data).hexdigest() for array in arrays],
@@ -71,7 +76,8 @@ def keep(folder: Path, split: str, task: Task, judged: Judged, of: str) -> None:
     _write(_path(folder, "accuracy", split, task), judged.accuracy.per_episode)
     if judged.accuracy.answers is not None:
         _write(_path(folder, "answers", split, task), judged.accuracy.answers.astype(np.int16))
-    workdir.write_json(description, {"of": of, "marks": judged.marks, "adaptation": judged.adaptation})
+    told = {"marks": judged.marks, "adaptation": judged.adaptation, "seconds": round(judged.seconds, 3)}
+    workdir.write_json(description, {"of": of, **told})
 
 
 def kept(folder: Path, split: str, task: Task, of: str) -> Judged | None:
@@ -83,8 +89,8 @@ def kept(folder: Path, split: str, task: Task, of: str) -> Judged | None:
         found = over_episodes(np.load(_path(folder, "accuracy", split, task)))
         answers = _path(folder, "answers", split, task)
         found = found._replace(answers=np.load(answers) if answers.exists() else None)
-        return Judged(found, there["marks"], there["adaptation"])
-    except (InputError, OSError, ValueError, KeyError, TypeError):
+        return Judged(found, there["marks"], there["adaptation"], there["seconds"])
+    except (InputError, *_DAMAGE, KeyError, TypeError):
         return None
 
 
@@ -97,7 +103,7 @@ def of_queries(folder: Path, split: str, task: Task, query: int) -> np.ndarray |
     """
     try:
         return np.load(_path(folder, "answers", split, task)).reshape(-1, task[0], query)
-    except (OSError, ValueError):  # it is only for pictures
+    except _DAMAGE:  # it is only for pictures
         return None
 
 

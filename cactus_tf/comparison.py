@@ -17,6 +17,7 @@ from cactus_tf.published import RECALLED, Row, figures
 Task = tuple[int, int]
 """(way, shot)"""
 
+_OF_THE_SEED = ("seed", "accuracy", "ci95", "unanswered")
 _NAMES = {
     "maml": "MAML",
     "protonets": "ProtoNets",
@@ -81,6 +82,11 @@ def compare(rows: Sequence[Mapping[str, Any]]) -> Comparison:
             raise InputError(
                 f"two runs of {label(row_of(row))} have seed {row['seed']} and differ in length or settings: "
                 "compare them one at a time"
+            )
+        if _settings(next(iter(seeds.values()))) != _settings(row):
+            raise InputError(
+                f"runs of {label(row_of(row))} of several seeds differ in length or settings, too, so they have no "
+                "common mean: compare them one at a time"
             )
     order = [row for row in published if row in gathered] + [row for row in gathered if row not in published]
     return {
@@ -198,6 +204,11 @@ def _settled(row: Mapping[str, Any]) -> dict[str, Any]:
     others = ("clusters", "partitions", f"{row['partitioner']}_")
     options = {name: value for name, value in row["options"].items() if not name.startswith(others)}
     return {**own, "partitioner": "none", "options": options}
+
+
+def _settings(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What rows of several seeds have in common."""
+    return {name: value for name, value in _settled(row).items() if name not in _OF_THE_SEED}
 
 
 def _check_alike(rows: Sequence[Mapping[str, Any]]) -> None:

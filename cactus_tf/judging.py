@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -33,19 +34,39 @@ _VALIDATION_EPISODES = 100
 
 
 def judge(
-    config: Config, data: Splits, embeddings: dict[str, np.ndarray], learners: dict[str, Learner], folder: Path
+    config: Config,
+    data: Splits,
+    embeddings: dict[str, np.ndarray],
+    learners: dict[str, Learner],
+    folder: Path,
+    clock: results.Clock,
 ) -> list[dict[str, Any]]:
     """Accuracy of every learner at every way and shot, on the same episodes: the rows of results.json.
 
-    What was judged before, by the same weights on the same tasks, is used.
+    There are none where the split to judge on has no labels. What was judged before, by the same weights on the same
+    tasks, is used.
+
+    Args:
+      config: resolved and sized.
+      data: of all splits.
+      embeddings: [n, dim] float32 by split, for learners that consume them.
+      learners: by name, trained; the others are compared with the first of them.
+      folder: the workdir.
+      clock: is told of seconds that earlier commands spent.
+
+    Raises:
+      InputError: the labels do not allow the tasks.
+      RunError: adaptation diverged.
     """
+    if evaluation_set(config, data).partitions is None:
+        return []
     rows: list[dict[str, Any]] = []
     adaptation: list[dict[str, Any]] = []
     reference: dict[Task, Accuracy] = {}  # of the first learner
     first = next(iter(learners))
     for name, learner in learners.items():
         say_left_out(config, name)
-        for task, judged in judge_one(config, data, embeddings, name, learner, folder / name):
+        for task, judged in judge_one(config, data, embeddings, name, learner, folder / name, clock):
             row = results.row(config, name, task, judged.accuracy, learner) | judged.marks
             if name == first:
                 reference[task] = judged.accuracy
@@ -59,9 +80,15 @@ def judge(
 
 
 def judge_one(
-    config: Config, data: Splits, embeddings: dict[str, np.ndarray], name: str, learner: Learner, folder: Path
+    config: Config,
+    data: Splits,
+    embeddings: dict[str, np.ndarray],
+    name: str,
+    learner: Learner,
+    folder: Path,
+    clock: results.Clock,
 ) -> Iterator[tuple[Task, Judged]]:
-    """What came of one learner at every (way, shot), kept in its folder."""
+    """What came of one learner at every (way, shot), kept in its folder WORKDIR/NAME; arguments as of `judge`."""
     split, images = config.evaluation.eval_split, evaluation_set(config, data)
     assert images.partitions is not None
     inputs = embeddings[split] if learner.consumes == "embeddings" else images.images
@@ -78,6 +105,7 @@ def judge_one(
             judged = ask(name, learner, classify, episodes, config.evaluation.eval_episodes)
             answers.keep(folder, split, task, judged, of)
         else:
+            clock.count_earlier("evaluate", judged.seconds)
             before.append("{}-way {}-shot".format(*task))
         yield task, judged
     if before:
@@ -85,14 +113,26 @@ def judge_one(
 
 
 def ask(name: str, learner: Learner, classify: Classify, episodes: Episodes, number: int) -> Judged:
-    """A learner's accuracy on so many episodes; `classify` is what it answers by, unless it adapts."""
-    before = getattr(learner, "unanswered", 0)
+    """A learner's accuracy on so many episodes.
+
+    Args:
+      name, learner: who is asked; one that adapts answers by its `trace`.
+      classify: what every other one answers by.
+      episodes: of images, embeddings or features, as `classify` takes them.
+      number: how many of them.
+
+    Raises:
+      RunError: adaptation diverged.
+    """
+    unanswered, began = getattr(learner, "unanswered", 0), time.monotonic()
+    adaptation: list[dict[str, Any]] = []
     if isinstance(learner, AdaptingLearner):
         traced = trace_accuracies(learner, episodes, number)
         adaptation = results.adaptation_rows(name, (episodes.way, episodes.shot), traced)
-        return Judged(traced.query[-1], marks(learner, before), adaptation)
-    result = accuracy(classify, episodes, number, leaks(learner))
-    return Judged(result, marks(learner, before), [])
+        found = traced.query[-1]
+    else:
+        found = accuracy(classify, episodes, number, leaks(learner))
+    return Judged(found, marks(learner, unanswered), adaptation, time.monotonic() - began)
 
 
 def marks(learner: Learner, unanswered: int) -> dict[str, Any]:

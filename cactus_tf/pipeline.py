@@ -70,7 +70,7 @@ def run(config: Config) -> list[dict[str, Any]]:
         if clock.over:
             return []
         with clock.stage("evaluate"):
-            rows = judge(config, data, embeddings, learners, folder) if evaluation_set(config, data).partitions else []
+            rows = judge(config, data, embeddings, learners, folder, clock)
         results.write(config, rows, clock, folder)
         if not clock.over:
             with clock.stage("report"):

@@ -50,7 +50,7 @@ def sort(argv: Sequence[str]) -> None:
 
 
 def _usual_place(run: str, query: str, algo: str) -> Path:
-    return Path("predictions") / Path(run).resolve().name / f"{Path(query).resolve().stem}-{algo}"
+    return Path("predictions") / Path(run).resolve().name / f"{Path(query).resolve().name.removesuffix('.zip')}-{algo}"
 
 
 if __name__ == "__main__":

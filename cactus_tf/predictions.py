@@ -55,7 +55,7 @@ class Predictions(NamedTuple):
 
     @property
     def graded(self) -> bool:
-        """Whether there are degrees of certainty to be seen; the nearest neighbour is always sure."""
+        """Whether any picture is less than certain; with the nearest neighbour none ever is."""
         return bool((self.certainty < _SURE).any())
 
 
@@ -138,7 +138,7 @@ def summary(found: Predictions) -> str:
     """How many pictures of each class, the least certain ones and, where labels are known, the accuracy."""
     queries = found.queries
     head = f"{found.algo} learned {len(found.classes)} classes from {found.support:,} pictures and sorted "
-    doubts = _least_certain(found) if found.graded else [f"\n{found.algo} gives no degrees of certainty"]
+    doubts = _least_certain(found) if found.graded else ["\nevery picture is at 100%, so none is the least certain"]
     judged = [] if queries.labels is None else _judged(found)
     return "\n".join([f"{head}{len(queries.files):,}\n", *_counts(found), *doubts, *judged])
 
@@ -201,7 +201,7 @@ def _confusion(found: Predictions) -> list[tuple[str, list[int]]]:
 def figure(found: Predictions):
     """A row per predicted class, pictures of it from the most to the least certain, and the least certain ones of all.
 
-    Below each picture its probability, where there are degrees of it; where labels are known, red is wrong, with the
+    Below each picture its probability, where not all are at 100%; where labels are known, red is wrong, with the
     right class below.
     """
     from matplotlib.figure import Figure  # no pyplot: nothing global, no window

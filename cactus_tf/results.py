@@ -31,13 +31,15 @@ class Clock:
 
     Args:
       last: the stage to end after, or "all".
-      path: keeps the seconds, so that those of a stopped run count too. The report begins anew every time.
+      path: keeps the seconds, so that those of a stopped run count too. The report begins anew every time; evaluation
+        counts what it used of earlier commands.
     """
 
     def __init__(self, last: str, path: Path):
         self._last = STAGES[-1] if last == "all" else last
         self._path = path
         self._done: set[str] = set()
+        self._earlier: dict[str, float] = {}
         self.started = _now()
         self.seconds: dict[str, float] = workdir.read_json(path) if path.exists() else {}
 
@@ -50,13 +52,17 @@ class Clock:
     def stage(self, name: str) -> Iterator[None]:
         """Times one stage."""
         began = time.monotonic()
-        before = 0.0 if name == "report" else self.seconds.get(name, 0.0)
+        before = 0.0 if name in ("evaluate", "report") else self.seconds.get(name, 0.0)
         try:
             yield
         finally:
-            self.seconds[name] = round(before + time.monotonic() - began, 3)
+            self.seconds[name] = round(before + self._earlier.get(name, 0.0) + time.monotonic() - began, 3)
             workdir.write_json(self._path, self.seconds)
         self._done.add(name)
+
+    def count_earlier(self, name: str, seconds: float) -> None:
+        """Adds to a stage that is under way what an earlier command spent on it."""
+        self._earlier[name] = self._earlier.get(name, 0.0) + seconds
 
 
 def places(config: Config, data: Splits, folder: Path) -> str:

@@ -138,6 +138,8 @@ def test_latex_is_a_tabular_with_as_many_columns_as_its_head():
         ([row(), row(dataset="celeba")], "datasets celeba, omniglot"),
         ([row(), row(split="val")], "splits test, val"),
         ([row(), row(0.8)], "two runs of CACTUs-MAML have seed 0"),
+        ([row(), row(seed=1, options={"partitions": 100, "steps": 11})], "several seeds differ in length"),
+        ([row(episodes=100), row(seed=1, episodes=1000)], "several seeds differ in length"),
     ],
 )
 def test_runs_that_do_not_go_into_one_table_are_refused(rows, words):

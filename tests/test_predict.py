@@ -2,6 +2,7 @@
 
 import csv
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 from cactus_tf import datasets
 from cactus_tf.errors import InputError
 from cactus_tf.own_pictures import Pictures, read_all, read_classes
-from cactus_tf.predict import main
+from cactus_tf.predict import _usual_place, main
 from cactus_tf.predictions import Predictions, figure, summary
 
 CLASSES = ["one", "two", "zero"]
@@ -92,14 +93,14 @@ def test_classes_of_long_names_have_a_confusion_matrix_that_fits_a_line():
     assert re.search(r"^ 1 a_class_whose_name_is_rather_long_00 +0 +1( +0)+$", said, re.MULTILINE)
 
 
-def test_of_a_learner_that_is_always_sure_no_picture_is_called_uncertain():
+def test_where_every_picture_is_certain_none_is_called_the_least_certain():
     names = np.array(["a", "b"])
     pictures = Pictures(np.zeros((2, 8, 8, 1), np.uint8), np.array(["0.png", "1.png"]), None, [])
     found = Predictions(pictures, names, 0.999 * np.eye(2), "nearest_neighbours", 2)
-    assert "nearest_neighbours gives no degrees of certainty" in summary(found)
+    assert "every picture is at 100%, so none is the least certain" in summary(found)
     texts = [text.get_text() for text in figure(found).axes[0].texts]
-    assert "least certain" not in summary(found)
-    assert "%" not in summary(found) + "".join(texts)
+    assert "\nleast certain" not in summary(found)
+    assert "%" not in "".join(texts)
 
 
 def test_the_summary_counts_names_and_says_where_files_are(said):
@@ -116,6 +117,13 @@ def test_the_picture_is_one(said):
     with Image.open(said[2] / "predictions.png") as image:
         assert min(image.size) > 300
         assert np.asarray(image.convert("L")).std() > 10
+
+
+@pytest.mark.parametrize(
+    ("query", "place"), [("trip.2023", "trip.2023-maml"), ("trip.zip", "trip-maml"), ("a/trip/", "trip-maml")]
+)
+def test_each_query_folder_has_a_place_of_its_own(query, place):
+    assert _usual_place("runs/first", query, "maml") == Path("predictions", "first", place)
 
 
 def test_labels_are_not_needed_and_files_go_below_predictions(digits_run, pictures, tmp_path, monkeypatch, capsys):

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from cactus_tf import cli, results
 from cactus_tf.evaluation import AdaptationAccuracy
@@ -57,3 +58,18 @@ def test_a_first_run_says_where_its_files_go_and_how_big_they_get(tmp_path):
     assert f"{tmp_path / 'kept'} keeps" in words
     assert f"{tmp_path / 'run'} the results" in words
     assert "12 MB of images, 2 MB of partitions" in words
+
+
+def test_evaluation_counts_what_it_used_of_an_earlier_command(tmp_path):
+    clock = results.Clock("all", tmp_path / "seconds.json")
+    with clock.stage("evaluate"):
+        clock.count_earlier("evaluate", 5.0)
+    assert clock.seconds["evaluate"] == pytest.approx(5.0, abs=1)
+
+
+def test_evaluation_does_not_count_what_it_did_not_use(tmp_path):
+    (tmp_path / "seconds.json").write_text('{"evaluate": 5.0}')
+    clock = results.Clock("all", tmp_path / "seconds.json")
+    with clock.stage("evaluate"):
+        pass
+    assert clock.seconds["evaluate"] < 1
