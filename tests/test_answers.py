@@ -77,10 +77,10 @@ def test_answers_depend_on_weights_settings_and_tasks():
 def test_answers_depend_on_the_images_and_labels_that_are_judged_on(tmp_path):
     for name, grey in (("some", 50), ("others", 60)):
         (tmp_path / name / "a").mkdir(parents=True)
-        Image.fromarray(np.full((8, 8), grey, np.uint8)).save(tmp_path / name / "a" / "1.png")
-    (tmp_path / "relabelled" / "b").mkdir(parents=True)
+        for i in range(2):
+            Image.fromarray(np.full((8, 8), grey + i, np.uint8)).save(tmp_path / name / "a" / f"{i}.png")
     shutil.copytree(tmp_path / "some", tmp_path / "learned")
-    shutil.copy(tmp_path / "some" / "a" / "1.png", tmp_path / "relabelled" / "b")
+    shutil.copytree(tmp_path / "some" / "a", tmp_path / "relabelled" / "b")
     said = ["--dataset=folder", f"--data_dir={tmp_path / 'learned'}", "--algo=nearest_neighbours"]
     folders = [tmp_path / name for name in ("some", "others", "relabelled")]
     configs = [cli.parse([*said, f"--eval_dir={folder}"]) for folder in folders]
