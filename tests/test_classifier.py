@@ -2,6 +2,7 @@
 
 import datetime
 import doctest
+import json
 
 import numpy as np
 import pytest
@@ -181,6 +182,29 @@ def test_a_learner_on_embeddings_is_saved_with_their_length(tmp_path):
     found.save(tmp_path)
     loaded = ct.FewShotClassifier.load(tmp_path).predict_proba(rows)
     np.testing.assert_allclose(loaded, found.predict_proba(rows), rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def on_pixels(support):
+    """A classifier by embeddings, the first 5 components of pixels."""
+    embedder = ct.embedders.build("pixels", dataset="digits", dims=5).fit(support[0])
+    return ct.FewShotClassifier(ct.learners.build("nearest_neighbours"), embedder).fit(*support)
+
+
+def test_a_loaded_embedder_knows_what_it_was_built_from(on_pixels, tmp_path):
+    on_pixels.save(tmp_path)
+    loaded = ct.FewShotClassifier.load(tmp_path)
+    assert loaded.embedder.get_params() == on_pixels.embedder.get_params()
+
+
+def test_a_folder_that_says_only_the_embedder_s_name_is_read(on_pixels, digits, tmp_path):
+    on_pixels.save(tmp_path)
+    there = json.loads((tmp_path / "classifier.json").read_text())
+    for name in ("embedder_context", "embedder_options"):
+        del there[name]
+    (tmp_path / "classifier.json").write_text(json.dumps(there))
+    loaded = ct.FewShotClassifier.load(tmp_path)
+    np.testing.assert_array_equal(loaded.predict(digits[0][:20]), on_pixels.predict(digits[0][:20]))
 
 
 def test_a_damaged_or_foreign_folder_is_named(bare, tmp_path):

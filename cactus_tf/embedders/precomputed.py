@@ -139,13 +139,14 @@ class Precomputed(Transformer):
         _saving.write(folder, "precomputed", {"dir": where, "dataset": self._dataset})
 
     def load(self, folder: Path):
-        """Restores what `save` wrote, unless a folder was given anew, and returns itself.
+        """Restores what `save` wrote, unless a folder was given anew that is there, and returns itself.
 
         Raises:
           InputError: the folder holds no such embedder.
         """
         with _saving.reading(folder, "precomputed") as (there, _):
-            self._folder, self._dataset = self._folder or there["dir"], there["dataset"]
+            given = self._folder and Path(self._folder).expanduser().is_dir()
+            self._folder, self._dataset = self._folder if given else there["dir"], there["dataset"]
         self._table = None
         return self
 
