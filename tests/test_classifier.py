@@ -12,6 +12,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from tqdm import tqdm
 
 import cactus_tf as ct
 from cactus_tf import classifier as module
@@ -139,6 +140,20 @@ def test_images_of_another_size_are_brought_to_that_of_the_learner(bare, support
     bare.fit(large, support[1])
     assert bare.support_.shape[1:] == (28, 28, 1)
     assert (bare.predict(np.repeat(large, 3, -1)) == support[1]).mean() > 0.5
+
+
+@pytest.mark.parametrize("queries", [1, 600])
+def test_every_query_moves_the_progress_bar_that_shows_after_a_while(queries, bare, support, monkeypatch):
+    moved, bare = [], bare.fit(*support)
+
+    class Bar(tqdm):
+        def update(self, n=1):
+            moved.append(n)
+
+    monkeypatch.setattr(module.progress, "bar", lambda **given: Bar(disable=True, **given) if given["delay"] else None)
+    bare.predict(np.zeros((queries, 28, 28), np.uint8))
+    assert sum(moved) == queries
+    assert max(moved) <= 256
 
 
 # What it keeps

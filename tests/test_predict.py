@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from cactus_tf import datasets
@@ -49,6 +50,10 @@ def said(digits_run, pictures):
 def sort(run, pictures, *flags, algo="protonets"):
     return main([f"--run={run}", f"--support={pictures / 'support'}", f"--query={pictures / 'query'}", *flags]
                 + ([f"--algo={algo}"] if algo else []))  # fmt: skip
+
+
+def stopped(*_, **__):
+    raise KeyboardInterrupt
 
 
 def rows(path):
@@ -116,6 +121,13 @@ def test_the_picture_is_one(said):
     with Image.open(said[2] / "predictions.png") as image:
         assert min(image.size) > 300
         assert np.asarray(image.convert("L")).std() > 10
+
+
+def test_ctrl_c_while_the_picture_is_drawn_leaves_nothing(digits_run, pictures, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Figure, "savefig", stopped)
+    assert sort(digits_run, pictures, f"--out={tmp_path / 'out'}", algo="nearest_neighbours") == 130
+    assert capsys.readouterr().err == "stopped; nothing was written\n"
+    assert not list(tmp_path.iterdir())
 
 
 def test_labels_are_not_needed_and_files_go_below_predictions(digits_run, pictures, tmp_path, monkeypatch, capsys):
