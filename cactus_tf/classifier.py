@@ -12,12 +12,13 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from cactus_tf import learners, own_images
+from cactus_tf import learners, own_images, progress
 from cactus_tf.contracts import Answer, Embedder, FeatureLearner, Learner, PreparedLearner
 from cactus_tf.errors import InputError, RunError
 from cactus_tf.types import Array
 
 _CHUNK = 256  # queries that are answered at once
+_SOON = 1  # seconds without a progress bar
 
 
 class FewShotClassifier(ClassifierMixin, BaseEstimator):
@@ -164,12 +165,20 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             query = self._consumed(own_images.prepare(X, self.pixel_scale_, self.image_shape_))
         alone = isinstance(self.learner_, FeatureLearner | PreparedLearner) and not self.transductive
         size = _CHUNK if alone else len(query)
-        parts = [np.asarray(self._answer(query[i : i + size]), np.float64) for i in range(0, len(query), size)]
-        logits = np.concatenate(parts)
+        logits = self._answers(query, size)
         if np.isnan(logits).any():
             remedy = getattr(self.learner_, "remedy", "train it anew")
             raise RunError(f"the learner's adaptation to these {len(self.support_)} images diverged: {remedy}")
         return logits
+
+    def _answers(self, query: np.ndarray, size: int) -> np.ndarray:
+        """[m, way] float64 logits of [m, ...], so many at a time; a terminal sees the progress of longer ones."""
+        parts = []
+        with progress.bar(total=len(query), desc="predict", unit="image", delay=_SOON) as bar:
+            for start in range(0, len(query), size):
+                parts.append(np.asarray(self._answer(query[start : start + size]), np.float64))
+                bar.update(len(parts[-1]))
+        return np.concatenate(parts)
 
     def _consumed(self, rows: np.ndarray) -> np.ndarray:
         """What the learner takes in place of images."""

@@ -59,7 +59,8 @@ def run(command: Callable[[settings.Config], Any], argv: Sequence[str]) -> int:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         command(configs[0])
 
-    return guarded(act, argv, help_text, debug=lambda: any(config.run.debug for config in configs))
+    stopped = "stopped; what was done is kept: run the same command again to go on"
+    return guarded(act, argv, help_text, lambda: any(config.run.debug for config in configs), stopped)
 
 
 def _flag_values() -> flags.FlagValues:

@@ -14,6 +14,7 @@ from absl import flags
 from absl import logging as absl_logging
 
 from cactus_tf.errors import InputError, RunError
+from cactus_tf.terminal import without_stderr
 
 _HELP = ("-h", "--help", "-help", "--helpfull", "--helpshort")
 
@@ -28,14 +29,8 @@ def silence(argv: Sequence[str] = ()) -> Iterator[None]:
         yield
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    kept = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
+    with without_stderr():
         yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def guarded(
@@ -43,6 +38,7 @@ def guarded(
     argv: Sequence[str],
     help_text: Callable[[], str],
     debug: Callable[[], bool] = lambda: False,
+    stopped: str = "stopped; nothing was written",
 ) -> int:
     """Runs act(argv), or prints the help; returns 0, 2 for bad input, 1 for failures while running, 130 for Ctrl-C.
 
@@ -51,6 +47,7 @@ def guarded(
       argv: its arguments.
       help_text: what --help prints.
       debug: whether tracebacks are wanted though no argument says so.
+      stopped: what Ctrl-C leaves, in words.
     """
     if any(argument in _HELP for argument in argv):
         sys.stdout.write(help_text() + "\n")
@@ -59,7 +56,7 @@ def guarded(
         act(argv)
         return 0
     except KeyboardInterrupt:
-        return _end(130, "stopped; what was done is kept: run the same command again to go on")
+        return _end(130, stopped)
     except Exception as error:
         if debug() or any(a.startswith("--debug") for a in argv):
             traceback.print_exc()

@@ -121,10 +121,11 @@ class Embedder(Protocol):
     """Maps images to vectors without ever seeing a label. It has a Keras model where it has a network."""
 
     def fit(
-        self, images: np.ndarray, *, seed: int = 0, folder: Path | None = None, callbacks: Sequence = ()
+        self, images: np.ndarray, y: Any = None, *, seed: int = 0, folder: Path | None = None, callbacks: Sequence = ()
     ) -> Embedder:
         """Learns from [n, h, w, c] uint8 images and returns itself.
 
+        `y` is what scikit-learn's pipelines give to every step, labels perhaps: it is never looked at.
         `folder` keeps partial checkpoints, from which a stopped fit goes on; `callbacks` are Keras'.
         """
         ...

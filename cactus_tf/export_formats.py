@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from cactus_tf.errors import InputError, RunError
+from cactus_tf.terminal import without_stderr
 
 Functions = Mapping[str, Any]
 """TensorFlow functions with an input signature, by name; they return tensors by name."""
@@ -72,7 +73,8 @@ def write_savedmodel(functions: Functions, folder: Path) -> None:
 
 def read_savedmodel(folder: Path) -> dict[str, Call]:
     """The signatures."""
-    loaded = tf.saved_model.load(str(folder))
+    with _quiet():
+        loaded = tf.saved_model.load(str(folder))
 
     def call(name: str, **arrays: np.ndarray) -> dict[str, np.ndarray]:
         told = loaded.signatures[name](**{key: tf.constant(array) for key, array in arrays.items()})
@@ -102,8 +104,9 @@ def write_tflite(functions: Functions, folder: Path) -> None:
 
 def read_tflite(folder: Path) -> dict[str, Call]:
     """The signatures."""
-    with _quiet():
+    with _quiet(), without_stderr():  # TFLite's C++ says which delegate it makes
         interpreter = tf.lite.Interpreter(str(folder / TFLITE_FILE))
+        interpreter.allocate_tensors()
     return {name: interpreter.get_signature_runner(name) for name in interpreter.get_signature_list()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from cactus_tf.errors import InputError, RunError
 from cactus_tf.restoring import Restored
 from cactus_tf.seeds import counter_rng
 from cactus_tf.types import Array
+
+log = logging.getLogger(__name__)
 
 DESCRIPTION = "export.json"
 TOLERANCE = 1e-3  # of the largest number, as rounding depends on kernels and batches
@@ -77,18 +80,19 @@ def export(
     run, out, form = Path(run).expanduser(), Path(out).expanduser(), export_formats.chosen(format)
     _check_place(out, overwrite)
     parts = _parts(run, restoring.restore(run, algo))
+    log.info("restore: %s of %s, %d steps", parts.restored.name, run, parts.restored.step)
     functions = _functions(parts, format)
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     workdir.make_folder(out.absolute().parent, "--out")
     try:
         temporary.mkdir()
+        log.info("write: %s, as %s", " and ".join(functions), format)
         form.write(functions, temporary)
+        log.info("compare: what was written, read back, with the run")
         differences = _compare(parts, form.read(temporary))
         description = _describe(parts, format, functions, differences)
         workdir.write_json(temporary / DESCRIPTION, description)
-        if out.exists():
-            shutil.rmtree(out)
-        temporary.rename(out)
+        _put(temporary, out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return Exported(out, description)
@@ -117,6 +121,15 @@ def _check_place(out: Path, overwrite: bool) -> None:
         raise InputError(f"--out={out} exists and is no export, so it is left alone: name a new folder")
     if not overwrite:
         raise InputError(f"--out={out} holds an export: say --overwrite to replace it, or name a new folder")
+
+
+def _put(made: Path, out: Path) -> None:
+    """Renames the folder; an earlier one is deleted when the new one is there."""
+    earlier = made.with_suffix(".old")
+    if out.exists():
+        out.rename(earlier)
+    made.rename(out)
+    shutil.rmtree(earlier, ignore_errors=True)
 
 
 def _parts(run: Path, restored: Restored) -> _Parts:

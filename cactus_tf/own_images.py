@@ -26,10 +26,7 @@ def pixel_scale(images: Any) -> int | None:
     Raises:
       InputError: a number that is NaN, infinite or outside 0..255.
     """
-    arrays = _arrays(images)
-    if not any(array.dtype.kind == "f" for array in arrays):
-        return None
-    return _UNIT if max(_checked(array).max(initial=0) for array in arrays) <= _UNIT else _BYTES
+    return _scale_of(_highest(_arrays(images)))
 
 
 def prepare(images: Any, scale: int | None = None, shape: tuple[int, ...] | None = None) -> np.ndarray:
@@ -44,10 +41,13 @@ def prepare(images: Any, scale: int | None = None, shape: tuple[int, ...] | None
       shape: (height, width, channels) of the result; None leaves the images as they are.
 
     Raises:
-      InputError: no images, or values or shapes that images cannot have.
+      InputError: no images, values or shapes that images cannot have, or floats that are all in another range.
     """
-    scale = scale or pixel_scale(images)
-    arrays = [_bytes(array, scale) for array in _arrays(images)]
+    arrays = _arrays(images)
+    high = _highest(arrays)
+    _check_range(high, scale)
+    scale = scale or _scale_of(high)
+    arrays = [_bytes(array, scale) for array in arrays]
     if shape is None:
         shapes = sorted({array.shape[1:] for array in arrays})
         if len(shapes) > 1:
@@ -94,20 +94,32 @@ def _checked(array: np.ndarray) -> np.ndarray:
     return array
 
 
+def _highest(arrays: Sequence[np.ndarray]) -> float | None:
+    """The largest value of images that are floats; None where none are."""
+    return max((float(_checked(array).max()) for array in arrays if array.dtype.kind == "f"), default=None)
+
+
+def _scale_of(high: float | None) -> int | None:
+    return None if high is None else _UNIT if high <= _UNIT else _BYTES
+
+
+def _check_range(high: float | None, scale: int | None) -> None:
+    """Holds the images of a call, one of which may be as dark as any, to the range that is said."""
+    if scale == _UNIT and high is not None and high > _UNIT:
+        raise InputError(f"these images reach {high:g}, and those of fit were in 0..1: give both in one range")
+    if scale == _BYTES and high is not None and 0 < high <= _UNIT:
+        raise InputError(
+            f"these images reach no more than {high:g}, and those of fit were in 0..255: give both in one range"
+        )
+
+
 def _bytes(array: np.ndarray, scale: int | None) -> np.ndarray:
     if array.dtype == np.uint8:
         return array
     if array.dtype == bool:
         return array.astype(np.uint8) * np.uint8(_BYTES)
-    high = _checked(array).max()
-    if array.dtype.kind in "iu":
+    if _checked(array).dtype.kind in "iu":
         return array.astype(np.uint8)
-    if scale == _UNIT and high > _UNIT:
-        raise InputError(f"these images reach {high:g}, and those of fit were in 0..1: give both in one range")
-    if scale == _BYTES and 0 < high <= _UNIT:
-        raise InputError(
-            f"these images reach no more than {high:g}, and those of fit were in 0..255: give both in one range"
-        )
     return np.rint(array * np.float64(_BYTES / (scale or _BYTES))).astype(np.uint8)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -120,13 +121,13 @@ def write(found: Predictions, out: Path) -> list[Path]:
     truth = found.queries.labels
     if truth is not None:
         rows = [{**row, "class": label} for row, label in zip(rows, truth, strict=True)]
+    picture = io.BytesIO()  # drawn before anything is written, as it takes a while
+    figure(found).savefig(picture, format="png", dpi=_DOTS_PER_INCH, bbox_inches="tight")
     workdir.make_folder(out, "--out")
     paths = [out / "predictions.csv", out / "predictions.png"]
     told = ["file", *(["class"] if truth is not None else []), "predicted", *columns]
     workdir.write_csv(paths[0], rows, told)
-    picture = figure(found)
-    settings = {"format": "png", "dpi": _DOTS_PER_INCH, "bbox_inches": "tight"}
-    workdir.write_atomic(paths[1], lambda file: picture.savefig(file, **settings))
+    workdir.write_atomic(paths[1], lambda file: file.write(picture.getvalue()))
     if truth is not None:
         paths.append(out / "confusion.csv")
         lines = [{"class": name, **dict(zip(found.classes, row, strict=True))} for name, row in _confusion(found)]

@@ -12,7 +12,7 @@ import numpy as np
 
 import cactus_tf
 from cactus_tf import embedders, keys, learners, plugins, workdir
-from cactus_tf.contracts import EmbedderContext, LearnerContext
+from cactus_tf.contracts import Embedder, EmbedderContext, LearnerContext
 from cactus_tf.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def save(classifier: FewShotClassifier, folder: Path) -> None:
         "learner": recipe.name,
         "context": _context(recipe.context),
         "options": dataclasses.asdict(recipe.options) if recipe.options else {},
-        "embedder": _embedder_name(classifier.embedder),
+        **_embedder_settings(classifier.embedder),
         "transductive": classifier.transductive,
         "fitted": _fitted(classifier) if hasattr(classifier, "classes_") else None,
     }
@@ -79,7 +79,7 @@ def load(kind: type[FewShotClassifier], folder: Path) -> FewShotClassifier:
 def _restored(kind: type[FewShotClassifier], folder: Path, there: dict[str, Any]) -> FewShotClassifier:
     embedder, context = None, there["context"]
     if there["embedder"]:
-        embedder = embedders.make(there["embedder"], EmbedderContext()).load(folder / _EMBEDDER)
+        embedder = _unfitted(there).load(folder / _EMBEDDER)
     dim = context.pop("dim")
     context = LearnerContext(
         **context | {"image_shape": tuple(context["image_shape"])},
@@ -93,6 +93,13 @@ def _restored(kind: type[FewShotClassifier], folder: Path, there: dict[str, Any]
         _weights(learner.variables).load_weights(folder / _WEIGHTS)
     classifier = kind(learner, embedder, there["transductive"])
     return _refitted(classifier, folder, there["fitted"]) if there["fitted"] else classifier
+
+
+def _unfitted(there: dict[str, Any]) -> Embedder:
+    """The embedder as it was built; folders of earlier versions say only its name."""
+    name = there["embedder"]
+    options = plugins.options("embedders", name, **there.get("embedder_options", {}))
+    return embedders.make(name, EmbedderContext(**there.get("embedder_context", {})), options)
 
 
 def _refitted(classifier: FewShotClassifier, folder: Path, fitted: dict[str, Any]) -> FewShotClassifier:
@@ -126,14 +133,18 @@ def _context(context: LearnerContext) -> dict[str, Any]:
     return {**kept, "image_shape": list(context.image_shape), "dim": dim}
 
 
-def _embedder_name(embedder: Any) -> str | None:
-    """The embedder's name among the family."""
+def _embedder_settings(embedder: Any) -> dict[str, Any]:
+    """The embedder's name among the family, and what it was built from."""
     if embedder is None:
-        return None
+        return {"embedder": None}
     recipe = getattr(embedder, "recipe", None)
     if recipe is None:
         raise InputError("this embedder does not know its settings: take one from cactus_tf.embedders.build or a run")
-    return recipe.name
+    return {
+        "embedder": recipe.name,
+        "embedder_context": dataclasses.asdict(recipe.context),
+        "embedder_options": dataclasses.asdict(recipe.options) if recipe.options else {},
+    }
 
 
 def _weights(variables: Sequence[Any]) -> Any:

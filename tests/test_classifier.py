@@ -2,6 +2,7 @@
 
 import datetime
 import doctest
+import json
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from tqdm import tqdm
 
 import cactus_tf as ct
 from cactus_tf import classifier as module
@@ -140,6 +142,20 @@ def test_images_of_another_size_are_brought_to_that_of_the_learner(bare, support
     assert (bare.predict(np.repeat(large, 3, -1)) == support[1]).mean() > 0.5
 
 
+@pytest.mark.parametrize("queries", [1, 600])
+def test_every_query_moves_the_progress_bar_that_shows_after_a_while(queries, bare, support, monkeypatch):
+    moved, bare = [], bare.fit(*support)
+
+    class Bar(tqdm):
+        def update(self, n=1):
+            moved.append(n)
+
+    monkeypatch.setattr(module.progress, "bar", lambda **given: Bar(disable=True, **given) if given["delay"] else None)
+    bare.predict(np.zeros((queries, 28, 28), np.uint8))
+    assert sum(moved) == queries
+    assert max(moved) <= 256
+
+
 # What it keeps
 
 
@@ -181,6 +197,29 @@ def test_a_learner_on_embeddings_is_saved_with_their_length(tmp_path):
     found.save(tmp_path)
     loaded = ct.FewShotClassifier.load(tmp_path).predict_proba(rows)
     np.testing.assert_allclose(loaded, found.predict_proba(rows), rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def on_pixels(support):
+    """A classifier by embeddings, the first 5 components of pixels."""
+    embedder = ct.embedders.build("pixels", dataset="digits", dims=5).fit(support[0])
+    return ct.FewShotClassifier(ct.learners.build("nearest_neighbours"), embedder).fit(*support)
+
+
+def test_a_loaded_embedder_knows_what_it_was_built_from(on_pixels, tmp_path):
+    on_pixels.save(tmp_path)
+    loaded = ct.FewShotClassifier.load(tmp_path)
+    assert loaded.embedder.get_params() == on_pixels.embedder.get_params()
+
+
+def test_a_folder_that_says_only_the_embedder_s_name_is_read(on_pixels, digits, tmp_path):
+    on_pixels.save(tmp_path)
+    there = json.loads((tmp_path / "classifier.json").read_text())
+    for name in ("embedder_context", "embedder_options"):
+        del there[name]
+    (tmp_path / "classifier.json").write_text(json.dumps(there))
+    loaded = ct.FewShotClassifier.load(tmp_path)
+    np.testing.assert_array_equal(loaded.predict(digits[0][:20]), on_pixels.predict(digits[0][:20]))
 
 
 def test_a_damaged_or_foreign_folder_is_named(bare, tmp_path):

@@ -29,3 +29,11 @@ def test_a_setting_that_is_empty_is_missing():
 def test_a_command_of_settings_alone_takes_no_other_words():
     with pytest.raises(InputError, match=r"^'one' is no flag: every setting is written --NAME=VALUE; see --help$"):
         commands.read_settings(["--run=there", "one"], DEFAULTS, ("run",), "name it")
+
+
+def test_of_a_command_that_does_not_go_on_ctrl_c_leaves_nothing(capsys):
+    def stopped(argv):
+        raise KeyboardInterrupt
+
+    assert commands.guarded(stopped, [], lambda: "") == 130
+    assert capsys.readouterr().err == "stopped; nothing was written\n"

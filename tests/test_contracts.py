@@ -83,6 +83,19 @@ def pictures():
     return images
 
 
+class Unseen:
+    """Labels that say so when they are looked at."""
+
+    def __getattribute__(self, name):
+        raise AssertionError(f"fit looked at y: {name}")
+
+    def __len__(self):
+        raise AssertionError("fit looked at y")
+
+    __bool__ = __iter__ = __getitem__ = __eq__ = __array__ = __len__
+    __hash__ = object.__hash__
+
+
 @pytest.fixture(scope="module", params=EMBEDDERS)
 def fitted(request, pictures, tmp_path_factory):
     """(name, fitted embedder, a function that builds another one)."""
@@ -91,15 +104,17 @@ def fitted(request, pictures, tmp_path_factory):
     options = tiny("embedders", name, depth=2, batch=8, units=16, deploy_batches=3, dir=folder)
     context = EmbedderContext(dataset="toy", steps=2)
     module = plugins.load("embedders", name)
-    return name, module.build(context, options).fit(pictures, seed=1), lambda: module.build(context, options)
+    return name, module.build(context, options).fit(pictures, Unseen(), seed=1), lambda: module.build(context, options)
 
 
 def test_an_embedder_keeps_its_protocol(fitted):
     assert isinstance(fitted[1], Embedder)
 
 
-def test_fit_receives_images_and_nothing_that_could_be_a_label(fitted):
-    assert list(inspect.signature(type(fitted[1]).fit).parameters) == ["self", "images", "seed", "folder", "callbacks"]
+def test_fit_takes_labels_where_scikit_learn_gives_them_and_fitted_without_a_look_at_them(fitted):
+    taken = inspect.signature(type(fitted[1]).fit).parameters
+    assert list(taken) == ["self", "images", "y", "seed", "folder", "callbacks"]
+    assert taken["y"].default is None
 
 
 def test_an_embedding_is_a_finite_float32_vector_per_image(fitted, pictures):

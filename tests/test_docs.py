@@ -62,6 +62,14 @@ def test_the_example_embedder_passes_the_battery_of_embedders(patches, tmp_path)
             test(**{name: value for name, value in {**given, "tmp_path": tmp_path}.items() if name in names})
 
 
+def test_the_example_embedder_keeps_its_setting_in_a_saved_classifier(patches, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (4, 28, 28, 1), np.uint8)
+    learner, embedder = cactus_tf.learners.build("nearest_neighbours"), embedders.build("patches", size=14)
+    cactus_tf.FewShotClassifier(learner, embedder).fit(images, [0, 0, 1, 1]).save(tmp_path / "saved")
+    loaded = cactus_tf.FewShotClassifier.load(tmp_path / "saved")
+    np.testing.assert_array_equal(loaded.embedder.transform(images), embedder.transform(images))
+
+
 def test_the_example_with_ones_own_lines_runs(capsys):
     exec(blocks("extending.md")[1], {})
     assert 0.5 < float(capsys.readouterr().out) <= 1  # chance is 0.1

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import logging
 import re
 import shutil
 import subprocess
@@ -257,6 +258,58 @@ def test_an_export_is_replaced_only_if_one_says_so(exports, digits_run, tmp_path
     told = capsys.readouterr().out
     assert re.search(r"^classify +nearest_neighbours, .* greatest difference from the run 0.0e\+00$", told, re.M)
     assert f"written     {tmp_path / 'out'}" in told
+
+
+def test_ctrl_c_leaves_the_earlier_export(exports, digits_run, tmp_path, monkeypatch, capsys):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    shutil.copytree(exports / "tflite", tmp_path / "out")
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr(exporting, "_compare", stopped)
+    said = [f"--run={digits_run}", f"--out={tmp_path / 'out'}", "--algo=nearest_neighbours", "--overwrite"]
+    assert main(said) == 130
+    assert capsys.readouterr().err == "stopped; nothing was written\n"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+# What it says
+
+
+@pytest.fixture
+def warned(monkeypatch):
+    """What an export compares, it warns of."""
+    compare = exporting._compare
+
+    def compared(*given):
+        logging.getLogger("cactus_tf.any").warning("something is odd")
+        return compare(*given)
+
+    monkeypatch.setattr(exporting, "_compare", compared)
+
+
+def test_each_stage_is_a_line_and_warnings_are_seen(warned, digits_run, tmp_path, capfd):
+    assert main([f"--run={digits_run}", f"--out={tmp_path / 'out'}", "--algo=nearest_neighbours"]) == 0
+    said, noise = capfd.readouterr()
+    stages = [
+        f"restore: nearest_neighbours of {digits_run}, 0 steps",
+        "write: classify and embed, as savedmodel",
+        "compare: what was written, read back, with the run",
+        "something is odd",
+    ]
+    assert said.splitlines()[:4] == stages
+    assert noise == ""
+
+
+def test_of_tflite_s_own_notes_and_of_quiet_ones_there_is_nothing_to_see(digits_run, tmp_path):
+    said = [f"--run={digits_run}", f"--out={tmp_path / 'out'}", "--algo=maml", "--format=tflite", "--quiet"]
+    done = subprocess.run([sys.executable, "-m", "cactus_tf.export", *said], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_debug_raises_the_level_of_the_log(digits_run, tmp_path):
+    assert main([f"--run={digits_run}", f"--out={tmp_path / 'out'}", "--algo=reptile", "--debug"]) == 2
+    assert logging.getLogger("cactus_tf").level == logging.DEBUG
 
 
 def test_where_the_embedder_is_gone_embed_gives_the_features_of_protonets(copy, task, tmp_path):

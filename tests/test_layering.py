@@ -11,7 +11,7 @@ from cactus_tf.plugins import FAMILIES
 ROOT = Path(cactus_tf.__file__).parent
 LAYERS = [
     {"errors", "seeds", "types", "contracts", "config", "resolving", "published"},
-    {"losses", "norms", "plugins", "workdir", "summaries", "checkpoints", "progress", "history"},
+    {"losses", "norms", "plugins", "workdir", "summaries", "checkpoints", "progress", "terminal", "history"},
     {*FAMILIES, "sampling", "training", "evaluation"},
     {"inspection", "keys", "board", "report", "results", "answers", "judging", "comparison"}
     | {"learning", "rehearsal", "pipeline"}

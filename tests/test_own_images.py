@@ -38,6 +38,12 @@ def test_floats_are_in_the_range_that_is_said_whatever_their_largest_value():
         prepare(256 * dark, 1)
 
 
+def test_a_dark_image_is_in_the_range_of_those_beside_it():
+    images = [np.full((4, 4), 200.0), np.full((5, 5), 1.0)]
+    for scale in (pixel_scale(images), None):
+        assert prepare(images, scale, (4, 4, 1)).max(axis=(1, 2, 3)).tolist() == [200, 1]
+
+
 def test_only_floats_have_a_scale():
     assert [pixel_scale(x) for x in (BYTES, BYTES > 9, BYTES / 255, BYTES / 1.0)] == [None, None, 1, 255]
 

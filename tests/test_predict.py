@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from cactus_tf import datasets
@@ -50,6 +51,10 @@ def said(digits_run, pictures):
 def sort(run, pictures, *flags, algo="protonets"):
     return main([f"--run={run}", f"--support={pictures / 'support'}", f"--query={pictures / 'query'}", *flags]
                 + ([f"--algo={algo}"] if algo else []))  # fmt: skip
+
+
+def stopped(*_, **__):
+    raise KeyboardInterrupt
 
 
 def rows(path):
@@ -124,6 +129,13 @@ def test_the_picture_is_one(said):
 )
 def test_each_query_folder_has_a_place_of_its_own(query, place):
     assert _usual_place("runs/first", query, "maml") == Path("predictions", "first", place)
+
+
+def test_ctrl_c_while_the_picture_is_drawn_leaves_nothing(digits_run, pictures, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Figure, "savefig", stopped)
+    assert sort(digits_run, pictures, f"--out={tmp_path / 'out'}", algo="nearest_neighbours") == 130
+    assert capsys.readouterr().err == "stopped; nothing was written\n"
+    assert not list(tmp_path.iterdir())
 
 
 def test_labels_are_not_needed_and_files_go_below_predictions(digits_run, pictures, tmp_path, monkeypatch, capsys):

@@ -48,7 +48,9 @@ class TrainedEmbedder(Transformer):
         self._history: list[dict[str, float]] = []
         self.model: Network | None = None
 
-    def fit(self, images: np.ndarray, *, seed: int = 0, folder: Path | None = None, callbacks: Sequence = ()):
+    def fit(
+        self, images: np.ndarray, y: Any = None, *, seed: int = 0, folder: Path | None = None, callbacks: Sequence = ()
+    ):
         """Learns from [n, h, w, c] uint8 images and returns itself; see `contracts.Embedder`.
 
         Raises:

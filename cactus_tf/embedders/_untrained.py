@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,8 +22,10 @@ class Untrained(Transformer):
     def __init__(self, function: Callable[[np.ndarray], np.ndarray]):
         self._function = function
 
-    def fit(self, images: np.ndarray, *, seed: int = 0, folder: Path | None = None, callbacks: Sequence = ()):
-        """Returns itself.
+    def fit(
+        self, images: np.ndarray, y: Any = None, *, seed: int = 0, folder: Path | None = None, callbacks: Sequence = ()
+    ):
+        """Returns itself; y is not looked at.
 
         Raises:
           InputError: images of another form.

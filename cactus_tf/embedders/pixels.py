@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -66,8 +67,10 @@ class Pixels(Transformer):
         self._shape: tuple[int, ...] | None = None
         self._mean = self._components = np.zeros(0, np.float32)
 
-    def fit(self, images: np.ndarray, *, seed: int = 0, folder: Path | None = None, callbacks: Sequence = ()):
-        """Fits the components, if any are asked for, and returns itself.
+    def fit(
+        self, images: np.ndarray, y: Any = None, *, seed: int = 0, folder: Path | None = None, callbacks: Sequence = ()
+    ):
+        """Fits the components, if any are asked for, and returns itself; y is not looked at.
 
         Raises:
           InputError: images of another form, or fewer pixels or images than components.

@@ -15,6 +15,7 @@ import dataclasses
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -115,8 +116,10 @@ class Precomputed(Transformer):
         self._folder, self._dataset = folder, dataset
         self._table: ByImage | ByOrder | None = None
 
-    def fit(self, images: np.ndarray, *, seed: int = 0, folder: Path | None = None, callbacks: Sequence = ()):
-        """Reads the files, makes sure that they hold every training image, and returns itself.
+    def fit(
+        self, images: np.ndarray, y: Any = None, *, seed: int = 0, folder: Path | None = None, callbacks: Sequence = ()
+    ):
+        """Reads the files, makes sure that they hold every training image, and returns itself; y is not looked at.
 
         Raises:
           InputError: files that are missing, damaged or of another form, or images that they do not hold.
@@ -139,13 +142,14 @@ class Precomputed(Transformer):
         _saving.write(folder, "precomputed", {"dir": where, "dataset": self._dataset})
 
     def load(self, folder: Path):
-        """Restores what `save` wrote, unless a folder was given anew, and returns itself.
+        """Restores what `save` wrote, unless a folder was given anew that is there, and returns itself.
 
         Raises:
           InputError: the folder holds no such embedder.
         """
         with _saving.reading(folder, "precomputed") as (there, _):
-            self._folder, self._dataset = self._folder or there["dir"], there["dataset"]
+            given = self._folder and Path(self._folder).expanduser().is_dir()
+            self._folder, self._dataset = self._folder if given else there["dir"], there["dataset"]
         self._table = None
         return self
 

@@ -227,3 +227,13 @@ def test_a_saved_one_remembers_the_folder(tmp_path):
     build(write(tmp_path / "archives")).fit(IMAGES["train"]).save(tmp_path / "model")
     loaded = embedders.build("precomputed").load(tmp_path / "model")
     np.testing.assert_array_equal(loaded.transform(IMAGES["test"]), Z["test"])
+
+
+def test_a_relative_folder_is_found_from_elsewhere_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "archives").mkdir()
+    write(tmp_path / "archives")
+    build("archives").fit(IMAGES["train"]).save(tmp_path / "model")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    np.testing.assert_array_equal(build("archives").load(tmp_path / "model").transform(IMAGES["test"]), Z["test"])

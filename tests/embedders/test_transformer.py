@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.svm import LinearSVC
 
 from cactus_tf import embedders
@@ -26,6 +26,12 @@ def bars():
 def test_a_pipeline_of_embedder_and_classifier_learns(name, bars):
     pipeline = Pipeline([("embed", embedders.build(name, **SMALL[name])), ("svc", LinearSVC())])
     assert clone(pipeline).fit(*bars).score(*bars) > 0.9
+
+
+def test_an_embedder_may_be_the_last_step_of_a_pipeline(bars):
+    images, labels = bars
+    alone = make_pipeline(embedders.build("pixels", dims=5)).fit(images, labels)
+    np.testing.assert_array_equal(alone.transform(images), embedders.build("pixels", dims=5).fit_transform(images))
 
 
 def test_the_embeddings_of_a_pipeline_are_those_of_fit_and_transform(bars):
