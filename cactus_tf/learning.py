@@ -30,7 +30,23 @@ def train(
     partitions: Partitions,
     folder: Path,
 ) -> dict[str, Learner]:
-    """Every learner by name; those that learn from tasks are meta-trained."""
+    """Every learner by name; those that learn from tasks are meta-trained.
+
+    Args:
+      config: resolved and sized.
+      data: its training images, [n, h, w, c] uint8, are the rows of learners that consume images; [n, dim] float32
+        where they come as features.
+      embedder: the fitted one; None where nothing is embedded.
+      embeddings: by split, [n, dim] float32; "train" are the rows of learners that consume embeddings. Empty where
+        nobody needs them.
+      partitions: of the n training images; tasks are made from them.
+      folder: the workdir; what a learner keeps is in a folder of its name there.
+
+    Raises:
+      InputError: a learner that cannot be built so, partitions that do not allow its tasks, a folder that cannot be
+        written, or one that holds a longer training.
+      RunError: a training diverged.
+    """
     learners = {}
     for name in config.run.algo:
         training = config.learners.get(name)
@@ -52,7 +68,21 @@ def build_learner(
     embeddings: np.ndarray | None = None,
     images: np.ndarray | None = None,
 ) -> Learner:
-    """One learner, untrained."""
+    """One learner, untrained.
+
+    Args:
+      config: resolved; says the learner's network, its options and the seed of its weights.
+      name: of the learner.
+      image_shape: (height, width, channels), (dim,) where images come as features.
+      embedder: the fitted one, or None; it stands in the context that the learner is built from.
+      embeddings: [n, dim] float32 of the training images, for a learner on them; one that does not cluster them looks
+        at dim alone.
+      images: [n, h, w, c] uint8, the training images (or features, [n, dim] float32), for a learner that is trained
+        on the clusters of their embeddings.
+
+    Raises:
+      InputError: no such learner, or something that it needs is missing or out of range.
+    """
     training = config.learners.get(name) or config.networks.get(name) or settings.TrainingSettings()
     context = LearnerContext(
         image_shape=image_shape,
@@ -79,7 +109,21 @@ def train_one(
     data: Splits,
     folder: Path,
 ) -> None:
-    """Meta-trains one learner in WORKDIR/NAME, going on from what is there."""
+    """Meta-trains one learner in WORKDIR/NAME, in place, going on from what is there.
+
+    Args:
+      config: resolved and sized; has training settings for the learner.
+      name: of the learner.
+      learner: as `build_learner` gives it.
+      rows: what it consumes of the n training images: [n, h, w, c] uint8 images, or [n, dim] float32 embeddings.
+      partitions: of these rows.
+      data: whose validation images, where they have labels, a learner that consumes images is watched on.
+      folder: the workdir; events go to events/NAME.
+
+    Raises:
+      InputError: the partitions do not allow the tasks, or WORKDIR/NAME cannot be written or holds a longer training.
+      RunError: the training diverged; the last good checkpoint is kept.
+    """
     training = config.learners[name]
     assert isinstance(learner, MetaLearner)
     episodes = training_episodes(config, name, rows, partitions)

@@ -41,43 +41,63 @@ def run(config: Config) -> list[dict[str, Any]]:
     with workdir.locked(folder):
         workdir.claim(folder, identity(config), results.provenance(config))
         log.info("%s", results.describe(config, folder))
-        clock = results.Clock(config.run.stage, folder / "seconds.json")
-        with clock.stage("prepare"):
-            data = prepare(config)
-            if first_run:
-                log.info("%s", results.places(config, data, folder))
-            if config.run.stage == "prepare":
-                show(config, data, folder)
-            config = sized(config, len(data.train), classes(config, evaluation_set(config, data)))
-            check_sizes(config, data)
-            check_mixture(config, data.train)
-            rehearse(config, data)
-        if clock.over:
-            return []
-        with clock.stage("embed"):
-            embedder, embeddings = embed(config, data, folder)
-            keep_inputs(config, data, bool(embeddings), folder)
-        if clock.over:
-            return []
-        with clock.stage("partition"):
-            partitions = partition(config, data, embeddings)
-        if clock.over:
-            return []
-        with clock.stage("train"):
-            tasks, events = first_tasks(config, data, partitions), folder / "events"
-            board.before_training(config, data, embeddings.get("train"), partitions, tasks, events)
-            learners = train(config, data, embedder, embeddings, partitions, folder)
-        if clock.over:
-            return []
-        with clock.stage("evaluate"):
-            rows = judge(config, data, embeddings, learners, folder, clock)
-        results.write(config, rows, clock, folder)
-        if not clock.over:
-            with clock.stage("report"):
-                board.after_evaluation(config, data, rows, events)
-                report.write(report.Run(config, folder, data, rows, partitions, tasks, embedder))
-        log.info("%s", results.closing_words(rows, folder))
+        return stages(config, folder, first_run)
+
+
+def stages(config: Config, folder: Path, first_run: bool) -> list[dict[str, Any]]:
+    """The stages of `run`, in a workdir that is locked; a first run, one without artifacts, is told where they go."""
+    clock = results.Clock(config.run.stage, folder / "seconds.json")
+    with clock.stage("prepare"):
+        data = prepare(config)
+        if first_run:
+            log.info("%s", results.places(config, data, folder))
+        if config.run.stage == "prepare":
+            show(config, data, folder)
+        config = sized_and_checked(config, data)
+    if clock.over:
+        return []
+    with clock.stage("embed"):
+        embedder, embeddings = embed(config, data, folder)
+        keep_inputs(config, data, bool(embeddings), folder)
+    if clock.over:
+        return []
+    with clock.stage("partition"):
+        partitions = partition(config, data, embeddings)
+    if clock.over:
+        return []
+    with clock.stage("train"):
+        tasks = first_tasks(config, data, partitions)
+        board.before_training(config, data, embeddings.get("train"), partitions, tasks, folder / "events")
+        learners = train(config, data, embedder, embeddings, partitions, folder)
+    if clock.over:
+        return []
+    with clock.stage("evaluate"):
+        rows = judge(config, data, embeddings, learners, folder, clock)
+    results.write(config, rows, clock, folder)
+    if not clock.over:
+        with clock.stage("report"):
+            write_report(report.Run(config, folder, data, rows, partitions, tasks, embedder))
+    log.info("%s", results.closing_words(rows, folder))
     return rows
+
+
+def sized_and_checked(config: Config, data: Splits) -> Config:
+    """The settings with what only the data can tell.
+
+    Raises:
+      InputError: the data do not allow what was asked for.
+    """
+    config = sized(config, len(data.train), classes(config, evaluation_set(config, data)))
+    check_sizes(config, data)
+    check_mixture(config, data.train)
+    rehearse(config, data)
+    return config
+
+
+def write_report(run: report.Run) -> None:
+    """What was found, for TensorBoard and as a page."""
+    board.after_evaluation(run.config, run.data, run.rows, run.folder / "events")
+    report.write(run)
 
 
 def choose_threads(config: Config) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from cactus_tf.report.page import short
 log = logging.getLogger(__name__)
 
 _NAMED = 5  # files that are named of many
-_SHOWN_CLASSES, _LINE = 12, 120  # of a confusion matrix that is printed
+_SHOWN_CLASSES, _LINE, _FEW_LETTERS, _PREDICTED = 12, 120, 5, "  <- predicted"  # of a confusion matrix that is printed
 _COLUMNS, _CLASS_ROWS, _LETTERS, _CAPTION = 12, 20, 14, 10  # of the picture
 _SURE = 0.995  # prints as 100%
 _DOTS_PER_INCH = 110
@@ -177,18 +177,30 @@ def _judged(found: Predictions) -> list[str]:
 
 
 def _matrix(found: Predictions) -> list[str]:
-    """The confusion matrix, a row per class; where names are long, columns are headed by their numbers."""
-    names = list(found.classes)
-    width = max(len(name) for name in [*names, "class"]) + 2
-    heads, rows = names, names
-    if width * (len(names) + 1) > _LINE:
+    """The confusion matrix, a row per class, or nothing where it is too wide for a line.
+
+    Where names are long, columns are headed by their numbers, and the middle of a name is left out if need be.
+    """
+    names = heads = rows = found.classes.tolist()
+    cells = [[f"{n:,}" for n in row] for _, row in _confusion(found)]
+    numbers = [cell for row in cells for cell in row]
+    room, other = _LINE - len(_PREDICTED), max(8, _longest([*names, *numbers]) + 2)
+    if _longest([*names, "class"]) + 2 + other * len(names) > room:
         heads = [str(i + 1) for i in range(len(names))]
-        rows = [f"{head:>2} {name}" for head, name in zip(heads, names, strict=True)]
-    first, other = max(len(row) for row in [*rows, "class"]) + 2, max(8, max(map(len, heads)) + 2)
-    lines = ["\n" + "class".ljust(first) + "".join(f"{head:>{other}}" for head in heads) + "  <- predicted"]
-    for row, (_, counts) in zip(rows, _confusion(found), strict=True):
-        lines.append(row.ljust(first) + "".join(f"{n:>{other},}" for n in counts))
+        other = _longest([*heads, *numbers]) + 2
+        letters = room - other * len(names) - len("12 ") - 2
+        if letters < _FEW_LETTERS:
+            return []
+        rows = [f"{head:>2} {short(name, letters)}" for head, name in zip(heads, names, strict=True)]
+    first = _longest([*rows, "class"]) + 2
+    lines = ["\n" + "class".ljust(first) + "".join(f"{head:>{other}}" for head in heads) + _PREDICTED]
+    for row, counts in zip(rows, cells, strict=True):
+        lines.append(row.ljust(first) + "".join(f"{n:>{other}}" for n in counts))
     return lines
+
+
+def _longest(texts: Sequence[str]) -> int:
+    return max(map(len, texts))
 
 
 def _confusion(found: Predictions) -> list[tuple[str, list[int]]]:

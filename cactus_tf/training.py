@@ -162,43 +162,26 @@ def meta_train(
     optimizer = adam(outer_lr)
     counter = tf.Variable(0, dtype=tf.int64, trainable=False)
     train_step = make_train_step(learner, optimizer, counter)
-    state = [*learner.variables, *optimizer.variables]
-    keeper = Checkpoints(state, counter, checkpoint_folder(folder))
-    start = keeper.restore()
-    if start > steps:
-        raise InputError(
-            f"{folder} holds a training of {start} steps, more than the {steps} asked for: "
-            f"raise --steps to {start} or choose another --workdir"
-        )
-    curve = History(folder, start, steps)
-    batches = iter(episodes.dataset(tasks_per_step, start))
-    done = start
-    bar = progress.bar(total=steps, initial=start, desc="meta-train", unit="step")
-    try:
-        while done < steps:
+    record = _Record([*learner.variables, *optimizer.variables], counter, folder, steps)
+    batches = iter(episodes.dataset(tasks_per_step, record.start))
+    bar = progress.bar(total=steps, initial=record.start, desc="meta-train", unit="step")
+    with bar, record.written_when_stopped():
+        for step in range(record.start + 1, steps + 1):
             batch = next(batches)
-            with _first_step_said(done == start):
+            with _first_step_said(step == record.start + 1):
                 result = train_step(batch)
                 scalars = {name: float(value) for name, value in result.scalars.items()}
             if not np.all(result.finite):
-                raise RunError(_why_not_finite(learner, batch, result, done + 1, keeper.kept()))
-            done += 1
+                raise RunError(_why_not_finite(learner, batch, result, step, record.checkpoints.kept()))
             _show(bar, scalars)
-            curve.add(done, scalars)
+            record.curve.add(step, scalars)
             if on_step:
-                on_step(done, scalars)
-            if done % checkpoint_every == 0 or done == steps:
-                keeper.save()
-                curve.write()
+                on_step(step, scalars)
+            if step % checkpoint_every == 0 or step == steps:
+                record.write()
                 if on_checkpoint:
-                    on_checkpoint(done)
-    except KeyboardInterrupt:
-        keeper.save()
-        curve.write()
-        raise
-    finally:
-        bar.close()
-    return done - start
+                    on_checkpoint(step)
+    return steps - record.start
 
 
 def checkpoint_folder(folder: Path | None) -> Path | None:
@@ -223,6 +206,41 @@ class History:
         """Writes the file."""
         if self._path and self.rows:
             history.write(self._path, self.rows)
+
+
+class _Record:
+    """What a training leaves in its folder, checkpoints and the learning curve; it begins with what is there.
+
+    Attributes:
+      start: steps that the newest checkpoint has, which is restored; 0 where there is none.
+
+    Raises:
+      InputError: these are more than `steps`.
+    """
+
+    def __init__(self, state: list, counter: tf.Variable, folder: Path | None, steps: int):
+        self.checkpoints = Checkpoints(state, counter, checkpoint_folder(folder))
+        self.start = self.checkpoints.restore()
+        if self.start > steps:
+            raise InputError(
+                f"{folder} holds a training of {self.start} steps, more than the {steps} asked for: "
+                f"raise --steps to {self.start} or choose another --workdir"
+            )
+        self.curve = History(folder, self.start, steps)
+
+    def write(self) -> None:
+        """Writes both."""
+        self.checkpoints.save()
+        self.curve.write()
+
+    @contextlib.contextmanager
+    def written_when_stopped(self) -> Iterator[None]:
+        """Ctrl-C loses no step."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.write()
+            raise
 
 
 @contextlib.contextmanager

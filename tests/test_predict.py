@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from cactus_tf import datasets
+from cactus_tf import datasets, predictions
 from cactus_tf.errors import InputError
 from cactus_tf.own_pictures import Pictures, read_all, read_classes
 from cactus_tf.predict import _usual_place, main
@@ -89,13 +89,38 @@ def test_the_confusion_matrix_counts_the_rows(said):
             assert int(row[name]) == sum(r["class"] == row["class"] and r["predicted"] == name for r in found)
 
 
-def test_classes_of_long_names_have_a_confusion_matrix_that_fits_a_line():
-    names = np.array([f"a_class_whose_name_is_rather_long_{i:02d}" for i in range(12)])
-    pictures = Pictures(np.zeros((12, 8, 8, 1), np.uint8), np.array([f"{i}.png" for i in range(12)]), names, [])
-    said = summary(Predictions(pictures, names, np.eye(12)[[1, *range(1, 12)]], "protonets", 12))
-    assert max(map(len, said.splitlines())) < 160
+def judged(names, pictures_each=1):
+    """The summary of pictures of as many classes, all right but those of the first one, which are taken for another."""
+    truth = np.repeat(np.array(names), pictures_each)
+    files = np.array([f"{i}.png" for i in range(len(truth))])
+    pictures = Pictures(np.zeros((len(truth), 1, 1, 1), np.uint8), files, truth, [])
+    told = np.repeat([1, *range(1, len(names))], pictures_each)
+    return summary(Predictions(pictures, np.array(names), np.eye(len(names))[told], "protonets", len(names)))
+
+
+@pytest.mark.parametrize("letters", [3, 6, 10, 37, 60])
+@pytest.mark.parametrize("classes", [2, 7, 12])
+def test_a_confusion_matrix_fits_a_line_however_long_the_names(classes, letters):
+    said = judged([f"{'a' * (letters - 2)}{i:02d}" for i in range(classes)]).splitlines()
+    assert sum("<- predicted" in line for line in said) == 1
+    assert max(map(len, said)) <= 120
+
+
+def test_columns_of_long_names_are_headed_by_numbers():
+    said = judged([f"a_class_whose_name_is_rather_long_{i:02d}" for i in range(12)])
     assert re.search(r"^class +" + " +".join(map(str, range(1, 13))) + "  <- predicted$", said, re.MULTILINE)
     assert re.search(r"^ 1 a_class_whose_name_is_rather_long_00 +0 +1( +0)+$", said, re.MULTILINE)
+
+
+def test_of_names_that_are_too_long_what_tells_them_apart_is_kept():
+    said = judged([f"{'a' * 60}_{i:02d}" for i in range(12)], pictures_each=1000)
+    assert max(map(len, said.splitlines())) <= 120
+    assert re.search(r"^12 a+…a*_11( +0)+ +1,000$", said, re.MULTILINE)
+
+
+def test_a_matrix_of_counts_too_large_for_a_line_is_left_to_its_file(monkeypatch):
+    monkeypatch.setattr(predictions, "_confusion", lambda found: [("", [10_000_000] * 12)] * 12)
+    assert "<- predicted" not in judged([f"{i:02d}" for i in range(12)])
 
 
 def test_where_every_picture_is_certain_none_is_called_the_least_certain():
