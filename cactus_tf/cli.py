@@ -59,8 +59,14 @@ def run(command: Callable[[settings.Config], Any], argv: Sequence[str]) -> int:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         command(configs[0])
 
-    stopped = "stopped; what was done is kept: run the same command again to go on"
-    return guarded(act, argv, help_text, lambda: any(config.run.debug for config in configs), stopped)
+    return guarded(
+        act,
+        argv,
+        help_text,
+        debug=lambda: any(config.run.debug for config in configs),
+        stopped="stopped; what was done is kept: run the same command again to go on",
+        places="--workdir or --artifacts_dir",
+    )
 
 
 def _flag_values() -> flags.FlagValues:

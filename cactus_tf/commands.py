@@ -39,6 +39,7 @@ def guarded(
     help_text: Callable[[], str],
     debug: Callable[[], bool] = lambda: False,
     stopped: str = "stopped; nothing was written",
+    places: str = "--out",
 ) -> int:
     """Runs act(argv), or prints the help; returns 0, 2 for bad input, 1 for failures while running, 130 for Ctrl-C.
 
@@ -48,6 +49,7 @@ def guarded(
       help_text: what --help prints.
       debug: whether tracebacks are wanted though no argument says so.
       stopped: what Ctrl-C leaves, in words.
+      places: the flags that say where it writes, for what a full or forbidden disk is answered with.
     """
     if any(argument in _HELP for argument in argv):
         sys.stdout.write(help_text() + "\n")
@@ -60,17 +62,17 @@ def guarded(
     except Exception as error:
         if debug() or any(a.startswith("--debug") for a in argv):
             traceback.print_exc()
-        return _end(*_explain(error))
+        return _end(*_explain(error, places))
 
 
-def _explain(error: BaseException) -> tuple[int, str]:
+def _explain(error: BaseException, places: str) -> tuple[int, str]:
     """Exit code and one line for an error."""
     if isinstance(error, InputError):
         return 2, str(error)
     if isinstance(error, RunError):
         return 1, str(error)
     if isinstance(error, OSError) and error.strerror:
-        return 1, f"{error.filename or 'a file'}: {error.strerror}; free or change --workdir or --artifacts_dir"
+        return 1, f"{error.filename or 'a file'}: {error.strerror}; free or change {places}"
     first = (str(error).splitlines() or [""])[0]
     ours = re.search(r"\b(?:RunError|InputError): (.+)", first)  # raised inside a tf.data pipeline
     if ours:

@@ -37,3 +37,11 @@ def test_of_a_command_that_does_not_go_on_ctrl_c_leaves_nothing(capsys):
 
     assert commands.guarded(stopped, [], lambda: "") == 130
     assert capsys.readouterr().err == "stopped; nothing was written\n"
+
+
+def test_where_a_disk_is_full_the_command_s_own_flag_is_named(capsys):
+    def full(argv):
+        raise OSError(28, "No space left on device", "out/x")
+
+    assert commands.guarded(full, [], lambda: "") == 1
+    assert capsys.readouterr().err == "out/x: No space left on device; free or change --out\n"
