@@ -420,6 +420,7 @@ def test_maml_leaves_the_way_of_its_adaptation(workplace):
         assert row["options"]["maml_inner_lr"] == 0.05
 
 
+@pytest.mark.slow
 def test_maml_can_be_judged_without_looking_at_the_other_queries(workplace):
     code, folder = run(workplace, "alone", *MAML, "--maml_transductive=false", "--steps=2", "--eval_shots=1")
     assert code == 0
@@ -470,7 +471,7 @@ def test_threads_inside_a_kernel_are_what_the_learners_want(algo, said, asked, m
 
 
 @pytest.mark.parametrize(
-    "algo", [pytest.param("anil", marks=SLOW), pytest.param("meta_sgd", marks=SLOW), "reptile", "scratch"]
+    "algo", [*(pytest.param(name, marks=SLOW) for name in ("anil", "meta_sgd", "reptile")), "scratch"]
 )
 def test_every_learner_that_adapts_runs_end_to_end(workplace, algo):
     flags = [f"--algo={algo}", f"--{algo}_eval_steps=2", "--steps=2", "--tasks_per_step=2", "--eval_shots=1"]
