@@ -124,11 +124,16 @@ def _check_place(out: Path, overwrite: bool) -> None:
 
 
 def _put(made: Path, out: Path) -> None:
-    """Renames the folder; an earlier one is deleted when the new one is there."""
+    """Renames the folder; an earlier one is deleted when the new one is there, and comes back where it does not."""
     earlier = made.with_suffix(".old")
-    if out.exists():
-        out.rename(earlier)
-    made.rename(out)
+    try:
+        if out.exists():
+            out.rename(earlier)
+        made.rename(out)
+    except BaseException:
+        if earlier.exists() and not out.exists():
+            earlier.rename(out)
+        raise
     shutil.rmtree(earlier, ignore_errors=True)
 
 

@@ -109,7 +109,10 @@ def judge_one(
             before.append("{}-way {}-shot".format(*task))
         yield task, judged
     if before:
-        log.info("evaluate: %s was judged before at %s", name, ", ".join(before))
+        log.info(
+            "evaluate: %s was judged before at %s; delete %s to judge it anew",
+            name, ", ".join(before), folder / "judged-*.json",
+        )  # fmt: skip
 
 
 def ask(name: str, learner: Learner, classify: Classify, episodes: Episodes, number: int) -> Judged:

@@ -273,6 +273,14 @@ def test_ctrl_c_leaves_the_earlier_export(exports, digits_run, tmp_path, monkeyp
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_where_the_new_export_cannot_be_put_in_place_the_earlier_one_stays(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "export.json").write_text("earlier")
+    with pytest.raises(FileNotFoundError):
+        exporting._put(tmp_path / "gone.tmp", tmp_path / "out")
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["out", "out/export.json"]
+
+
 # What it says
 
 

@@ -154,7 +154,9 @@ def test_the_page_is_made_anew_from_what_is_there(first, workplace, capsys):
     before = page.read_text().split("To do it again")[0]  # below it stand the seconds
     page.unlink()
     assert run(workplace, "first", "--stage=report")[0] == 0
-    assert "12 steps (0 now" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "12 steps (0 now" in said
+    assert f"delete {first / 'protonets' / 'judged-*.json'} to judge it anew" in said
     assert page.read_text().split("To do it again")[0] == before
 
 
