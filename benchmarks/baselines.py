@@ -17,8 +17,8 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 
 from cactus_tf import datasets, learners, plugins
-from cactus_tf.evaluation import evaluate, paired_difference
-from cactus_tf.sampling import Episodes
+from cactus_tf.fewshot.episodes import Episodes
+from cactus_tf.fewshot.evaluation import evaluate, paired_difference
 from cactus_tf.types import AssignedPartitions
 
 DIMS = 256

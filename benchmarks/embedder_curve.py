@@ -24,10 +24,13 @@ from sklearn.metrics import normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
 from threadpoolctl import threadpool_limits
 
-from cactus_tf import datasets, embedders, evaluation, learners, partitioners, resolving, workdir
-from cactus_tf.embedders._images import in_chunks
-from cactus_tf.sampling import Episodes
+from cactus_tf import datasets, embedders, learners, partitioners
+from cactus_tf.config import plan
+from cactus_tf.embedders._base.image_arrays import in_chunks
+from cactus_tf.fewshot import evaluation
+from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.types import Splits
+from cactus_tf.utils import files
 
 FIRST, TICK = 250, 50  # the first milestone; steps between notes of the time
 
@@ -51,7 +54,7 @@ class Quality:
       episodes: of each way and shot.
     """
 
-    def __init__(self, data: Splits, usual: resolving.Usual, episodes: int):
+    def __init__(self, data: Splits, usual: plan.Usual, episodes: int):
         self._data, self._usual, self._episodes = data, usual, episodes
         self._classes = data.train.partitions[0].assignments(len(data.train.images))
 
@@ -83,7 +86,7 @@ class Curve(keras.callbacks.Callback):
         self._path, self._at, self._quality, self._images = path, at, quality, images
         self._rows = list(csv.DictReader(path.open())) if path.exists() else []
         self._clock = path.with_name("seconds.json")
-        self._ticks = {int(k): v for k, v in workdir.read_json(self._clock).items()} if self._clock.exists() else {}
+        self._ticks = {int(k): v for k, v in files.read_json(self._clock).items()} if self._clock.exists() else {}
         self._spent, self._since, self._first = 0.0, time.perf_counter(), True
 
     def on_train_begin(self, logs=None):
@@ -108,7 +111,7 @@ class Curve(keras.callbacks.Callback):
         self._spent += time.perf_counter() - self._since
         self._since = time.perf_counter()
         self._ticks[step] = self._spent
-        workdir.write_json(self._clock, self._ticks)
+        files.write_json(self._clock, self._ticks)
 
     def measure(self, step: int) -> None:
         """Adds a row, unless the step has one."""
@@ -123,7 +126,7 @@ class Curve(keras.callbacks.Callback):
             writer = csv.DictWriter(text, list(row))
             writer.writeheader()
             writer.writerows(self._rows)
-            workdir.write_atomic(self._path, lambda file: file.write(text.getvalue().encode()))
+            files.write_atomic(self._path, lambda file: file.write(text.getvalue().encode()))
             print("  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()), flush=True)
         self._since = time.perf_counter()
 
@@ -142,7 +145,7 @@ def main() -> None:
     args.folder.mkdir(parents=True, exist_ok=True)
     data = datasets.load(args.dataset, data_dir=args.data_dir)
     at = milestones(args.steps) | {int(step) for step in args.at.split(",") if step}
-    quality = Quality(data, resolving.USUAL.get(args.dataset, resolving.Usual()), args.episodes)
+    quality = Quality(data, plan.USUAL.get(args.dataset, plan.Usual()), args.episodes)
     curve = Curve(args.folder / "curve.csv", at, quality, data.train.images)
     embedder = embedders.build(args.embedder, dataset=args.dataset, steps=args.steps)
     with threadpool_limits(1):

@@ -21,7 +21,7 @@ from memory import resident
 
 from cactus_tf import partitioners
 from cactus_tf.contracts import PartitionContext
-from cactus_tf.sampling import Episodes
+from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.types import AssignedPartitions, Partitions
 
 CLUSTERS = 500

@@ -11,9 +11,9 @@ import argparse
 import re
 from pathlib import Path
 
-from cactus_tf import cli, keys
-from cactus_tf.config import Config
-from cactus_tf.judging import evaluation_tasks
+from cactus_tf.config import flags, keys
+from cactus_tf.config.schema import Config
+from cactus_tf.runs.evaluation import evaluation_tasks
 
 FLAGS = Path(__file__).parents[1] / "flags"
 GPU = "one GPU: not measured"
@@ -155,7 +155,7 @@ def main() -> None:
     for path in sorted(FLAGS.glob("*.txt")):
         if args.names and path.stem not in args.names:
             continue
-        found = stages(cli.parse([f"--flagfile={path}"]))
+        found = stages(flags.parse([f"--flagfile={path}"]))
         line = words(sum(found.values()) if found else None)
         print(f"{path.stem}: {line}", {name: round(s / 60, 1) for name, s in (found or {}).items()})
         if args.write:

@@ -18,8 +18,8 @@ import tensorflow as tf
 
 from cactus_tf import learners, partitioners
 from cactus_tf.contracts import PartitionContext
-from cactus_tf.sampling import Episodes
-from cactus_tf.training import adam, make_train_step
+from cactus_tf.fewshot.episodes import Episodes
+from cactus_tf.fewshot.training import adam, make_train_step
 from cactus_tf.types import AssignedPartitions
 
 

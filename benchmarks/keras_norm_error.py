@@ -14,11 +14,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cactus_tf import backbones, datasets, norms, partitioners
+from cactus_tf import backbones, datasets, partitioners
+from cactus_tf.backbones import _norms
+from cactus_tf.fewshot.episodes import Episodes
+from cactus_tf.fewshot.training import make_task_update
 from cactus_tf.learners import _adaptation, maml
 from cactus_tf.learners._adapted_network import AdaptedNetwork
-from cactus_tf.sampling import Episodes
-from cactus_tf.training import make_task_update
 from cactus_tf.types import Episode
 
 
@@ -86,8 +87,8 @@ def main() -> None:
     args = parser.parse_args()
     tasks = pseudo_tasks(args.way, args.tasks)
     pairs = {
-        "BatchNormalization": (KerasBatchNorm, lambda name: norms.BatchStatisticsNorm(name=name, dtype="float64")),
-        "LayerNormalization": (KerasLayerNorm, lambda name: norms.ImageStatisticsNorm(name=name, dtype="float64")),
+        "BatchNormalization": (KerasBatchNorm, lambda name: _norms.BatchStatisticsNorm(name=name, dtype="float64")),
+        "LayerNormalization": (KerasLayerNorm, lambda name: _norms.ImageStatisticsNorm(name=name, dtype="float64")),
     }
     for name, (theirs, ours) in pairs.items():
         for first_order in (True, False):

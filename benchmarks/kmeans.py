@@ -18,8 +18,8 @@ import numpy as np
 from sklearn.cluster import KMeans
 
 from cactus_tf import partitioners
-from cactus_tf.partitioners._start import cluster_means
-from cactus_tf.seeds import counter_rng
+from cactus_tf.partitioners.kmeans.start import cluster_means
+from cactus_tf.utils.seeds import counter_rng
 
 
 def embeddings(images: int, dim: int, clusters: int) -> np.ndarray:

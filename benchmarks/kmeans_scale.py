@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from cactus_tf import partitioners
-from cactus_tf.partitioners import _minibatch, kmeans
-from cactus_tf.partitioners._start import cluster_means
+from cactus_tf.partitioners import kmeans
+from cactus_tf.partitioners.kmeans import minibatch as _minibatch
+from cactus_tf.partitioners.kmeans.start import cluster_means
 
 PIECE = 50_000  # images
 

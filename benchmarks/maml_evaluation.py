@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from cactus_tf import learners
-from cactus_tf.evaluation import trace_accuracies
-from cactus_tf.sampling import Episodes
+from cactus_tf.fewshot.episodes import Episodes
+from cactus_tf.fewshot.evaluation import trace_accuracies
 from cactus_tf.types import AssignedPartitions
 
 

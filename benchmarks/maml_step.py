@@ -34,8 +34,8 @@ class Ours:
         import tensorflow as tf
 
         from cactus_tf import learners
-        from cactus_tf.sampling import Episodes
-        from cactus_tf.training import adam, make_train_step
+        from cactus_tf.fewshot.episodes import Episodes
+        from cactus_tf.fewshot.training import adam, make_train_step
         from cactus_tf.types import AssignedPartitions
 
         channels = 1 if size == 28 else 3
@@ -56,7 +56,7 @@ def split_of_a_step(ours: Ours, repeats: int) -> dict[str, float]:
     """Median milliseconds of a step's parts, each compiled and timed by itself."""
     import tensorflow as tf
 
-    from cactus_tf.training import make_task_update
+    from cactus_tf.fewshot.training import make_task_update
     from cactus_tf.types import Episode
 
     update, batch = make_task_update(ours.learner), next(ours.batches)

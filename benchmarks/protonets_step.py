@@ -23,7 +23,7 @@ def our_step(intra: int, inter: int) -> Callable[[], float]:
     import tensorflow as tf
 
     from cactus_tf import learners
-    from cactus_tf.training import adam, make_train_step
+    from cactus_tf.fewshot.training import adam, make_train_step
     from cactus_tf.types import Episode
 
     tf.config.threading.set_intra_op_parallelism_threads(intra)

@@ -31,9 +31,10 @@ from typing import NamedTuple
 import numpy as np
 from memory import Peak
 
-from cactus_tf import embedders, learners, partitioners, workdir
+from cactus_tf import embedders, learners, partitioners
 from cactus_tf.contracts import DataContext, PartitionContext
-from cactus_tf.datasets._image_files import Listed, prepare_files
+from cactus_tf.datasets._io.preparing import Listed, prepare_files
+from cactus_tf.runs import artifacts
 from cactus_tf.types import ImageSet, Partitions
 
 PIECE = 1_000  # images made at once
@@ -58,8 +59,8 @@ class Setting(NamedTuple):
     def clusters(self) -> int:
         return self.images // 100
 
-    def store(self, kind: str) -> workdir.Artifact:
-        return workdir.Artifact(self.folder, kind, {"images": self.images, "side": self.side})
+    def store(self, kind: str) -> artifacts.Artifact:
+        return artifacts.Artifact(self.folder, kind, {"images": self.images, "side": self.side})
 
     def prepared(self) -> np.ndarray:
         return self.store("data").memo("train-images", missing)
@@ -139,8 +140,8 @@ def partition(setting: Setting, name: str) -> Partitions:
 
 
 def train(setting: Setting, name: str) -> None:
-    from cactus_tf.sampling import Episodes
-    from cactus_tf.training import meta_train
+    from cactus_tf.fewshot.episodes import Episodes
+    from cactus_tf.fewshot.training import meta_train
 
     episodes = Episodes(setting.prepared(), partition(setting, name), way=5, shot=1, query=5)
     learner = learners.build("protonets", image_shape=setting.shape, way=5)

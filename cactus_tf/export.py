@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from cactus_tf.commands import guarded, read_settings, silence, start_logging
+from cactus_tf.config.commands import guarded, read_settings, silence, start_logging
 
 DEFAULTS = {
     **dict.fromkeys(("run", "out", "algo")),
@@ -37,7 +37,7 @@ def export(argv: Sequence[str]) -> None:
     """
     said = read_settings(argv, DEFAULTS, ("run", "out"), "name the run and the folder to write")
     with silence(argv):
-        from cactus_tf import exporting
+        from cactus_tf.inference import exporting
     start_logging(said["quiet"], said["debug"])
     written = exporting.export(**{name: said[name] for name in ("run", "out", "algo", "format", "overwrite")})
     if not said["quiet"]:

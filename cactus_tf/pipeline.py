@@ -11,18 +11,22 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from cactus_tf import board, datasets, inspection, keys, plugins, report, results, seeds, summaries, workdir
-from cactus_tf import config as settings
-from cactus_tf.config import Config
+from cactus_tf import datasets, plugins, report
+from cactus_tf.config import keys
+from cactus_tf.config import schema as settings
+from cactus_tf.config.plan import sized
+from cactus_tf.config.schema import Config
 from cactus_tf.contracts import DataContext, Embedder, EmbedderContext, PartitionContext
 from cactus_tf.errors import InputError
-from cactus_tf.judging import evaluation_set, judge
-from cactus_tf.learning import first_tasks, train
-from cactus_tf.rehearsal import check_mixture, check_sizes, classes, rehearse
-from cactus_tf.report import figures
-from cactus_tf.resolving import sized
-from cactus_tf.restoring import keep_inputs
+from cactus_tf.preflight import check_mixture, check_sizes, classes, rehearse
+from cactus_tf.report import board, figures, inspection
+from cactus_tf.runs import artifacts, results, tensorboard
+from cactus_tf.runs import folder as run_folder
+from cactus_tf.runs.evaluation import evaluation_set, judge
+from cactus_tf.runs.restoring import keep_inputs
+from cactus_tf.runs.training import first_tasks, train
 from cactus_tf.types import ImageSet, MixedPartitions, Partitions, Splits
+from cactus_tf.utils import files, seeds
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +42,8 @@ def run(config: Config) -> list[dict[str, Any]]:
     choose_threads(config)
     first_run = not _root(config).exists()
     folder = make_workdir(config)
-    with workdir.locked(folder):
-        workdir.claim(folder, identity(config), results.provenance(config))
+    with files.locked(folder):
+        run_folder.claim(folder, identity(config), results.provenance(config))
         log.info("%s", results.describe(config, folder))
         return stages(config, folder, first_run)
 
@@ -118,17 +122,17 @@ def choose_threads(config: Config) -> None:
 
 def prepare(config: Config) -> Splits:
     """Images of the three splits, as memory maps."""
-    store = workdir.Artifact(_root(config), "data", keys.data(config))
+    store = artifacts.Artifact(_root(config), "data", keys.data(config))
     context = DataContext(
         store.memo,
         store.folder,
         image_size=config.data.image_size,
         eval_dir=config.data.eval_dir,
         options=config.options.get(config.data.dataset),
-        found=functools.partial(workdir.write_json, store.folder / "prepared.json"),
+        found=functools.partial(files.write_json, store.folder / "prepared.json"),
         mixed=config.partition.supervised_fraction > 0,
     )
-    with workdir.locked(store.folder):
+    with files.locked(store.folder):
         data = datasets.load(config.data.dataset, config.data.data_dir, context)
     sizes = ", ".join(f"{name} {len(getattr(data, name)):,}" for name in SPLITS)
     log.info("prepare: %s, %s images of %s", config.data.dataset, sizes, "x".join(map(str, data.image_shape)))
@@ -138,7 +142,7 @@ def prepare(config: Config) -> Splits:
 
 def say_left_out_files(path: Path) -> None:
     """Counts what was left out when the data were prepared, now or before, and says where it is listed."""
-    found = workdir.read_json(path) if path.exists() else {}
+    found = files.read_json(path) if path.exists() else {}
     missing = found.get("missing", {}).get("number", 0) if isinstance(found.get("missing"), dict) else 0
     counts = [f"{n:,} {what}" for n, what in ((len(found.get("skipped", [])), "left out"), (missing, "missing")) if n]
     if counts:
@@ -163,9 +167,9 @@ def embed(config: Config, data: Splits, folder: Path) -> tuple[Embedder | None, 
         log.info("embed: not needed, the features are the embeddings; --embedder is not used")
         return None, {split: getattr(data, split).images for split in splits}
     name = config.embedding.embedder
-    store = workdir.Artifact(_root(config), "embedder", keys.embedder(config))
-    kept = workdir.Artifact(_root(config), "embeddings", keys.embeddings(config))
-    with workdir.locked(store.folder):
+    store = artifacts.Artifact(_root(config), "embedder", keys.embedder(config))
+    kept = artifacts.Artifact(_root(config), "embeddings", keys.embeddings(config))
+    with files.locked(store.folder):
         embedder = fit_or_load(config, data, store, folder)
         embeddings = {
             split: kept.memo(split, functools.partial(embed_images, embedder, getattr(data, split), name))
@@ -175,7 +179,7 @@ def embed(config: Config, data: Splits, folder: Path) -> tuple[Embedder | None, 
     return embedder, embeddings
 
 
-def fit_or_load(config: Config, data: Splits, store: workdir.Artifact, folder: Path) -> Embedder:
+def fit_or_load(config: Config, data: Splits, store: artifacts.Artifact, folder: Path) -> Embedder:
     """The embedder that the artifact holds, fitted first where it holds none."""
     name = config.embedding.embedder
     module = plugins.load("embedders", name)
@@ -188,7 +192,7 @@ def fit_or_load(config: Config, data: Splits, store: workdir.Artifact, folder: P
         some = report.pictured(images)
         pictures = getattr(module, "PICTURES", {})
         events = folder / "events" / "embedder"
-        callbacks = [summaries.EmbedderSummaries(events, module.METRICS, pictures, some)]
+        callbacks = [tensorboard.EmbedderSummaries(events, module.METRICS, pictures, some)]
     seed = seeds.derive(config.run.seed, "embedder")
     embedder.fit(images, seed=seed, folder=store.folder / "partial", callbacks=callbacks)
     (store.folder / "model").mkdir(exist_ok=True)
@@ -218,7 +222,7 @@ def partition(config: Config, data: Splits, embeddings: dict[str, np.ndarray]) -
     part = config.partition
     build = plugins.load("partitioners", part.partitioner).build
     partitioner = build(part.clusters, part.partitions, config.options.get(part.partitioner))
-    store = workdir.Artifact(_root(config), "partitions", keys.partitions(config))
+    store = artifacts.Artifact(_root(config), "partitions", keys.partitions(config))
     context = PartitionContext(
         images=len(data.train),
         embeddings=embeddings.get("train"),
@@ -229,7 +233,7 @@ def partition(config: Config, data: Splits, embeddings: dict[str, np.ndarray]) -
         seed=seeds.derive(config.run.seed, "partitions"),
         memo=store.memo,
     )
-    with workdir.locked(store.folder):
+    with files.locked(store.folder):
         partitions = partitioner(context)
     first = partitions[0].sizes
     log.info("partition: %s, %d x %d clusters", part.partitioner, len(partitions), len(first))
@@ -255,10 +259,10 @@ def identity(config: Config) -> dict[str, Any]:
 
 def make_workdir(config: Config) -> Path:
     """The workdir, made if need be."""
-    workdir.make_folder(_root(config), "--artifacts_dir")
+    files.make_folder(_root(config), "--artifacts_dir")
     names = (config.data.dataset, keys.embedder_name(config), keys.partitioner_name(config), "+".join(config.run.algo))
-    default = Path("runs") / f"{'-'.join(names)}-{workdir.key(identity(config))[:6]}"
-    return workdir.make_folder(Path(config.run.workdir or default), "--workdir")
+    default = Path("runs") / f"{'-'.join(names)}-{artifacts.key(identity(config))[:6]}"
+    return files.make_folder(Path(config.run.workdir or default), "--workdir")
 
 
 def _root(config: Config) -> Path:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cactus_tf.commands import guarded, read_settings, silence, start_logging
+from cactus_tf.config.commands import guarded, read_settings, silence, start_logging
 
 DEFAULTS = {
     **dict.fromkeys(("run", "support", "query", "algo", "out")),
@@ -17,7 +17,7 @@ Learns classes from a few pictures of each, with what a run learned without labe
   --support: folder or zip archive with a sub-folder per class, and one picture or more in each
   --query: folder or zip archive with the pictures to sort, in sub-folders or not
   --algo: learner of the run; may stay unsaid where only one of them is meta-trained
-  --out: folder for predictions.csv and predictions.png (default predictions/RUN/QUERY-ALGO)
+  --out: folder for prediction.csv and prediction.png (default predictions/RUN/QUERY-ALGO)
   --evaluate: the query folder has a sub-folder per class, too: accuracy, and confusion.csv
   --transductive: of maml and its relatives: queries share their statistics, as when a run is judged; else each picture
     gets the answer that it would get alone
@@ -35,18 +35,18 @@ def sort(argv: Sequence[str]) -> None:
     """Sorts the pictures, writes the files and prints the summary.
 
     Raises:
-      InputError: a flag that is missing or wrong, or what `predictions.predict` cannot use.
+      InputError: a flag that is missing or wrong, or what `prediction.predict` cannot use.
     """
     needed = ("run", "support", "query")
     said = read_settings(argv, DEFAULTS, needed, "it takes a run, labelled pictures and those to sort")
     with silence(argv):
-        from cactus_tf import predictions
+        from cactus_tf.inference import prediction
     start_logging(said["quiet"], said["debug"])
     names = ("run", "support", "query", "algo", "evaluate", "transductive", "invert")
-    found = predictions.predict(**{name: said[name] for name in names})
-    paths = predictions.write(found, Path(said["out"] or _usual_place(said["run"], said["query"], found.algo)))
+    found = prediction.predict(**{name: said[name] for name in names})
+    paths = prediction.write(found, Path(said["out"] or _usual_place(said["run"], said["query"], found.algo)))
     if not said["quiet"]:
-        sys.stdout.write("\n".join(["", predictions.summary(found), "", *(f"written  {path}" for path in paths), ""]))
+        sys.stdout.write("\n".join(["", prediction.summary(found), "", *(f"written  {path}" for path in paths), ""]))
 
 
 def _usual_place(run: str, query: str, algo: str) -> Path:

@@ -4,9 +4,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cactus_tf import comparison
-from cactus_tf.commands import guarded, read_flags
+from cactus_tf.config.commands import guarded, read_flags
 from cactus_tf.errors import InputError
+from cactus_tf.report import comparison
 
 HELP = """python -m cactus_tf.table RUN ... [--format=markdown|csv|latex]
 

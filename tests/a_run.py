@@ -4,10 +4,12 @@ import dataclasses
 
 import numpy as np
 
-from cactus_tf import answers, cli, results, workdir
+from cactus_tf.config import flags as cli
+from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.report import Run
-from cactus_tf.sampling import Episodes
+from cactus_tf.runs import predictions, results
 from cactus_tf.types import Accuracy, AssignedPartitions, ImageSet, Splits
+from cactus_tf.utils import files
 
 WAY, QUERY, EPISODES, CLASSES = 5, 2, 12, 6
 HISTORY = [{"step": step, "loss": 1 / step, "accuracy": 0.5} for step in range(1, 41)]
@@ -46,13 +48,13 @@ def make(folder, *flags, channels=1, labelled=True):
     rows, rng = [], np.random.default_rng(1)
     for name in config.run.algo if labelled else ():
         result = accuracy(rng)
-        answers.keep(folder / name, "test", (WAY, 1), answers.Judged(result, {}, []), "key")
+        predictions.keep(folder / name, "test", (WAY, 1), predictions.Judged(result, {}, []), "key")
         rows.append(results.row(config, name, (WAY, 1), result, learner=None))
     for name in config.learners:
-        workdir.make_folder(folder / name, "--workdir")
-        workdir.write_csv(folder / name / "history.csv", HISTORY, list(HISTORY[0]))
-    workdir.write_json(folder / "seconds.json", {"prepare": 1.5, "train": 2.5})
-    workdir.write_json(folder / "config.json", results.provenance(config) | {"command": "main.py --way=5"})
+        files.make_folder(folder / name, "--workdir")
+        files.write_csv(folder / name / "history.csv", HISTORY, list(HISTORY[0]))
+    files.write_json(folder / "seconds.json", {"prepare": 1.5, "train": 2.5})
+    files.write_json(folder / "config.json", results.provenance(config) | {"command": "main.py --way=5"})
     tasks = Episodes(shown, partitions, way=5, shot=1, query=4) if config.learners else None
     data = Splits(ImageSet(shown), ImageSet(shown), test)
     return Run(config, folder, data, rows, partitions if config.learners else [], tasks)

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cactus_tf import keys, plugins
-from cactus_tf.checkpoints import tf_variable
-from cactus_tf.classifier import answerer
+from cactus_tf import plugins
+from cactus_tf.config import keys
 from cactus_tf.contracts import (
     Embedder,
     EmbedderContext,
@@ -22,10 +21,12 @@ from cactus_tf.contracts import (
     MetaLearner,
     PartitionContext,
 )
-from cactus_tf.evaluation import evaluate
-from cactus_tf.sampling import Episodes
-from cactus_tf.training import meta_train
+from cactus_tf.fewshot.episodes import Episodes
+from cactus_tf.fewshot.evaluation import evaluate
+from cactus_tf.fewshot.training import meta_train
+from cactus_tf.inference.classifier import answerer
 from cactus_tf.types import AssignedPartitions, Division, Episode
+from cactus_tf.utils.checkpoints import tf_variable
 
 EMBEDDERS, LEARNERS = plugins.names("embedders"), plugins.names("learners")
 WAY = 3

@@ -42,7 +42,7 @@ def patches(tmp_path, monkeypatch):
 
 
 def test_the_example_embedder_and_its_setting_are_found_by_the_file_name(patches):
-    from cactus_tf.cli import help_text, parse
+    from cactus_tf.config.flags import help_text, parse
 
     assert "--patches_size: side of a patch (pixels; from 1; default 4)" in help_text()
     assert parse(["--embedder=patches", "--patches_size=7"]).options["patches"] == patches.Options(size=7)
@@ -89,7 +89,7 @@ def test_every_function_that_the_algorithm_page_names_exists():
 
 def test_every_flag_that_the_readme_names_exists():
     from cactus_tf import export, predict
-    from cactus_tf.cli import help_text
+    from cactus_tf.config.flags import help_text
 
     help_page = help_text() + predict.HELP + export.HELP
     others = {"help", "flagfile", "logdir", "short"}  # of absl, TensorBoard and the scripts

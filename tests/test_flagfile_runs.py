@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cactus_tf import cli, keys, pipeline, plugins
+from cactus_tf import pipeline, plugins
+from cactus_tf.config import flags as cli
+from cactus_tf.config import keys
 from cactus_tf.types import AssignedPartitions, ImageSet, Splits
 
 FLAGFILES = sorted((Path(__file__).parents[1] / "flags").glob("*.txt"))

@@ -10,12 +10,12 @@ import pytest
 import tensorflow as tf
 
 from cactus_tf import backbones
-from cactus_tf.checkpoints import tf_variable
+from cactus_tf.fewshot.losses import accuracy, summed_loss
+from cactus_tf.fewshot.training import adam, make_task_update, make_train_step
 from cactus_tf.learners import _adaptation, maml
 from cactus_tf.learners._adapted_network import AdaptedNetwork
-from cactus_tf.losses import accuracy, summed_loss
-from cactus_tf.training import adam, make_task_update, make_train_step
 from cactus_tf.types import Episode
+from cactus_tf.utils.checkpoints import tf_variable
 
 FOLDERS = [Path(__file__).parent / "golden", *map(Path, filter(None, [os.environ.get("CACTUS_GOLDEN_DIR")]))]
 FILES = [path for folder in FOLDERS for path in sorted(folder.glob("maml_*.npz"))]

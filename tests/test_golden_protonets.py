@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from cactus_tf import learners
-from cactus_tf.training import adam, make_train_step
+from cactus_tf.fewshot.training import adam, make_train_step
 from cactus_tf.types import Episode
 
 FOLDERS = [Path(__file__).parent / "golden", *map(Path, filter(None, [os.environ.get("CACTUS_GOLDEN_DIR")]))]

@@ -13,8 +13,11 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from cactus_tf import answers, cli, judging, pipeline, plugins, resolving
+from cactus_tf import pipeline, plugins
+from cactus_tf.config import flags as cli
+from cactus_tf.config import plan
 from cactus_tf.main import main
+from cactus_tf.runs import evaluation, predictions
 
 SLOW = pytest.mark.slow
 SHORT = [
@@ -111,7 +114,7 @@ def test_the_interval_is_that_of_the_kept_episodes(first):
 def test_the_kept_answers_have_the_kept_accuracies(first):
     for row in results(first)["rows"]:
         folder, task = first / row["algo"], (row["way"], row["shot"])
-        given = answers.of_queries(folder, "test", task, row["query"])
+        given = predictions.of_queries(folder, "test", task, row["query"])
         right = given == np.arange(row["way"])[:, None]
         kept = np.load(folder / f"accuracy-test-{row['way']}way-{row['shot']}shot.npy")
         np.testing.assert_allclose(right.mean(axis=(1, 2)), kept)
@@ -162,7 +165,7 @@ def test_the_page_is_made_anew_from_what_is_there(first, workplace, capsys):
 
 def test_a_stopped_evaluation_goes_on_where_it_was(workplace, monkeypatch):
     whole = results(run(workplace, "whole", "--steps=2")[1])["rows"]
-    asked, ask = [], judging.ask
+    asked, ask = [], evaluation.ask
 
     def stopping(name, learner, classify, episodes, number):
         if len(asked) == 3:
@@ -170,22 +173,22 @@ def test_a_stopped_evaluation_goes_on_where_it_was(workplace, monkeypatch):
         asked.append((name, episodes.shot))
         return ask(name, learner, classify, episodes, number)
 
-    monkeypatch.setattr(judging, "ask", stopping)
+    monkeypatch.setattr(evaluation, "ask", stopping)
     assert run(workplace, "stopped", "--steps=2")[0] == 130
-    monkeypatch.setattr(judging, "ask", lambda *given: asked.append((given[0], given[3].shot)) or ask(*given))
+    monkeypatch.setattr(evaluation, "ask", lambda *given: asked.append((given[0], given[3].shot)) or ask(*given))
     assert results(run(workplace, "stopped", "--steps=2")[1])["rows"] == whole
     assert asked == [(name, shot) for name in ("protonets", "nearest_neighbours") for shot in (1, 5)]
 
 
 def test_every_learner_meets_the_same_evaluation_episodes(workplace, monkeypatch):
     met = []
-    accuracy = judging.accuracy
+    accuracy = evaluation.accuracy
 
     def spy(classify, episodes, *rest):
         met.append((episodes.way, episodes.shot, [episodes.indices(i)[0].tolist() for i in range(3)]))
         return accuracy(classify, episodes, *rest)
 
-    monkeypatch.setattr(judging, "accuracy", spy)
+    monkeypatch.setattr(evaluation, "accuracy", spy)
     assert run(workplace, "met", "--steps=2", "--eval_episodes=3")[0] == 0
     judged = met[-4:]  # two learners, two shots
     assert len(judged) == 4
@@ -443,8 +446,8 @@ def test_protonets_learn_on_embeddings(workplace):
 
 
 def test_usual_ways_above_a_fixed_head_are_left_out_for_that_learner_and_said(workplace, capsys, monkeypatch):
-    usual = dataclasses.replace(resolving.USUAL["digits"], eval_ways=(3, 10))
-    monkeypatch.setitem(resolving.USUAL, "digits", usual)
+    usual = dataclasses.replace(plan.USUAL["digits"], eval_ways=(3, 10))
+    monkeypatch.setitem(plan.USUAL, "digits", usual)
     flags = [*MAML, "--algo=maml,nearest_neighbours", "--way=4", "--steps=1", "--eval_shots=1"]
     code, folder = run(workplace, "ways", *flags)
     assert code == 0

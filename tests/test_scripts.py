@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cactus_tf import cli, keys
+from cactus_tf.config import flags as cli
+from cactus_tf.config import keys
 
 ROOT = Path(__file__).parents[1]
 FLAGFILES = sorted(path.stem for path in (ROOT / "flags").glob("*.txt"))

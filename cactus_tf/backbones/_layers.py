@@ -8,9 +8,9 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
-from cactus_tf import norms
+from cactus_tf.backbones import _norms
 from cactus_tf.errors import InputError
-from cactus_tf.seeds import derive
+from cactus_tf.utils.seeds import derive
 
 ConvolutionKind = Literal["kernel", "patches"]
 
@@ -135,9 +135,9 @@ def max_pool(x):
     return y, gradient
 
 
-def named_norm(norm: str | norms.MakeNorm, name: str, dtype: str) -> keras.layers.Layer:
+def named_norm(norm: str | _norms.MakeNorm, name: str, dtype: str) -> keras.layers.Layer:
     """The normaliser of one place, from its kind or from a function of the layer's name."""
-    return norm(name) if callable(norm) else norms.build(norm, name=name, dtype=dtype)
+    return norm(name) if callable(norm) else _norms.build(norm, name=name, dtype=dtype)
 
 
 def glorot(seed: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import keras
 
-from cactus_tf import norms
+from cactus_tf.backbones import _norms
 from cactus_tf.backbones._layers import (
     Convolution,
     ConvolutionKind,
@@ -17,7 +17,7 @@ from cactus_tf.backbones._layers import (
     named_norm,
     normal,
 )
-from cactus_tf.seeds import derive
+from cactus_tf.utils.seeds import derive
 
 BLOCKS = 4
 Initialisers = Literal["torch", "glorot"]
@@ -28,7 +28,7 @@ def build(
     out: int | None = None,
     *,
     filters: int = 64,
-    norm: str | norms.MakeNorm = "running",
+    norm: str | _norms.MakeNorm = "running",
     pooled: bool = True,
     initialisers: Initialisers = "torch",
     head_stddev: float | None = None,
@@ -46,7 +46,7 @@ def build(
       image_shape: (height, width, channels).
       out: number of logits; None for the features.
       filters: F, channels of every convolution.
-      norm: a name that `norms.build` knows, or a function from the layer's name to a layer.
+      norm: a name that `_norms.build` knows, or a function from the layer's name to a layer.
       pooled: the pooled form, else the strided one.
       initialisers: "torch": kernels and biases uniform in +-1/sqrt(fan in), as ProtoNets; "glorot": kernels Glorot
         uniform and biases 0, as MAML.
@@ -81,7 +81,7 @@ def _block(
     x,
     i: int,
     filters: int,
-    norm: str | norms.MakeNorm,
+    norm: str | _norms.MakeNorm,
     pooled: bool,
     convolution: ConvolutionKind,
     starts: dict[str, Any],
@@ -94,7 +94,7 @@ def _block(
         3,
         1 if pooled else 2,
         "same",
-        bias_is_inert=isinstance(normalise, norms.BatchStatisticsNorm),
+        bias_is_inert=isinstance(normalise, _norms.BatchStatisticsNorm),
         kind=convolution,
         name=f"conv{i}",
         dtype=dtype,

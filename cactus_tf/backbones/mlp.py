@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import keras
 
-from cactus_tf import norms
+from cactus_tf.backbones import _norms
 from cactus_tf.backbones._layers import keras_seed, named_norm
 from cactus_tf.errors import InputError
-from cactus_tf.seeds import derive
+from cactus_tf.utils.seeds import derive
 
 HIDDEN_ON_EMBEDDINGS = 2
 HIDDEN_ON_PIXELS = (1024, 512, 256, 128)
@@ -23,7 +23,7 @@ def build(
     *,
     filters: int = 32,
     hidden: Sequence[int] | None = None,
-    norm: str | norms.MakeNorm = "batch",
+    norm: str | _norms.MakeNorm = "batch",
     seed: int = 0,
     dtype: str = "float32",
 ) -> keras.Model:
@@ -34,7 +34,7 @@ def build(
       out: number of logits; None for the features.
       filters: F, units of each hidden layer on embeddings; on images the layers have 1024, 512, 256 and 128.
       hidden: units of each hidden layer instead: unsaid, two layers of F on embeddings, four on images.
-      norm: a name that `norms.build` knows, or a function from the layer's name to a layer.
+      norm: a name that `_norms.build` knows, or a function from the layer's name to a layer.
       seed: of the initial weights: normal of deviation 0.01, cut at twice that; biases 0.
       dtype: of weights and activations.
 

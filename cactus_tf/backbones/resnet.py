@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import keras
 
-from cactus_tf import norms
-from cactus_tf.backbones._layers import (
-    Convolution,
-    ConvolutionKind,
-    MaxPool,
-    check_image_shape,
-    glorot,
-    named_norm,
-)
-from cactus_tf.seeds import derive
+from cactus_tf.backbones import _norms
+from cactus_tf.backbones._layers import Convolution, ConvolutionKind, MaxPool, check_image_shape, glorot, named_norm
+from cactus_tf.utils.seeds import derive
 
 FILTERS = 64
 _BLOCKS, _PARTS = 4, 2
@@ -25,7 +18,7 @@ def build(
     out: int | None = None,
     *,
     filters: int = FILTERS,
-    norm: str | norms.MakeNorm = "batch",
+    norm: str | _norms.MakeNorm = "batch",
     convolution: ConvolutionKind = "kernel",
     seed: int = 0,
     dtype: str = "float32",
@@ -41,7 +34,7 @@ def build(
       image_shape: (height, width, channels).
       out: number of logits; None for the features.
       filters: F, channels of the stem and of the first block.
-      norm: a name that `norms.build` knows, or a function from the layer's name to a layer.
+      norm: a name that `_norms.build` knows, or a function from the layer's name to a layer.
       convolution: how to convolve, see `Convolution`.
       seed: of the initial weights: Glorot uniform, biases 0.
       dtype: of weights and activations.

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from cactus_tf.contracts import DataContext
-from cactus_tf.datasets._splits import KEEP_NOTHING, Labelled, prepare
+from cactus_tf.datasets._io.splits import KEEP_NOTHING, Labelled, prepare
 from cactus_tf.errors import InputError
 from cactus_tf.types import Splits
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from cactus_tf.contracts import DataContext
-from cactus_tf.datasets import _files, _tfds
-from cactus_tf.datasets._splits import KEEP_NOTHING, Labelled, in_order, prepare
+from cactus_tf.datasets._io import official_files, tfds
+from cactus_tf.datasets._io.splits import KEEP_NOTHING, Labelled, in_order, prepare
 from cactus_tf.errors import InputError
 from cactus_tf.types import Splits
 
@@ -54,7 +54,7 @@ def locate(data_dir: str | Path | None) -> Callable[[], dict[str, Labelled]]:
     """
     if data_dir is None:
         return _read_tfds
-    return functools.partial(_read_files, _files.find(data_dir, WANTED, ORIGIN))
+    return functools.partial(_read_files, official_files.find(data_dir, WANTED, ORIGIN))
 
 
 def complete(official: dict[str, Labelled]) -> dict[str, Labelled]:
@@ -100,7 +100,7 @@ def parse_idx(name: str, content: bytes) -> np.ndarray:
 def _read_tfds() -> dict[str, Labelled]:
     official = {}
     for part in OFFICIAL:
-        batches = list(_tfds.batches("mnist", part, REMEDY))
+        batches = list(tfds.batches("mnist", part, REMEDY))
         images = np.concatenate([batch["image"] for batch in batches])
         labels = np.concatenate([batch["label"] for batch in batches])
         official[part] = Labelled(images, labels.astype(np.int32))

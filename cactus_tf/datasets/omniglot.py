@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cactus_tf import progress
 from cactus_tf.contracts import DataContext
-from cactus_tf.datasets import _files, _pictures, _tfds
-from cactus_tf.datasets._splits import KEEP_NOTHING, Labelled, prepare
+from cactus_tf.datasets._io import decoding, official_files, tfds
+from cactus_tf.datasets._io.splits import KEEP_NOTHING, Labelled, prepare
 from cactus_tf.errors import InputError
 from cactus_tf.types import Splits
+from cactus_tf.utils import progress
 
 VERSION = 1
 LIGHT_ON_DARK = True
@@ -59,7 +59,7 @@ def locate(data_dir: str | Path | None) -> Callable[[], Labelled]:
     """
     if data_dir is None:
         return _read_tfds
-    return functools.partial(_read_files, _files.find(data_dir, WANTED, ORIGIN))
+    return functools.partial(_read_files, official_files.find(data_dir, WANTED, ORIGIN))
 
 
 def sample(ink: np.ndarray) -> np.ndarray:
@@ -73,10 +73,10 @@ def picture_decoder(shape: tuple[int, int, int], options: Any = None) -> Callabl
 
 
 def _drawing(content: bytes, shape: tuple[int, int, int]) -> np.ndarray:
-    with _pictures.opened(content) as picture:
-        pixels = _pictures.flattened(picture, 1)
+    with decoding.opened(content) as picture:
+        pixels = decoding.flattened(picture, 1)
         official = picture.size == (SIZE, SIZE)
-        return sample(np.asarray(pixels) == 0) if official else 255 - _pictures.fitted(pixels, shape)
+        return sample(np.asarray(pixels) == 0) if official else 255 - decoding.fitted(pixels, shape)
 
 
 def complete(data: Labelled) -> Labelled:
@@ -104,7 +104,7 @@ def split(data: Labelled) -> dict[str, Labelled]:
 def _read_tfds() -> Labelled:
     images, labels = [], []
     for part in ("train", "test"):  # the background and the evaluation characters
-        for batch in _tfds.batches("omniglot", part, REMEDY):
+        for batch in tfds.batches("omniglot", part, REMEDY):
             images.append(sample(batch["image"][..., 0] == 0))
             labels.append(batch["label"].astype(np.int32))
     return Labelled(np.concatenate(images), np.concatenate(labels))

@@ -6,8 +6,8 @@ from typing import Any
 
 from cactus_tf import plugins
 from cactus_tf.contracts import Embedder, EmbedderContext
-from cactus_tf.embedders._transformer import Recipe, rebuilt
-from cactus_tf.embedders._untrained import Untrained
+from cactus_tf.embedders._base.transformer import Recipe, rebuilt
+from cactus_tf.embedders._base.untrained import Untrained
 
 __all__ = ["Untrained", "build", "make"]
 

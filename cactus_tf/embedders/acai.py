@@ -13,14 +13,14 @@ import math
 import keras
 import tensorflow as tf
 
-from cactus_tf import seeds
-from cactus_tf.config import option
+from cactus_tf.config.schema import option
 from cactus_tf.contracts import Embedder, EmbedderContext
-from cactus_tf.embedders._fitting import Network, Plan
-from cactus_tf.embedders._images import text
-from cactus_tf.embedders._layers import PointwiseThenConv, activate, conv
-from cactus_tf.embedders._trained import TrainedEmbedder
+from cactus_tf.embedders._base.fitting import Network, Plan
+from cactus_tf.embedders._base.image_arrays import text
+from cactus_tf.embedders._base.layers import PointwiseThenConv, activate, conv
+from cactus_tf.embedders._base.trained import TrainedEmbedder
 from cactus_tf.errors import InputError
+from cactus_tf.utils import seeds
 
 _MIXES = 9
 STEPS = 2**18  # 2^24 images in batches of 64

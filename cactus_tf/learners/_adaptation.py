@@ -8,8 +8,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from cactus_tf import norms, plugins
-from cactus_tf.config import TrainingSettings, option
+from cactus_tf import plugins
+from cactus_tf.backbones import _norms
+from cactus_tf.config.schema import TrainingSettings, option
 from cactus_tf.contracts import LearnerContext
 from cactus_tf.errors import InputError
 from cactus_tf.learners._inputs import network_input, network_name
@@ -101,7 +102,7 @@ def build_model(context: LearnerContext, *, pooled: bool | None = None, vectoriz
 
 
 def _written_out_batch_norm(name: str) -> keras.layers.Layer:
-    return norms.BatchStatisticsNorm(fused=False, name=name)
+    return _norms.BatchStatisticsNorm(fused=False, name=name)
 
 
 def is_vectorized(options: AdaptationOptions) -> bool:
@@ -122,7 +123,7 @@ def clip_of(options: AdaptationOptions, model: keras.Model) -> float | None:
 
 def everything_but_norms(layer: keras.layers.Layer) -> bool:
     """What MAML adapts: convolutions, biases and head. Offsets of norms are shared by all tasks."""
-    return not isinstance(layer, norms.LAYERS)
+    return not isinstance(layer, _norms.LAYERS)
 
 
 def head_only(layer: keras.layers.Layer) -> bool:

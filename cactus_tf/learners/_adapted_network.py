@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from cactus_tf.contracts import Answer
 from cactus_tf.errors import InputError
-from cactus_tf.losses import summed_loss, unit_range
+from cactus_tf.fewshot.losses import summed_loss, unit_range
 from cactus_tf.types import Array, Trace
 
 

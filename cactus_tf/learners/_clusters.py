@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from cactus_tf.contracts import LearnerContext
 from cactus_tf.errors import InputError
-from cactus_tf.seeds import derive
+from cactus_tf.utils.seeds import derive
 
 _MAX_ITERATIONS, _TOLERANCE = 3000, 1e-4  # the authors' code
 

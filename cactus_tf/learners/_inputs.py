@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import tensorflow as tf
 
-from cactus_tf.config import TrainingSettings
+from cactus_tf.config.schema import TrainingSettings
 from cactus_tf.contracts import LearnerContext
 from cactus_tf.errors import InputError
 from cactus_tf.types import Array

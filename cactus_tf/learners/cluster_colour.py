@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from cactus_tf.config import option
+from cactus_tf.config.schema import option
 from cactus_tf.contracts import LearnerContext
 from cactus_tf.learners._clusters import TrainingClusters, votes
 from cactus_tf.learners._logistic import logistic_logits

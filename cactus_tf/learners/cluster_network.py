@@ -14,13 +14,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cactus_tf.config import option
+from cactus_tf.config.schema import option
 from cactus_tf.contracts import LearnerContext
 from cactus_tf.errors import InputError
+from cactus_tf.fewshot.losses import unit_range
 from cactus_tf.learners._clusters import TrainingClusters, votes
-from cactus_tf.losses import unit_range
-from cactus_tf.seeds import derive
 from cactus_tf.types import Array
+from cactus_tf.utils.seeds import derive
 
 USES_EMBEDDINGS = True
 USES_CLUSTERS = True

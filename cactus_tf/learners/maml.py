@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from cactus_tf.contracts import LearnerContext
+from cactus_tf.fewshot.losses import accuracy, episode_labels, summed_loss, unit_range
 from cactus_tf.learners._adaptation import (
     USUAL,
     AdaptationOptions,
@@ -16,7 +17,6 @@ from cactus_tf.learners._adaptation import (
 from cactus_tf.learners._adapted_network import AdaptedNetwork
 from cactus_tf.learners._answering import Answering
 from cactus_tf.learners._inputs import flat_rows
-from cactus_tf.losses import accuracy, episode_labels, summed_loss, unit_range
 from cactus_tf.types import Episode, TaskLoss
 
 __all__ = ["USUAL", "Options", "build", "MAML"]

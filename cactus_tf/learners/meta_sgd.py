@@ -7,13 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from cactus_tf.contracts import LearnerContext
-from cactus_tf.learners._adaptation import (
-    USUAL,
-    Options,
-    build_model,
-    everything_but_norms,
-    is_vectorized,
-)
+from cactus_tf.learners._adaptation import USUAL, Options, build_model, everything_but_norms, is_vectorized
 from cactus_tf.learners._adapted_network import AdaptedNetwork
 from cactus_tf.learners.maml import FIXED_HEAD, INTRA_OP_THREADS, MAML
 

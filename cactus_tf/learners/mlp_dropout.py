@@ -16,12 +16,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cactus_tf.config import option
+from cactus_tf.config.schema import option
 from cactus_tf.contracts import LearnerContext
+from cactus_tf.fewshot.losses import query_loss
 from cactus_tf.learners._inputs import canonical_order
-from cactus_tf.losses import query_loss
-from cactus_tf.seeds import derive
 from cactus_tf.types import Array
+from cactus_tf.utils.seeds import derive
 
 USES_EMBEDDINGS = True
 

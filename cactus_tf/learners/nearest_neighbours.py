@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from sklearn.neighbors import KNeighborsClassifier
 
-from cactus_tf.config import option
+from cactus_tf.config.schema import option
 from cactus_tf.contracts import LearnerContext
 from cactus_tf.errors import InputError
 from cactus_tf.types import Array

@@ -9,12 +9,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cactus_tf import norms, plugins
-from cactus_tf.config import TrainingSettings, option
+from cactus_tf import plugins
+from cactus_tf.backbones import _norms
+from cactus_tf.config.schema import TrainingSettings, option
 from cactus_tf.contracts import LearnerContext
 from cactus_tf.errors import InputError
-from cactus_tf.learners._inputs import flat_rows, network_input, network_name
-from cactus_tf.losses import (
+from cactus_tf.fewshot.losses import (
     accuracy,
     episode_labels,
     labelled_prototypes,
@@ -23,8 +23,9 @@ from cactus_tf.losses import (
     squared_distances,
     unit_range,
 )
-from cactus_tf.seeds import derive
+from cactus_tf.learners._inputs import flat_rows, network_input, network_name
 from cactus_tf.types import Array, Episode, TaskLoss
+from cactus_tf.utils.seeds import derive
 
 USUAL = TrainingSettings(backbone="conv4", filters=64, norm="running", on_embeddings=False, query=15, tasks_per_step=1)
 """What CACTUs-ProtoNets train with on every data set. Hsu et al. 2019, table 6."""
@@ -140,6 +141,6 @@ def _legacy_norm(seed: int):
 
     def make(name: str) -> keras.layers.Layer:
         gain = keras.initializers.RandomUniform(0.0, 1.0, derive(seed, f"{name} gain") % 2**32)
-        return norms.RunningBatchNorm(gain_initializer=gain, name=name)
+        return _norms.RunningBatchNorm(gain_initializer=gain, name=name)
 
     return make

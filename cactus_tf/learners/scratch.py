@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from cactus_tf.config import network_only, option
+from cactus_tf.config.schema import network_only, option
 from cactus_tf.contracts import Answer, LearnerContext
 from cactus_tf.learners import _adaptation
 from cactus_tf.learners._adapted_network import AdaptedNetwork

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from cactus_tf import workdir
-from cactus_tf.config import option
+from cactus_tf.config.schema import option
 from cactus_tf.contracts import PartitionContext, Partitioner
 from cactus_tf.errors import InputError
+from cactus_tf.runs import artifacts
 from cactus_tf.types import AssignedPartitions, Partitions
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ def fingerprint(options: Options | None) -> dict[str, int]:
 
 @functools.lru_cache(256)
 def _checksum(path: Path, changed: int) -> int:
-    return workdir.checksum(path)
+    return artifacts.checksum(path)
 
 
 def _folder(options: Options) -> Path:

@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cactus_tf.config import option
+from cactus_tf.config.schema import option
 from cactus_tf.contracts import PartitionContext, Partitioner
 from cactus_tf.errors import InputError
-from cactus_tf.seeds import counter_rng, derive
 from cactus_tf.types import Partition, Partitions
+from cactus_tf.utils.seeds import counter_rng, derive
 
 USES_EMBEDDINGS = True
 BOX = 0.8  # the authors' code: points on the planes are uniform in (-0.8, 0.8)^d

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from cactus_tf import workdir
-from cactus_tf.report import figures, judged, learning, result, tiles
+from cactus_tf.report import evaluated, figures, result, tiles, training
 from cactus_tf.report.page import Section, render
 from cactus_tf.report.run import Run, pictured
+from cactus_tf.utils import files
 
 __all__ = ["Run", "pictured", "sections", "write", "write_pictures"]
 
 _LEARNT = (
     result.results_of,
-    learning.tasks_of,
-    learning.clusters_of,
-    learning.embedder_of,
-    learning.training_of,
-    learning.adaptation_of,
+    training.tasks_of,
+    training.clusters_of,
+    training.embedder_of,
+    training.training_of,
+    training.adaptation_of,
 )
-_JUDGED = (judged.mistakes_of, judged.hardest_of)  # of each learner
+_JUDGED = (evaluated.mistakes_of, evaluated.hardest_of)  # of each learner
 _SAID = (result.settings_of, result.reproduction_of)
 
 
@@ -26,7 +26,7 @@ def write(run: Run) -> None:
     write_pictures(run)
     title = f"{', '.join(run.config.run.algo)} on {run.config.data.dataset}"
     page = render(title, f"cactus_tf, {run.folder.name}", sections(run))
-    workdir.write_text(run.folder / "report.html", page)
+    files.write_text(run.folder / "report.html", page)
 
 
 def sections(run: Run) -> list[Section]:

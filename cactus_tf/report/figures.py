@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from cactus_tf.fewshot.episodes import Episodes, gather
 from cactus_tf.report import tiles
 from cactus_tf.report.page import Picture, short
-from cactus_tf.sampling import Episodes, gather
-from cactus_tf.seeds import counter_rng
 from cactus_tf.types import Division, Splits
-from cactus_tf.workdir import write_atomic
+from cactus_tf.utils.files import write_atomic
+from cactus_tf.utils.seeds import counter_rng
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
 """Told apart by colour-blind eyes: Okabe and Ito 2008."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cactus_tf.sampling import Episodes
+from cactus_tf.fewshot.episodes import Episodes
 
 
 class Confusion(NamedTuple):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from cactus_tf import comparison, results, workdir
-from cactus_tf.published import RECALLED
-from cactus_tf.report import figures
+from cactus_tf.report import comparison, figures
 from cactus_tf.report.page import Section, Table
+from cactus_tf.report.published import RECALLED
 from cactus_tf.report.run import Run
+from cactus_tf.runs import results
+from cactus_tf.utils import files
 
 
 def results_of(run: Run) -> Section:
@@ -87,8 +88,8 @@ def settings_of(run: Run) -> Section:
 
 def reproduction_of(run: Run) -> Section:
     """The command, versions and times."""
-    kept = workdir.read_json(run.folder / "config.json")
-    seconds = workdir.read_json(run.folder / "seconds.json")
+    kept = files.read_json(run.folder / "config.json")
+    seconds = files.read_json(run.folder / "seconds.json")
     tables = [
         Table(["stage", "seconds"], [[name, f"{value:.1f}"] for name, value in seconds.items() if name != "report"]),
         Table(["package", "version"], [[name, version] for name, version in kept["package_versions"].items()]),

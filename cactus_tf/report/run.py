@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from cactus_tf import history, keys
-from cactus_tf.config import Config
-from cactus_tf.sampling import Episodes
+from cactus_tf.config import keys
+from cactus_tf.config.schema import Config
+from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.types import Partitions, Splits
+from cactus_tf.utils import history
 
 PICTURED = 8  # images that embedders are shown with
 

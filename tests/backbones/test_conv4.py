@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cactus_tf import backbones, norms
-from cactus_tf.backbones import conv4
+from cactus_tf import backbones
+from cactus_tf.backbones import _norms, conv4
 from cactus_tf.errors import InputError
 
 
@@ -115,7 +115,7 @@ def test_a_norm_may_be_a_function_of_the_layer_name():
 
     def make(name):
         seen.append(name)
-        return norms.BatchStatisticsNorm(name=name)
+        return _norms.BatchStatisticsNorm(name=name)
 
     conv4.build((28, 28, 1), filters=4, norm=make)
     assert seen == ["norm1", "norm2", "norm3", "norm4"]

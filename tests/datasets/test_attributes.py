@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cactus_tf.datasets._attributes import AttributePools, pattern_counts, triples
-from cactus_tf.sampling import Episodes
+from cactus_tf.datasets.celeba.attributes import AttributePools, pattern_counts, triples
+from cactus_tf.fewshot.episodes import Episodes
 
 
 def oracle(labels, least):

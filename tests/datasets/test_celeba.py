@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from cactus_tf.contracts import DataContext
-from cactus_tf.datasets import _pictures, _shards, celeba
-from cactus_tf.datasets._annotations import ATTRIBUTES
+from cactus_tf.datasets import celeba
+from cactus_tf.datasets._io import decoding, shards
+from cactus_tf.datasets.celeba.annotations import ATTRIBUTES
 from cactus_tf.main import main
 
 PICTURES = {"train": 40, "val": 25, "test": 30}
@@ -373,9 +374,9 @@ def test_a_broken_list_is_named_with_its_line(release, tmp_path, complains):
 
 
 def test_a_stopped_preparation_goes_on(release, tmp_path, monkeypatch):
-    monkeypatch.setattr(_shards, "SHARD", 16)
+    monkeypatch.setattr(shards, "SHARD", 16)
     data_dir, scratch, calls = flat(tmp_path / "data", release), tmp_path / "kept", []
-    usual = _pictures.flattened
+    usual = decoding.flattened
 
     def stopping(image, channels):
         calls.append(1)
@@ -383,7 +384,7 @@ def test_a_stopped_preparation_goes_on(release, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return usual(image, channels)
 
-    monkeypatch.setattr(_pictures, "flattened", stopping)
+    monkeypatch.setattr(decoding, "flattened", stopping)
     with pytest.raises(KeyboardInterrupt):
         small(folder=scratch).load(data_dir)
     kept = small(folder=scratch)

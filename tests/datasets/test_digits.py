@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cactus_tf.datasets import digits
-from cactus_tf.datasets._splits import Labelled
+from cactus_tf.datasets._io.splits import Labelled
 
 
 @pytest.fixture(scope="module")

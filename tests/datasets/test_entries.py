@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cactus_tf.datasets._entries import Entry, UnreadableError, listing, shown
+from cactus_tf.datasets._io.entries import Entry, UnreadableError, listing, shown
 from cactus_tf.errors import InputError
 
 WANTED = (".png", ".jpg")

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cactus_tf import cli, keys
+from cactus_tf.config import flags as cli
+from cactus_tf.config import keys
 from cactus_tf.contracts import DataContext
-from cactus_tf.datasets import _entries, _layout, folder
+from cactus_tf.datasets import folder
+from cactus_tf.datasets._io import entries, layout
 from cactus_tf.main import main
-from cactus_tf.workdir import Artifact
+from cactus_tf.runs.artifacts import Artifact
 
 
 def put(root, *names, mode="RGB", size=(12, 9)):
@@ -280,7 +282,7 @@ def test_headers_are_read_without_the_rest_of_the_file(tmp_path):
         Image.fromarray(pixels).save(tmp_path / f"a.{kind}")
         with open(tmp_path / f"a.{kind}", "r+b") as file:
             file.truncate(5000)
-        [entry] = _entries.listing(tmp_path, (f".{kind}",)).entries
+        [entry] = entries.listing(tmp_path, (f".{kind}",)).entries
         assert folder.header(entry).tolist() == [400, 300, True]
 
 
@@ -372,7 +374,7 @@ def test_what_is_kept_is_neither_listed_nor_decoded(tmp_path, monkeypatch):
     put(tmp_path / "data", "a.png", "b.png")
     store = Artifact(tmp_path, "data", {})
     before = load(tmp_path / "data", memo=store.memo, folder=store.folder)
-    for module, name in ((_layout, "listing"), (folder, "decode_all")):
+    for module, name in ((layout, "listing"), (folder, "decode_all")):
         monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("looked at the files"))
     after = load(tmp_path / "data", memo=store.memo, folder=store.folder)
     np.testing.assert_array_equal(before.train.images, after.train.images)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from cactus_tf.contracts import DataContext
-from cactus_tf.datasets import _image_files, _shards
-from cactus_tf.datasets._entries import Skipped, UnreadableError, listing
-from cactus_tf.datasets._image_files import Listed, by_class, prepare_files
-from cactus_tf.datasets._shards import decode_all
-from cactus_tf.workdir import Artifact
+from cactus_tf.datasets._io import preparing, shards
+from cactus_tf.datasets._io.entries import Skipped, UnreadableError, listing
+from cactus_tf.datasets._io.preparing import Listed, by_class, prepare_files
+from cactus_tf.datasets._io.shards import decode_all
+from cactus_tf.runs.artifacts import Artifact
 
 SHAPE = (2, 2, 1)
 calls = collections.Counter()
@@ -123,14 +123,14 @@ def test_what_is_kept_is_neither_listed_nor_decoded(shelf):
 def test_a_stopped_preparation_goes_on(shelf, monkeypatch):
     expected = shelf.prepare(DataContext()).train.images
     calls.clear()
-    monkeypatch.setattr(_shards, "SHARD", 1)
-    ordered = _image_files.canonical_order
-    monkeypatch.setattr(_image_files, "canonical_order", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(shards, "SHARD", 1)
+    ordered = preparing.canonical_order
+    monkeypatch.setattr(preparing, "canonical_order", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         shelf.prepare()
     assert sum(calls.values()) == 4
     calls.clear()
-    monkeypatch.setattr(_image_files, "canonical_order", ordered)
+    monkeypatch.setattr(preparing, "canonical_order", ordered)
     np.testing.assert_array_equal(shelf.prepare().train.images, expected)
     assert list(calls) == [b"eeee"]
 
@@ -146,7 +146,7 @@ def test_nothing_of_the_work_stays_behind(shelf):
 
 def test_a_memory_map_is_kept_in_pieces_as_the_whole_is(shelf, monkeypatch):
     expected = shelf.prepare(DataContext()).train
-    monkeypatch.setattr(_image_files, "_PIECE", 3)
+    monkeypatch.setattr(preparing, "_PIECE", 3)
     made = shelf.prepare().train
     assert isinstance(made.images, np.memmap)
     np.testing.assert_array_equal(made.images, expected.images)

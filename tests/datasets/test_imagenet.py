@@ -7,18 +7,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cactus_tf import cli, inspection, keys, pipeline
+from cactus_tf import pipeline
+from cactus_tf.config import flags as cli
+from cactus_tf.config import keys
 from cactus_tf.contracts import DataContext
-from cactus_tf.datasets import _pictures, _ravi, _shards, imagenet
-from cactus_tf.datasets._lazily import LazyImages
+from cactus_tf.datasets import imagenet
+from cactus_tf.datasets._io import decoding, shards
+from cactus_tf.datasets._io.lazy import LazyImages
+from cactus_tf.datasets.miniimagenet import ravi
 from cactus_tf.errors import RunError
+from cactus_tf.fewshot.episodes import gather
 from cactus_tf.main import main
-from cactus_tf.sampling import gather
+from cactus_tf.report import inspection
 
 EACH, DIM = 6, 5  # images of a class, numbers of a feature
-MINI = _ravi.CLASSES["train"][:2]
+MINI = ravi.CLASSES["train"][:2]
 TRAIN = sorted([*MINI, "n00000001", "n99999999"])
-WNIDS = sorted([*TRAIN, *_ravi.CLASSES["val"], *_ravi.CLASSES["test"]])
+WNIDS = sorted([*TRAIN, *ravi.CLASSES["val"], *ravi.CLASSES["test"]])
 TINY = DataContext(image_size=8)
 MIXED = DataContext(image_size=8, mixed=True)
 
@@ -73,8 +78,8 @@ def loaded(folder):
 def test_val_and_test_are_miniimagenets_classes_and_train_all_others(loaded):
     for images, wnids in (
         (loaded.train, TRAIN),
-        (loaded.val, _ravi.CLASSES["val"]),
-        (loaded.test, _ravi.CLASSES["test"]),
+        (loaded.val, ravi.CLASSES["val"]),
+        (loaded.test, ravi.CLASSES["test"]),
     ):
         assert images.images.shape == (EACH * len(wnids), 8, 8, 3)
         for c, wnid in enumerate(wnids):
@@ -138,7 +143,7 @@ def test_what_cannot_be_used_is_named(folder, tmp_path, complains):
         imagenet.load(folder, options(input="features"))
     with complains("--imagenet_decode=lazily is for images"):
         imagenet.load(folder, DataContext(options=imagenet.Options(input="features", decode="lazily")))
-    val = _ravi.CLASSES["val"]
+    val = ravi.CLASSES["val"]
     write(tmp_path / "a", wnids=[w for w in WNIDS if w not in val[3:5]])
     with complains("lacks the val classes", val[3], val[4]):
         imagenet.load(tmp_path / "a", TINY)
@@ -196,8 +201,8 @@ def test_a_link_to_a_folder_above_is_left_out(tmp_path, loaded):
 
 
 def test_a_stopped_preparation_goes_on(folder, loaded, tmp_path, monkeypatch):
-    monkeypatch.setattr(_shards, "SHARD", 10)
-    made = _shards._make_shard
+    monkeypatch.setattr(shards, "SHARD", 10)
+    made = shards._make_shard
     done = []
 
     def stopping(rows, start, *rest):
@@ -206,12 +211,12 @@ def test_a_stopped_preparation_goes_on(folder, loaded, tmp_path, monkeypatch):
         done.append(start)
         return made(rows, start, *rest)
 
-    monkeypatch.setattr(_shards, "_make_shard", stopping)
+    monkeypatch.setattr(shards, "_make_shard", stopping)
     with pytest.raises(KeyboardInterrupt):
         imagenet.load(folder, DataContext(image_size=8, folder=tmp_path))
     again = []
     monkeypatch.setattr(
-        _shards, "_make_shard", lambda rows, start, *rest: again.append(start) or made(rows, start, *rest)
+        shards, "_make_shard", lambda rows, start, *rest: again.append(start) or made(rows, start, *rest)
     )
     data = imagenet.load(folder, DataContext(image_size=8, folder=tmp_path))
     np.testing.assert_array_equal(data.test.images, loaded.test.images)
@@ -278,7 +283,7 @@ def test_lazy_images_are_decoded_once_while_they_are_kept(folder, lazy):
 
     def decode(content):
         decoded.append(len(content))
-        return _pictures.array(content, (8, 8, 3), "stretch")
+        return decoding.array(content, (8, 8, 3), "stretch")
 
     images = LazyImages(folder, lazy.val.names, decode, (8, 8, 3))
     images[:8], images[3], images[[2, 7]]
@@ -336,7 +341,7 @@ def supervised_names(data):
 
 
 def test_the_true_partition_has_the_first_images_of_miniimagenets_classes_by_number(folder, monkeypatch):
-    monkeypatch.setattr(_ravi, "IMAGES", 3)
+    monkeypatch.setattr(ravi, "IMAGES", 3)
     data = imagenet.load(folder, MIXED)
     assert supervised_names(data) == [{2, 9, 10}] * 2
     partition = data.train.supervised[0]
@@ -346,7 +351,7 @@ def test_the_true_partition_has_the_first_images_of_miniimagenets_classes_by_num
 
 def test_the_true_partition_follows_the_lists_where_there_are_some(tmp_path):
     write(tmp_path)
-    rows = {split: [f"{wnids[0]}_9.JPEG,{wnids[0]}"] for split, wnids in _ravi.CLASSES.items()}
+    rows = {split: [f"{wnids[0]}_9.JPEG,{wnids[0]}"] for split, wnids in ravi.CLASSES.items()}
     rows["train"] = [
         f"{MINI[0]}_30.JPEG,{MINI[0]}",
         f"{MINI[0]}00000006.jpg,{MINI[0]}",

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cactus_tf.contracts import DataContext
-from cactus_tf.datasets import _ravi, _ravi_lists, miniimagenet
+from cactus_tf.datasets import miniimagenet
+from cactus_tf.datasets.miniimagenet import ravi, split_lists
 from cactus_tf.errors import InputError
 from cactus_tf.main import main
 
 EACH = 6  # images of a class in these tests
-COUNTS = {split: len(wnids) for split, wnids in _ravi.CLASSES.items()}
+COUNTS = {split: len(wnids) for split, wnids in ravi.CLASSES.items()}
 TINY = DataContext(image_size=8)
 
 
@@ -33,13 +34,13 @@ def ravi_name(wnid, i):
 @pytest.fixture(scope="module")
 def contents():
     """{(WordNet id, i): JPEG} of all 100 classes, i = 1 ... 6; no two pictures are equal."""
-    wnids = sorted(_ravi.SPLIT_OF)
+    wnids = sorted(ravi.SPLIT_OF)
     return {(w, i): jpeg(100 * i + c, (12, 8)) for c, w in enumerate(wnids) for i in range(1, EACH + 1)}
 
 
 def write_lists(folder, name=ravi_name, numbers=range(1, EACH + 1)):
     folder.mkdir(parents=True, exist_ok=True)
-    for split, wnids in _ravi.CLASSES.items():
+    for split, wnids in ravi.CLASSES.items():
         rows = [f"{name(wnid, i)},{wnid}" for wnid in wnids for i in numbers]
         (folder / f"{split}.csv").write_text("\n".join(["filename,label", *rows]) + "\n")
     return folder
@@ -74,13 +75,13 @@ def assert_same(one, other):
 
 def test_the_hundred_classes_are_disjoint_and_sorted():
     assert COUNTS == {"train": 64, "val": 16, "test": 20}
-    assert len(_ravi.SPLIT_OF) == 100
-    for wnids in _ravi.CLASSES.values():
+    assert len(ravi.SPLIT_OF) == 100
+    for wnids in ravi.CLASSES.values():
         assert list(wnids) == sorted(wnids)
 
 
 def test_each_split_has_its_own_classes_in_the_order_of_their_ids(loaded, contents):
-    for split, wnids in _ravi.CLASSES.items():
+    for split, wnids in ravi.CLASSES.items():
         images = getattr(loaded, split)
         assert images.images.shape == (COUNTS[split] * EACH, 8, 8, 3)
         np.testing.assert_array_equal(images.partitions[0].sizes, [EACH] * COUNTS[split])
@@ -90,10 +91,10 @@ def test_each_split_has_its_own_classes_in_the_order_of_their_ids(loaded, conten
 
 
 def test_pictures_of_84_pixels_are_taken_as_they_are_and_others_resized_without_a_crop(tmp_path, contents):
-    wnids = [_ravi.CLASSES[split][0] for split in _ravi.CLASSES]
+    wnids = [ravi.CLASSES[split][0] for split in ravi.CLASSES]
     wide = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 100, 3), np.uint8))
     small = Image.fromarray(np.random.default_rng(1).integers(0, 256, (84, 84, 3), np.uint8))
-    for wnid, split in zip(wnids, _ravi.CLASSES, strict=True):
+    for wnid, split in zip(wnids, ravi.CLASSES, strict=True):
         folder = tmp_path / split / wnid
         folder.mkdir(parents=True)
         wide.save(folder / "a.png")
@@ -113,7 +114,7 @@ def test_an_archive_of_images_gives_what_the_folder_gives(release, loaded, tmp_p
 
 
 def test_a_tree_gives_what_the_lists_give(release, loaded, contents, tmp_path):
-    named = {f"{_ravi.SPLIT_OF[w]}/{w}/{ravi_name(w, i)}": content for (w, i), content in contents.items()}
+    named = {f"{ravi.SPLIT_OF[w]}/{w}/{ravi_name(w, i)}": content for (w, i), content in contents.items()}
     write_all(tmp_path, named, backwards=True)
     assert_same(miniimagenet.load(tmp_path, TINY), loaded)
     assert miniimagenet.files_key(tmp_path, None) == miniimagenet.files_key(release, None)
@@ -143,9 +144,9 @@ def test_lists_may_name_imagenets_files_directly(loaded, contents, tmp_path):
 
 def test_without_lists_the_first_images_by_number_are_taken_with_a_warning(contents, tmp_path, monkeypatch, caplog):
     write_all(tmp_path, imagenet_files(contents))
-    monkeypatch.setattr(_ravi, "IMAGES", 5)
+    monkeypatch.setattr(ravi, "IMAGES", 5)
     val = miniimagenet.load(tmp_path, TINY).val
-    wnid = _ravi.CLASSES["val"][0]
+    wnid = ravi.CLASSES["val"][0]
     names = {val.names[i].decode() for i in val.partitions[0].cluster(0)}
     assert names == {f"{wnid}/{wnid}_{n}.JPEG" for n in NUMBERS[:5]}
     assert "which are not Ravi and Larochelle's" in caplog.text
@@ -153,7 +154,7 @@ def test_without_lists_the_first_images_by_number_are_taken_with_a_warning(conte
 
 def test_counts_that_differ_are_said(loaded, release, caplog):
     miniimagenet.load(release, TINY)
-    first = _ravi.CLASSES["train"][0]
+    first = ravi.CLASSES["train"][0]
     assert f"64 train classes do not have 600 images: {first} has 6" in caplog.text
 
 
@@ -164,7 +165,7 @@ def test_rows_that_break_a_rule_and_absent_or_bad_files_are_left_out_and_listed(
     (tmp_path / "images").mkdir()
     for file in (release / "images").iterdir():
         (tmp_path / "images" / file.name).symlink_to(file)
-    first, last = _ravi.CLASSES["val"][0], _ravi.CLASSES["val"][-1]
+    first, last = ravi.CLASSES["val"][0], ravi.CLASSES["val"][-1]
     for wnid in (first, last):
         (tmp_path / "images" / ravi_name(wnid, 1)).unlink()
     (tmp_path / "images" / ravi_name(last, 1)).write_bytes(contents[last, 1][:100])
@@ -193,7 +194,7 @@ def test_rows_that_break_a_rule_and_absent_or_bad_files_are_left_out_and_listed(
 
 
 def test_missing_classes_are_counted(release, tmp_path, caplog):
-    for split, wnids in _ravi.CLASSES.items():
+    for split, wnids in ravi.CLASSES.items():
         for wnid in wnids[:3]:
             write_all(tmp_path, {f"{split}/{wnid}/a.jpg": jpeg(1, (8, 8))})
     assert len(miniimagenet.load(tmp_path, TINY).val) == 3
@@ -201,21 +202,21 @@ def test_missing_classes_are_counted(release, tmp_path, caplog):
 
 
 def test_a_split_without_an_image_is_refused(tmp_path, complains):
-    for split, wnids in _ravi.CLASSES.items():
+    for split, wnids in ravi.CLASSES.items():
         write_all(tmp_path, {f"{split}/{wnids[0]}/{'a.txt' if split == 'test' else 'a.jpg'}": jpeg(1)})
     with complains("not one image of the 20 test classes"):
         miniimagenet.load(tmp_path, TINY)
 
 
 def test_a_class_in_another_splits_folder_or_list_is_refused(release, tmp_path, complains):
-    wnid = _ravi.CLASSES["test"][0]
-    for split, wnids in _ravi.CLASSES.items():
+    wnid = ravi.CLASSES["test"][0]
+    for split, wnids in ravi.CLASSES.items():
         write_all(tmp_path, {f"{split}/{wnids[0]}/a.jpg": jpeg(1)})
     write_all(tmp_path, {f"val/{wnid}/a.jpg": jpeg(2)})
     with complains(wnid, "is a test class"):
         miniimagenet.load(tmp_path, TINY)
     with complains("train.csv, line 2", wnid, "is a test class", "not a train one"):
-        _ravi_lists.parse(f"filename,label\n{ravi_name(wnid, 1)},{wnid}\n", "train.csv", "train", [])
+        split_lists.parse(f"filename,label\n{ravi_name(wnid, 1)},{wnid}\n", "train.csv", "train", [])
 
 
 def test_what_lacks_is_named(tmp_path, complains, release):
@@ -232,25 +233,25 @@ def test_what_lacks_is_named(tmp_path, complains, release):
     with complains("lacks train.csv and test.csv"):
         miniimagenet.locate(tmp_path)
     with complains("val.csv cannot be read (not UTF-8)"):
-        _ravi_lists.read(tmp_path / "val.csv", "val", [])
+        split_lists.read(tmp_path / "val.csv", "val", [])
 
 
 @pytest.mark.parametrize("header", ["", "label,filename", "filename;label", "filename,label,more"])
 def test_another_header_is_refused(header, complains):
     with complains("val.csv, line 1", "it must be filename,label"):
-        _ravi_lists.parse(f"{header}\n", "val.csv", "val", [])
+        split_lists.parse(f"{header}\n", "val.csv", "val", [])
 
 
 def test_a_list_that_is_no_csv_is_refused(complains):
     with complains("val.csv, line 2", "no csv (field larger"):
-        _ravi_lists.parse("filename,label\n" + "a" * 200_000, "val.csv", "val", [])
+        split_lists.parse("filename,label\n" + "a" * 200_000, "val.csv", "val", [])
 
 
 def test_the_key_follows_names_and_sizes_and_not_the_order_of_the_lists(tmp_path):
     def key(folder, numbers, last=b"abc"):
         write_lists(tmp_path / folder, numbers=numbers)
-        named = {f"images/{ravi_name(wnids[0], i)}": b"a" for wnids in _ravi.CLASSES.values() for i in (1, 2)}
-        write_all(tmp_path / folder, {**named, f"images/{ravi_name(_ravi.CLASSES['test'][0], 2)}": last})
+        named = {f"images/{ravi_name(wnids[0], i)}": b"a" for wnids in ravi.CLASSES.values() for i in (1, 2)}
+        write_all(tmp_path / folder, {**named, f"images/{ravi_name(ravi.CLASSES['test'][0], 2)}": last})
         return miniimagenet.files_key(tmp_path / folder, None)
 
     assert key("one", (1, 2)) == key("two", (2, 1))
@@ -267,7 +268,7 @@ def test_an_archive_whose_paths_leave_it_is_refused(tmp_path, complains):
 
 
 CELLS = st.sampled_from(
-    [*_ravi.CLASSES["val"][:2], "n1", "", "a,b", 'a"b', "é.jpg", "n0185567200000001.jpg", "a\nb", "\0"]
+    [*ravi.CLASSES["val"][:2], "n1", "", "a,b", 'a"b', "é.jpg", "n0185567200000001.jpg", "a\nb", "\0"]
 )
 
 
@@ -279,9 +280,9 @@ def test_any_rows_give_images_and_reasons_one_for_each(rows):
     text = io.StringIO()
     csv.writer(text).writerows([["filename", "label"], *rows])
     skipped = []
-    found = _ravi_lists.parse(text.getvalue(), "val.csv", "val", skipped)
+    found = split_lists.parse(text.getvalue(), "val.csv", "val", skipped)
     assert len(found) + len(skipped) == len([row for row in rows if row])
-    assert all(row.wnid in _ravi.CLASSES["val"] for row in found)
+    assert all(row.wnid in ravi.CLASSES["val"] for row in found)
     assert len({row.stem for row in found}) == len(found)
 
 
@@ -289,13 +290,13 @@ def test_any_rows_give_images_and_reasons_one_for_each(rows):
 @given(st.text())
 def test_any_text_is_read_or_refused_in_words(text):
     try:
-        _ravi_lists.parse(text, "val.csv", "val", [])
+        split_lists.parse(text, "val.csv", "val", [])
     except InputError as error:
         assert str(error).startswith("val.csv, line ")
 
 
 def test_the_same_files_in_another_layout_are_not_prepared_again(release, contents, tmp_path):
-    write_all(tmp_path / "tree", {f"{_ravi.SPLIT_OF[w]}/{w}/{ravi_name(w, i)}": c for (w, i), c in contents.items()})
+    write_all(tmp_path / "tree", {f"{ravi.SPLIT_OF[w]}/{w}/{ravi_name(w, i)}": c for (w, i), c in contents.items()})
     write_all(write_lists(tmp_path / "imagenet"), imagenet_files(contents))
     for folder in (release, tmp_path / "tree", tmp_path / "imagenet"):
         flags = ["--dataset=miniimagenet", f"--data_dir={folder}", "--image_size=8", "--stage=prepare", "--quiet"]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cactus_tf.datasets import mnist
-from cactus_tf.datasets._splits import Labelled, in_order
+from cactus_tf.datasets._io.splits import Labelled, in_order
 from cactus_tf.main import main
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = mnist.FILES

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from cactus_tf.datasets import omniglot
-from cactus_tf.datasets._splits import Labelled, in_order
+from cactus_tf.datasets._io.splits import Labelled, in_order
 from cactus_tf.main import main
 
 # As the specification lists them: floor((i + 0.5) * 105 / 28).

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cactus_tf.datasets._entries import UnreadableError
-from cactus_tf.datasets._pictures import FORMATS, MOST_PIXELS, array, is_grey, opened
+from cactus_tf.datasets._io.decoding import FORMATS, MOST_PIXELS, array, is_grey, opened
+from cactus_tf.datasets._io.entries import UnreadableError
 
 HEIGHT, WIDTH = 6, 10
 COLOUR, GREY = (HEIGHT, WIDTH, 3), (HEIGHT, WIDTH, 1)

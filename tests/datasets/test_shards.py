@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cactus_tf.datasets import _shards
-from cactus_tf.datasets._entries import Entry, UnreadableError, listing
-from cactus_tf.datasets._pictures import array
-from cactus_tf.datasets._shards import decode_all
+from cactus_tf.datasets._io import shards
+from cactus_tf.datasets._io.decoding import array
+from cactus_tf.datasets._io.entries import Entry, UnreadableError, listing
+from cactus_tf.datasets._io.shards import decode_all
 from cactus_tf.errors import RunError
 
 SHAPE = (2, 3)
@@ -33,7 +33,7 @@ def decode_otherwise(content):
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
     calls.clear()
-    monkeypatch.setattr(_shards, "SHARD", 4)
+    monkeypatch.setattr(shards, "SHARD", 4)
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_stopped_work_goes_on(entries, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return decode(content)
 
-    monkeypatch.setattr(_shards, "_described", lambda function: ["the same"])
+    monkeypatch.setattr(shards, "_described", lambda function: ["the same"])
     with pytest.raises(KeyboardInterrupt):
         run(entries, tmp_path / "work", stop)
     assert sorted(calls) == [b"0", b"1", b"2", b"4", b"bad"]
@@ -129,7 +129,7 @@ def test_a_damaged_note_has_its_shard_made_again(entries, tmp_path):
 
 
 def test_several_processes_make_the_same_as_one(entries, tmp_path, monkeypatch):
-    monkeypatch.setattr(_shards, "_ALONE", 0)
+    monkeypatch.setattr(shards, "_ALONE", 0)
     for i in range(10):
         Image.new("RGB", (5, 4), (i, 0, 0)).save(tmp_path / f"{i}.png")
     (tmp_path / "6.png").write_bytes(b"bad")
@@ -140,7 +140,7 @@ def test_several_processes_make_the_same_as_one(entries, tmp_path, monkeypatch):
 
 
 def test_a_process_that_dies_is_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(_shards, "_ALONE", 0)
+    monkeypatch.setattr(shards, "_ALONE", 0)
     (tmp_path / "a.txt").write_text("__import__('os')._exit(1)")
     with pytest.raises(RunError, match="killed, perhaps for lack of memory"):
         run(listing(tmp_path, (".txt",)).entries, tmp_path / "work", eval, workers=2)

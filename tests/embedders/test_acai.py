@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from cactus_tf import embedders
 from cactus_tf.embedders import acai
-from cactus_tf.embedders._fitting import Plan
+from cactus_tf.embedders._base.fitting import Plan
 from cactus_tf.errors import InputError
 
 

@@ -5,16 +5,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cactus_tf.embedders import _adam, bigan
+from cactus_tf.embedders import bigan
+from cactus_tf.embedders._base import adam
 
 
 def test_the_fused_adam_is_keras_adam():
     rng = np.random.default_rng(0)
     start, gradients = rng.normal(size=(4, 3)).astype(np.float32), rng.normal(size=(6, 4, 3)).astype(np.float32)
     ends = []
-    for kind in (keras.optimizers.Adam, _adam.FusedAdam):
+    for kind in (keras.optimizers.Adam, adam.FusedAdam):
         v = keras.Variable(start)
-        optimizer = kind(_adam.ConstantThenDecay(6, 0.1, 0.01), beta_1=0.5, epsilon=1e-2)
+        optimizer = kind(adam.ConstantThenDecay(6, 0.1, 0.01), beta_1=0.5, epsilon=1e-2)
         optimizer.build([v])
         for gradient in gradients:
             optimizer.apply([tf.constant(gradient)], [v])
@@ -24,7 +25,7 @@ def test_the_fused_adam_is_keras_adam():
 
 
 def rates(steps, *at):
-    return [float(_adam.decayed_rate(tf.constant(step, tf.int64), steps, 2e-4, 0.01)) for step in at]
+    return [float(adam.decayed_rate(tf.constant(step, tf.int64), steps, 2e-4, 0.01)) for step in at]
 
 
 def test_the_rate_is_constant_for_half_the_steps_and_ends_at_a_hundredth():

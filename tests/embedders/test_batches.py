@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cactus_tf.embedders._batches import batches, rows
+from cactus_tf.embedders._base.batches import batches, rows
 
 
 def numbered(n):

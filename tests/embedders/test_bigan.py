@@ -5,10 +5,12 @@ import pytest
 import tensorflow as tf
 
 from cactus_tf import embedders
-from cactus_tf.embedders import _adam, _bigan_images, bigan
-from cactus_tf.embedders._bigan_layers import DeployedBatchNorm, deploy
-from cactus_tf.embedders._bigan_networks import conv_trio, mlp_trio
-from cactus_tf.embedders._fitting import Plan, state
+from cactus_tf.embedders import bigan
+from cactus_tf.embedders._base import adam
+from cactus_tf.embedders._base.fitting import Plan, state
+from cactus_tf.embedders.bigan import image_forms
+from cactus_tf.embedders.bigan.layers import DeployedBatchNorm, deploy
+from cactus_tf.embedders.bigan.networks import conv_trio, mlp_trio
 from cactus_tf.errors import InputError
 
 TINY = {
@@ -343,7 +345,7 @@ def test_the_step_is_the_same_compiled_and_plain_and_every_scalar_has_its_meanin
 
 
 def test_both_optimizers_take_the_rate_of_their_step():
-    schedule = _adam.ConstantThenDecay(4, 2e-4, 0.01)
+    schedule = adam.ConstantThenDecay(4, 2e-4, 0.01)
     for optimizer in network(steps=4).optimizers:
         for step in range(4):
             optimizer.iterations.assign(step)
@@ -413,7 +415,7 @@ def test_every_step_has_its_own_crops_and_codes_of_the_prior(monkeypatch):
 
 def test_flat_images_are_row_major_in_zero_to_one_and_come_back():
     images = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 2), np.uint8)
-    form = _bigan_images.Flat((4, 5, 2))
+    form = image_forms.Flat((4, 5, 2))
     np.testing.assert_allclose(form.encoding(images), images.reshape(3, -1) / 255, rtol=1e-6)
     np.testing.assert_allclose(form.pictured(form.training(images, None)), images / 255, rtol=1e-6)
 
@@ -427,7 +429,7 @@ def ramps(n, height, width):
 
 @pytest.mark.parametrize(("shape", "size"), [((84, 84), (72, 72)), ((64, 96), (72, 108)), ((218, 178), (88, 72))])
 def test_training_crops_lie_anywhere_in_the_image_of_short_side_72_and_the_encoded_one_in_its_middle(shape, size):
-    form, images = _bigan_images.Crops((*shape, 2)), ramps(200, *shape)
+    form, images = image_forms.Crops((*shape, 2)), ramps(200, *shape)
     whole = tf.image.resize(images, size, antialias=True).numpy() / 127.5 - 1
     crops = form.training(tf.constant(images), tf.constant([1, 2], tf.int64)).numpy()
     tops = [abs(whole[0, :, 0, 0] - crop[0, 0, 0]).argmin() for crop in crops]
@@ -444,7 +446,7 @@ def test_training_crops_lie_anywhere_in_the_image_of_short_side_72_and_the_encod
 
 
 def test_small_images_are_enlarged_whole_for_the_convolutional_trio():
-    form, images = _bigan_images.Crops((28, 28, 1)), pictures(3, 28)
+    form, images = image_forms.Crops((28, 28, 1)), pictures(3, 28)
     expected = tf.image.resize(images, (64, 64)) / 127.5 - 1
     np.testing.assert_allclose(form.encoding(images), expected, atol=1e-5)
     np.testing.assert_allclose(form.training(tf.constant(images), [1, 2]), expected, atol=1e-5)

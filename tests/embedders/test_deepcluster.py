@@ -10,10 +10,11 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import normalized_mutual_info_score
 
 from cactus_tf import embedders
-from cactus_tf.embedders import _deepcluster_networks as networks
-from cactus_tf.embedders import _fitting, deepcluster
-from cactus_tf.embedders._fitting import Plan
-from cactus_tf.embedders._trained import TrainedEmbedder
+from cactus_tf.embedders import deepcluster
+from cactus_tf.embedders._base import fitting
+from cactus_tf.embedders._base.fitting import Plan
+from cactus_tf.embedders._base.trained import TrainedEmbedder
+from cactus_tf.embedders.deepcluster import networks as networks
 from cactus_tf.errors import InputError, RunError
 
 
@@ -464,7 +465,7 @@ def test_a_said_batch_or_length_is_kept():
 
 
 def assert_same(a, b):
-    for x, y in zip(*(_fitting.state(e.model) for e in (a, b)), strict=True):
+    for x, y in zip(*(fitting.state(e.model) for e in (a, b)), strict=True):
         np.testing.assert_allclose(x.numpy(), y.numpy(), rtol=1e-4, atol=1e-5)  # threads change the order of summation
 
 

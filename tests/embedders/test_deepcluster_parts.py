@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cactus_tf.embedders import _deepcluster_crops as crops
-from cactus_tf.embedders import _deepcluster_epochs as epochs
+from cactus_tf.embedders.deepcluster import crops as crops
+from cactus_tf.embedders.deepcluster import epochs as epochs
 
 # Crops
 

@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 
 from cactus_tf import embedders
-from cactus_tf.embedders import _fitting
-from cactus_tf.embedders._fitting import Network
-from cactus_tf.embedders._trained import TrainedEmbedder
+from cactus_tf.embedders._base import fitting
+from cactus_tf.embedders._base.fitting import Network
+from cactus_tf.embedders._base.trained import TrainedEmbedder
 from cactus_tf.errors import InputError, RunError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 6, 6, 1), np.uint8)
@@ -68,7 +68,7 @@ class Watch(keras.callbacks.Callback):
 
 
 def weights(embedder):
-    return [v.numpy() for v in _fitting.state(embedder.model)]
+    return [v.numpy() for v in fitting.state(embedder.model)]
 
 
 def assert_same(a, b):
@@ -104,7 +104,7 @@ def test_the_learning_curve_of_an_interrupted_fit_is_that_of_a_whole_one(stopped
 
 
 def test_periodic_checkpoints_survive_a_kill(tmp_path, monkeypatch, stop_at):
-    monkeypatch.setattr(_fitting, "KEEP_EVERY", 5)
+    monkeypatch.setattr(fitting, "KEEP_EVERY", 5)
 
     class KilledError(Exception):
         pass
@@ -123,7 +123,7 @@ def test_periodic_checkpoints_survive_a_kill(tmp_path, monkeypatch, stop_at):
 
 
 def test_slow_steps_are_kept_by_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(_fitting, "KEEP_SECONDS", 0)
+    monkeypatch.setattr(fitting, "KEEP_SECONDS", 0)
 
     class Look(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch, logs=None):
@@ -154,7 +154,7 @@ def damage(path):
 
 @pytest.mark.parametrize("part", ["data-00000-of-00001", "index"])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, monkeypatch, caplog, part):
-    monkeypatch.setattr(_fitting, "KEEP_EVERY", 5)
+    monkeypatch.setattr(fitting, "KEEP_EVERY", 5)
     line(10).fit(IMAGES, seed=1, folder=tmp_path)
     damage(tmp_path / f"step-10.{part}")
     watch = Watch()
@@ -194,7 +194,7 @@ class Poison(keras.callbacks.Callback):
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
-    monkeypatch.setattr(_fitting, "KEEP_EVERY", 5)
+    monkeypatch.setattr(fitting, "KEEP_EVERY", 5)
     message = "line: loss is nan at step 13; the checkpoint of step 10 is kept in .*; lower the rate"
     with pytest.raises(RunError, match=message):
         line(20).fit(IMAGES, seed=1, folder=tmp_path, callbacks=[Poison(12)])
@@ -203,7 +203,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_
 
 
 def test_weights_that_are_not_finite_are_never_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(_fitting, "KEEP_EVERY", 5)
+    monkeypatch.setattr(fitting, "KEEP_EVERY", 5)
     with pytest.raises(RunError, match="weights are NaN or infinite after step 10; the checkpoint of step 5 is kept"):
         line(20).fit(IMAGES, seed=1, folder=tmp_path, callbacks=[Poison(10)])
     with pytest.raises(RunError, match="after step 3; no checkpoint is kept"):

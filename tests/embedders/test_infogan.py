@@ -8,9 +8,10 @@ import pytest
 import tensorflow as tf
 
 from cactus_tf import embedders
-from cactus_tf.embedders import _fitting, infogan
-from cactus_tf.embedders._fitting import Plan
-from cactus_tf.embedders._infogan_latents import Latents, draw, each_category, each_value, joined
+from cactus_tf.embedders import infogan
+from cactus_tf.embedders._base import fitting
+from cactus_tf.embedders._base.fitting import Plan
+from cactus_tf.embedders.infogan.latents import Latents, draw, each_category, each_value, joined
 from cactus_tf.errors import InputError
 
 TINY = {"noise": 5, "categories": 3, "depth": 2, "batch": 6}
@@ -567,7 +568,7 @@ def test_an_interrupted_fit_goes_on_to_the_same_weights_and_optimizers(tmp_path,
     with pytest.raises(KeyboardInterrupt):
         tiny(8).fit(images, seed=1, folder=tmp_path, callbacks=[stop_at(3)])
     resumed, whole = tiny(8).fit(images, seed=1, folder=tmp_path), tiny(8).fit(images, seed=1)
-    for a, b in zip(_fitting.state(resumed.model), _fitting.state(whole.model), strict=True):
+    for a, b in zip(fitting.state(resumed.model), fitting.state(whole.model), strict=True):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-6)  # threads change the order of summation
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from cactus_tf.embedders._layers import PointwiseThenConv, leaky_relu
+from cactus_tf.embedders._base.layers import PointwiseThenConv, leaky_relu
 
 
 def test_leaky_relu_and_its_gradient_are_those_of_the_formula():

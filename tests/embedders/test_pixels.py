@@ -6,7 +6,8 @@ import tensorflow as tf
 from sklearn.decomposition import PCA
 
 from cactus_tf import embedders
-from cactus_tf.embedders import _whitening, pixels
+from cactus_tf.embedders import pixels
+from cactus_tf.embedders.pixels import whitening
 from cactus_tf.errors import InputError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (50, 4, 5, 1), np.uint8)
@@ -169,26 +170,26 @@ def test_new_images_are_whitened_by_the_old_and_each_by_itself():
 
 def test_contrast_and_brightness_of_an_image_are_gone_but_for_the_ten_in_the_root():
     image = np.arange(40, dtype=np.uint8).reshape(1, 5, 4, 2)
-    plain, other = _whitening.normalised(image), _whitening.normalised(3 * image + 60)
+    plain, other = whitening.normalised(image), whitening.normalised(3 * image + 60)
     np.testing.assert_allclose(other, plain * np.sqrt((133.25 + 10) / (133.25 + 10 / 9)), rtol=1e-5)
 
 
 def test_an_image_of_one_value_is_nothing():
-    assert not _whitening.normalised(np.full((2, 5, 4, 2), 77, np.uint8)).any()
+    assert not whitening.normalised(np.full((2, 5, 4, 2), 77, np.uint8)).any()
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 599, 1000])
 def test_the_covariance_does_not_depend_on_how_many_images_are_read_at_a_time(chunk):
-    x = _whitening.normalised(PHOTOGRAPHS).astype(float)
-    np.testing.assert_allclose(_whitening.covariance(PHOTOGRAPHS, chunk), np.cov(x.T), rtol=1e-9, atol=1e-12)
+    x = whitening.normalised(PHOTOGRAPHS).astype(float)
+    np.testing.assert_allclose(whitening.covariance(PHOTOGRAPHS, chunk), np.cov(x.T), rtol=1e-9, atol=1e-12)
 
 
 def test_whitened_dims_are_the_first_components_divided_by_their_deviation():
-    x = np.cov(_whitening.normalised(PHOTOGRAPHS).T.astype(float))
+    x = np.cov(whitening.normalised(PHOTOGRAPHS).T.astype(float))
     first = np.linalg.eigh(x)[1][:, ::-1][:, :3]
     found = embedders.build("pixels", whiten=True, dims=3).fit(PHOTOGRAPHS).transform(PHOTOGRAPHS).astype(float)
     np.testing.assert_allclose(np.cov(found.T), np.eye(3), atol=1e-3)
-    along = _whitening.normalised(PHOTOGRAPHS) @ first
+    along = whitening.normalised(PHOTOGRAPHS) @ first
     np.testing.assert_allclose(abs(found), abs(along) / along.std(axis=0, ddof=1), atol=1e-3)
 
 

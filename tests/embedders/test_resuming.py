@@ -11,7 +11,7 @@ import json, sys, keras, numpy as np, tensorflow as tf
 tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.threading.set_inter_op_parallelism_threads(1)
 from cactus_tf import embedders
-from cactus_tf.embedders._fitting import state
+from cactus_tf.embedders._base.fitting import state
 
 folder, name, side, stop, settings = sys.argv[1:3] + [json.loads(part) for part in sys.argv[3:]]
 

@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from cactus_tf import learners
 from cactus_tf.errors import InputError
+from cactus_tf.fewshot.training import make_task_update
 from cactus_tf.learners import _adaptation
-from cactus_tf.training import make_task_update
 from cactus_tf.types import Episode
 
 WAY = 4

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from cactus_tf import learners
-from cactus_tf.evaluation import evaluate
+from cactus_tf.fewshot.episodes import Episodes
+from cactus_tf.fewshot.evaluation import evaluate
 from cactus_tf.learners._inputs import canonical_order
-from cactus_tf.sampling import Episodes
 from cactus_tf.types import AssignedPartitions
 
 

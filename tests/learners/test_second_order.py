@@ -6,11 +6,11 @@ import pytest
 import tensorflow as tf
 
 from cactus_tf import backbones
-from cactus_tf.checkpoints import tf_variable
+from cactus_tf.fewshot.training import make_task_update, make_train_step, side_by_side, vectorized
 from cactus_tf.learners import _adaptation, maml
 from cactus_tf.learners._adapted_network import AdaptedNetwork
-from cactus_tf.training import make_task_update, make_train_step, side_by_side, vectorized
 from cactus_tf.types import Episode
+from cactus_tf.utils.checkpoints import tf_variable
 
 SLOW = pytest.mark.slow
 WAY, SHOT, QUERY = 3, 2, 2

@@ -8,8 +8,8 @@ from cactus_tf import partitioners
 from cactus_tf.contracts import PartitionContext
 from cactus_tf.errors import InputError
 from cactus_tf.partitioners import kmeans
-from cactus_tf.partitioners._start import cluster_means
 from cactus_tf.partitioners.kmeans import Options
+from cactus_tf.partitioners.kmeans.start import cluster_means
 
 
 def blobs(n=120, centres=4, dim=6, seed=0):

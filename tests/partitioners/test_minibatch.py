@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from cactus_tf import partitioners
 from cactus_tf.contracts import PartitionContext
 from cactus_tf.errors import InputError
-from cactus_tf.partitioners import _minibatch, _threads, kmeans
-from cactus_tf.partitioners._minibatch import Rescaled
-from cactus_tf.partitioners._start import cluster_means
+from cactus_tf.partitioners import kmeans
+from cactus_tf.partitioners.kmeans import minibatch
+from cactus_tf.partitioners.kmeans.minibatch import Rescaled
+from cactus_tf.partitioners.kmeans.start import cluster_means
+from cactus_tf.utils import threads
 
 
 @pytest.fixture
@@ -21,7 +23,7 @@ def small(monkeypatch):
     """Lets a few hundred images have several groups, batches and pieces."""
     values = {"_CLUSTERS_PER_GROUP": 10, "_FEWEST_IMAGES": 1, "_SMALLEST_BATCH": 1, "_BATCH_PER_CENTRE": 5}
     for name, value in {**values, "_PIECE": 500, "_PARTS": 3, "_ROUNDS": 8}.items():
-        monkeypatch.setattr(_minibatch, name, value)
+        monkeypatch.setattr(minibatch, name, value)
 
 
 def blobs(n=400, centres=20, dim=6, seed=0):
@@ -61,7 +63,7 @@ def test_the_method_follows_from_the_size_unless_it_is_said(images, dim, cluster
 def test_partitions_are_made_by_the_method_that_was_chosen(monkeypatch, limit, method, called):
     seen = []
     monkeypatch.setattr(kmeans, "_EXACT", limit)
-    for name, module in {"exact": kmeans, "minibatch": _minibatch}.items():
+    for name, module in {"exact": kmeans, "minibatch": minibatch}.items():
         monkeypatch.setattr(module, "fit", lambda x, k, *_, name=name: seen.append(name) or np.arange(len(x)) % k)
     partitioners.build("kmeans", clusters=20, partitions=2, method=method)(blobs()[0])
     assert seen == [called] * 2
@@ -82,16 +84,16 @@ def test_separated_blobs_are_found_in_every_partition(small, partitions):
 
 def test_a_clustering_follows_from_the_seed_alone_whatever_the_number_of_cores(small, monkeypatch):
     x = Rescaled(np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32))
-    first = _minibatch.fit(x, 20, seed=3)
-    assert (_minibatch.fit(x, 20, seed=4) != first).any()
+    first = minibatch.fit(x, 20, seed=3)
+    assert (minibatch.fit(x, 20, seed=4) != first).any()
     for cores in (1, 5):
-        monkeypatch.setattr(_threads.os, "sched_getaffinity", lambda _, cores=cores: range(cores))
-        np.testing.assert_array_equal(_minibatch.fit(x, 20, seed=3), first)
+        monkeypatch.setattr(threads.os, "sched_getaffinity", lambda _, cores=cores: range(cores))
+        np.testing.assert_array_equal(minibatch.fit(x, 20, seed=3), first)
 
 
 def test_every_image_has_a_cluster(small):
     x = np.random.default_rng(0).normal(size=(600, 8)).astype(np.float32)
-    found = _minibatch.fit(Rescaled(x), 40, seed=3)
+    found = minibatch.fit(Rescaled(x), 40, seed=3)
     assert found.dtype == np.int32
     assert found.shape == (600,)
     assert set(found) <= set(range(40))
@@ -101,17 +103,17 @@ def test_every_image_has_a_cluster(small):
 @pytest.mark.parametrize(("n", "k"), [(1, 1), (12, 12), (12, 11), (30, 2)])
 def test_there_may_be_as_many_clusters_as_images(small, n, k):
     x = np.random.default_rng(0).normal(size=(n, 3)).astype(np.float32)
-    found = _minibatch.fit(Rescaled(x), k, seed=0)
+    found = minibatch.fit(Rescaled(x), k, seed=0)
     assert len(set(found)) == k
 
 
 def test_images_that_are_all_the_same_are_no_failure(small):
-    assert len(set(_minibatch.fit(Rescaled(np.ones((200, 3), np.float32)), 20, seed=0))) >= 1
+    assert len(set(minibatch.fit(Rescaled(np.ones((200, 3), np.float32)), 20, seed=0))) >= 1
 
 
 def test_inertia_is_within_three_percent_of_exact_k_means(small):
     x = np.random.default_rng(0).normal(size=(1000, 12)).astype(np.float32)  # no structure: the hardest case
-    ours = np.mean([inertia(x, _minibatch.fit(Rescaled(x), 50, seed), 50) for seed in range(2)])
+    ours = np.mean([inertia(x, minibatch.fit(Rescaled(x), 50, seed), 50) for seed in range(2)])
     exact = np.mean([inertia(x, kmeans.fit(x, 50, 1, seed), 50) for seed in range(2)])
     assert ours < 1.03 * exact
 
@@ -123,29 +125,29 @@ def test_the_nearest_centre_is_the_argmin_of_all_distances(small):
         rng.normal(size=(40, 8)),
     )
     expected = squared_distances(x.whole(), centres).argmin(axis=1)
-    np.testing.assert_array_equal(_minibatch.nearest_of_all(x, centres.astype(np.float32)), expected)  # 60 pieces
+    np.testing.assert_array_equal(minibatch.nearest_of_all(x, centres.astype(np.float32)), expected)  # 60 pieces
     rows = np.array([3, 5, 699])
-    np.testing.assert_array_equal(_minibatch.nearest(x, rows, centres.astype(np.float32)), expected[rows])
+    np.testing.assert_array_equal(minibatch.nearest(x, rows, centres.astype(np.float32)), expected[rows])
 
 
 def test_a_clustering_ends_with_the_nearest_of_its_centres(small, monkeypatch):
-    ends, improved = [], _minibatch.improved
-    monkeypatch.setattr(_minibatch, "improved", lambda *args: ends.append(improved(*args)) or ends[-1])
+    ends, improved = [], minibatch.improved
+    monkeypatch.setattr(minibatch, "improved", lambda *args: ends.append(improved(*args)) or ends[-1])
     x = Rescaled(np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32))
-    found = _minibatch.fit(x, 20, seed=0)
+    found = minibatch.fit(x, 20, seed=0)
     assert len(ends) == 8
     np.testing.assert_array_equal(found, squared_distances(x.whole(), ends[-1][0]).argmin(axis=1))
 
 
 def test_every_round_goes_on_from_the_one_before(small, monkeypatch):
-    ways, improved = [], _minibatch.improved
+    ways, improved = [], minibatch.improved
 
     def spied(x, centres, labels, number, rng):
         ways.append(((centres, labels), improved(x, centres, labels, number, rng)))
         return ways[-1][1]
 
-    monkeypatch.setattr(_minibatch, "improved", spied)
-    _minibatch.fit(Rescaled(np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32)), 20, seed=0)
+    monkeypatch.setattr(minibatch, "improved", spied)
+    minibatch.fit(Rescaled(np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32)), 20, seed=0)
     for (_, end), (start, _) in itertools.pairwise(ways):
         np.testing.assert_array_equal(start[0], end[0])
         np.testing.assert_array_equal(start[1], end[1])
@@ -154,10 +156,10 @@ def test_every_round_goes_on_from_the_one_before(small, monkeypatch):
 def test_in_a_round_every_image_is_in_one_group_with_its_centre(small, monkeypatch):
     rng = np.random.default_rng(0)
     x = Rescaled(rng.normal(size=(600, 4)).astype(np.float32))
-    centres, seen, epoch = x[np.arange(40)], [], _minibatch.epoch
-    labels = _minibatch.nearest_of_all(x, centres)
-    monkeypatch.setattr(_minibatch, "epoch", lambda x, *group: seen.append(group) or epoch(x, *group))
-    new, found = _minibatch.improved(x, centres, labels, 4, rng)
+    centres, seen, epoch = x[np.arange(40)], [], minibatch.epoch
+    labels = minibatch.nearest_of_all(x, centres)
+    monkeypatch.setattr(minibatch, "epoch", lambda x, *group: seen.append(group) or epoch(x, *group))
+    new, found = minibatch.improved(x, centres, labels, 4, rng)
     assert len(seen) > 1
     np.testing.assert_array_equal(np.sort(np.concatenate([rows for rows, *_ in seen])), np.arange(600))
     for rows, own, _ in seen:
@@ -169,11 +171,11 @@ def test_in_a_round_every_image_is_in_one_group_with_its_centre(small, monkeypat
 
 def test_an_epoch_reads_every_image_once_to_learn_and_starts_from_its_centres(small, monkeypatch):
     x, read = Rescaled(np.arange(300, dtype=np.float32).reshape(-1, 1)), []
-    monkeypatch.setattr(_minibatch, "nearest", lambda x, rows, centres: rows)
+    monkeypatch.setattr(minibatch, "nearest", lambda x, rows, centres: rows)
     getitem = Rescaled.__getitem__
     monkeypatch.setattr(Rescaled, "__getitem__", lambda self, rows: read.append(rows) or getitem(self, rows))
     centres = np.array([[-1e6], [100.0], [200.0]], np.float32)
-    fitted, _ = _minibatch.epoch(x, np.arange(300), centres, seed=0)
+    fitted, _ = minibatch.epoch(x, np.arange(300), centres, seed=0)
     np.testing.assert_array_equal(np.sort(np.concatenate(read)), np.arange(300))
     assert len(read) == 20  # 5 images per centre each
     assert fitted[0, 0] == -1e6  # no image is nearest
@@ -182,7 +184,7 @@ def test_an_epoch_reads_every_image_once_to_learn_and_starts_from_its_centres(sm
 
 def test_centres_that_outnumber_their_images_stay(small):
     x, centres = Rescaled(np.zeros((2, 1), np.float32)), np.array([[1.0], [-2.0], [5.0]], np.float32)
-    fitted, found = _minibatch.epoch(x, np.arange(2), centres, seed=0)
+    fitted, found = minibatch.epoch(x, np.arange(2), centres, seed=0)
     np.testing.assert_array_equal(fitted, centres)
     np.testing.assert_array_equal(found, [0, 0])
 
@@ -200,7 +202,7 @@ def test_rescaled_rows_are_rows_of_the_rescaled():
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=12), st.data())
 def test_shares_are_in_proportion_at_least_one_and_no_larger_than_their_groups(sizes, data):
     total = data.draw(st.integers(len(sizes), sum(sizes)))
-    found = _minibatch.largest_remainders(sizes, total)
+    found = minibatch.largest_remainders(sizes, total)
     assert found.sum() == total
     assert (found >= 1).all()
     assert (found <= sizes).all()
@@ -209,25 +211,25 @@ def test_shares_are_in_proportion_at_least_one_and_no_larger_than_their_groups(s
 
 
 def test_members_are_the_places_of_each_group_in_rising_order():
-    found = _minibatch.members(np.array([2, 0, 2, 4, 0]), 6)
+    found = minibatch.members(np.array([2, 0, 2, 4, 0]), 6)
     assert [places.tolist() for places in found] == [[1, 4], [], [0, 2], [], [3], []]
 
 
 def test_a_sample_is_distinct_rising_and_everything_where_that_is_wanted():
     rng = np.random.default_rng(0)
-    found = _minibatch.sample(1000, 60, rng)
+    found = minibatch.sample(1000, 60, rng)
     assert len(found) == 60
     assert (np.diff(found) > 0).all()
     assert found[-1] > 900
-    np.testing.assert_array_equal(_minibatch.sample(10, 60, rng), np.arange(10))
+    np.testing.assert_array_equal(minibatch.sample(10, 60, rng), np.arange(10))
 
 
 def test_memory_is_a_part_of_what_the_embeddings_take(small, monkeypatch, tmp_path):
     np.save(tmp_path / "z.npy", np.random.default_rng(0).normal(size=(20_000, 64)).astype(np.float32))
     z = np.load(tmp_path / "z.npy", mmap_mode="r")
-    for module, name, value in ((kmeans, "_PIECE", 50_000), (_minibatch, "_PIECE", 50_000), (_minibatch, "_ROUNDS", 1)):
+    for module, name, value in ((kmeans, "_PIECE", 50_000), (minibatch, "_PIECE", 50_000), (minibatch, "_ROUNDS", 1)):
         monkeypatch.setattr(module, name, value)
-    monkeypatch.setattr(_minibatch, "_BATCH_PER_CENTRE", 100)
+    monkeypatch.setattr(minibatch, "_BATCH_PER_CENTRE", 100)
     context = PartitionContext(images=len(z), embeddings=z)
     tracemalloc.start()
     partitioners.build("kmeans", 10, 2, method="minibatch")(context)
@@ -238,7 +240,7 @@ def test_memory_is_a_part_of_what_the_embeddings_take(small, monkeypatch, tmp_pa
 
 def test_a_partition_of_mini_batches_is_not_started_again(monkeypatch, caplog):
     calls = []
-    monkeypatch.setattr(_minibatch, "fit", lambda x, k, seed: calls.append(seed) or np.zeros(len(x), np.int32))
+    monkeypatch.setattr(minibatch, "fit", lambda x, k, seed: calls.append(seed) or np.zeros(len(x), np.int32))
     partitioners.build("kmeans", 20, 1, method="minibatch")(blobs()[0])
     assert len(calls) == 1
     assert "partition 0: 1 of 20 clusters have 6 images or more, after 1 attempts" in caplog.text

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cactus_tf.partitioners import _permutation
-from cactus_tf.partitioners._permutation import Permutation
+from cactus_tf.partitioners.random import permutation as _permutation
+from cactus_tf.partitioners.random.permutation import Permutation
 
 
 @pytest.fixture(params=["drawn", "computed"])

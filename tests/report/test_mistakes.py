@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.report.mistakes import classes_of, confusion, hardest
-from cactus_tf.sampling import Episodes
 from cactus_tf.types import AssignedPartitions
 
 LABELS = np.repeat(np.arange(4), 6)

@@ -1,0 +1,1 @@
+"""Reading image files: listing, archives, decoding, preparing; shared by the data sets."""

@@ -1,0 +1,78 @@
+"""Data sets that tensorflow-datasets downloads."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from cactus_tf.errors import InputError
+from cactus_tf.utils import progress
+
+BATCH = 512  # examples; bounds the memory of full-size images
+RETRIES = 4  # about 3 seconds; the library's 10 wait 5 minutes where there is no network
+
+
+def batches(name: str, split: str, remedy: str, undecoded: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
+    """The examples of one split, downloaded on first use, in batches in the order of the files.
+
+    Args:
+      name: of the data set in tensorflow-datasets.
+      split: its name there.
+      remedy: what the user can do instead of downloading.
+      undecoded: features that come as the bytes of their files: TensorFlow's usual decoding of JPEG is a fast one,
+        whose pixels differ from Pillow's.
+
+    Yields:
+      Arrays [at most 512, ...] by feature name, a dictionary of them where a feature is one.
+
+    Raises:
+      InputError: the download failed, or its files are damaged.
+    """
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    builder = _prepared(name, remedy)
+    decoders = {feature: tfds.decode.SkipDecoding() for feature in undecoded}
+    data = builder.as_dataset(split=split, decoders=decoders or None).batch(BATCH).prefetch(1)
+    bar = progress.bar(tfds.as_numpy(data), desc=f"{name} {split}", unit="batch")
+    try:
+        yield from bar
+    except tf.errors.OpError as error:
+        raise InputError(f"{builder.data_dir} is damaged ({_brief(error)}): delete this folder, or {remedy}") from error
+
+
+def _prepared(name: str, remedy: str):
+    """The builder of a data set whose files are there."""
+    import tensorflow_datasets as tfds
+
+    try:
+        with _patience(), contextlib.redirect_stdout(sys.stderr):
+            builder = tfds.builder(name)
+            builder.download_and_prepare()
+    except Exception as error:  # of requests, TensorFlow, the file system or the library itself
+        raise InputError(f"{name} could not be downloaded ({_brief(error)}): try again, or {remedy}") from error
+    return builder
+
+
+@contextlib.contextmanager
+def _patience() -> Iterator[None]:
+    """Fewer retries while downloading, and no progress bars where nobody looks."""
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.download import downloader
+
+    usual = downloader.MAX_RETRIES
+    downloader.MAX_RETRIES = RETRIES
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
+    try:
+        yield
+    finally:
+        downloader.MAX_RETRIES = usual
+
+
+def _brief(error: BaseException, limit: int = 200) -> str:
+    """An error in one line of bounded length."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -1,0 +1,52 @@
+"""Features of images that were computed elsewhere: a .npy file of one vector per image."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+
+import numpy as np
+
+from cactus_tf.datasets._io.entries import Entry, UnreadableError
+from cactus_tf.errors import InputError
+
+EXTENSIONS = (".npy",)
+_TRIED = 20  # files of which one must be readable
+
+
+def vector(content: bytes, dim: int | None = None) -> np.ndarray:
+    """[dim] float32 from the bytes of a .npy file.
+
+    Raises:
+      UnreadableError: damaged, of another shape or of no floating-point type, NaN or infinite.
+    """
+    try:
+        array = np.load(io.BytesIO(content), allow_pickle=False)
+    except (OSError, ValueError, EOFError, SyntaxError, MemoryError) as error:
+        raise UnreadableError("is no .npy file, or a damaged one") from error
+    if not isinstance(array, np.ndarray) or array.ndim != 1 or not array.size:
+        raise UnreadableError(f"has shape {list(getattr(array, 'shape', []))}, not one vector")
+    if not np.issubdtype(array.dtype, np.floating):
+        raise UnreadableError(f"holds {array.dtype}, not floating-point numbers")
+    if dim is not None and len(array) != dim:
+        raise UnreadableError(f"has {len(array)} numbers, the others {dim}")
+    with np.errstate(over="ignore"):
+        numbers = array.astype(np.float32)
+    if not np.isfinite(numbers).all():
+        raise UnreadableError("holds NaN or infinity")
+    return numbers
+
+
+def length(entries: Iterable[Entry]) -> int:
+    """Numbers of the first vector that can be read.
+
+    Raises:
+      InputError: none of the first 20 files can.
+    """
+    reason = "there is none"
+    for _, entry in zip(range(_TRIED), entries, strict=False):
+        try:
+            return len(vector(entry.read()))
+        except UnreadableError as error:
+            reason = f"{entry.name} {error}"
+    raise InputError(f"not one of the first .npy files can be read; {reason}: each must hold one vector of an image")

@@ -1,0 +1,1 @@
+"""What embedders share: the estimator interface, fitting and saving."""

@@ -1,0 +1,65 @@
+"""What every embedder does with images: check them, walk through them in pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from cactus_tf.errors import InputError
+from cactus_tf.utils import progress
+
+
+def check_images(images: np.ndarray, shape: tuple[int, ...] | None = None) -> None:
+    """Holds images to what the stages agreed on.
+
+    Args:
+      images: [n, height, width, channels] uint8.
+      shape: (height, width, channels) that the embedder was fitted on; None takes any.
+
+    Raises:
+      InputError: another type, rank, order of axes or size.
+    """
+    if images.dtype != np.uint8 or images.ndim != 4:
+        raise InputError(
+            f"images must be uint8 of shape [n, height, width, channels], not {images.dtype} of shape "
+            f"{list(images.shape)}: scale them to 0..255 and give grey ones a last axis of 1"
+        )
+    if channels_first(images.shape):
+        raise InputError(f"images of shape {list(images.shape)} have their channels first; transpose(0, 2, 3, 1) them")
+    if shape is not None and images.shape[1:] != tuple(shape):
+        raise InputError(f"the embedder was fitted on {text(shape)} images, these are {text(images.shape[1:])}")
+
+
+def channels_first(shape: tuple[int, ...]) -> bool:
+    """Whether [n, a, b, c] looks like [n, channels, height, width]."""
+    return shape[1] in (1, 3) and shape[3] not in (1, 3) and shape[2] > 4
+
+
+def text(shape: tuple[int, ...]) -> str:
+    """An image shape as people write it: 28x28x1."""
+    return "x".join(map(str, shape))
+
+
+def in_chunks(function: Callable[[np.ndarray], np.ndarray], images: np.ndarray, chunk: int = 128) -> np.ndarray:
+    """Rows of function(images), computed a few images at a time; a terminal sees the progress.
+
+    Args:
+      function: [m, h, w, c] uint8 -> [m, dim], row by row.
+      images: [n, h, w, c] uint8, usually a memory map.
+      chunk: images at a time, which bounds the memory.
+
+    Returns:
+      [n, dim] float32.
+    """
+    if not len(images):  # convolutions of no image fail
+        return in_chunks(function, np.zeros((1, *images.shape[1:]), images.dtype))[:0]
+    first = np.asarray(function(np.asarray(images[:chunk])))
+    rows = np.empty((len(images), first.shape[1]), np.float32)
+    rows[:chunk] = first
+    with progress.bar(total=len(images), initial=len(first), desc="embed", unit="image") as bar:
+        for start in range(chunk, len(images), chunk):
+            part = np.asarray(images[start : start + chunk])
+            rows[start : start + chunk] = function(part)
+            bar.update(len(part))
+    return rows

@@ -1,0 +1,1 @@
+"""The heart: episodes, losses, the outer loop and evaluation. Imports no family."""

@@ -1,0 +1,156 @@
+"""Episodes from partitions: a pure sampler, and the tf.data pipeline around it.
+
+Hsu et al. 2019, Algorithm 1: draw a partition uniformly, N of its clusters uniformly without replacement, K + Q images
+of each without replacement, and let chance decide which cluster gets which label.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from cactus_tf.errors import InputError
+from cactus_tf.types import Division, Episode, MixedPartitions, Partitions
+from cactus_tf.utils.seeds import counter_rng
+
+_FOREVER = np.iinfo(np.int64).max
+
+
+def usable_clusters(partition: Division, images_per_cluster: int) -> np.ndarray:
+    """Numbers of the clusters that hold at least shot + query images; the others are never drawn."""
+    return np.flatnonzero(partition.sizes >= images_per_cluster)
+
+
+def sample_task(
+    partition: Division, way: int, shot: int, query: int, rng: np.random.Generator, usable: np.ndarray | None = None
+) -> np.ndarray:
+    """Draws one task from one partition.
+
+    Args:
+      partition: has at least `way` clusters of at least shot + query images.
+      way, shot, query: N, K and Q per class.
+      rng: the task's own generator.
+      usable: `usable_clusters`, where the caller has them.
+
+    Returns:
+      [way, shot + query] image numbers, all distinct; row i belongs to label i, its first `shot` columns are support.
+      The order of rows is random, so the labels are a random permutation. Hsu et al. 2019, Algorithm 1.
+    """
+    usable = usable_clusters(partition, shot + query) if usable is None else usable
+    return np.stack([partition.draw(c, shot + query, rng) for c in rng.choice(usable, way, replace=False)])
+
+
+class Episodes:
+    """An endless stream of episodes; episode i is a pure function of (seed, i).
+
+    Args:
+      rows: [n, ...] images (uint8) or embeddings (float32), indexed by image number; a memory map will do.
+      partitions: what the tasks are made from.
+      way, shot, query: N, K and Q per class.
+      seed: of this stream.
+
+    Raises:
+      InputError: no partition, or none of one side of mixed ones, has `way` clusters of shot + query images.
+
+    Example:
+      >>> import cactus_tf as ct
+      >>> data = ct.datasets.load("digits")
+      >>> tasks = ct.episodes(data.test.images, data.test.partitions, way=5, shot=1, query=3, seed=0)
+      >>> tasks[7].support.shape, tasks[7].query.shape
+      ((5, 1, 28, 28, 1), (5, 3, 28, 28, 1))
+    """
+
+    def __init__(
+        self, rows: np.ndarray, partitions: Partitions, *, way: int, shot: int = 1, query: int = 5, seed: int = 0
+    ):
+        self.rows, self.partitions = rows, partitions
+        self.way, self.shot, self.query, self.seed = way, shot, query, seed
+        self._clusters: dict[int, np.ndarray] = {}  # those of use, by partition: they depend on shot and query alone
+        _check_counts(way, shot, query)
+        for side in partitions.sides if isinstance(partitions, MixedPartitions) else [range(len(partitions))]:
+            if not any(self._usable(p) for p in side):
+                raise InputError(_why_unusable([partitions[p] for p in side], way, shot, query))
+
+    def with_rows(self, rows: np.ndarray) -> "Episodes":
+        """The same tasks over other rows, such as the embeddings of the same images."""
+        return Episodes(rows, self.partitions, way=self.way, shot=self.shot, query=self.query, seed=self.seed)
+
+    def indices(self, i: int) -> tuple[np.ndarray, int]:
+        """Image numbers [way, shot + query] of episode i, and the number of its partition.
+
+        A partition with too few usable clusters is drawn again, so the draw is uniform over the usable ones; of mixed
+        partitions, over those of the side that was drawn before.
+        """
+        rng = counter_rng(self.seed, i)
+        side = self._draw_side(rng)
+        while not self._usable(p := side[int(rng.integers(len(side)))]):
+            pass
+        return sample_task(self.partitions[p], self.way, self.shot, self.query, rng, self._clusters[p]), p
+
+    def __getitem__(self, i: int) -> Episode:
+        """Episode i: support [way, shot, ...] and query [way, query, ...] rows."""
+        numbers, p = self.indices(i)
+        rows = gather(self.rows, numbers)
+        return Episode(rows[:, : self.shot], rows[:, self.shot :], np.int64(i), np.int32(p))
+
+    def dataset(self, tasks_per_step: int = 1, start: int = 0) -> tf.data.Dataset:
+        """Batches of episodes as an endless tf.data pipeline; nothing is made ahead but what is prefetched.
+
+        Args:
+          tasks_per_step: T, episodes of one element.
+          start: the first step; step s holds episodes s T ... (s + 1) T - 1, whatever the start.
+
+        Returns:
+          Elements are `Episode`s with a leading tasks axis: support [T, way, shot, ...], and so on.
+        """
+
+        def batch(step):
+            episodes = [self[int(step) * tasks_per_step + t] for t in range(tasks_per_step)]
+            return [np.stack(parts) for parts in zip(*episodes, strict=True)]
+
+        image, dtype = self.rows.shape[1:], tf.as_dtype(self.rows.dtype)
+        shapes = Episode((self.way, self.shot, *image), (self.way, self.query, *image), (), ())
+
+        def load(step):
+            parts = tf.numpy_function(batch, [step], [dtype, dtype, tf.int64, tf.int32], stateful=False)
+            return Episode(*(tf.ensure_shape(x, (tasks_per_step, *s)) for x, s in zip(parts, shapes, strict=True)))
+
+        return tf.data.Dataset.range(start, _FOREVER).map(load).prefetch(2)
+
+    def _draw_side(self, rng: np.random.Generator) -> range:
+        if isinstance(self.partitions, MixedPartitions):
+            return self.partitions.draw_side(rng)
+        return range(len(self.partitions))
+
+    def _usable(self, p: int) -> bool:
+        if p not in self._clusters:
+            self._clusters[p] = usable_clusters(self.partitions[p], self.shot + self.query)
+        return len(self._clusters[p]) >= self.way
+
+
+def gather(rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """rows[numbers], read in the order of the file, which is kinder to a memory map."""
+    flat = numbers.ravel()
+    order = np.argsort(flat, kind="stable")
+    out = np.empty((len(flat), *rows.shape[1:]), rows.dtype)
+    out[order] = rows[flat[order]]
+    return out.reshape(*numbers.shape, *rows.shape[1:])
+
+
+def _check_counts(way: int, shot: int, query: int) -> None:
+    for name, value, low in (("way", way, 2), ("shot", shot, 1), ("query", query, 1)):
+        if value < low:
+            raise InputError(f"{name} is {value}; it must be at least {low}")
+
+
+def _why_unusable(partitions: Partitions, way: int, shot: int, query: int) -> str:
+    """One line that says what the partitions would allow."""
+    sizes = [np.sort(partition.sizes)[::-1] for partition in partitions]
+    if not sizes:
+        return "there are no partitions to make episodes from"
+    clusters = max(np.count_nonzero(s) for s in sizes)
+    if clusters < way:
+        return f"the largest partition has {clusters} clusters; way is {way}: lower the way or ask for more clusters"
+    most = max(int(s[way - 1]) for s in sizes if len(s) >= way)
+    return (
+        f"cluster sizes allow at most {most} images per class at {way}-way; shot + query is {shot + query}: "
+        "lower shot or query, or ask for fewer clusters"
+    )

@@ -1,0 +1,280 @@
+"""The outer loop: Adam on the mean loss of a batch of episodes, with checkpoints and exact resume."""
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from cactus_tf.contracts import AdaptingLearner, MetaLearner
+from cactus_tf.errors import InputError, RunError
+from cactus_tf.fewshot.episodes import Episodes
+from cactus_tf.types import Array, Episode, TaskUpdate
+from cactus_tf.utils import history, progress
+from cactus_tf.utils.checkpoints import Checkpoints, tf_variable
+
+log = logging.getLogger(__name__)
+
+OnStep = Callable[[int, dict[str, float]], None]
+_HISTORY_POINTS = 500
+_SIDE_BY_SIDE = max(2, os.cpu_count() or 1)
+"""Tasks of a step that are under way at once; more would only take more memory."""
+
+
+class StepResult(NamedTuple):
+    """What one outer step reports.
+
+    Attributes:
+      scalars: {"loss": mean loss of the tasks, and their mean metrics}.
+      losses: [T] of each task.
+      finite: [T] whether loss and gradient of each task were; if one was not, the step changed nothing.
+    """
+
+    scalars: dict[str, Array]
+    losses: Array
+    finite: Array
+
+
+def adam(rate: float) -> keras.optimizers.Optimizer:
+    """Adam as in both original code bases: beta 0.9 / 0.999, epsilon 1e-8 (Keras' own default is 1e-7)."""
+    return keras.optimizers.Adam(rate, beta_1=0.9, beta_2=0.999, epsilon=1e-8)
+
+
+def make_task_update(learner: MetaLearner) -> Callable[[Episode], TaskUpdate]:
+    """The compiled part of a step that belongs to one episode: its loss and the gradients of it.
+
+    It stays a function of its own in the graph of a step. So a step of many tasks is traced and optimised once, not
+    once per task, which would take four times as long to start.
+    """
+    variables = [tf_variable(v) for v in learner.trainable_variables]
+
+    def update(episode: Episode) -> TaskUpdate:
+        if hasattr(learner, "update"):
+            return learner.update(episode)
+        with tf.GradientTape() as tape:
+            loss, metrics = learner.training_loss(episode)
+        return TaskUpdate(loss, metrics, tape.gradient(loss, variables, unconnected_gradients="zero"))
+
+    return tf.function(update, autograph=False, experimental_attributes={"_noinline": True})
+
+
+def side_by_side(task_update: Callable[[Episode], TaskUpdate], batch: Episode) -> TaskUpdate:
+    """Every task by kernels of its own, as many tasks at once as there are cores; [T, ...] of everything."""
+    tasks = [Episode(*parts) for parts in zip(*(tf.unstack(part) for part in batch), strict=True)]
+    updates: list[TaskUpdate] = []
+    for task in tasks:
+        finished = [updates[-_SIDE_BY_SIDE].loss] if len(updates) >= _SIDE_BY_SIDE else []
+        with tf.control_dependencies(finished):
+            updates.append(task_update(task))
+    return tf.nest.map_structure(lambda *parts: tf.stack(parts), *updates)
+
+
+def vectorized(task_update: Callable[[Episode], TaskUpdate], batch: Episode) -> TaskUpdate:
+    """All tasks in every kernel; [T, ...] of everything."""
+    return tf.vectorized_map(task_update, batch, fallback_to_while_loop=False)
+
+
+def make_train_step(learner: MetaLearner, optimizer: keras.optimizers.Optimizer, counter: tf.Variable) -> Callable:
+    """The compiled outer step: batch of episodes -> StepResult.
+
+    The tasks are independent in the graph and run side by side. The step counts itself in `counter`, so that weights
+    and count agree wherever a run is interrupted. Where a loss or gradient is not finite, nothing is changed.
+    """
+    variables = learner.trainable_variables
+    optimizer.build(variables)
+    task_update = make_task_update(learner)
+    run = vectorized if getattr(learner, "vectorized", False) else side_by_side
+    clip = getattr(learner, "gradient_clip", None)
+
+    @tf.function(autograph=False)
+    def step(batch: Episode) -> StepResult:
+        updates = run(task_update, batch)
+        gradients = [tf.reduce_mean(parts, axis=0) for parts in updates.gradients]
+        finite = _finite_tasks([updates.loss, *updates.gradients])
+        if clip is not None:
+            gradients = [tf.clip_by_value(g, -clip, clip) for g in gradients]
+        tf.cond(tf.reduce_all(finite), lambda: _apply(optimizer, gradients, variables, counter), lambda: tf.constant(0))
+        metrics = {name: tf.reduce_mean(values) for name, values in updates.metrics.items()}
+        return StepResult({"loss": tf.reduce_mean(updates.loss), **metrics}, updates.loss, finite)
+
+    return step
+
+
+def _finite_tasks(tensors) -> tf.Tensor:
+    """[T] whether all numbers of a task are finite, from [T, ...] each."""
+    flat = [tf.reshape(t, (tf.shape(t)[0], -1)) for t in tensors]
+    return tf.reduce_all([tf.reduce_all(tf.math.is_finite(t), axis=1) for t in flat], axis=0)
+
+
+def _apply(optimizer, gradients, variables, counter: tf.Variable) -> tf.Tensor:
+    optimizer.apply(gradients, variables)
+    counter.assign_add(1)
+    return tf.constant(1)
+
+
+def meta_train(
+    learner: MetaLearner,
+    episodes: Episodes,
+    *,
+    tasks_per_step: int = 1,
+    steps: int = 30_000,
+    outer_lr: float = 1e-3,
+    folder: Path | None = None,
+    checkpoint_every: int = 1000,
+    on_step: OnStep | None = None,
+    on_checkpoint: Callable[[int], None] | None = None,
+) -> int:
+    """Meta-trains a learner in place.
+
+    Args:
+      learner: its `training_loss` is minimised.
+      episodes: training tasks; step s uses episodes s T ... (s + 1) T - 1, so a resumed run sees what it would have.
+      tasks_per_step: T, episodes of one outer step.
+      steps: number of outer steps, those of an earlier run in `folder` included.
+      outer_lr: beta, the rate of Adam.
+      folder: where checkpoints and history.csv are kept; None keeps nothing.
+      checkpoint_every: steps between checkpoints.
+      on_step: called after every step with its number (from 1) and its scalars.
+      on_checkpoint: called after every checkpoint with the step's number.
+
+    Returns:
+      The number of steps that this call made.
+
+    Raises:
+      InputError: `folder` holds a longer training than `steps`.
+      RunError: the loss is not finite; the last good checkpoint is kept.
+
+    Example:
+      >>> import cactus_tf as ct
+      >>> data = ct.datasets.load("digits")
+      >>> tasks = ct.episodes(data.train.images, data.train.partitions, way=5, shot=1, query=3, seed=0)
+      >>> learner = ct.learners.build("protonets", image_shape=data.image_shape, way=5, filters=4)
+      >>> ct.meta_train(learner, tasks, steps=2)
+      2
+    """
+    optimizer = adam(outer_lr)
+    counter = tf.Variable(0, dtype=tf.int64, trainable=False)
+    train_step = make_train_step(learner, optimizer, counter)
+    record = _Record([*learner.variables, *optimizer.variables], counter, folder, steps)
+    batches = iter(episodes.dataset(tasks_per_step, record.start))
+    bar = progress.bar(total=steps, initial=record.start, desc="meta-train", unit="step")
+    with bar, record.written_when_stopped():
+        for step in range(record.start + 1, steps + 1):
+            batch = next(batches)
+            with _first_step_said(step == record.start + 1):
+                result = train_step(batch)
+                scalars = {name: float(value) for name, value in result.scalars.items()}
+            if not np.all(result.finite):
+                raise RunError(_why_not_finite(learner, batch, result, step, record.checkpoints.kept()))
+            _show(bar, scalars)
+            record.curve.add(step, scalars)
+            if on_step:
+                on_step(step, scalars)
+            if step % checkpoint_every == 0 or step == steps:
+                record.write()
+                if on_checkpoint:
+                    on_checkpoint(step)
+    return steps - record.start
+
+
+def checkpoint_folder(folder: Path | None) -> Path | None:
+    """Where a learner's checkpoints lie below its folder."""
+    return folder / "checkpoints" if folder else None
+
+
+class History:
+    """The learning curve, thinned to a few hundred points, in `folder`/history.csv."""
+
+    def __init__(self, folder: Path | None, start: int, steps: int):
+        self._path = folder / "history.csv" if folder else None
+        self._every = max(1, steps // _HISTORY_POINTS)
+        self.rows = history.read(self._path, start)
+
+    def add(self, step: int, scalars: dict[str, float]) -> None:
+        """Takes down every so-manieth step."""
+        if step % self._every == 0:
+            self.rows.append({"step": step, **scalars})
+
+    def write(self) -> None:
+        """Writes the file."""
+        if self._path and self.rows:
+            history.write(self._path, self.rows)
+
+
+class _Record:
+    """What a training leaves in its folder, checkpoints and the learning curve; it begins with what is there.
+
+    Attributes:
+      start: steps that the newest checkpoint has, which is restored; 0 where there is none.
+
+    Raises:
+      InputError: these are more than `steps`.
+    """
+
+    def __init__(self, state: list, counter: tf.Variable, folder: Path | None, steps: int):
+        self.checkpoints = Checkpoints(state, counter, checkpoint_folder(folder))
+        self.start = self.checkpoints.restore()
+        if self.start > steps:
+            raise InputError(
+                f"{folder} holds a training of {self.start} steps, more than the {steps} asked for: "
+                f"raise --steps to {self.start} or choose another --workdir"
+            )
+        self.curve = History(folder, self.start, steps)
+
+    def write(self) -> None:
+        """Writes both."""
+        self.checkpoints.save()
+        self.curve.write()
+
+    @contextlib.contextmanager
+    def written_when_stopped(self) -> Iterator[None]:
+        """Ctrl-C loses no step."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.write()
+            raise
+
+
+@contextlib.contextmanager
+def _first_step_said(first: bool) -> Iterator[None]:
+    """Says that the first step is compiled, and how long it took."""
+    if first:
+        log.info("train: compiling the training step, once")
+    began = time.monotonic()
+    yield
+    if first:
+        log.info("train: compiled, with the first step in %.0f s", time.monotonic() - began)
+
+
+def _why_not_finite(learner: MetaLearner, batch: Episode, result: StepResult, step: int, kept: str) -> str:
+    """Names the step, the first task that is to blame, and what to lower."""
+    remedy = " and ".join(filter(None, [getattr(learner, "remedy", ""), "try a lower --outer_lr"]))
+    bad = int(np.argmin(result.finite))
+    task, loss = Episode(*(np.asarray(part[bad]) for part in batch)), result.losses[bad]
+    what = f"the gradient of a task from partition {task.partition} is not finite"
+    if not np.isfinite(loss):
+        what = f"the loss of a task from partition {task.partition} is {loss:.0f}"
+    return f"{what} at step {step}{_where_it_diverged(learner, task)}; {kept}: {remedy}"
+
+
+def _where_it_diverged(learner: MetaLearner, task: Episode) -> str:
+    """In words, the first step of adaptation after which the logits are not finite."""
+    if not isinstance(learner, AdaptingLearner) or not hasattr(learner, "inner_steps"):
+        return ""
+    way, shot = task.support.shape[:2]
+    support, query = (x.reshape(-1, *x.shape[2:]) for x in (task.support, task.query))
+    inner = learner.trace(support, np.repeat(np.arange(way), shot), query, way, learner.inner_steps).diverged()
+    return "" if inner is None else f", after inner step {inner}"
+
+
+def _show(bar: tqdm, scalars: dict[str, float]) -> None:
+    bar.update()
+    bar.set_postfix({name: f"{value:.3f}" for name, value in scalars.items()}, refresh=False)

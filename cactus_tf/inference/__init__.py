@@ -1,0 +1,1 @@
+"""Using what a run learned: the classifier, prediction on folders, export."""

@@ -1,0 +1,113 @@
+"""Files: atomic writes, artifacts named by what they depend on, and the workdir of a run."""
+
+import functools
+import hashlib
+import json
+import logging
+import threading
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cactus_tf.types import Rows
+from cactus_tf.utils.files import write_atomic, write_json
+
+log = logging.getLogger(__name__)
+
+_CHECKSUMS = "checksums.json"
+
+
+def key(settings: Mapping) -> str:
+    """Ten hexadecimal digits that change exactly when the settings do."""
+    canonical = json.dumps(settings, sort_keys=True, default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:10]
+
+
+class Artifact:
+    """A folder of files that depend on exactly `settings`: ROOT/KIND-KEY.
+
+    Arrays are kept by name; each carries a checksum, and one that does not match is made again.
+    """
+
+    def __init__(self, root: Path, kind: str, settings: Mapping):
+        self.key = key(settings)
+        self.folder = root / f"{kind}-{self.key}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        write_json(self.folder / "settings.json", settings)
+
+    def memo(self, name: str, make: Callable[[], np.ndarray | Rows]) -> np.ndarray:
+        """The array kept as NAME.npy, as a read-only memory map; made and kept first where there is none."""
+        path = self.folder / f"{name}.npy"
+        if not self._intact(path):
+            made = make()
+            write_atomic(path, functools.partial(_write_rows, made) if isinstance(made, Rows) else _writer(made))
+            self._record(path)
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+
+    def has_files(self, names: Sequence[str]) -> bool:
+        """True where every named file is there and matches its checksum."""
+        return all(self._intact(self.folder / name) for name in names)
+
+    def record_files(self, names: Sequence[str]) -> None:
+        """Writes down the checksums of files that were just written: from now on they are taken for whole."""
+        for name in names:
+            self._record(self.folder / name)
+
+    def files(self) -> list[str]:
+        """Names of the recorded files."""
+        return sorted(self._checksums())
+
+    def _checksums(self) -> dict:
+        path = self.folder / _CHECKSUMS
+        try:
+            return json.loads(path.read_text())
+        except (OSError, ValueError):
+            return {}
+
+    def _record(self, path: Path) -> None:
+        name = str(path.relative_to(self.folder))
+        value = checksum(path)
+        with self._lock:
+            write_json(self.folder / _CHECKSUMS, {**self._checksums(), name: value})
+
+    def _intact(self, path: Path) -> bool:
+        recorded = self._checksums().get(str(path.relative_to(self.folder)))
+        if recorded is None:
+            return False
+        if path.exists() and checksum(path) == recorded:
+            return True
+        log.warning("%s is missing or damaged; it is made again", path)
+        return False
+
+
+def _writer(made: np.ndarray) -> Callable[[Any], None]:
+    array = np.asarray(made)
+    return lambda file: np.lib.format.write_array(file, array, allow_pickle=False)
+
+
+def _write_rows(rows: Rows, file: Any) -> None:
+    """The same file as of the whole array, piece by piece."""
+    header = {"descr": np.lib.format.dtype_to_descr(rows.dtype), "fortran_order": False, "shape": rows.shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    for piece in rows.pieces():
+        file.write(np.ascontiguousarray(piece).data)
+
+
+_PIECE, _PIECES = 1 << 22, 64  # bytes, and how many pieces of a large file are looked at
+
+
+def checksum(path: Path) -> int:
+    """CRC-32 of a file; of one above 256 MiB, of its length and of 64 pieces spread over it: no more than a second."""
+    size = path.stat().st_size
+    whole = size <= _PIECE * _PIECES
+    starts = range(0, size, _PIECE) if whole else np.linspace(0, size - _PIECE, _PIECES).astype(int).tolist()
+    value = 0 if whole else size
+    with open(path, "rb") as file:
+        for start in starts:
+            file.seek(start)
+            value = zlib.crc32(file.read(_PIECE), value)
+    return value

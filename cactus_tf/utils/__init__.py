@@ -1,0 +1,1 @@
+"""Small tools without knowledge of few-shot learning: files, seeds, progress, threads, checkpoints."""

@@ -1,0 +1,95 @@
+"""Files: atomic writes, JSON and CSV, and locks."""
+
+import contextlib
+import csv
+import fcntl
+import io
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cactus_tf.errors import InputError, RunError
+
+log = logging.getLogger(__name__)
+
+
+def write_atomic(path: Path, write: Callable[[Any], None]) -> None:
+    """Calls write(file) on a temporary file and renames it, so that no reader ever sees half a file.
+
+    Raises:
+      RunError: it could not be written; what was there before is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:  # NumPy's own, on a full disk, has no strerror
+        reason = error.strerror or f"{error}; the disk may be full"
+        raise RunError(f"cannot write {path} ({reason}): free some space, or choose another folder") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file atomically."""
+    write_atomic(path, lambda file: file.write(text.encode()))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON atomically."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_csv(path: Path, rows: Sequence[Mapping], columns: Sequence[str]) -> None:
+    """Writes rows as CSV atomically; columns that a row lacks stay empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def read_json(path: Path) -> Any:
+    """Reads JSON.
+
+    Raises:
+      InputError: the file is damaged.
+    """
+    try:
+        return json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is damaged ({error}); delete it and run again") from error
+
+
+def make_folder(path: Path, flag: str) -> Path:
+    """Creates a folder and proves that it can be written.
+
+    Raises:
+      InputError: it cannot; names the flag to change.
+    """
+    probe = path / f".probe.{os.getpid()}"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"x")
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"{flag}: cannot write to {path} ({error.strerror}); choose another folder") from error
+    return path
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds a folder for this process; another one that wants it waits, and says so."""
+    with open(folder / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.warning("waiting for another run that is working on %s", folder)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cactus_tf.fewshot import losses
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def floats(rng, *shape):
+    return rng.normal(size=shape).astype(np.float32)
+
+
+def test_bytes_become_0_to_1_and_floats_pass():
+    np.testing.assert_array_equal(losses.unit_range(np.array([0, 51, 255], np.uint8)), np.float32([0, 51, 255]) / 255)
+    np.testing.assert_array_equal(losses.unit_range(np.float32([0.25, 1])), np.float32([0.25, 1]))
+
+
+def test_prototypes_are_class_means(rng):
+    support = floats(rng, 3, 4, 5)
+    expected = [[sum(support[k, i, d] for i in range(4)) / 4 for d in range(5)] for k in range(3)]
+    np.testing.assert_allclose(losses.prototypes(support), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_labelled_prototypes_are_class_means_of_any_number_of_rows_in_any_order(rng):
+    support, labels = floats(rng, 6, 5), np.array([2, 0, 2, 1, 2, 0])
+    expected = [support[labels == k].mean(0) for k in range(3)]
+    np.testing.assert_allclose(losses.labelled_prototypes(support, labels, 3), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_both_forms_of_prototypes_agree_where_classes_are_equal(rng):
+    support = floats(rng, 3, 4, 5)
+    labels = np.repeat(np.arange(3), 4)
+    other = losses.labelled_prototypes(support.reshape(12, 5), labels, 3)
+    np.testing.assert_allclose(losses.prototypes(support), other, rtol=1e-5, atol=1e-6)
+
+
+def test_squared_distances_are_sums_of_squared_differences(rng):
+    points, centres = floats(rng, 4, 3), floats(rng, 2, 3)
+    expected = [[sum((points[i, d] - centres[k, d]) ** 2 for d in range(3)) for k in range(2)] for i in range(4)]
+    np.testing.assert_allclose(losses.squared_distances(points, centres), expected, rtol=1e-5)
+
+
+def test_a_point_has_distance_zero_to_itself_however_far_from_the_origin():
+    far = np.full((1, 64), 1e4, np.float32)
+    assert float(losses.squared_distances(far, far)[0, 0]) == 0
+
+
+def test_query_loss_is_the_mean_negative_log_softmax_of_the_label(rng):
+    logits, labels = floats(rng, 4, 3), np.array([0, 2, 1, 1])
+    expected = 0.0
+    for i in range(4):
+        expected -= np.log(np.exp(logits[i, labels[i]]) / sum(np.exp(logits[i, k]) for k in range(3))) / 4
+    assert float(losses.query_loss(logits, labels)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_query_loss_of_equal_logits_is_the_logarithm_of_way():
+    assert float(losses.query_loss(tf.zeros((6, 20)), np.arange(6))) == pytest.approx(np.log(20), rel=1e-6)
+
+
+@pytest.mark.parametrize("query", [1, 2, 3])
+def test_accuracy_counts_the_queries_whose_largest_logit_is_their_own(query, rng):
+    way = 5
+    labels = np.repeat(np.arange(way), query)
+    logits = floats(rng, way * query, way) + 2 * np.eye(way, dtype=np.float32)[labels]
+    expected = sum(max(range(way), key=lambda k: logits[i, k]) == labels[i] for i in range(len(labels))) / len(labels)
+    assert expected > 0.5  # far from 1 / way, which comparing every guess with every label would give
+    for kind in (np.int32, np.int64):
+        assert float(losses.accuracy(logits, labels.astype(kind))) == pytest.approx(expected)
+
+
+def test_episode_labels_are_class_major():
+    np.testing.assert_array_equal(losses.episode_labels(3, 2), [0, 0, 1, 1, 2, 2])

@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+
+from cactus_tf import pipeline, preflight
+from cactus_tf.config import flags as cli
+from cactus_tf.config import keys
+from cactus_tf.config import schema as settings
+from cactus_tf.errors import InputError
+from cactus_tf.fewshot.episodes import Episodes
+from cactus_tf.runs import results
+from cactus_tf.types import AssignedPartitions, ImageSet, MixedPartitions, Splits
+
+IMAGES = np.arange(60, dtype=np.float32)[:, None]
+PSEUDO = AssignedPartitions([np.arange(60) % 6, np.arange(60) % 5, np.arange(60) // 20])
+TRUE = AssignedPartitions([np.arange(60) // 10])
+
+
+def episodes(partitions, **settings):
+    return Episodes(IMAGES, partitions, **{"way": 3, "shot": 1, "query": 5, "seed": 7, **settings})
+
+
+def drawn(partitions, number=2000):
+    """[P] how often each partition was drawn."""
+    stream = episodes(partitions)
+    return np.bincount([stream.indices(i)[1] for i in range(number)], minlength=len(partitions))
+
+
+def test_mixed_partitions_are_the_pseudo_ones_and_then_the_true_ones():
+    mixed = MixedPartitions(PSEUDO, TRUE, 0.5)
+    assert len(mixed) == 4
+    assert [mixed[p] for p in range(4)] == [*PSEUDO, *TRUE]
+    assert mixed[-1] is TRUE[0]
+    with pytest.raises(IndexError):
+        mixed[4]
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.8])
+def test_a_task_has_true_labels_with_the_given_probability_and_else_any_pseudo_partition(fraction):
+    counts, expected = (
+        drawn(MixedPartitions(PSEUDO, TRUE, fraction)),
+        2000 * np.array([(1 - fraction) / 3] * 3 + [fraction]),
+    )
+    assert ((counts - expected) ** 2 / expected).sum() < 16.3  # 3 degrees of freedom, exceeded once in a thousand times
+
+
+def test_an_unusable_partition_is_drawn_again_on_its_own_side():
+    pseudo = AssignedPartitions([np.arange(60) % 6, np.zeros(60, int), np.zeros(60, int)])
+    counts, expected = drawn(MixedPartitions(pseudo, TRUE, 0.5)), 1000
+    assert counts[1:3].sum() == 0
+    assert ((counts[[0, 3]] - expected) ** 2 / expected).sum() < 10.8  # 1 degree of freedom
+
+
+def test_of_the_extremes_only_one_side_is_drawn():
+    assert drawn(MixedPartitions(PSEUDO, TRUE, 1.0), 50)[:3].sum() == 0
+    assert drawn(MixedPartitions(PSEUDO, TRUE, 0.0), 50)[3] == 0
+
+
+def test_a_side_without_a_usable_partition_is_refused_unless_it_is_never_drawn():
+    useless = AssignedPartitions([np.zeros(60, int)])
+    with pytest.raises(InputError, match="1 clusters; way is 3"):
+        episodes(MixedPartitions(useless, TRUE, 0.5))
+    with pytest.raises(InputError, match="1 clusters; way is 3"):
+        episodes(MixedPartitions(PSEUDO, useless, 0.5))
+    episodes(MixedPartitions(useless, TRUE, 1.0))
+
+
+def config(*flags):
+    return cli.parse(["--algo=protonets", *flags])
+
+
+def all_splits(**about):
+    images = ImageSet(IMAGES, **about)
+    return Splits(images, images, images)
+
+
+def test_without_a_fraction_the_pipeline_mixes_nothing():
+    assert pipeline.mix(config(), all_splits(partitions=TRUE, supervised=TRUE), PSEUDO) is PSEUDO
+
+
+def test_the_pipeline_mixes_in_true_partitions_with_the_probability_said():
+    mixed = pipeline.mix(config("--supervised_fraction=0.25"), all_splits(partitions=TRUE), PSEUDO)
+    assert drawn(mixed, 400)[3] == pytest.approx(100, abs=35)  # 4 standard deviations
+
+
+@pytest.mark.parametrize("own", [None, TRUE], ids=["those of the split", "the data set's own"])
+def test_the_true_partitions_are_those_of_the_split_unless_the_data_set_has_others_for_this(own):
+    labels = AssignedPartitions([np.arange(60) // 12])
+    mixed = pipeline.mix(config("--supervised_fraction=0.5"), all_splits(partitions=labels, supervised=own), PSEUDO)
+    assert mixed[3] is (own or labels)[0]
+
+
+@pytest.mark.parametrize("labels", [None, AssignedPartitions([])], ids=["no labels", "labels that make no task"])
+def test_a_fraction_of_images_without_labels_is_refused(labels):
+    with pytest.raises(InputError, match=r"--supervised_fraction=0.5: the training images have no labels: leave it"):
+        preflight.check_mixture(config("--supervised_fraction=0.5"), ImageSet(IMAGES, labels))
+
+
+def test_a_fraction_of_the_oracles_own_labels_is_refused():
+    oracle = config("--supervised_fraction=0.5", "--partitioner=labels")
+    with pytest.raises(InputError, match="with --partitioner=labels every task has true labels: leave one out"):
+        preflight.check_mixture(oracle, ImageSet(IMAGES, TRUE))
+
+
+def test_the_oracle_may_be_mixed_with_other_true_partitions():
+    oracle = config("--supervised_fraction=0.5", "--partitioner=labels")
+    preflight.check_mixture(oracle, ImageSet(IMAGES, TRUE, supervised=TRUE))
+
+
+def test_where_nobody_learns_from_tasks_a_fraction_is_not_asked_about():
+    neighbours = cli.parse(["--algo=nearest_neighbours", "--supervised_fraction=0.5"])
+    preflight.check_mixture(neighbours, ImageSet(IMAGES))
+
+
+def test_the_fraction_changes_the_identity_of_a_run_and_no_artifact():
+    plain, mixing = config(), config("--supervised_fraction=0.5")
+    assert settings.identity(plain) != settings.identity(mixing)
+    assert keys.partitions(plain) == keys.partitions(mixing)
+
+
+def test_the_results_show_the_fraction_of_learners_that_learn_from_tasks():
+    mixing = cli.parse(["--algo=protonets,nearest_neighbours", "--supervised_fraction=0.5"])
+    assert results.options(mixing, "protonets")["supervised_fraction"] == 0.5
+    assert "supervised_fraction" not in results.options(mixing, "nearest_neighbours")
+    assert "supervised_fraction" not in results.options(config(), "protonets")
+
+
+def test_tasks_of_unmixed_partitions_are_what_they_were():
+    """Numbers of the sampler before there was a mixture."""
+    stream = episodes(PSEUDO)
+    assert [stream.indices(i)[1] for i in range(8)] == [0, 0, 1, 1, 1, 0, 0, 0]
+    assert stream.indices(3)[0].tolist() == [[21, 31, 41, 56, 51, 36], [17, 12, 37, 7, 57, 42], [44, 49, 14, 34, 24, 4]]

@@ -1,0 +1,85 @@
+import a_run
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
+
+from cactus_tf.report import board
+from cactus_tf.runs import results
+
+
+def log(run):
+    embeddings = run.images.reshape(len(run.images), -1)[:, :5].astype(np.float32)
+    board.before_training(run.config, run.data, embeddings, run.partitions, run.tasks, run.folder / "events")
+    board.after_evaluation(run.config, run.data, run.rows, run.folder / "events")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A folder of two runs, one of them logged twice, as after a run that went on."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name, times in (("one", 2), ("two", 1)):
+        (folder / name).mkdir()
+        run = a_run.make(folder / name)
+        for _ in range(times):
+            log(run)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shown(runs):
+    """What TensorBoard shows of the folder of runs: {run: {tag: [values]}}."""
+    found = EventMultiplexer(size_guidance={"tensors": 0}).AddRunsFromDirectory(str(runs)).Reload()
+    return {
+        run: {tag: [tf.make_ndarray(e.tensor_proto) for e in found.Tensors(run, tag)] for tag in tags["tensors"]}
+        for run, tags in found.Runs().items()
+    }
+
+
+def test_several_runs_are_shown_side_by_side_each_thing_once(shown):
+    parts = ("protonets", "nearest_neighbours", "run")
+    assert set(shown) == {f"{name}/events/{part}" for name in ("one", "two") for part in parts}
+    for tags in shown.values():
+        assert {len(values) for values in tags.values()} == {1}
+
+
+def test_final_accuracies_are_those_of_the_results(runs, shown):
+    run = a_run.make(runs / "one")
+    for row in run.rows:
+        tags = shown[f"one/events/{row['algo']}"]
+        assert tags["test/accuracy-5way-1shot"][0] == pytest.approx(row["accuracy"])
+        assert tags["test/ci95-5way-1shot"][0] == pytest.approx(row["ci95"])
+
+
+def test_tasks_of_both_kinds_are_pictures_of_one_run(shown):
+    tags = shown["one/events/run"]
+    for tag, columns in (("tasks/training", 1 + 4), ("tasks/evaluation", 1 + 2)):
+        width, height, *pictures = tags[tag][0]
+        assert len(pictures) == 3
+        assert (int(width), int(height)) == (35 * columns + 6, 35 * 5 - 3)
+
+
+def test_the_text_has_every_setting(runs, shown):
+    [text] = shown["one/events/run"]["configuration"][0].ravel()
+    for section, said in results.sections(a_run.make(runs / "one").config).items():
+        for name, value in said.items():
+            assert f"| {section} | {name} | {results.plain(value)} |" in text.decode()
+
+
+def test_what_runs_are_compared_by_are_numbers_truth_values_and_texts():
+    found = board.hparams(a_run.parse("--outer_lr=0.01"), "protonets")
+    assert found["outer_lr"] == 0.01
+    assert (found["algo"], found["embedder"], found["clusters"]) == ("protonets", "pixels", 25)
+    assert all(isinstance(value, bool | int | float | str) for value in found.values())
+
+
+def test_the_projector_has_clusters_of_the_first_partitions_and_no_labels(runs):
+    folder = runs / "one" / "events" / "run"
+    head, *lines = (folder / "metadata.tsv").read_text().splitlines()
+    assert head.split("\t") == ["image", "cluster of partition 0", "cluster of partition 1"]
+    assert [line.split("\t") for line in lines] == [[str(i), str(i % 6), str(i // 10)] for i in range(60)]
+
+
+def test_a_run_without_labels_logs_no_accuracies(tmp_path):
+    log(a_run.make(tmp_path, labelled=False))
+    assert [path.name for path in (tmp_path / "events").iterdir()] == ["run"]

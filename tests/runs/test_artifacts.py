@@ -1,0 +1,125 @@
+import errno
+
+import numpy as np
+import pytest
+
+from cactus_tf.errors import InputError, RunError
+from cactus_tf.runs import artifacts
+from cactus_tf.runs import folder as run_folder
+from cactus_tf.types import Rows
+from cactus_tf.utils import files
+
+
+def test_a_key_changes_exactly_when_a_setting_does():
+    assert artifacts.key({"a": 1, "b": 2}) == artifacts.key({"b": 2, "a": 1})
+    assert artifacts.key({"a": 1}) != artifacts.key({"a": 2})
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def half(file):
+        file.write(b"ne")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(RunError, match="No space left on device"):
+        files.write_atomic(path, half)
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_an_array_is_made_once(tmp_path):
+    made = []
+
+    def make():
+        made.append(1)
+        return np.arange(5)
+
+    for _ in range(3):
+        store = artifacts.Artifact(tmp_path, "data", {"a": 1})
+        np.testing.assert_array_equal(store.memo("x", make), np.arange(5))
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "delete"])
+def test_a_damaged_array_is_made_again(tmp_path, damage, caplog):
+    store = artifacts.Artifact(tmp_path, "data", {})
+    store.memo("x", lambda: np.arange(1000))
+    path = store.folder / "x.npy"
+    data = bytearray(path.read_bytes())
+    path.unlink()
+    if damage == "truncate":
+        path.write_bytes(data[:-100])
+    elif damage == "flip":
+        data[-1] ^= 1
+        path.write_bytes(data)
+    np.testing.assert_array_equal(store.memo("x", lambda: np.arange(1000)), np.arange(1000))
+    assert "x.npy is missing or damaged" in caplog.text
+
+
+def test_a_file_that_was_never_recorded_is_not_taken_for_whole(tmp_path):
+    store = artifacts.Artifact(tmp_path, "data", {})
+    np.save(store.folder / "x.npy", np.zeros(3))
+    np.testing.assert_array_equal(store.memo("x", lambda: np.ones(3)), np.ones(3))
+
+
+def test_recorded_files_in_sub_folders_are_checked(tmp_path):
+    store = artifacts.Artifact(tmp_path, "embedder", {})
+    (store.folder / "model").mkdir()
+    (store.folder / "model" / "weights").write_text("abc")
+    store.record_files(["model/weights"])
+    assert store.has_files(store.files())
+    (store.folder / "model" / "weights").write_text("abd")
+    assert not store.has_files(store.files())
+
+
+def test_a_workdir_of_another_configuration_is_refused_and_says_what_differs(tmp_path):
+    run_folder.claim(tmp_path, {"a": {"way": 5}, "seed": 0}, {"command": "x"})
+    run_folder.claim(tmp_path, {"a": {"way": 5}, "seed": 0}, {"command": "y"})
+    (tmp_path / "results.json").write_text("{}")
+    with pytest.raises(InputError, match=r"a\.way: there 5, now 20"):
+        run_folder.claim(tmp_path, {"a": {"way": 20}, "seed": 0}, {})
+    assert files.read_json(tmp_path / "config.json")["command"] == "y"
+
+
+def test_a_workdir_without_work_in_it_may_change_its_configuration(tmp_path):
+    run_folder.claim(tmp_path, {"query": 500}, {})
+    run_folder.claim(tmp_path, {"query": 5}, {})
+    assert files.read_json(tmp_path / "config.json")["identity"] == {"query": 5}
+
+
+def test_damaged_json_is_named(tmp_path):
+    (tmp_path / "results.json").write_text("{}")
+    (tmp_path / "config.json").write_text('{"a":')
+    with pytest.raises(InputError, match=r"config\.json is damaged"):
+        run_folder.claim(tmp_path, {}, {})
+
+
+def test_an_unwritable_folder_names_its_flag(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="--workdir: cannot write to"):
+        files.make_folder(tmp_path / "file" / "below", "--workdir")
+
+
+def test_rows_that_come_in_pieces_are_kept_as_the_whole_array_would_be(tmp_path):
+    whole = np.arange(60, dtype=np.uint8).reshape(10, 3, 2)
+    rows = Rows(whole.shape, whole.dtype, lambda: iter([whole[:4], whole[4:4], whole[4:]]))
+    store = artifacts.Artifact(tmp_path, "data", {"a": 1})
+    np.testing.assert_array_equal(store.memo("pieces", lambda: rows), whole)
+    store.memo("whole", lambda: whole)
+    assert (store.folder / "pieces.npy").read_bytes() == (store.folder / "whole.npy").read_bytes()
+    np.testing.assert_array_equal(np.asarray(rows), whole)
+
+
+@pytest.mark.parametrize("change", ["length", "beginning", "end"])
+def test_a_large_file_that_was_cut_or_damaged_is_noticed(tmp_path, monkeypatch, change):
+    monkeypatch.setattr(artifacts, "_PIECE", 16)
+    monkeypatch.setattr(artifacts, "_PIECES", 4)
+    path = tmp_path / "file"
+    content = bytearray(range(200))
+    path.write_bytes(content)
+    before = artifacts.checksum(path)
+    content = {"length": content[:-8], "beginning": b"x" + content[1:], "end": content[:-1] + b"x"}[change]
+    path.write_bytes(content)
+    assert artifacts.checksum(path) != before

@@ -1,0 +1,105 @@
+import dataclasses
+import shutil
+from types import SimpleNamespace
+
+import a_run
+import numpy as np
+import pytest
+from PIL import Image
+
+from cactus_tf.config import flags
+from cactus_tf.fewshot.evaluation import over_episodes
+from cactus_tf.runs import predictions
+
+TASK = (5, 1)
+GIVEN = np.arange(20).reshape(2, 10) % 5
+JUDGED = predictions.Judged(
+    over_episodes(np.array([1 / 3, 0.7]))._replace(answers=GIVEN),
+    {"unanswered": 1},
+    [{"algo": "maml", "step": 0, "query_accuracy": 0.1}],
+    1.5,
+)
+
+
+def learner(*weights, consumes="images"):
+    return SimpleNamespace(variables=[np.float32(weights)], consumes=consumes)
+
+
+def test_what_was_kept_comes_back_to_the_last_bit(tmp_path):
+    predictions.keep(tmp_path / "maml", "test", TASK, JUDGED, "key")
+    found = predictions.kept(tmp_path / "maml", "test", TASK, "key")
+    assert (found.accuracy.mean, found.accuracy.ci95) == (JUDGED.accuracy.mean, JUDGED.accuracy.ci95)
+    np.testing.assert_array_equal(found.accuracy.per_episode, JUDGED.accuracy.per_episode)
+    np.testing.assert_array_equal(found.accuracy.answers, GIVEN)
+    assert found[1:] == JUDGED[1:]
+
+
+@pytest.mark.parametrize("other", [("val", TASK, "key"), ("test", (5, 5), "key"), ("test", TASK, "another")])
+def test_answers_to_something_else_are_not_used(tmp_path, other):
+    predictions.keep(tmp_path, "test", TASK, JUDGED, "key")
+    assert predictions.kept(tmp_path, *other) is None
+
+
+@pytest.mark.parametrize("left", [0, 0.5], ids=["empty", "half"])
+@pytest.mark.parametrize("name", ["judged-{}.json", "accuracy-{}.npy", "answers-{}.npy"])
+def test_damaged_files_count_as_none(tmp_path, name, left):
+    predictions.keep(tmp_path, "test", TASK, JUDGED, "key")
+    path = tmp_path / name.format("test-5way-1shot")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(left * len(whole))])
+    assert predictions.kept(tmp_path, "test", TASK, "key") is None
+    if name.startswith("answers"):
+        assert predictions.of_queries(tmp_path, "test", TASK, query=2) is None
+
+
+def test_answers_are_given_by_task_label_and_query(tmp_path):
+    predictions.keep(tmp_path, "test", TASK, JUDGED, "key")
+    np.testing.assert_array_equal(predictions.of_queries(tmp_path, "test", TASK, query=2), GIVEN.reshape(2, 5, 2))
+    assert predictions.of_queries(tmp_path, "test", (5, 5), query=2) is None
+
+
+IMAGES, EMBEDDINGS = np.zeros((4, 2, 2, 1), np.uint8), np.zeros((4, 3), np.float32)
+
+
+def test_answers_depend_on_weights_settings_and_tasks():
+    config = a_run.parse()
+    longer = a_run.parse("--steps=7")
+    other = a_run.parse("--eval_episodes=13")
+    keys = [
+        predictions.depends_on(config, "protonets", learner(1, 2), IMAGES),
+        predictions.depends_on(config, "protonets", learner(1, 3), IMAGES),
+        predictions.depends_on(longer, "protonets", learner(1, 2), IMAGES),
+        predictions.depends_on(other, "protonets", learner(1, 2), IMAGES),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert predictions.depends_on(config, "protonets", learner(1, 2), IMAGES) == keys[0]
+
+
+def test_answers_depend_on_the_images_and_labels_that_are_judged_on(tmp_path):
+    for name, grey in (("some", 50), ("others", 60)):
+        (tmp_path / name / "a").mkdir(parents=True)
+        for i in range(2):
+            Image.fromarray(np.full((8, 8), grey + i, np.uint8)).save(tmp_path / name / "a" / f"{i}.png")
+    shutil.copytree(tmp_path / "some", tmp_path / "learned")
+    shutil.copytree(tmp_path / "some" / "a", tmp_path / "relabelled" / "b")
+    said = ["--dataset=folder", f"--data_dir={tmp_path / 'learned'}", "--algo=nearest_neighbours"]
+    folders = [tmp_path / name for name in ("some", "others", "relabelled")]
+    configs = [flags.parse([*said, f"--eval_dir={folder}"]) for folder in folders]
+    keys = [predictions.depends_on(c, "nearest_neighbours", learner(1), IMAGES) for c in configs]
+    assert len(set(keys)) == 3
+
+
+def test_answers_depend_on_embeddings_where_the_learner_takes_them():
+    config = a_run.parse()
+    taking = learner(1, consumes="embeddings")
+    assert predictions.depends_on(config, "protonets", taking, EMBEDDINGS) != predictions.depends_on(
+        config, "protonets", taking, EMBEDDINGS + 1
+    )
+
+
+def test_answers_do_not_depend_on_how_the_run_is_shown():
+    config = a_run.parse()
+    shown = dataclasses.replace(config, run=dataclasses.replace(config.run, debug=True, workdir="elsewhere"))
+    assert predictions.depends_on(shown, "protonets", learner(1), IMAGES) == predictions.depends_on(
+        config, "protonets", learner(1), IMAGES
+    )

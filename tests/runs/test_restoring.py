@@ -1,0 +1,138 @@
+"""A run's learner, embedder and configuration are found again, or the answer says what is missing."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from cactus_tf import datasets
+from cactus_tf.config import flags
+from cactus_tf.errors import InputError
+from cactus_tf.fewshot.episodes import Episodes
+from cactus_tf.fewshot.evaluation import evaluate
+from cactus_tf.runs.restoring import read_config, restore
+
+
+@pytest.fixture
+def copy(digits_run, tmp_path):
+    """A copy of the run and its artifacts, to break."""
+    shutil.copytree(digits_run.parent.parent, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "runs" / "digits"
+
+
+def change(path, update):
+    there = json.loads(path.read_text())
+    update(there)
+    path.write_text(json.dumps(there))
+
+
+def test_the_configuration_is_the_resolved_one_of_the_command_line():
+    import dataclasses
+
+    from cactus_tf.runs.restoring import _config
+
+    config = flags.parse(["--algo=protonets,scratch,nearest_neighbours", "--eval_ways=2,3", "--nearest_neighbours_k=3"])
+    assert _config(json.loads(json.dumps(dataclasses.asdict(config)))) == config
+
+
+@pytest.mark.parametrize("algo", ["protonets", "maml"])
+def test_a_restored_learner_has_the_weights_of_the_newest_checkpoint(digits_run, algo):
+    import tensorflow as tf
+
+    restored = restore(digits_run, algo)
+    assert (restored.name, restored.step, restored.image_shape) == (algo, 30, (28, 28, 1))
+    reader = tf.train.load_checkpoint(str(digits_run / algo / "checkpoints" / "step-30"))
+    for i, variable in enumerate(restored.learner.variables):
+        np.testing.assert_array_equal(variable, reader.get_tensor(f"variables/{i}/.ATTRIBUTES/VARIABLE_VALUE"))
+
+
+def test_a_learner_of_embeddings_comes_with_its_embedder(digits_run):
+    restored = restore(digits_run, "nearest_neighbours")
+    images = datasets.load("digits").test
+    (kept,) = (digits_run.parent.parent / "artifacts").glob("embeddings-*/train.npy")
+    assert restored.embedder.transform(images.images).shape[1] == np.load(kept).shape[1] == 8
+    episodes = Episodes(restored.embedder.transform(images.images), images.partitions, way=4, shot=1, query=5)
+    assert evaluate(restored.learner, episodes, 20).mean > 0.4  # chance is 0.25
+
+
+def test_where_one_learner_is_meta_trained_it_is_meant(copy):
+    def forget(config):
+        config["config"]["run"]["algo"].remove("maml")
+        del config["config"]["learners"]["maml"], config["config"]["options"]["maml"]
+
+    change(copy / "config.json", forget)
+    assert restore(copy).name == "protonets"
+
+
+def test_of_several_learners_one_must_be_named(digits_run):
+    with pytest.raises(InputError, match="several learners, protonets, maml: name one of them as algo"):
+        restore(digits_run)
+
+
+def test_a_learner_that_the_run_lacks_is_answered_with_those_it_has(digits_run):
+    with pytest.raises(InputError, match="no learner reptile; it has protonets, maml, nearest_neighbours"):
+        restore(digits_run, "reptile")
+
+
+def test_a_folder_that_is_no_run(tmp_path):
+    with pytest.raises(InputError, match=r"is no run, it has no config.json"):
+        restore(tmp_path)
+
+
+def test_a_run_whose_learner_was_never_trained(copy):
+    shutil.rmtree(copy / "maml" / "checkpoints")
+    with pytest.raises(InputError, match=r"maml of .* was never trained"):
+        restore(copy, "maml")
+
+
+def test_a_run_that_ended_before_its_training(copy):
+    (copy / "inputs.json").unlink()
+    with pytest.raises(InputError, match="was never trained, or by an earlier version"):
+        restore(copy, "maml")
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        lambda there: there["config"]["run"].update(new_setting=1),
+        lambda there: there["config"]["data"].pop("image_size"),
+        lambda there: there["config"]["options"].update(no_such_member={}),
+        lambda there: there.pop("config"),
+    ],
+    ids=["a new setting", "a lost setting", "an unknown member", "no configuration"],
+)
+def test_a_configuration_of_another_version_is_named(copy, update):
+    change(copy / "config.json", update)
+    with pytest.raises(InputError, match=r"config.json cannot be read .* it is of cactus_tf 0.1.0"):
+        read_config(copy)
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(copy):
+    folder = copy / "maml" / "checkpoints"
+    for file in list(folder.glob("step-30.*")):
+        shutil.copy(file, folder / file.name.replace("step-30", "step-90"))
+    (folder / "step-90.index").write_bytes(b"damage")
+    assert restore(copy, "maml").step == 30
+
+
+def test_a_checkpoint_of_another_network_is_refused(copy):
+    change(copy / "config.json", lambda there: there["config"]["learners"]["maml"].update(filters=5))
+    with pytest.raises(InputError, match="is of another network"):
+        restore(copy, "maml")
+
+
+def test_a_run_that_was_moved_with_its_artifacts_is_whole(copy, digits_run, tmp_path):
+    left = str(digits_run.parent.parent / "artifacts")
+    change(copy / "config.json", lambda there: there["config"]["run"].update(artifacts_dir="artifacts"))
+    change(copy / "inputs.json", lambda there: there.update(artifacts_dir=left + "-gone"))
+    assert restore(copy, "nearest_neighbours").embedder is not None
+
+
+def test_a_missing_embedder_is_answered_with_where_it_was_expected(copy, tmp_path):
+    change(
+        copy / "inputs.json", lambda there: there.update(artifacts_dir=str(tmp_path / "gone"), embedder="embedder-0")
+    )
+    with pytest.raises(InputError, match=r"pixels embedder of this run is not at .*embedder-0/model"):
+        restore(copy, "nearest_neighbours")
+    assert restore(copy, "protonets").embedder is None  # which needs none

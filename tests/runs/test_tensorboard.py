@@ -1,0 +1,236 @@
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from cactus_tf import plugins
+from cactus_tf.runs import tensorboard
+from cactus_tf.runs.tensorboard import TAGS, EmbedderSummaries, Events, tiled
+
+METRICS_PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+
+
+def logged(folder):
+    events = EventAccumulator(str(folder), size_guidance={"tensors": 0}).Reload()
+    return {tag: [event.step for event in events.Tensors(tag)] for tag in events.Tags()["tensors"]}
+
+
+def test_the_page_shows_every_tag_with_its_meaning():
+    for tag, meaning in TAGS.items():
+        assert f"| `{tag}` | {meaning} |" in METRICS_PAGE
+
+
+@pytest.mark.parametrize("name", plugins.names("embedders"))
+def test_the_page_shows_every_scalar_and_picture_of_every_embedder(name):
+    module = plugins.load("embedders", name)
+    for tag, meaning in {**getattr(module, "METRICS", {}), **getattr(module, "PICTURES", {})}.items():
+        assert f"| `embedder/{tag}` | {meaning} (`{name}`) |" in METRICS_PAGE
+
+
+def test_training_scalars_are_written_thinned(tmp_path):
+    scalars = Events(tmp_path, every=10)
+    for step in range(1, 31):
+        scalars.on_step(step, {"loss": 1.0, "accuracy": 0.5})
+    scalars.close()
+    assert logged(tmp_path) == {"train/loss": [1, 10, 20, 30], "train/accuracy": [1, 10, 20, 30]}
+
+
+def test_an_unexplained_tag_is_an_error(tmp_path):
+    with pytest.raises(KeyError, match="unheard"):
+        Events(tmp_path).write(1, {"unheard": 1.0})
+
+
+def test_embedder_scalars_are_written_as_embedder_tags(tmp_path):
+    callback = EmbedderSummaries(tmp_path, {"loss": "some loss"}, every=2)
+    for batch in range(4):
+        callback.on_train_batch_end(batch, {"loss": 0.5})
+    callback.on_train_end()
+    assert logged(tmp_path) == {"embedder/loss": [2, 4]}
+
+
+class Painter:
+    """A network that shows its images brighter and brighter."""
+
+    def pictures(self, images):
+        return {"shades": tf.stack([tf.cast(images, tf.float32) / 255] * 3)}
+
+
+def test_pictures_are_written_now_and_then_and_at_the_end(tmp_path):
+    images = np.zeros((2, 4, 4, 1), np.uint8)
+    callback = EmbedderSummaries(tmp_path, {"loss": "some loss"}, {"shades": "some shades"}, images, every=1)
+    callback.set_model(Painter())
+    for batch in range(150):
+        callback.on_train_batch_end(batch, {"loss": 0.5})
+    callback.on_train_end()
+    assert logged(tmp_path)["embedder/shades"] == [100, 150]
+
+
+def test_a_tiled_picture_has_its_parts_where_they_belong():
+    parts = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5, 1)
+    whole = tiled(parts)
+    assert whole.shape == (8, 15, 1)
+    np.testing.assert_array_equal(whole[4:8, 10:15], parts[1, 2])
+
+
+def log_steps(folder, first, last):
+    scalars = Events(folder, every=10)
+    for step in range(first, last + 1):
+        scalars.on_step(step, {"loss": float(step)})
+    scalars.close()
+
+
+def test_a_training_that_goes_on_takes_back_what_was_logged_after_its_checkpoint(tmp_path):
+    log_steps(tmp_path, 1, 40)
+    log_steps(tmp_path, 21, 60)  # the checkpoint was of step 20
+    assert logged(tmp_path) == {"train/loss": [1, 10, 20, 30, 40, 50, 60]}
+
+
+def test_a_training_that_begins_anew_takes_back_all(tmp_path):
+    log_steps(tmp_path, 1, 40)
+    log_steps(tmp_path, 1, 15)
+    assert logged(tmp_path) == {"train/loss": [1, 10]}
+
+
+def test_what_a_killed_run_wrote_by_half_does_not_keep_it_from_going_on(tmp_path):
+    log_steps(tmp_path, 1, 40)
+    [path] = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:-5])
+    log_steps(tmp_path, 21, 50)
+    assert logged(tmp_path) == {"train/loss": [1, 10, 20, 30, 40, 50]}
+
+
+def test_a_training_with_nothing_left_to_do_writes_no_file(tmp_path):
+    log_steps(tmp_path / "events", 1, 0)
+    assert not list(tmp_path.rglob("*"))
+
+
+def whole(folder, value):
+    picture = np.full((2, 3, 3), value, np.uint8)
+    tensorboard.replace(
+        folder,
+        "result",
+        step=7,
+        scalars={"test/accuracy-5way-1shot": value / 10},
+        pictures={"tasks/training": [picture, np.zeros((4, 2, 3), np.uint8)]},
+        texts={"configuration": "| a |"},
+        hparams={"steps": value, "algo": "maml"},
+    )
+
+
+@pytest.fixture(scope="module")
+def replaced(tmp_path_factory):
+    """A folder of curves and of a part that was written twice."""
+    folder = tmp_path_factory.mktemp("replaced")
+    log_steps(folder, 1, 10)
+    for value in (3, 5):
+        whole(folder, value)
+    return EventAccumulator(str(folder), size_guidance={"tensors": 0}).Reload()
+
+
+def test_a_part_that_is_written_again_is_there_once_and_curves_stay(replaced):
+    steps = {tag: [event.step for event in replaced.Tensors(tag)] for tag in replaced.Tags()["tensors"]}
+    hparams = steps.pop("_hparams_/session_start_info")
+    assert hparams == [0]
+    assert steps == {
+        "train/loss": [1, 10],
+        "test/accuracy-5way-1shot": [7],
+        "tasks/training": [7],
+        "configuration": [7],
+    }
+    [event] = replaced.Tensors("test/accuracy-5way-1shot")
+    assert tf.make_ndarray(event.tensor_proto) == pytest.approx(0.5)
+
+
+def test_pictures_of_different_sizes_are_shown_together_filled_up_with_white(replaced):
+    [event] = replaced.Tensors("tasks/training")
+    shown = [tf.io.decode_png(png).numpy() for png in tf.make_ndarray(event.tensor_proto)[2:]]
+    assert [picture.shape for picture in shown] == [(4, 3, 3)] * 2
+    assert (shown[0][:2] == 5).all()
+    assert (shown[0][2:] == 255).all()
+    assert (shown[1][:, 2] == 255).all()
+
+
+def test_settings_are_where_tensorboard_looks_for_what_it_compares_runs_by(replaced):
+    from tensorboard.plugins.hparams import plugin_data_pb2
+
+    content = replaced.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    found = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
+    assert (found["steps"].number_value, found["algo"].string_value) == (5, "maml")
+
+
+def test_the_tag_of_a_final_accuracy_is_explained_by_its_pattern(tmp_path):
+    with pytest.raises(KeyError, match="SPLIT/speed-WAYway-SHOTshot"):
+        tensorboard.replace(tmp_path, "result", scalars={"test/speed-5way-1shot": 1.0})
+
+
+def projected(folder, columns, pictures=None):
+    tensorboard.write_projector(folder, np.arange(6.0).reshape(3, 2) / 3, columns, pictures)
+    return (folder / "metadata.tsv").read_text().splitlines()
+
+
+def test_the_projector_has_a_line_for_each_image_in_every_file(tmp_path):
+    known = projected(tmp_path, {"image": [7, 8, 9], "cluster": [0, 1, 1]})
+    assert known == ["image\tcluster", "7\t0", "8\t1", "9\t1"]
+    np.testing.assert_allclose(np.loadtxt(tmp_path / "embeddings.tsv"), np.arange(6.0).reshape(3, 2) / 3, rtol=1e-3)
+
+
+def test_a_single_column_of_the_projector_has_no_head(tmp_path):
+    assert projected(tmp_path, {"image": [7, 8, 9]}) == ["7", "8", "9"]
+
+
+def test_the_sprite_has_the_images_row_by_row(tmp_path):
+    pictures = np.stack([np.full((2, 4, 3), 50 * i, np.uint8) for i in range(3)])
+    projected(tmp_path, {"image": [7, 8, 9]}, pictures)
+    sprite = tf.io.decode_png((tmp_path / "sprite.png").read_bytes()).numpy()[..., 0]
+    assert sprite.shape == (4, 8)
+    assert sprite[::2, ::4].tolist() == [[0, 50], [100, 255]]
+    config = (tmp_path / "projector_config.pbtxt").read_text()
+    assert re.findall(r"single_image_dim: (\d+)", config) == ["4", "2"]  # width first
+
+
+def test_the_graph_of_the_training_step_is_logged_where_it_is_asked_for(tmp_path):
+    @tf.function
+    def double(x):
+        return tf.add(x, x, name="doubled")
+
+    tracer = tensorboard.StepTracer(tmp_path, graph=True)
+    double(tf.constant(1.0))
+    for step in (1, 2):
+        tracer.on_step(step)
+    tracer.close()
+    events = EventAccumulator(str(tmp_path)).Reload()
+    [event] = events.Tensors("train_step")
+    assert event.step == 1
+    assert b"doubled" in event.tensor_proto.string_val[0]
+
+
+def test_a_tracer_that_is_asked_for_nothing_writes_nothing(tmp_path):
+    tracer = tensorboard.StepTracer(tmp_path / "events")
+    tracer.on_step(1)
+    tracer.close()
+    assert not list(tmp_path.rglob("*"))
+
+
+def test_so_many_steps_after_the_first_are_profiled_as_were_asked_for(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(tf.profiler.experimental, "start", lambda folder: calls.append(folder))
+    monkeypatch.setattr(tf.profiler.experimental, "stop", lambda: calls.append("stop"))
+    tracer = tensorboard.StepTracer(tmp_path, profiled=2)
+    for step in range(1, 6):
+        calls.append(step)
+        tracer.on_step(step)
+    tracer.close()
+    assert calls == [1, str(tmp_path), 2, 3, "stop", 4, 5]
+
+
+def test_a_profile_ends_with_a_training_that_ends_before_it(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(tf.profiler.experimental, "start", lambda folder: calls.append("start"))
+    monkeypatch.setattr(tf.profiler.experimental, "stop", lambda: calls.append("stop"))
+    tracer = tensorboard.StepTracer(tmp_path, profiled=9)
+    tracer.on_step(1)
+    tracer.close()
+    assert calls == ["start", "stop"]
