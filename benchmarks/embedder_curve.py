@@ -145,7 +145,7 @@ def main() -> None:
     args.folder.mkdir(parents=True, exist_ok=True)
     data = datasets.load(args.dataset, data_dir=args.data_dir)
     at = milestones(args.steps) | {int(step) for step in args.at.split(",") if step}
-    quality = Quality(data, plan.USUAL.get(args.dataset, plan.Usual()), args.episodes)
+    quality = Quality(data, plan.DEFAULTS.get(args.dataset, plan.Usual()), args.episodes)
     curve = Curve(args.folder / "curve.csv", at, quality, data.train.images)
     embedder = embedders.build(args.embedder, dataset=args.dataset, steps=args.steps)
     with threadpool_limits(1):

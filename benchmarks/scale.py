@@ -63,7 +63,7 @@ class Setting(NamedTuple):
         return artifacts.Artifact(self.folder, kind, {"images": self.images, "side": self.side})
 
     def prepared(self) -> np.ndarray:
-        return self.store("data").memo("train-images", missing)
+        return self.store("data").cache("train-images", missing)
 
 
 class Stored(NamedTuple):
@@ -118,7 +118,7 @@ def prepare(setting: Setting) -> None:
     listed = {"train": Listed(entries, np.load(setting.folder / "labels.npy")), "val": Listed([]), "test": Listed([])}
     store = setting.store("data")
     decode = functools.partial(as_image, shape=setting.shape)
-    prepare_files("generated", lambda: listed, decode, lambda: setting.shape, DataContext(store.memo, store.folder))
+    prepare_files("generated", lambda: listed, decode, lambda: setting.shape, DataContext(store.cache, store.folder))
 
 
 def fit(setting: Setting, name: str) -> None:
@@ -129,13 +129,13 @@ def embed(setting: Setting, name: str) -> None:
     from cactus_tf import pipeline
 
     embedder, images = embedders.build(name).load(setting.folder / name), setting.prepared()
-    setting.store("embeddings").memo(name, lambda: pipeline.embed_images(embedder, ImageSet(images), name))
+    setting.store("embeddings").cache(name, lambda: pipeline.embed_images(embedder, ImageSet(images), name))
 
 
 def partition(setting: Setting, name: str) -> Partitions:
-    embeddings = setting.store("embeddings").memo(name, missing)
-    memo = setting.store(f"partitions-{name}").memo
-    context = PartitionContext(images=setting.images, embeddings=embeddings, way=5, memo=memo)
+    embeddings = setting.store("embeddings").cache(name, missing)
+    cache = setting.store(f"partitions-{name}").cache
+    context = PartitionContext(images=setting.images, embeddings=embeddings, way=5, cache=cache)
     return partitioners.build("kmeans", setting.clusters, 1)(context)
 
 

@@ -1,57 +1,173 @@
-"""The contract of each family: what a member may be built from, and what it must do."""
+"""The contract of each family: what a member declares in `INFO`, what it is built from, and what it must do."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from cactus_tf.types import Array, Episode, Partitions, Rows, TaskLoss, Trace
+from cactus_tf.config.schema import TrainingSettings
+from cactus_tf.types import Array, Episode, Partitions, Rows, TaskLoss, TaskUpdate, Trace
 
-Memo = Callable[[str, Callable[[], np.ndarray | Rows]], np.ndarray]
-"""memo(name, make): the array kept under this name, made and kept first where there is none yet."""
+Cache = Callable[[str, Callable[[], np.ndarray | Rows]], np.ndarray]
+"""cache(name, make): the array stored under this name; made and stored first if it is missing."""
 
 
-def no_memo(name: str, make: Callable[[], np.ndarray | Rows]) -> np.ndarray:
-    """Keeps nothing."""
+def no_cache(name: str, make: Callable[[], np.ndarray | Rows]) -> np.ndarray:
+    """Stores nothing."""
     return np.asarray(make())
 
 
-def tell_nobody(found: Mapping[str, Any]) -> None:
-    """Keeps no notes."""
+def ignore(report: Mapping[str, Any]) -> None:
+    """Drops a report."""
+
+
+def never(options: Any) -> bool:
+    """False, whatever the options."""
+    return False
+
+
+# What a member declares: one constant, INFO, in its module.
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetInfo:
+    """What a data set is.
+
+    Attributes:
+      version: raise it when the same files give other arrays.
+      takes: which of "image_size" and "eval_dir" it accepts.
+      light_on_dark: whether its images show light ink on a dark background.
+      files_key: (data_dir, eval_dir) -> what the user's folders hold, for a data set whose images are those files: one
+        text, or one for the training files, "train", and others for the rest. None: every source gives the same images.
+      gives_features: options -> whether rows are feature vectors instead of images.
+      picture_decoder: (shape, options) -> function from a file's bytes to [height, width, channels] uint8, the way the
+        data set prepares its own pictures. None: pictures are prepared as by `folder`.
+    """
+
+    version: int = 1
+    takes: tuple[str, ...] = ()
+    light_on_dark: bool = False
+    files_key: Callable[[Any, Any], Any] | None = None
+    gives_features: Callable[[Any], bool] = never
+    picture_decoder: Callable[[tuple[int, ...], Any], Callable[[bytes], np.ndarray]] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbedderInfo:
+    """What an embedder is.
+
+    Attributes:
+      version: raise it when the same settings give other embeddings.
+      trained: whether it has training steps.
+      steps: their default number, one for all data sets or by data set; a data set that is missing takes a number that
+        follows from its number of images.
+      metrics: {name: meaning} of the scalars that training logs.
+      pictures: {name: meaning} of the pictures that its network makes.
+      fingerprint: options -> what the user's files hold, for an embedder that reads any.
+    """
+
+    version: int = 1
+    trained: bool = False
+    steps: int | Mapping[str, int] | None = None
+    metrics: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    pictures: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    fingerprint: Callable[[Any], Any] | None = None
+
+    def default_steps(self, dataset: str | None) -> int | None:
+        """The default number of steps on a data set; None if the number of images decides, or it is not trained."""
+        return self.steps.get(dataset or "") if isinstance(self.steps, Mapping) else self.steps
+
+
+@dataclasses.dataclass(frozen=True)
+class PartitionerInfo:
+    """What a partitioner is.
+
+    Attributes:
+      version: raise it when the same settings give other partitions.
+      uses_embeddings: whether it reads the embeddings of the training images.
+      clusters_of_its_own: whether the number of clusters does not follow `--clusters`.
+      fingerprint: options -> what the user's files hold, for a partitioner that reads any.
+    """
+
+    version: int = 1
+    uses_embeddings: bool = True
+    clusters_of_its_own: bool = False
+    fingerprint: Callable[[Any], Any] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class BackboneInfo:
+    """What a backbone is.
+
+    Attributes:
+      consumes: what its rows are.
+      filters: its default width; None takes the learner's.
+    """
+
+    consumes: Literal["images", "embeddings"] = "images"
+    filters: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class LearnerInfo:
+    """What a learner is.
+
+    Attributes:
+      title: its name in tables.
+      training: the default settings of its meta-training; None for one that is not meta-trained.
+      network: which network it has, for one that is not meta-trained.
+      fixed_head: whether it cannot answer with more classes than `--way`; larger default evaluation ways are left out.
+      uses_embeddings: whether it reads embeddings whatever the settings.
+      uses_clusters: whether it clusters the training embeddings itself, in `--clusters` clusters.
+      exportable: whether it answers by TensorFlow operations alone.
+      intra_op_threads: threads inside a TensorFlow kernel that its many small kernels want; None leaves them alone.
+    """
+
+    title: str
+    training: TrainingSettings | None = None
+    network: TrainingSettings | None = None
+    fixed_head: bool = False
+    uses_embeddings: bool = False
+    uses_clusters: bool = False
+    exportable: bool = False
+    intra_op_threads: int | None = None
+
+
+# What a member is built from.
 
 
 @dataclasses.dataclass(frozen=True)
 class DataContext:
-    """What a data set may need beside its files.
+    """What a data set may need besides its files.
 
     Attributes:
-      memo: keeps prepared arrays.
-      folder: keeps what a stopped preparation has done; None means a temporary folder.
-      workers: processes that decode images; None means as many as there are cores.
-      image_size: pixels of a side that images are brought to; None means the usual of the data set.
-      eval_dir: folder with labelled images to judge on, for a data set that takes one.
-      options: the data set's own settings; None means its usual.
-      found: is told what the preparation came across, such as the files it left out.
-      mixed: whether training mixes true partitions with its own, for a data set with `supervised` ones.
+      cache: stores prepared arrays.
+      folder: stores unfinished preparation, which resumes from there; None means a temporary folder.
+      workers: processes that decode images; None means one per core.
+      image_size: side in pixels that images are resized to; None means the data set's default.
+      eval_dir: folder of labeled images to evaluate on, for a data set that accepts one.
+      options: the data set's own settings; None means their defaults.
+      report: called with what the preparation found, such as the files it left out.
+      mixed: whether training tasks come from true partitions as well, for a data set with `supervised` ones.
     """
 
-    memo: Memo = no_memo
+    cache: Cache = no_cache
     folder: Path | None = None
     workers: int | None = None
     image_size: int | None = None
     eval_dir: str | Path | None = None
     options: Any = None
-    found: Callable[[Mapping[str, Any]], None] = tell_nobody
+    report: Callable[[Mapping[str, Any]], None] = ignore
     mixed: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class EmbedderContext:
-    """What any embedder may be built from; None means its usual.
+    """What any embedder may be built from; None means its default.
 
     Attributes:
       dataset: name of the data set, for settings that a paper chose per data set.
@@ -67,14 +183,14 @@ class PartitionContext:
     """What any partitioner may need.
 
     Attributes:
-      images: number n of images to divide.
-      embeddings: [n, dim] float32, or None where there are none.
+      images: number n of images to partition.
+      embeddings: [n, dim] float32, or None if there are none.
       labels: the partitions that the true labels make, or None; only the oracle reads them.
       names: [n] bytes, the file of each image, or None.
       way: N, classes of an episode.
       images_per_cluster: shot + query of an episode.
       seed: of this partitioner's own stream.
-      memo: keeps each partition as soon as it is made, so that a stopped run goes on.
+      cache: stores each partition as soon as it is made, so that a stopped run resumes.
     """
 
     images: int
@@ -84,7 +200,7 @@ class PartitionContext:
     way: int = 2
     images_per_cluster: int = 6
     seed: int = 0
-    memo: Memo = no_memo
+    cache: Cache = no_cache
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,8 +211,8 @@ class LearnerContext:
       image_shape: (height, width, channels).
       way: N of the training episodes; heads of a fixed size have this many outputs.
       seed: of this learner's own stream (initial weights).
-      backbone, filters, norm: the network of a meta-learner; None means the learner's usual.
-      on_embeddings: whether a meta-learner's network takes embeddings in place of images.
+      backbone, filters, norm: the network of a meta-learner; None means the learner's default.
+      on_embeddings: whether a meta-learner's network takes embeddings instead of images.
       embeddings: [n, dim] float32 of the training images, or None.
       embedder: the fitted embedder, or None.
       images: [n, h, w, c] uint8, the training images, or None.
@@ -116,17 +232,41 @@ class LearnerContext:
     clusters: int = 500
 
 
+class Recipe(NamedTuple):
+    """What a member was built from, so that it can be built again.
+
+    Attributes:
+      name: of the member.
+      context: as its module's `build` got it.
+      options: its own settings, or None.
+    """
+
+    name: str
+    context: Any
+    options: Any
+
+
+@runtime_checkable
+class BuiltByName(Protocol):
+    """A member that `make` or `build` of its family made."""
+
+    recipe: Recipe
+
+
+# What a member must do.
+
+
 @runtime_checkable
 class Embedder(Protocol):
-    """Maps images to vectors without ever seeing a label. It has a Keras model where it has a network."""
+    """Maps images to vectors without ever seeing a label. It has a Keras model if it has a network."""
 
     def fit(
         self, images: np.ndarray, y: Any = None, *, seed: int = 0, folder: Path | None = None, callbacks: Sequence = ()
     ) -> Embedder:
-        """Learns from [n, h, w, c] uint8 images and returns itself.
+        """Fits to [n, h, w, c] uint8 images and returns itself.
 
-        `y` is what scikit-learn's pipelines give to every step, labels perhaps: it is never looked at.
-        `folder` keeps partial checkpoints, from which a stopped fit goes on; `callbacks` are Keras'.
+        `y` is what scikit-learn's pipelines pass to every step, perhaps labels: it is ignored.
+        `folder` stores partial checkpoints, from which a stopped fit resumes; `callbacks` are Keras callbacks.
         """
         ...
 
@@ -143,8 +283,22 @@ class Embedder(Protocol):
         ...
 
 
+@runtime_checkable
+class TrainedNetwork(Embedder, Protocol):
+    """An embedder around a network that was trained step by step."""
+
+    @property
+    def curve(self) -> list[dict[str, float]]:
+        """The learning curve: {"step": finished steps, scalar: value, ...} in the order of steps."""
+        ...
+
+    def pictures(self, images: Array) -> Mapping[str, Array]:
+        """[rows, columns, h, w, c] in 0..1 by name, one for each name in its module's `INFO.pictures`."""
+        ...
+
+
 class Partitioner(Protocol):
-    """Divides an image set into clusters, P times."""
+    """Partitions an image set into clusters, P times."""
 
     def __call__(self, context: PartitionContext) -> Partitions:
         """The partitions, a pure function of the context."""
@@ -153,13 +307,9 @@ class Partitioner(Protocol):
 
 @runtime_checkable
 class Learner(Protocol):
-    """Answers: given labelled support images, what are the labels of the query images?
+    """Answers: given labeled support images, what are the labels of the query images?
 
     `consumes` says what its inputs are: "images" (uint8 0..255, or float32 0..1) or "embeddings" (float32).
-
-    It may have `prepare()`, all that it does before its first answer, done then at the latest; `unanswered`, the number
-    of tasks so far that it had no answer of its own for; and `leak`, True where evaluation is to tell it the queries'
-    labels by `classify_leaking(support, support_labels, query, query_labels, way)`, for figures published that way.
     """
 
     consumes: Literal["images", "embeddings"]
@@ -198,14 +348,57 @@ class FeatureLearner(Learner, Protocol):
 
 @runtime_checkable
 class AdaptingLearner(Learner, Protocol):
-    """A learner that answers after steps of adaptation and can show the way there.
+    """A learner that answers after steps of adaptation and can show every step.
 
-    `classify` is the last query logits of `trace`, which may be called from several threads at once. It may have
-    `inner_steps`, the number of steps in training, and `remedy`, what to change where adaptation diverges.
+    `classify` is the last query logits of `trace`, which may be called from several threads at once.
+
+    Attributes:
+      transductive: whether queries share their batch statistics.
+      remedy: what to change if adaptation diverges, for an error message.
     """
 
+    transductive: bool
+    remedy: str
+
     def trace(self, support: Array, support_labels: Array, query: Array, way: int, steps: int | None = None) -> Trace:
-        """Logits before adaptation and after each of its steps, as many as in evaluation unless said."""
+        """Logits before adaptation and after each of its steps; by default as many as in evaluation."""
+        ...
+
+
+@runtime_checkable
+class ClusterLearner(Learner, Protocol):
+    """A learner that clusters the training embeddings before its first answer."""
+
+    def prepare(self) -> None:
+        """Clusters them, if that has not been done; counts as training time."""
+        ...
+
+
+@runtime_checkable
+class AbstainingLearner(Learner, Protocol):
+    """A learner that falls back on a default where it has no answer of its own.
+
+    Attributes:
+      unanswered: number of such tasks so far; a column of the results.
+    """
+
+    unanswered: int
+
+
+@runtime_checkable
+class LeakingLearner(Learner, Protocol):
+    """A learner that can use the labels of the queries, for figures that were published that way.
+
+    Attributes:
+      leak: whether evaluation calls `classify_leaking`, and marks the rows.
+    """
+
+    leak: bool
+
+    def classify_leaking(
+        self, support: Array, support_labels: Array, query: Array, query_labels: Array, way: int
+    ) -> Array:
+        """As `classify`, with the labels [m] of the queries."""
         ...
 
 
@@ -215,31 +408,31 @@ Answer = Callable[[Array], Array]
 
 @runtime_checkable
 class PreparedLearner(Learner, Protocol):
-    """A learner that can do its work with a support set once, for any number of queries that come later."""
+    """A learner that can process a support set once, for any number of queries that come later."""
 
     def answerer(self, support: Array, support_labels: Array, way: int, transductive: bool = False) -> Answer:
         """The function from queries [m, ...] to logits [m, way]; arguments as of `classify`.
 
-        Unless it is to be transductive, the answer to a query depends on it and the support set alone.
+        Unless it is transductive, the answer to a query depends on it and the support set alone.
         """
         ...
 
 
 @runtime_checkable
 class GraphEncoder(Protocol):
-    """What maps images to vectors by TensorFlow operations alone, so that it can be exported."""
+    """Maps images to vectors by TensorFlow operations alone, so that it can be exported."""
 
     def encode(self, images: Array) -> Array:
-        """[n, ...] tensor, n not known before -> [n, dim] float32 tensor, row by row."""
+        """[n, ...] tensor, n unknown -> [n, dim] float32 tensor, row by row."""
         ...
 
 
 @runtime_checkable
 class GraphLearner(Learner, Protocol):
-    """A learner that can answer by TensorFlow operations alone, so that it can be exported."""
+    """A learner that answers by TensorFlow operations alone, so that it can be exported."""
 
     def classify_in_graph(self, support: Array, support_labels: Array, query: Array, way: Array) -> Array:
-        """As `classify`, but each query is answered alone, and all are tensors of sizes that are not known before.
+        """As `classify`, but each query is answered alone, and all are tensors of unknown sizes.
 
         Args:
           support: [n, ...].
@@ -248,19 +441,24 @@ class GraphLearner(Learner, Protocol):
           way: scalar int32.
 
         Returns:
-          [m, way] logits. A task that the learner cannot answer is an error of TensorFlow's when it is run.
+          [m, way] logits. A task that the learner cannot answer raises a TensorFlow error when it runs.
         """
         ...
 
 
 @runtime_checkable
 class MetaLearner(Learner, Protocol):
-    """A learner that is meta-trained. `variables` is all that a checkpoint must hold, trained or not.
+    """A learner that is meta-trained.
 
-    It may have `gradient_clip`, the bound of every element of the mean gradient; `update(episode) -> TaskUpdate`, where
-    what the outer loop follows is not the gradient of `training_loss`; `vectorized`, whether the tasks of a step are to
-    share every kernel; and `remedy`, what to change if it diverges.
+    Attributes:
+      gradient_clip: bound of each element of the mean outer gradient; None for no bound.
+      vectorized: whether the tasks of a step share every kernel (`tf.vectorized_map`), for a GPU.
+      remedy: what to change if training diverges, for an error message; "" for nothing special.
     """
+
+    gradient_clip: float | None
+    vectorized: bool
+    remedy: str
 
     @property
     def trainable_variables(self) -> list:
@@ -269,9 +467,29 @@ class MetaLearner(Learner, Protocol):
 
     @property
     def variables(self) -> list:
-        """All that a checkpoint must hold."""
+        """All that a checkpoint must hold, trained or not."""
         ...
 
     def training_loss(self, episode: Episode) -> TaskLoss:
         """The loss of one episode's tensors (images uint8), differentiable in `trainable_variables`."""
         ...
+
+
+@runtime_checkable
+class UpdatingLearner(MetaLearner, Protocol):
+    """A meta-learner whose outer loop follows a direction of its own instead of the gradient of `training_loss`."""
+
+    def update(self, episode: Episode) -> TaskUpdate:
+        """Loss, metrics and a direction for every trained variable (Reptile)."""
+        ...
+
+
+@runtime_checkable
+class AdaptingMetaLearner(MetaLearner, AdaptingLearner, Protocol):
+    """A meta-learner that adapts in training, too.
+
+    Attributes:
+      inner_steps: U, steps of adaptation in training.
+    """
+
+    inner_steps: int

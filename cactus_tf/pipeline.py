@@ -124,12 +124,12 @@ def prepare(config: Config) -> Splits:
     """Images of the three splits, as memory maps."""
     store = artifacts.Artifact(_root(config), "data", keys.data(config))
     context = DataContext(
-        store.memo,
+        store.cache,
         store.folder,
         image_size=config.data.image_size,
         eval_dir=config.data.eval_dir,
         options=config.options.get(config.data.dataset),
-        found=functools.partial(files.write_json, store.folder / "prepared.json"),
+        report=functools.partial(files.write_json, store.folder / "prepared.json"),
         mixed=config.partition.supervised_fraction > 0,
     )
     with files.locked(store.folder):
@@ -172,7 +172,7 @@ def embed(config: Config, data: Splits, folder: Path) -> tuple[Embedder | None, 
     with files.locked(store.folder):
         embedder = fit_or_load(config, data, store, folder)
         embeddings = {
-            split: kept.memo(split, functools.partial(embed_images, embedder, getattr(data, split), name))
+            split: kept.cache(split, functools.partial(embed_images, embedder, getattr(data, split), name))
             for split in splits
         }
     log.info("embed: %s, %d numbers per image", name, embeddings["train"].shape[1])
@@ -231,7 +231,7 @@ def partition(config: Config, data: Splits, embeddings: dict[str, np.ndarray]) -
         way=keys.largest_way(config),
         images_per_cluster=min((t.shot + t.query for t in config.learners.values()), default=1),
         seed=seeds.derive(config.run.seed, "partitions"),
-        memo=store.memo,
+        cache=store.cache,
     )
     with files.locked(store.folder):
         partitions = partitioner(context)

@@ -12,7 +12,7 @@ Array = Any  # a NumPy array or a TensorFlow tensor
 
 
 @dataclasses.dataclass(frozen=True)
-class Partition:
+class GroupedPartition:
     """One division of an image set into disjoint clusters.
 
     Attributes:
@@ -24,7 +24,7 @@ class Partition:
     offsets: np.ndarray
 
     @classmethod
-    def from_assignments(cls, assignments: np.ndarray, clusters: int | None = None) -> Partition:
+    def from_assignments(cls, assignments: np.ndarray, clusters: int | None = None) -> GroupedPartition:
         """Groups image numbers by cluster.
 
         Args:
@@ -60,8 +60,8 @@ class Partition:
 
 
 @runtime_checkable
-class Division(Protocol):
-    """What the sampler asks of a partition: `Partition` has it; so has one that is not kept as a list of images."""
+class Partition(Protocol):
+    """Disjoint clusters of an image set, as the sampler needs them; `GroupedPartition` stores its clusters as lists."""
 
     @property
     def sizes(self) -> np.ndarray:
@@ -81,7 +81,7 @@ class Division(Protocol):
         ...
 
 
-Partitions = Sequence[Division]
+Partitions = Sequence[Partition]
 """A lazy sequence of P partitions: `len(partitions)` and `partitions[p]`, the latter made when it is asked for."""
 
 
@@ -95,7 +95,7 @@ class AssignedPartitions(Sequence):
 
     def __init__(self, assignments: Sequence[np.ndarray] | np.ndarray, clusters: int | None = None):
         self._assignments, self._clusters = assignments, clusters
-        self._grouped: dict[int, Partition] = {}
+        self._grouped: dict[int, GroupedPartition] = {}
 
     def __len__(self) -> int:
         return len(self._assignments)
@@ -103,7 +103,7 @@ class AssignedPartitions(Sequence):
     def __getitem__(self, p):
         p = range(len(self))[p]  # negative numbers and range errors as in a list
         if p not in self._grouped:
-            self._grouped[p] = Partition.from_assignments(self._assignments[p], self._clusters)
+            self._grouped[p] = GroupedPartition.from_assignments(self._assignments[p], self._clusters)
         return self._grouped[p]
 
 

@@ -25,7 +25,7 @@ from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.fewshot.evaluation import evaluate
 from cactus_tf.fewshot.training import meta_train
 from cactus_tf.inference.classifier import answerer
-from cactus_tf.types import AssignedPartitions, Division, Episode
+from cactus_tf.types import AssignedPartitions, Episode, Partition
 from cactus_tf.utils.checkpoints import tf_variable
 
 EMBEDDERS, LEARNERS = plugins.names("embedders"), plugins.names("learners")
@@ -176,7 +176,7 @@ def test_partitions_are_disjoint_clusters_of_existing_images(partitioned):
     partitions = build()(context)
     assert len(partitions) >= 1
     for partition in partitions:
-        assert isinstance(partition, Division)
+        assert isinstance(partition, Partition)
         clusters = [partition.cluster(c) for c in range(len(partition.sizes))]
         assert [len(cluster) for cluster in clusters] == partition.sizes.tolist()
         members = np.concatenate(clusters)

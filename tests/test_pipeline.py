@@ -446,8 +446,8 @@ def test_protonets_learn_on_embeddings(workplace):
 
 
 def test_usual_ways_above_a_fixed_head_are_left_out_for_that_learner_and_said(workplace, capsys, monkeypatch):
-    usual = dataclasses.replace(plan.USUAL["digits"], eval_ways=(3, 10))
-    monkeypatch.setitem(plan.USUAL, "digits", usual)
+    usual = dataclasses.replace(plan.DEFAULTS["digits"], eval_ways=(3, 10))
+    monkeypatch.setitem(plan.DEFAULTS, "digits", usual)
     flags = [*MAML, "--algo=maml,nearest_neighbours", "--way=4", "--steps=1", "--eval_shots=1"]
     code, folder = run(workplace, "ways", *flags)
     assert code == 0

@@ -2,18 +2,18 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cactus_tf.types import AssignedPartitions, Partition
+from cactus_tf.types import AssignedPartitions, GroupedPartition
 
 
 @given(st.lists(st.integers(-1, 5), min_size=1, max_size=40))
 def test_grouping_and_ungrouping_are_inverse(assignments):
-    partition = Partition.from_assignments(np.array(assignments), clusters=6)
+    partition = GroupedPartition.from_assignments(np.array(assignments), clusters=6)
     np.testing.assert_array_equal(partition.assignments(len(assignments)), assignments)
 
 
 @given(st.lists(st.integers(-1, 5), min_size=1, max_size=40))
 def test_a_cluster_holds_exactly_its_images(assignments):
-    partition = Partition.from_assignments(np.array(assignments), clusters=6)
+    partition = GroupedPartition.from_assignments(np.array(assignments), clusters=6)
     for c in range(6):
         np.testing.assert_array_equal(partition.cluster(c), np.flatnonzero(np.array(assignments) == c))
     assert partition.sizes.sum() == sum(a >= 0 for a in assignments)

@@ -31,7 +31,7 @@ def parse(argv: Sequence[str]) -> settings.Config:
     _check_choices(said)
     options = _member_options(values, _chosen_members(said))
     learners = {name: plugins.load("learners", name) for name in said.run.algo}
-    usual = {n: _usual_training(said, module.USUAL) for n, module in learners.items() if hasattr(module, "USUAL")}
+    usual = {n: _usual_training(said, module.DEFAULTS) for n, module in learners.items() if hasattr(module, "DEFAULTS")}
     fixed_heads = [name for name, module in learners.items() if getattr(module, "FIXED_HEAD", False)]
     embedder = plugins.load("embedders", _embedder(said))
     trained = hasattr(embedder, "STEPS")
@@ -156,7 +156,7 @@ def _chosen_members(said: settings.Said) -> list[tuple[str, str]]:
 
 
 def _usual(said: settings.Said) -> plan.Usual:
-    return plan.USUAL.get(said.data.dataset, plan.Usual())
+    return plan.DEFAULTS.get(said.data.dataset, plan.Usual())
 
 
 def _embedder(said: settings.Said) -> str:

@@ -34,7 +34,7 @@ class Usual:
     learners: Mapping[str, TrainingSettings] = dataclasses.field(default_factory=dict)
 
 
-USUAL = {
+DEFAULTS = {
     # Ours, chosen without labels: about 40 images per cluster as the paper has on Omniglot; pixels because their
     # partitions agree better with each other than those of a short ACAI (docs/reproduction.md); way and shot as the
     # paper's on Omniglot; a length of a minute. What adapts needs longer, and takes the way of the paper's MNIST.
@@ -71,7 +71,7 @@ USUAL = {
         training=TrainingSettings(way=5, shot=1, query=5, steps=5_000, outer_lr=1e-3),
     ),
 }  # fmt: skip
-"""What each data set takes where a flag is unsaid. A learner's own usual values stand in its module, as USUAL."""
+"""What each data set takes where a flag is unsaid. A learner's own usual values stand in its module, as DEFAULTS."""
 
 
 def resolve(
@@ -88,7 +88,7 @@ def resolve(
     Args:
       said: settings as the user said them.
       options: each chosen member's own settings, by member name.
-      learner_usual: the USUAL of each chosen learner that is meta-trained, by name.
+      learner_usual: the DEFAULTS of each chosen learner that is meta-trained, by name.
       embedder_steps: the usual length of the chosen embedder, None where it has none.
       fixed_heads: the learners that cannot answer with more classes than they were trained with.
       usual_networks: the NETWORK of each chosen learner that has one and is not meta-trained, by name.
@@ -97,7 +97,7 @@ def resolve(
     Raises:
       InputError: a number is out of its range, or two settings contradict each other.
     """
-    usual = USUAL.get(said.data.dataset, Usual())
+    usual = DEFAULTS.get(said.data.dataset, Usual())
     embedding = merge(said.embedding, EmbeddingSettings(usual.embedder, usual.embedder_steps))
     trained = embedder_steps is not None if trained is None else trained
     embedding = dataclasses.replace(

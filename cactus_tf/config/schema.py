@@ -16,7 +16,7 @@ def option(
     unit: str = "",
     symbol: str = "",
     source: str = "",
-    judging: bool = False,
+    evaluation_only: bool = False,
 ) -> Any:
     """A dataclass field that documents itself and becomes a flag.
 
@@ -27,10 +27,10 @@ def option(
       unit: of the number.
       symbol: what the papers call it.
       source: where the default comes from.
-      judging: whether nothing that is trained depends on it, so that it may change between two judgements of a run.
+      evaluation_only: whether nothing that is trained depends on it, so that it may change between two evaluations.
     """
     metadata = {"meaning": meaning, "low": low, "high": high, "unit": unit, "symbol": symbol, "source": source}
-    return dataclasses.field(default=default, metadata={**metadata, "judging": judging})
+    return dataclasses.field(default=default, metadata={**metadata, "evaluation_only": evaluation_only})
 
 
 # Fields of the sections below are None where nothing was said; `resolving` fills all but folders, image_size and
@@ -179,8 +179,8 @@ def _check_range(flag: str, number: float, low: float | None, high: float | None
 
 
 def _what_is_trained(settings: Any) -> dict[str, Any]:
-    judging = {field.name for field in dataclasses.fields(settings) if field.metadata.get("judging")}
-    return {k: v for k, v in dataclasses.asdict(settings).items() if k not in _MAY_CHANGE | judging}
+    evaluation_only = {field.name for field in dataclasses.fields(settings) if field.metadata.get("evaluation_only")}
+    return {k: v for k, v in dataclasses.asdict(settings).items() if k not in _MAY_CHANGE | evaluation_only}
 
 
 _MAY_CHANGE = {"steps", "data_dir", "eval_dir", "dir"}  # lengths, and where the same files lie

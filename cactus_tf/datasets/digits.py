@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from cactus_tf.contracts import DataContext
-from cactus_tf.datasets._io.splits import KEEP_NOTHING, Labelled, prepare
+from cactus_tf.datasets._io.splits import NOT_CACHED, Labeled, prepare
 from cactus_tf.errors import InputError
 from cactus_tf.types import Splits
 
@@ -22,7 +22,7 @@ DIGIT, BORDER = 20, 4  # pixels; MNIST digits fill a box of 20x20 within 28x28
 TRAIN, VAL = 1000, 297  # images; the remaining 500 are for testing: about 50 per digit
 
 
-def load(data_dir: str | Path | None = None, context: DataContext = KEEP_NOTHING) -> Splits:
+def load(data_dir: str | Path | None = None, context: DataContext = NOT_CACHED) -> Splits:
     """The digits: 1000 train, 297 val and 500 test images [28, 28, 1], ten classes in each split.
 
     Raises:
@@ -32,7 +32,7 @@ def load(data_dir: str | Path | None = None, context: DataContext = KEEP_NOTHING
     return prepare("digits", lambda: split(read()), context)
 
 
-def locate(data_dir: str | Path | None) -> Callable[[], Labelled]:
+def locate(data_dir: str | Path | None) -> Callable[[], Labeled]:
     """The function that reads all 1797 images.
 
     Raises:
@@ -50,15 +50,15 @@ def enlarge(pixels: np.ndarray) -> np.ndarray:
     return np.pad(images, ((0, 0), (BORDER, BORDER), (BORDER, BORDER)))[..., np.newaxis]
 
 
-def split(data: Labelled) -> dict[str, Labelled]:
+def split(data: Labeled) -> dict[str, Labeled]:
     """A fixed shuffle cut in three; it does not look at the labels."""
     rows = np.random.RandomState(42).permutation(len(data.labels))
     train, val, test = np.split(rows, [TRAIN, TRAIN + VAL])
     return {"train": data.take(train), "val": data.take(val), "test": data.take(test)}
 
 
-def _read() -> Labelled:
+def _read() -> Labeled:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    return Labelled(enlarge(digits.images), digits.target.astype(np.int32))
+    return Labeled(enlarge(digits.images), digits.target.astype(np.int32))

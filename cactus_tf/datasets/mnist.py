@@ -17,7 +17,7 @@ import numpy as np
 
 from cactus_tf.contracts import DataContext
 from cactus_tf.datasets._io import official_files, tfds
-from cactus_tf.datasets._io.splits import KEEP_NOTHING, Labelled, in_order, prepare
+from cactus_tf.datasets._io.splits import NOT_CACHED, Labeled, in_order, prepare
 from cactus_tf.errors import InputError
 from cactus_tf.types import Splits
 
@@ -32,7 +32,7 @@ REMEDY = f"put {', '.join(FILES)} (with or without .gz) from {ORIGIN} into a fol
 UNSIGNED_BYTE = 0x08  # an idx type code
 
 
-def load(data_dir: str | Path | None = None, context: DataContext = KEEP_NOTHING) -> Splits:
+def load(data_dir: str | Path | None = None, context: DataContext = NOT_CACHED) -> Splits:
     """MNIST: 50,000 train, 10,000 val and 10,000 test images [28, 28, 1].
 
     Args:
@@ -46,7 +46,7 @@ def load(data_dir: str | Path | None = None, context: DataContext = KEEP_NOTHING
     return prepare("mnist", lambda: split(complete(read())), context)
 
 
-def locate(data_dir: str | Path | None) -> Callable[[], dict[str, Labelled]]:
+def locate(data_dir: str | Path | None) -> Callable[[], dict[str, Labeled]]:
     """The function that reads the official "train" and "test" images.
 
     Raises:
@@ -57,7 +57,7 @@ def locate(data_dir: str | Path | None) -> Callable[[], dict[str, Labelled]]:
     return functools.partial(_read_files, official_files.find(data_dir, WANTED, ORIGIN))
 
 
-def complete(official: dict[str, Labelled]) -> dict[str, Labelled]:
+def complete(official: dict[str, Labeled]) -> dict[str, Labeled]:
     """The data themselves.
 
     Raises:
@@ -70,7 +70,7 @@ def complete(official: dict[str, Labelled]) -> dict[str, Labelled]:
     return official
 
 
-def split(official: dict[str, Labelled]) -> dict[str, Labelled]:
+def split(official: dict[str, Labeled]) -> dict[str, Labeled]:
     """Divides the official training images, whatever order they come in."""
     ordered = in_order(official["train"])
     rows = np.arange(len(ordered.labels))
@@ -97,21 +97,21 @@ def parse_idx(name: str, content: bytes) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
-def _read_tfds() -> dict[str, Labelled]:
+def _read_tfds() -> dict[str, Labeled]:
     official = {}
     for part in OFFICIAL:
         batches = list(tfds.batches("mnist", part, REMEDY))
         images = np.concatenate([batch["image"] for batch in batches])
         labels = np.concatenate([batch["label"] for batch in batches])
-        official[part] = Labelled(images, labels.astype(np.int32))
+        official[part] = Labeled(images, labels.astype(np.int32))
     return official
 
 
-def _read_files(paths: Sequence[Path]) -> dict[str, Labelled]:
+def _read_files(paths: Sequence[Path]) -> dict[str, Labeled]:
     return {"train": _labelled(*paths[:2]), "test": _labelled(*paths[2:])}
 
 
-def _labelled(image_path: Path, label_path: Path) -> Labelled:
+def _labelled(image_path: Path, label_path: Path) -> Labeled:
     """The images of one file with the labels of the other."""
     images = parse_idx(str(image_path), _content(image_path))
     labels = parse_idx(str(label_path), _content(label_path))
@@ -121,7 +121,7 @@ def _labelled(image_path: Path, label_path: Path) -> Labelled:
         raise InputError(f"{label_path} has shape {labels.shape}, {image_path} {len(images)} images; {REMEDY}")
     if labels.max(initial=0) > 9:
         raise InputError(f"{label_path} holds label {labels.max()}, but digits are 0..9; {REMEDY}")
-    return Labelled(images[..., np.newaxis], labels.astype(np.int32))
+    return Labeled(images[..., np.newaxis], labels.astype(np.int32))
 
 
 def _content(path: Path) -> bytes:

@@ -20,7 +20,7 @@ from PIL import Image
 
 from cactus_tf.contracts import DataContext
 from cactus_tf.datasets._io import decoding, official_files, tfds
-from cactus_tf.datasets._io.splits import KEEP_NOTHING, Labelled, prepare
+from cactus_tf.datasets._io.splits import NOT_CACHED, Labeled, prepare
 from cactus_tf.errors import InputError
 from cactus_tf.types import Splits
 from cactus_tf.utils import progress
@@ -37,7 +37,7 @@ REMEDY = f"put images_background.zip and images_evaluation.zip from {ORIGIN} int
 DRAWING = re.compile(r"(?:.*/)?\d{4}_\d{2}\.png")
 
 
-def load(data_dir: str | Path | None = None, context: DataContext = KEEP_NOTHING) -> Splits:
+def load(data_dir: str | Path | None = None, context: DataContext = NOT_CACHED) -> Splits:
     """Omniglot: 22,000 train, 2,000 val and 8,460 test images [28, 28, 1], ink 255 on paper 0.
 
     Args:
@@ -51,7 +51,7 @@ def load(data_dir: str | Path | None = None, context: DataContext = KEEP_NOTHING
     return prepare("omniglot", lambda: split(complete(read())), context)
 
 
-def locate(data_dir: str | Path | None) -> Callable[[], Labelled]:
+def locate(data_dir: str | Path | None) -> Callable[[], Labeled]:
     """The function that reads all drawings with their class number c = 0..1622.
 
     Raises:
@@ -79,7 +79,7 @@ def _drawing(content: bytes, shape: tuple[int, int, int]) -> np.ndarray:
         return sample(np.asarray(pixels) == 0) if official else 255 - decoding.fitted(pixels, shape)
 
 
-def complete(data: Labelled) -> Labelled:
+def complete(data: Labeled) -> Labeled:
     """The data themselves.
 
     Raises:
@@ -94,23 +94,23 @@ def complete(data: Labelled) -> Labelled:
     return data
 
 
-def split(data: Labelled) -> dict[str, Labelled]:
+def split(data: Labeled) -> dict[str, Labeled]:
     """Class c gets label P[c], P a fixed permutation; labels below 1100 train, from 1200 on test."""
     permutation = np.random.RandomState(42).permutation(CHARACTERS).astype(np.int32)
-    data = Labelled(data.images, permutation[data.labels])
+    data = Labeled(data.images, permutation[data.labels])
     return {name: data.take((data.labels >= cut.start) & (data.labels < cut.stop)) for name, cut in CUTS.items()}
 
 
-def _read_tfds() -> Labelled:
+def _read_tfds() -> Labeled:
     images, labels = [], []
     for part in ("train", "test"):  # the background and the evaluation characters
         for batch in tfds.batches("omniglot", part, REMEDY):
             images.append(sample(batch["image"][..., 0] == 0))
             labels.append(batch["label"].astype(np.int32))
-    return Labelled(np.concatenate(images), np.concatenate(labels))
+    return Labeled(np.concatenate(images), np.concatenate(labels))
 
 
-def _read_files(paths: Sequence[Path]) -> Labelled:
+def _read_files(paths: Sequence[Path]) -> Labeled:
     drawings = (drawing for path in paths for drawing in (_unpacked if path.is_dir() else _zipped)(path))
     images = np.zeros((CHARACTERS * DRAWINGS, 28, 28, 1), np.uint8)
     labels: list[int] = []
@@ -119,7 +119,7 @@ def _read_files(paths: Sequence[Path]) -> Labelled:
             raise InputError(f"{name} is one image too many: Omniglot has {len(images)}; {REMEDY}")
         images[len(labels)] = sample(_ink(name, content))
         labels.append(_class_number(name))
-    return Labelled(images[: len(labels)], np.array(labels, np.int32))
+    return Labeled(images[: len(labels)], np.array(labels, np.int32))
 
 
 def _zipped(path: Path) -> Iterator[tuple[str, bytes]]:

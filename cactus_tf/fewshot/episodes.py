@@ -8,19 +8,19 @@ import numpy as np
 import tensorflow as tf
 
 from cactus_tf.errors import InputError
-from cactus_tf.types import Division, Episode, MixedPartitions, Partitions
+from cactus_tf.types import Episode, MixedPartitions, Partition, Partitions
 from cactus_tf.utils.seeds import counter_rng
 
 _FOREVER = np.iinfo(np.int64).max
 
 
-def usable_clusters(partition: Division, images_per_cluster: int) -> np.ndarray:
+def usable_clusters(partition: Partition, images_per_cluster: int) -> np.ndarray:
     """Numbers of the clusters that hold at least shot + query images; the others are never drawn."""
     return np.flatnonzero(partition.sizes >= images_per_cluster)
 
 
 def sample_task(
-    partition: Division, way: int, shot: int, query: int, rng: np.random.Generator, usable: np.ndarray | None = None
+    partition: Partition, way: int, shot: int, query: int, rng: np.random.Generator, usable: np.ndarray | None = None
 ) -> np.ndarray:
     """Draws one task from one partition.
 

@@ -15,7 +15,7 @@ from cactus_tf.contracts import LearnerContext
 from cactus_tf.errors import InputError
 from cactus_tf.learners._inputs import network_input, network_name
 
-USUAL = TrainingSettings(backbone="conv4", filters=32, norm="batch", on_embeddings=False, query=5, tasks_per_step=8)
+DEFAULTS = TrainingSettings(backbone="conv4", filters=32, norm="batch", on_embeddings=False, query=5, tasks_per_step=8)
 """What CACTUs-MAML trains with on every data set. Hsu et al. 2019, table 5."""
 
 LARGE_SIDE = 64
@@ -37,12 +37,12 @@ class AdaptationOptions:
     )
     inner_steps: int = option(5, "adaptation steps in training", symbol="U", low=1, source="Hsu et al. 2019, table 5")
     eval_steps: int = option(
-        50, "adaptation steps in evaluation", low=1, source="Hsu et al. 2019, table 5", judging=True
+        50, "adaptation steps in evaluation", low=1, source="Hsu et al. 2019, table 5", evaluation_only=True
     )
     transductive: bool = option(
         True,
         "queries are normalised with their own statistics, as in the paper; false: with those of the support set",
-        judging=True,
+        evaluation_only=True,
     )
     pooled: bool | None = option(None, "max-pooled conv4 in place of the strided one; unsaid, from 64 pixels a side")
     clip: float | None = option(
@@ -53,7 +53,7 @@ class AdaptationOptions:
     vectorized: bool | None = option(
         None,
         "the tasks of a step share every kernel instead of running side by side; unsaid, on a GPU only",
-        judging=True,
+        evaluation_only=True,
     )
 
 
@@ -63,7 +63,7 @@ class Options(AdaptationOptions):
 
     first_order: bool = option(False, "inner gradients count as constants in the outer loop: first-order MAML")
     recompute: bool = option(
-        False, "compute inner steps again in the outer gradient instead of keeping them in memory", judging=True
+        False, "compute inner steps again in the outer gradient instead of keeping them in memory", evaluation_only=True
     )
 
 
@@ -78,13 +78,13 @@ def build_model(context: LearnerContext, *, pooled: bool | None = None, vectoriz
     Raises:
       InputError: a norm that keeps running averages, or an input that the backbone cannot take.
     """
-    norm = context.norm or USUAL.norm
+    norm = context.norm or DEFAULTS.norm
     if norm == "running":
         raise InputError(
             "--norm=running keeps averages over tasks, and an adapted network has none: batch, layer, none"
         )
     consumes, shape = network_input(context)
-    name = network_name(context, USUAL)
+    name = network_name(context, DEFAULTS)
     backbone = plugins.load("backbones", name)
     if pooled is not None and name != "conv4":
         raise InputError(f"pooled is a setting of conv4, and the network is {name}: leave it out")
@@ -96,7 +96,7 @@ def build_model(context: LearnerContext, *, pooled: bool | None = None, vectoriz
     if vectorized and name != "mlp":
         form["convolution"] = "patches"
     made = _written_out_batch_norm if vectorized and norm == "batch" else norm
-    filters = context.filters or getattr(backbone, "FILTERS", USUAL.filters)
+    filters = context.filters or getattr(backbone, "FILTERS", DEFAULTS.filters)
     model = backbone.build(shape, context.way, filters=filters, norm=made, seed=context.seed, **form)
     return model, consumes
 

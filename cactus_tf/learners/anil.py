@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from cactus_tf.contracts import LearnerContext
-from cactus_tf.learners._adaptation import USUAL, Options, head_only
+from cactus_tf.learners._adaptation import DEFAULTS, Options, head_only
 from cactus_tf.learners.maml import FIXED_HEAD, INTRA_OP_THREADS, MAML, network_of
 
-__all__ = ["FIXED_HEAD", "INTRA_OP_THREADS", "USUAL", "Options", "build"]
+__all__ = ["FIXED_HEAD", "INTRA_OP_THREADS", "DEFAULTS", "Options", "build"]
 
 
 def build(context: LearnerContext, options: Options | None = None) -> MAML:

@@ -29,10 +29,13 @@ class Options:
 
     c: float = option(
         1.0, "weight of the labelled images against |W|^2 / 2", low=1e-6, symbol="C", source="the authors' script",
-        judging=True,
+        evaluation_only=True,
     )  # fmt: skip
     starts: int = option(
-        20, "k-means starts on the training embeddings, the best is taken (the authors: 100)", low=1, judging=True
+        20,
+        "k-means starts on the training embeddings, the best is taken (the authors: 100)",
+        low=1,
+        evaluation_only=True,
     )
 
 

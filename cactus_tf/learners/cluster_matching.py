@@ -22,7 +22,7 @@ class Options:
 
     starts: int = option(
         10, "k-means starts on the training embeddings, the best is taken", low=1, source="the authors' code",
-        judging=True,
+        evaluation_only=True,
     )  # fmt: skip
 
 

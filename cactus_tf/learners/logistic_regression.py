@@ -25,7 +25,7 @@ class Options:
 
     c: float = option(
         1.0, "weight of the support set against |W|^2 / 2", low=1e-6, symbol="C", source="the authors' script",
-        judging=True,
+        evaluation_only=True,
     )  # fmt: skip
 
 

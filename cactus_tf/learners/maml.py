@@ -7,7 +7,7 @@ from collections.abc import Callable
 from cactus_tf.contracts import LearnerContext
 from cactus_tf.fewshot.losses import accuracy, episode_labels, summed_loss, unit_range
 from cactus_tf.learners._adaptation import (
-    USUAL,
+    DEFAULTS,
     AdaptationOptions,
     Options,
     build_model,
@@ -19,7 +19,7 @@ from cactus_tf.learners._answering import Answering
 from cactus_tf.learners._inputs import flat_rows
 from cactus_tf.types import Episode, TaskLoss
 
-__all__ = ["USUAL", "Options", "build", "MAML"]
+__all__ = ["DEFAULTS", "Options", "build", "MAML"]
 
 FIXED_HEAD = True
 INTRA_OP_THREADS = 1

@@ -7,11 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from cactus_tf.contracts import LearnerContext
-from cactus_tf.learners._adaptation import USUAL, Options, build_model, everything_but_norms, is_vectorized
+from cactus_tf.learners._adaptation import DEFAULTS, Options, build_model, everything_but_norms, is_vectorized
 from cactus_tf.learners._adapted_network import AdaptedNetwork
 from cactus_tf.learners.maml import FIXED_HEAD, INTRA_OP_THREADS, MAML
 
-__all__ = ["FIXED_HEAD", "INTRA_OP_THREADS", "USUAL", "Options", "build"]
+__all__ = ["FIXED_HEAD", "INTRA_OP_THREADS", "DEFAULTS", "Options", "build"]
 
 
 def build(context: LearnerContext, options: Options | None = None) -> MAML:

@@ -33,14 +33,14 @@ _MOST_EPOCHS, _PATIENCE = 500, 2  # of the leaking rule; the authors' code
 class Options:
     """Settings of the network with dropout."""
 
-    units: int = option(128, "units of the hidden layer", low=1, judging=True)
-    rate: float = option(0.5, "part of the hidden units that is dropped", low=0, high=0.99, judging=True)
-    epochs: int = option(200, "steps of Adam on the whole support set", low=1, judging=True)
+    units: int = option(128, "units of the hidden layer", low=1, evaluation_only=True)
+    rate: float = option(0.5, "part of the hidden units that is dropped", low=0, high=0.99, evaluation_only=True)
+    epochs: int = option(200, "steps of Adam on the whole support set", low=1, evaluation_only=True)
     legacy_leak: bool = option(
         False,
         "stop when the loss of the queries, which is the answer asked for, has not fallen for 2 epochs, as the "
         "authors' code does; results.json marks such rows with leak",
-        judging=True,
+        evaluation_only=True,
     )
 
 

@@ -27,7 +27,9 @@ from cactus_tf.learners._inputs import flat_rows, network_input, network_name
 from cactus_tf.types import Array, Episode, TaskLoss
 from cactus_tf.utils.seeds import derive
 
-USUAL = TrainingSettings(backbone="conv4", filters=64, norm="running", on_embeddings=False, query=15, tasks_per_step=1)
+DEFAULTS = TrainingSettings(
+    backbone="conv4", filters=64, norm="running", on_embeddings=False, query=15, tasks_per_step=1
+)
 """What CACTUs-ProtoNets train with on every data set. Hsu et al. 2019, table 6."""
 
 _CHUNK = 128  # images of one forward pass; the largest activation, 64 filters at 84x84, takes 231 MB
@@ -126,11 +128,11 @@ def _encoder(context: LearnerContext, shape: tuple[int, ...], options: Options) 
             "norm batch mixes the images that are classified together, and ProtoNets embed each alone: "
             "choose running or none"
         )
-    module = plugins.load("backbones", network_name(context, USUAL))
+    module = plugins.load("backbones", network_name(context, DEFAULTS))
     return module.build(
         shape,
         None,
-        filters=context.filters or USUAL.filters,
+        filters=context.filters or DEFAULTS.filters,
         norm=_legacy_norm(context.seed) if options.legacy_gain else norm,
         seed=context.seed,
     )

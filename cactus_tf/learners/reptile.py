@@ -6,14 +6,14 @@ import tensorflow as tf
 
 from cactus_tf.contracts import LearnerContext
 from cactus_tf.fewshot.losses import accuracy, episode_labels, summed_loss, unit_range
-from cactus_tf.learners._adaptation import USUAL, AdaptationOptions, everything
+from cactus_tf.learners._adaptation import DEFAULTS, AdaptationOptions, everything
 from cactus_tf.learners._adapted_network import AdaptedNetwork
 from cactus_tf.learners._answering import Answering
 from cactus_tf.learners._inputs import flat_rows
 from cactus_tf.learners.maml import FIXED_HEAD, INTRA_OP_THREADS, network_of
 from cactus_tf.types import Episode, TaskLoss, TaskUpdate
 
-__all__ = ["FIXED_HEAD", "INTRA_OP_THREADS", "USUAL", "Options", "build", "Reptile"]
+__all__ = ["FIXED_HEAD", "INTRA_OP_THREADS", "DEFAULTS", "Options", "build", "Reptile"]
 
 Options = AdaptationOptions
 

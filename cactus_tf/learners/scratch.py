@@ -13,7 +13,7 @@ from cactus_tf.learners._inputs import network_input
 from cactus_tf.types import Array, Trace
 
 INTRA_OP_THREADS = 1
-NETWORK = network_only(_adaptation.USUAL)
+NETWORK = network_only(_adaptation.DEFAULTS)
 """MAML's."""
 
 
@@ -22,13 +22,13 @@ class Options:
     """Settings of training from scratch."""
 
     inner_lr: float = option(
-        0.1, "rate of gradient descent on the support loss", low=0, source="the authors' script", judging=True
+        0.1, "rate of gradient descent on the support loss", low=0, source="the authors' script", evaluation_only=True
     )
-    eval_steps: int = option(200, "steps of gradient descent", low=1, source="the authors' code", judging=True)
+    eval_steps: int = option(200, "steps of gradient descent", low=1, source="the authors' code", evaluation_only=True)
     transductive: bool = option(
         True,
         "queries are normalised with their own statistics, as in the paper; false: with those of the support set",
-        judging=True,
+        evaluation_only=True,
     )
 
 

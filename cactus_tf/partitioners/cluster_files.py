@@ -21,8 +21,8 @@ import numpy as np
 from cactus_tf.config.schema import option
 from cactus_tf.contracts import PartitionContext, Partitioner
 from cactus_tf.errors import InputError
-from cactus_tf.runs import artifacts
 from cactus_tf.types import AssignedPartitions, Partitions
+from cactus_tf.utils.files import checksum
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def build(clusters: int, partitions: int, options: Options | None = None) -> Par
         def assignments(name: str) -> np.ndarray:
             return names().assignments(folder / name)
 
-        kept = [context.memo(f"assignments-{i}", functools.partial(assignments, name)) for i, name in enumerate(files)]
+        kept = [context.cache(f"assignments-{i}", functools.partial(assignments, name)) for i, name in enumerate(files)]
         return AssignedPartitions(kept)
 
     return read
@@ -83,7 +83,7 @@ def fingerprint(options: Options | None) -> dict[str, int]:
 
 @functools.lru_cache(256)
 def _checksum(path: Path, changed: int) -> int:
-    return artifacts.checksum(path)
+    return checksum(path)
 
 
 def _folder(options: Options) -> Path:

@@ -18,7 +18,7 @@ import numpy as np
 from cactus_tf.config.schema import option
 from cactus_tf.contracts import PartitionContext, Partitioner
 from cactus_tf.errors import InputError
-from cactus_tf.types import Partition, Partitions
+from cactus_tf.types import GroupedPartition, Partitions
 from cactus_tf.utils.seeds import counter_rng, derive
 
 USES_EMBEDDINGS = True
@@ -203,7 +203,7 @@ class HyperplanePartitions(Sequence):
     def __init__(self, splits: Splits, partitions: int, way: int, images_per_cluster: int, seed: int):
         self._splits, self._partitions, self._seed = splits, partitions, seed
         self._way, self._least = way, images_per_cluster
-        self._newest: dict[int, Partition] = {}
+        self._newest: dict[int, GroupedPartition] = {}
 
     def __len__(self) -> int:
         return self._partitions
@@ -216,7 +216,7 @@ class HyperplanePartitions(Sequence):
             self._newest[p] = self._make(p)
         return self._newest[p]
 
-    def _make(self, p: int) -> Partition:
+    def _make(self, p: int) -> GroupedPartition:
         """Zones of use of the first choice of splits that has N of them.
 
         Raises:
@@ -235,7 +235,7 @@ class HyperplanePartitions(Sequence):
             if len(used) >= self._way:
                 number = np.full(2**bits + 1, -1)  # the last stands for zone -1
                 number[used] = np.arange(len(used))
-                return Partition.from_assignments(number[zone], len(used))
+                return GroupedPartition.from_assignments(number[zone], len(used))
         raise InputError(
             f"hyperplanes: no choice of {bits} planes has {self._way} zones of {self._least} images (shot + query), "
             f"at most {most}: lower --hyperplanes_margin, --way, --shot or --query"

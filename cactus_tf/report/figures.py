@@ -11,7 +11,7 @@ import numpy as np
 from cactus_tf.fewshot.episodes import Episodes, gather
 from cactus_tf.report import tiles
 from cactus_tf.report.page import Picture, short
-from cactus_tf.types import Division, Splits
+from cactus_tf.types import Partition, Splits
 from cactus_tf.utils.files import write_atomic
 from cactus_tf.utils.seeds import counter_rng
 
@@ -135,7 +135,7 @@ def confusion_figure(rates: np.ndarray, names: Sequence[str]):
     return figure
 
 
-def cluster_rows(images: np.ndarray, partition: Division) -> tuple[np.ndarray, list[np.ndarray]]:
+def cluster_rows(images: np.ndarray, partition: Partition) -> tuple[np.ndarray, list[np.ndarray]]:
     """Numbers of some clusters, and tiles of some images of each."""
     rng, paper = counter_rng(0, 0), tiles.drawings(images)
     found = np.flatnonzero(partition.sizes > 0)
@@ -145,7 +145,7 @@ def cluster_rows(images: np.ndarray, partition: Division) -> tuple[np.ndarray, l
     return chosen, [tiles.tiles(gather(images, numbers), paper) for numbers in drawn]
 
 
-def cluster_figure(images: np.ndarray, partition: Division):
+def cluster_figure(images: np.ndarray, partition: Partition):
     """Images of some clusters, a row per cluster."""
     chosen, rows = cluster_rows(images, partition)
     title = "some clusters of the first partition, a row each"

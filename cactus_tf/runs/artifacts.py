@@ -5,7 +5,6 @@ import hashlib
 import json
 import logging
 import threading
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cactus_tf.types import Rows
-from cactus_tf.utils.files import write_atomic, write_json
+from cactus_tf.utils.files import checksum, write_atomic, write_json
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +38,7 @@ class Artifact:
         self._lock = threading.Lock()
         write_json(self.folder / "settings.json", settings)
 
-    def memo(self, name: str, make: Callable[[], np.ndarray | Rows]) -> np.ndarray:
+    def cache(self, name: str, make: Callable[[], np.ndarray | Rows]) -> np.ndarray:
         """The array kept as NAME.npy, as a read-only memory map; made and kept first where there is none."""
         path = self.folder / f"{name}.npy"
         if not self._intact(path):
@@ -95,19 +94,3 @@ def _write_rows(rows: Rows, file: Any) -> None:
     np.lib.format.write_array_header_1_0(file, header)
     for piece in rows.pieces():
         file.write(np.ascontiguousarray(piece).data)
-
-
-_PIECE, _PIECES = 1 << 22, 64  # bytes, and how many pieces of a large file are looked at
-
-
-def checksum(path: Path) -> int:
-    """CRC-32 of a file; of one above 256 MiB, of its length and of 64 pieces spread over it: no more than a second."""
-    size = path.stat().st_size
-    whole = size <= _PIECE * _PIECES
-    starts = range(0, size, _PIECE) if whole else np.linspace(0, size - _PIECE, _PIECES).astype(int).tolist()
-    value = 0 if whole else size
-    with open(path, "rb") as file:
-        for start in starts:
-            file.seek(start)
-            value = zlib.crc32(file.read(_PIECE), value)
-    return value

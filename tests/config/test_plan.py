@@ -6,10 +6,10 @@ from cactus_tf.config import plan
 from cactus_tf.config import schema as c
 from cactus_tf.errors import InputError
 
-USUAL = {"protonets": c.TrainingSettings(filters=64, query=15)}
+DEFAULTS = {"protonets": c.TrainingSettings(filters=64, query=15)}
 
 
-def resolve(usual=USUAL, **said):
+def resolve(usual=DEFAULTS, **said):
     return plan.resolve(c.Said(**said), {}, usual)
 
 
@@ -34,7 +34,7 @@ def test_omniglot_takes_the_papers_settings():
     assert (config.evaluation.eval_query, config.evaluation.eval_episodes) == (5, 1000)
 
 
-@pytest.mark.parametrize("dataset", [*plan.USUAL, "a set nobody published on"])
+@pytest.mark.parametrize("dataset", [*plan.DEFAULTS, "a set nobody published on"])
 def test_every_data_set_resolves_with_nothing_else_said(dataset):
     config = plan.sized(resolve(data=c.DataSettings(dataset)), images=900, classes=3)
     optional = {"data_dir", "embedder_steps", "workdir", "backbone", "norm", "on_embeddings", "tasks_per_step"}

@@ -5,11 +5,11 @@ import pytest
 from cactus_tf.config import schema as c
 from cactus_tf.config.plan import resolve
 
-USUAL = {"protonets": c.TrainingSettings(filters=64, query=15)}
+DEFAULTS = {"protonets": c.TrainingSettings(filters=64, query=15)}
 
 
 def test_lengths_evaluation_stage_and_display_leave_the_identity_alone():
-    config = resolve(c.Said(), {}, USUAL)
+    config = resolve(c.Said(), {}, DEFAULTS)
     longer = dataclasses.replace(config.learners["protonets"], steps=7)
     changed = dataclasses.replace(
         config,
@@ -22,7 +22,7 @@ def test_lengths_evaluation_stage_and_display_leave_the_identity_alone():
 
 @pytest.mark.parametrize("field", ["way", "shot", "query", "filters", "tasks_per_step", "outer_lr"])
 def test_settings_that_change_the_training_change_the_identity(field):
-    config = resolve(c.Said(), {}, USUAL)
+    config = resolve(c.Said(), {}, DEFAULTS)
     other = dataclasses.replace(config.learners["protonets"], **{field: 99})
     assert c.identity(config) != c.identity(dataclasses.replace(config, learners={"protonets": other}))
 
@@ -31,7 +31,7 @@ def test_a_run_may_be_judged_anew_with_other_settings_of_judging_but_not_of_trai
     from cactus_tf.learners.maml import Options
 
     def identity(**options):
-        return c.identity(resolve(c.Said(), {"maml": Options(**options)}, {"maml": USUAL["protonets"]}))
+        return c.identity(resolve(c.Said(), {"maml": Options(**options)}, {"maml": DEFAULTS["protonets"]}))
 
     assert identity(transductive=False, eval_steps=3, recompute=True, vectorized=True) == identity()
     assert identity(inner_lr=0.1) != identity()

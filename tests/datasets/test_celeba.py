@@ -113,9 +113,9 @@ class Kept:
 
     def __init__(self, folder=None, **settings):
         self.arrays, self.notes = {}, {}
-        self.context = DataContext(self.memo, folder, found=self.notes.update, **settings)
+        self.context = DataContext(self.cache, folder, report=self.notes.update, **settings)
 
-    def memo(self, name, make):
+    def cache(self, name, make):
         if name not in self.arrays:
             self.arrays[name] = np.asarray(make())
         return self.arrays[name]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cactus_tf.datasets import digits
-from cactus_tf.datasets._io.splits import Labelled
+from cactus_tf.datasets._io.splits import Labeled
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +70,8 @@ def test_enlarging_smooths_edges():
 
 def test_the_split_does_not_look_at_labels():
     images = np.arange(1797, dtype=np.int32).reshape(-1, 1, 1, 1)
-    some = digits.split(Labelled(images, np.zeros(1797, np.int32)))
-    other = digits.split(Labelled(images, np.arange(1797, dtype=np.int32)))
+    some = digits.split(Labeled(images, np.zeros(1797, np.int32)))
+    other = digits.split(Labeled(images, np.arange(1797, dtype=np.int32)))
     for name in some:
         np.testing.assert_array_equal(some[name].images, other[name].images)
 

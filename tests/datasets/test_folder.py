@@ -32,7 +32,7 @@ def numbered(prefix, number, **how):
 
 def load(root, notes=None, **context):
     found = notes.append if notes is not None else lambda _: None
-    return folder.load(root, DataContext(workers=1, found=found, **{"image_size": 8, **context}))
+    return folder.load(root, DataContext(workers=1, report=found, **{"image_size": 8, **context}))
 
 
 def names(image_set):
@@ -373,10 +373,10 @@ def test_classes_are_listed_as_they_are_numbered_and_those_without_a_picture_nam
 def test_what_is_kept_is_neither_listed_nor_decoded(tmp_path, monkeypatch):
     put(tmp_path / "data", "a.png", "b.png")
     store = Artifact(tmp_path, "data", {})
-    before = load(tmp_path / "data", memo=store.memo, folder=store.folder)
+    before = load(tmp_path / "data", cache=store.cache, folder=store.folder)
     for module, name in ((layout, "listing"), (folder, "decode_all")):
         monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("looked at the files"))
-    after = load(tmp_path / "data", memo=store.memo, folder=store.folder)
+    after = load(tmp_path / "data", cache=store.cache, folder=store.folder)
     np.testing.assert_array_equal(before.train.images, after.train.images)
 
 
@@ -394,9 +394,9 @@ def test_a_stopped_preparation_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "header", header)
     monkeypatch.setattr(folder, "array", stop)
     with pytest.raises(KeyboardInterrupt):
-        load(tmp_path / "data", memo=store.memo, folder=store.folder)
+        load(tmp_path / "data", cache=store.cache, folder=store.folder)
     monkeypatch.setattr(folder, "array", array)
-    assert len(load(tmp_path / "data", memo=store.memo, folder=store.folder).train) == 2
+    assert len(load(tmp_path / "data", cache=store.cache, folder=store.folder).train) == 2
     assert seen == ["a.png", "b.png"]  # once
 
 

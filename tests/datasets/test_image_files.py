@@ -47,7 +47,7 @@ class Shelf:
 
     def context(self):
         store = Artifact(self.root, "data", {})
-        return DataContext(store.memo, store.folder, workers=1, found=self.notes.append)
+        return DataContext(store.cache, store.folder, workers=1, report=self.notes.append)
 
     def prepare(self, context=None, **more):
         return prepare_files("shelf", self.listing, decode, lambda: SHAPE, context or self.context(), **more)

@@ -167,7 +167,7 @@ def test_bad_files_are_left_out_and_listed(tmp_path, loaded):
     text.write_text("no picture")
     for decode, left in (("once", 3), ("lazily", 2)):  # what is damaged behind the header shows when it is decoded
         told = {}
-        context = DataContext(image_size=8, options=imagenet.Options(decode=decode), found=told.update)
+        context = DataContext(image_size=8, options=imagenet.Options(decode=decode), report=told.update)
         data = imagenet.load(tmp_path, context)
         assert len(data.train) == len(loaded.train) - left
         reasons = {entry["file"]: entry["reason"] for entry in told["skipped"]}
@@ -186,7 +186,7 @@ def test_names_may_have_any_characters_but_those_that_cannot_be_kept(tmp_path, l
     (folder / os.fsdecode(b"\xff.jpg")).write_bytes(picture(8))
     assert len(imagenet.load(tmp_path, TINY).train) == len(loaded.train) + 2
     told = {}
-    lazily = DataContext(image_size=8, options=imagenet.Options(decode="lazily"), found=told.update)
+    lazily = DataContext(image_size=8, options=imagenet.Options(decode="lazily"), report=told.update)
     train = imagenet.load(tmp_path, lazily).train
     assert told["skipped"] == [{"file": f"{TRAIN[0]}/\\udcff.jpg", "reason": "has a name that is not UTF-8"}]
     assert len(np.asarray(train.images)) == len(loaded.train) + 1
@@ -196,7 +196,7 @@ def test_a_link_to_a_folder_above_is_left_out(tmp_path, loaded):
     write(tmp_path)
     (tmp_path / TRAIN[0] / "loop").symlink_to(tmp_path / TRAIN[0])
     told = {}
-    assert len(imagenet.load(tmp_path, DataContext(image_size=8, found=told.update)).train) == len(loaded.train)
+    assert len(imagenet.load(tmp_path, DataContext(image_size=8, report=told.update)).train) == len(loaded.train)
     assert told["skipped"] == [{"file": f"{TRAIN[0]}/loop", "reason": "link to a folder that it lies in"}]
 
 
@@ -324,7 +324,7 @@ def test_bad_features_are_left_out_with_their_reason(array, reason, tmp_path):
     else:
         np.save(file, array)
     told = {}
-    imagenet.load(tmp_path, DataContext(options=imagenet.Options(input="features"), found=told.update))
+    imagenet.load(tmp_path, DataContext(options=imagenet.Options(input="features"), report=told.update))
     assert told["skipped"] == [{"file": str(file.relative_to(tmp_path)), "reason": reason}]
 
 

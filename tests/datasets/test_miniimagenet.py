@@ -174,7 +174,7 @@ def test_rows_that_break_a_rule_and_absent_or_bad_files_are_left_out_and_listed(
     with open(tmp_path / "val.csv", "a") as file:
         file.write(f"{ravi_name(last, 3)},{last}\nx.jpg,n00000000\nonly one\n{ravi_name(last, 2)},{first}\n\n")
     told = {}
-    data = miniimagenet.load(tmp_path, DataContext(image_size=8, found=told.update))
+    data = miniimagenet.load(tmp_path, DataContext(image_size=8, report=told.update))
     sizes = data.val.partitions[0].sizes
     assert (sizes[0], sizes[-1], sizes.sum()) == (EACH - 1, EACH - 1, 16 * EACH - 2)
     np.testing.assert_array_equal(data.train.images, loaded.train.images)

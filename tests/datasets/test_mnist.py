@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cactus_tf.datasets import mnist
-from cactus_tf.datasets._io.splits import Labelled, in_order
+from cactus_tf.datasets._io.splits import Labeled, in_order
 from cactus_tf.main import main
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = mnist.FILES
@@ -18,7 +18,7 @@ def idx(array, kind=8):
 
 def some_images(n, seed):
     rng = np.random.default_rng(seed)
-    return Labelled(rng.integers(0, 256, (n, 28, 28, 1), np.uint8), rng.integers(0, 10, n).astype(np.int32))
+    return Labeled(rng.integers(0, 256, (n, 28, 28, 1), np.uint8), rng.integers(0, 10, n).astype(np.int32))
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def whole():
     images = np.zeros((70_000, 784), np.uint8)
     images[:, :4] = numbers.view(np.uint8).reshape(-1, 4)
     labels = (numbers * 7919 % 10).astype(np.int32)
-    data = Labelled(images.reshape(-1, 28, 28, 1), labels)
+    data = Labeled(images.reshape(-1, 28, 28, 1), labels)
     return {"train": data.take(np.arange(60_000)), "test": data.take(np.arange(60_000, 70_000))}
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from cactus_tf.datasets import omniglot
-from cactus_tf.datasets._io.splits import Labelled, in_order
+from cactus_tf.datasets._io.splits import Labeled, in_order
 from cactus_tf.main import main
 
 # As the specification lists them: floor((i + 0.5) * 105 / 28).
@@ -79,7 +79,7 @@ def test_sampling_is_pillows_nearest_neighbour(drawings):
 
 def test_class_and_pixels_of_a_drawing_come_from_its_file(drawings, contents, tmp_path):
     data = omniglot.locate(write_archives(tmp_path, contents))()
-    expected = Labelled(
+    expected = Labeled(
         np.stack([omniglot.sample(ink) for ink in drawings.values()]),
         np.array([int(Path(name).name[:4]) - 1 for name in drawings], np.int32),
     )
@@ -141,7 +141,7 @@ def one_image_per_class():
     numbers = np.arange(1623)
     images = np.zeros((1623, 28, 28, 1), np.uint8)
     images[:, 0, :11, 0] = 255 * ((numbers[:, np.newaxis] >> np.arange(11)) & 1)
-    return Labelled(images, numbers.astype(np.int32))
+    return Labeled(images, numbers.astype(np.int32))
 
 
 def spelled(images):
@@ -181,11 +181,11 @@ def whole(one_image_per_class, tmp_path_factory):
 def test_loading_gives_the_documented_splits_clusters_and_labels(whole, one_image_per_class):
     kept = {}
 
-    class Memo:
+    class Cache:
         def __call__(self, name, make):
             return kept.setdefault(name, make())
 
-    splits = omniglot.load(whole, omniglot.DataContext(Memo()))
+    splits = omniglot.load(whole, omniglot.DataContext(Cache()))
     permutation = np.random.RandomState(42).permutation(1623)
     for name, first, clusters in (("train", 0, 1100), ("val", 1100, 100), ("test", 1200, 423)):
         image_set, labels = getattr(splits, name), kept[f"{name}-labels"]
@@ -197,9 +197,9 @@ def test_loading_gives_the_documented_splits_clusters_and_labels(whole, one_imag
 
 def test_a_missing_drawing_is_counted(complains):
     labels = np.repeat(np.arange(1623, dtype=np.int32), 20)
-    assert omniglot.complete(Labelled(labels, labels)).labels is labels
+    assert omniglot.complete(Labeled(labels, labels)).labels is labels
     with complains("32459 images", "19 of character 0008", "32460", "data_dir"):
-        omniglot.complete(Labelled(labels[1:], np.delete(labels, 145)))
+        omniglot.complete(Labeled(labels[1:], np.delete(labels, 145)))
 
 
 def test_missing_files_are_named_before_anything_is_read(contents, tmp_path, complains):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from cactus_tf.contracts import DataContext
-from cactus_tf.datasets._io.splits import Labelled, in_order, prepare
+from cactus_tf.datasets._io.splits import Labeled, in_order, prepare
 
 pixels = st.sampled_from([0, 1, 127, 128, 255])  # few values, so that rows often agree in their first bytes
 few_images = hnp.arrays(np.uint8, st.tuples(st.integers(1, 12), st.just(2), st.just(2), st.just(1)), elements=pixels)
@@ -18,7 +18,7 @@ def test_rows_are_ordered_by_class_then_bytes_like_python_tuples(images, seed):
     labels = rng.choice([0, 1, 2, 255, 256, 70_000], len(images)).astype(np.int32)
     expected = sorted((int(c), image.tobytes()) for c, image in zip(labels, images, strict=True))
 
-    result = in_order(Labelled(images, labels))
+    result = in_order(Labeled(images, labels))
 
     assert [(int(c), image.tobytes()) for c, image in zip(result.labels, result.images, strict=True)] == expected
     assert result.labels.dtype == np.int32
@@ -28,7 +28,7 @@ def test_rows_are_ordered_by_class_then_bytes_like_python_tuples(images, seed):
 @given(images=few_images, seed=st.integers(0, 99))
 def test_order_of_the_source_does_not_matter(images, seed):
     rng = np.random.default_rng(seed)
-    data = Labelled(images, rng.integers(0, 3, len(images)).astype(np.int32))
+    data = Labeled(images, rng.integers(0, 3, len(images)).astype(np.int32))
     one, other = in_order(data), in_order(data.take(rng.permutation(len(images))))
     np.testing.assert_array_equal(one.images, other.images)
     np.testing.assert_array_equal(one.labels, other.labels)
@@ -36,12 +36,12 @@ def test_order_of_the_source_does_not_matter(images, seed):
 
 @dataclasses.dataclass
 class Shelf:
-    """A memo, and a source that counts how often it is read."""
+    """A cache, and a source that counts how often it is read."""
 
     kept: dict = dataclasses.field(default_factory=dict)
     reads: int = 0
 
-    def memo(self, name, make):
+    def cache(self, name, make):
         if name not in self.kept:
             self.kept[name] = make()
         return self.kept[name]
@@ -51,12 +51,12 @@ class Shelf:
         sizes = {"train": 6, "val": 4, "test": 5}
         rng = np.random.default_rng(0)
         return {
-            split: Labelled(rng.integers(0, 256, (n, 3, 3, 1), np.uint8), np.arange(n, dtype=np.int32) // 2 + 100)
+            split: Labeled(rng.integers(0, 256, (n, 3, 3, 1), np.uint8), np.arange(n, dtype=np.int32) // 2 + 100)
             for split, n in sizes.items()
         }
 
     def prepare(self):
-        return prepare("shelf", self.read, DataContext(self.memo))
+        return prepare("shelf", self.read, DataContext(self.cache))
 
 
 def test_the_source_is_read_once_for_all_splits():

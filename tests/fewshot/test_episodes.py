@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from cactus_tf.errors import InputError
 from cactus_tf.fewshot.episodes import Episodes, gather, sample_task
-from cactus_tf.types import AssignedPartitions, Partition
+from cactus_tf.types import AssignedPartitions, GroupedPartition
 
 
 def numbered_images(n):
@@ -73,7 +73,7 @@ def chi_square(counts):
 
 def test_clusters_are_drawn_uniformly_whatever_their_size_and_labels_at_random():
     assignments = np.repeat(np.arange(6), [4, 8, 12, 16, 20, 40])
-    partition = Partition.from_assignments(assignments)
+    partition = GroupedPartition.from_assignments(assignments)
     rng = np.random.default_rng(0)
     drawn = np.array([assignments[sample_task(partition, 3, 1, 1, rng)[:, 0]] for _ in range(3000)])
     # 5 degrees of freedom: chi-square exceeds 20.5 once in a thousand times.
@@ -83,8 +83,8 @@ def test_clusters_are_drawn_uniformly_whatever_their_size_and_labels_at_random()
 
 
 def test_images_of_a_cluster_are_drawn_uniformly_as_support_and_as_query():
-    partition = Partition.from_assignments(np.zeros(10, int), clusters=1)
-    partition = Partition(np.concatenate([partition.indices, partition.indices + 10]), np.array([0, 10, 20]))
+    partition = GroupedPartition.from_assignments(np.zeros(10, int), clusters=1)
+    partition = GroupedPartition(np.concatenate([partition.indices, partition.indices + 10]), np.array([0, 10, 20]))
     rng = np.random.default_rng(1)
     drawn = np.array([sample_task(partition, 2, 1, 1, rng) % 10 for _ in range(3000)])
     for column in range(2):  # 9 degrees of freedom: 27.9 is exceeded once in a thousand times

@@ -35,7 +35,7 @@ def weights(learner):
 
 
 def test_the_settings_are_the_papers():
-    options, usual = _adaptation.Options(), _adaptation.USUAL
+    options, usual = _adaptation.Options(), _adaptation.DEFAULTS
     assert (options.inner_lr, options.inner_steps, options.eval_steps) == (0.05, 5, 50)
     assert (usual.filters, usual.query, usual.tasks_per_step, usual.norm) == (32, 5, 8, "batch")
     assert not options.first_order
@@ -248,7 +248,7 @@ def test_scratch_takes_the_authors_rate_and_length_and_learns_nothing_from_tasks
 
     options = scratch.Options()
     assert (options.inner_lr, options.eval_steps) == (0.1, 200)
-    assert not hasattr(scratch, "USUAL")
+    assert not hasattr(scratch, "DEFAULTS")
 
 
 def test_scratch_has_a_head_for_each_way_whatever_other_ways_are_judged():

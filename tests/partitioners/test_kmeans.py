@@ -132,12 +132,12 @@ def test_kept_partitions_are_not_made_again(monkeypatch):
     x, _ = blobs()
     kept = {}
 
-    def memo(name, make):
+    def cache(name, make):
         if name not in kept:
             kept[name] = make()
         return kept[name]
 
-    context = PartitionContext(images=len(x), embeddings=x, memo=memo)
+    context = PartitionContext(images=len(x), embeddings=x, cache=cache)
     first = assignments(partitioners.build("kmeans", clusters=4, partitions=3)(context), len(x))
     assert sorted(kept) == ["partition-0000", "partition-0001", "partition-0002"]
     del kept["partition-0001"]

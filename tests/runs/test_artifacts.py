@@ -38,14 +38,14 @@ def test_an_array_is_made_once(tmp_path):
 
     for _ in range(3):
         store = artifacts.Artifact(tmp_path, "data", {"a": 1})
-        np.testing.assert_array_equal(store.memo("x", make), np.arange(5))
+        np.testing.assert_array_equal(store.cache("x", make), np.arange(5))
     assert len(made) == 1
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "delete"])
 def test_a_damaged_array_is_made_again(tmp_path, damage, caplog):
     store = artifacts.Artifact(tmp_path, "data", {})
-    store.memo("x", lambda: np.arange(1000))
+    store.cache("x", lambda: np.arange(1000))
     path = store.folder / "x.npy"
     data = bytearray(path.read_bytes())
     path.unlink()
@@ -54,14 +54,14 @@ def test_a_damaged_array_is_made_again(tmp_path, damage, caplog):
     elif damage == "flip":
         data[-1] ^= 1
         path.write_bytes(data)
-    np.testing.assert_array_equal(store.memo("x", lambda: np.arange(1000)), np.arange(1000))
+    np.testing.assert_array_equal(store.cache("x", lambda: np.arange(1000)), np.arange(1000))
     assert "x.npy is missing or damaged" in caplog.text
 
 
 def test_a_file_that_was_never_recorded_is_not_taken_for_whole(tmp_path):
     store = artifacts.Artifact(tmp_path, "data", {})
     np.save(store.folder / "x.npy", np.zeros(3))
-    np.testing.assert_array_equal(store.memo("x", lambda: np.ones(3)), np.ones(3))
+    np.testing.assert_array_equal(store.cache("x", lambda: np.ones(3)), np.ones(3))
 
 
 def test_recorded_files_in_sub_folders_are_checked(tmp_path):
@@ -106,20 +106,20 @@ def test_rows_that_come_in_pieces_are_kept_as_the_whole_array_would_be(tmp_path)
     whole = np.arange(60, dtype=np.uint8).reshape(10, 3, 2)
     rows = Rows(whole.shape, whole.dtype, lambda: iter([whole[:4], whole[4:4], whole[4:]]))
     store = artifacts.Artifact(tmp_path, "data", {"a": 1})
-    np.testing.assert_array_equal(store.memo("pieces", lambda: rows), whole)
-    store.memo("whole", lambda: whole)
+    np.testing.assert_array_equal(store.cache("pieces", lambda: rows), whole)
+    store.cache("whole", lambda: whole)
     assert (store.folder / "pieces.npy").read_bytes() == (store.folder / "whole.npy").read_bytes()
     np.testing.assert_array_equal(np.asarray(rows), whole)
 
 
 @pytest.mark.parametrize("change", ["length", "beginning", "end"])
 def test_a_large_file_that_was_cut_or_damaged_is_noticed(tmp_path, monkeypatch, change):
-    monkeypatch.setattr(artifacts, "_PIECE", 16)
-    monkeypatch.setattr(artifacts, "_PIECES", 4)
+    monkeypatch.setattr(files, "_PIECE", 16)
+    monkeypatch.setattr(files, "_PIECES", 4)
     path = tmp_path / "file"
     content = bytearray(range(200))
     path.write_bytes(content)
-    before = artifacts.checksum(path)
+    before = files.checksum(path)
     content = {"length": content[:-8], "beginning": b"x" + content[1:], "end": content[:-1] + b"x"}[change]
     path.write_bytes(content)
-    assert artifacts.checksum(path) != before
+    assert files.checksum(path) != before

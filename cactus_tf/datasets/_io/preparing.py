@@ -96,9 +96,9 @@ def prepare_files(
         return found
 
     def image_set(split: str) -> ImageSet:
-        images = context.memo(f"{split}-images", lambda: ordered_rows(*decoded()[split][1:]))
-        labels = context.memo(f"{split}-labels", lambda: _labels(*decoded()[split]))
-        names = context.memo(f"{split}-names", lambda: _names(*decoded()[split]))
+        images = context.cache(f"{split}-images", lambda: ordered_rows(*decoded()[split][1:]))
+        labels = context.cache(f"{split}-labels", lambda: _labels(*decoded()[split]))
+        names = context.cache(f"{split}-names", lambda: _names(*decoded()[split]))
         said = (partitions or by_class)(labels) if len(labels) else None
         return ImageSet(images, said, names if len(names) else None)
 
@@ -106,7 +106,7 @@ def prepare_files(
     if decoded.cache_info().currsize:
         left_out = [*skipped, *left_out]
         report_skipped(name, left_out)
-        context.found({**(about or {}), "skipped": [{"file": s.name, "reason": s.reason} for s in left_out]})
+        context.report({**(about or {}), "skipped": [{"file": s.name, "reason": s.reason} for s in left_out]})
     scratch.remove(splits)
     return splits
 

@@ -15,10 +15,10 @@ from cactus_tf.types import AssignedPartitions, ImageSet, Splits
 
 logger = logging.getLogger(__name__)
 
-KEEP_NOTHING = DataContext()
+NOT_CACHED = DataContext()
 
 
-class Labelled(NamedTuple):
+class Labeled(NamedTuple):
     """Images and their classes.
 
     Attributes:
@@ -29,12 +29,12 @@ class Labelled(NamedTuple):
     images: np.ndarray
     labels: np.ndarray
 
-    def take(self, rows: np.ndarray) -> Labelled:
+    def take(self, rows: np.ndarray) -> Labeled:
         """The rows of a mask or of a list of row numbers, in that order."""
-        return Labelled(self.images[rows], self.labels[rows])
+        return Labeled(self.images[rows], self.labels[rows])
 
 
-def in_order(data: Labelled) -> Labelled:
+def in_order(data: Labeled) -> Labeled:
     """Rows ordered by class, then by image bytes: the same array whatever order a source has them in."""
     n = len(data.images)
     classes = data.labels.astype(">i4").reshape(n, 1).view(np.uint8)  # big-endian: byte order is number order
@@ -42,7 +42,7 @@ def in_order(data: Labelled) -> Labelled:
     return data.take(np.argsort(keys.view(f"S{keys.shape[1]}").ravel(), kind="stable"))
 
 
-def prepare(name: str, read: Callable[[], Mapping[str, Labelled]], context: DataContext) -> Splits:
+def prepare(name: str, read: Callable[[], Mapping[str, Labeled]], context: DataContext) -> Splits:
     """The splits of a data set, read only if the context does not keep them all.
 
     Args:
@@ -55,7 +55,7 @@ def prepare(name: str, read: Callable[[], Mapping[str, Labelled]], context: Data
     """
 
     @functools.cache
-    def ordered() -> dict[str, Labelled]:
+    def ordered() -> dict[str, Labeled]:
         started = time.monotonic()
         splits = {split: in_order(data) for split, data in read().items()}
         counts = ", ".join(f"{len(data.labels)} {split}" for split, data in splits.items())
@@ -63,8 +63,8 @@ def prepare(name: str, read: Callable[[], Mapping[str, Labelled]], context: Data
         return splits
 
     def image_set(split: str) -> ImageSet:
-        images = context.memo(f"{split}-images", lambda: ordered()[split].images)
-        labels = context.memo(f"{split}-labels", lambda: ordered()[split].labels)
+        images = context.cache(f"{split}-images", lambda: ordered()[split].images)
+        labels = context.cache(f"{split}-labels", lambda: ordered()[split].labels)
         return ImageSet(images, AssignedPartitions([np.unique(labels, return_inverse=True)[1]]))
 
     return Splits(image_set("train"), image_set("val"), image_set("test"))

@@ -26,7 +26,7 @@ from cactus_tf.datasets._io import decoding, official_files, tfds
 from cactus_tf.datasets._io.entries import Entry, Skipped, UnreadableError, listing, shown
 from cactus_tf.datasets._io.preparing import Listed, prepare_files
 from cactus_tf.datasets._io.shards import Decode
-from cactus_tf.datasets._io.splits import KEEP_NOTHING
+from cactus_tf.datasets._io.splits import NOT_CACHED
 from cactus_tf.datasets._io.streamed import decode_stream
 from cactus_tf.datasets.celeba import annotations
 from cactus_tf.datasets.celeba.annotations import ATTRIBUTES
@@ -84,7 +84,7 @@ class Found(NamedTuple):
     skipped: list[Skipped]
 
 
-def load(data_dir: str | Path | None = None, context: DataContext = KEEP_NOTHING) -> Splits:
+def load(data_dir: str | Path | None = None, context: DataContext = NOT_CACHED) -> Splits:
     """CelebA: 162,770 train, 19,867 val and 19,962 test images [84, 84, 3], or as many as there are.
 
     The partitions of a split are all pools of its attributes (see `AttributePools`).
@@ -260,9 +260,9 @@ def _from_files(paths: list[Path], decode: Decode, shape: tuple[int, int, int], 
         return found.splits
 
     def tell(notes: Mapping[str, Any]) -> None:
-        context.found({**notes, **missing})
+        context.report({**notes, **missing})
 
-    telling = dataclasses.replace(context, found=tell)
+    telling = dataclasses.replace(context, report=tell)
     return prepare_files("celeba", listed, decode, lambda: shape, telling, skipped=skipped, partitions=AttributePools)
 
 

@@ -26,7 +26,7 @@ from cactus_tf.datasets._io.entries import Entry, Skipped, shown
 from cactus_tf.datasets._io.layout import COUNTED, FEWEST, Tree, locate
 from cactus_tf.datasets._io.preparing import Listed, prepare_files
 from cactus_tf.datasets._io.shards import Decoded, decode_all
-from cactus_tf.datasets._io.splits import KEEP_NOTHING
+from cactus_tf.datasets._io.splits import NOT_CACHED
 from cactus_tf.errors import InputError
 from cactus_tf.types import Splits
 
@@ -47,7 +47,7 @@ class Options:
     )
 
 
-def load(data_dir: str | Path | None = None, context: DataContext = KEEP_NOTHING) -> Splits:
+def load(data_dir: str | Path | None = None, context: DataContext = NOT_CACHED) -> Splits:
     """The pictures, square, grey if all training pictures are, else in colour.
 
     Args:

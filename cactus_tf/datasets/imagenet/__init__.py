@@ -27,7 +27,7 @@ from cactus_tf.datasets._io import decoding
 from cactus_tf.datasets._io.entries import Entry, Skipped, shown
 from cactus_tf.datasets._io.lazy import Beginning, LazyImages, header
 from cactus_tf.datasets._io.preparing import Listed, prepare_files
-from cactus_tf.datasets._io.splits import KEEP_NOTHING
+from cactus_tf.datasets._io.splits import NOT_CACHED
 from cactus_tf.datasets.folder import class_folders
 from cactus_tf.datasets.imagenet import features
 from cactus_tf.datasets.imagenet.class_tree import REMEDY, SIDE, Source, digests, locate, say_enlarged, say_missing
@@ -51,7 +51,7 @@ class Options:
     decode: str = option("once", "once, to an array on disk, or lazily, every time that an image is needed")
 
 
-def load(data_dir: str | Path | None = None, context: DataContext = KEEP_NOTHING) -> Splits:
+def load(data_dir: str | Path | None = None, context: DataContext = NOT_CACHED) -> Splits:
     """ImageNet's training images: about 1,235,000 train, 20,000 val and 26,000 test rows of [84, 84, 3] or [dim].
 
     Args:

@@ -27,7 +27,7 @@ from cactus_tf.contracts import DataContext
 from cactus_tf.datasets._io import decoding
 from cactus_tf.datasets._io.entries import Entry, Skipped, listing, shown
 from cactus_tf.datasets._io.preparing import Listed, prepare_files
-from cactus_tf.datasets._io.splits import KEEP_NOTHING
+from cactus_tf.datasets._io.splits import NOT_CACHED
 from cactus_tf.datasets.folder import class_folders
 from cactus_tf.datasets.miniimagenet import ravi, split_lists
 from cactus_tf.errors import InputError
@@ -59,7 +59,7 @@ class Found(NamedTuple):
     warning: str = ""
 
 
-def load(data_dir: str | Path | None = None, context: DataContext = KEEP_NOTHING) -> Splits:
+def load(data_dir: str | Path | None = None, context: DataContext = NOT_CACHED) -> Splits:
     """miniImageNet: 38,400 train, 9,600 val and 12,000 test images [84, 84, 3].
 
     Args:

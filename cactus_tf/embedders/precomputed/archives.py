@@ -15,7 +15,7 @@ import numpy as np
 
 from cactus_tf.embedders._base.image_arrays import channels_first
 from cactus_tf.errors import InputError
-from cactus_tf.runs import artifacts
+from cactus_tf.utils.files import checksum
 
 SPLITS = ("train", "val", "test")
 PATTERNS = "{dataset}_{dims}_{split}.npz, {dataset}.u-{dims}_{split}.npz, {dataset}.{dims}_{split}.npz or {split}.npy"
@@ -69,7 +69,7 @@ def is_embeddings(path: Path) -> bool:
 def fingerprint(path: Path) -> list[int]:
     """Checksums of what a file holds: an archive has them in its directory, so it need not be read."""
     if path.suffix != ".npz":
-        return [artifacts.checksum(path)]
+        return [checksum(path)]
     with _named(path), zipfile.ZipFile(path) as archive:
         return [member.CRC for member in archive.infolist()]
 

@@ -100,7 +100,7 @@ def _divide(clusters: int, partitions: int, options: Options, context: Partition
         return accepted(p, attempt, clusters, context.way, rule, rng)
 
     def keep(p: int) -> np.ndarray:
-        return context.memo(f"partition-{p:04d}", functools.partial(make, p))
+        return context.cache(f"partition-{p:04d}", functools.partial(make, p))
 
     bar = functools.partial(progress.bar, desc="partitions", unit="partition")
     with warnings.catch_warnings():  # of fewer distinct embeddings than clusters: `accepted` says it in our words
