@@ -5,6 +5,9 @@ from __future__ import annotations
 import keras
 
 from cactus_tf import plugins
+from cactus_tf.backbones._norms import LAYERS, NORMS, BatchStatisticsNorm, ImageStatisticsNorm, RunningBatchNorm
+
+__all__ = ["LAYERS", "NORMS", "BatchStatisticsNorm", "ImageStatisticsNorm", "RunningBatchNorm", "build"]
 
 
 def build(name: str, image_shape: tuple[int, ...], out: int | None = None, **settings) -> keras.Model:
