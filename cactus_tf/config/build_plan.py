@@ -61,7 +61,7 @@ def _assemble(settings: Settings, data: DataPlan) -> RunPlan:
             query=evaluation.eval_query,
             episodes=evaluation.eval_episodes,
             seed=settings.run.seed,
-            columns=_columns(settings),
+            columns=columns(settings),
         ),
         run=settings.run,
         name=f"{'-'.join(names)}-{keys.digest(identity)[:6]}",
@@ -163,7 +163,8 @@ def learner_plan(settings: Settings, name: str) -> LearnerPlan:
     )
 
 
-def _columns(settings: Settings) -> dict[str, Any]:
+def columns(settings: Settings) -> dict[str, Any]:
+    """What every row of results.json says about the run."""
     return {
         "dataset": settings.data.dataset,
         "split": settings.evaluation.eval_split,

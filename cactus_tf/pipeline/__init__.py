@@ -16,12 +16,12 @@ import tensorflow as tf
 from cactus_tf import report
 from cactus_tf.config import build_plan
 from cactus_tf.config.plan import LearnerPlan, RunPlan
-from cactus_tf.pipeline.embed import embed
-from cactus_tf.pipeline.evaluate import evaluate, evaluation_images
-from cactus_tf.pipeline.partition import partition
-from cactus_tf.pipeline.preflight import count_classes, preflight
-from cactus_tf.pipeline.prepare import prepare, show
-from cactus_tf.pipeline.train import first_tasks, train
+from cactus_tf.pipeline.embedding import embed
+from cactus_tf.pipeline.evaluation import evaluate, evaluation_images
+from cactus_tf.pipeline.meta_training import first_tasks, train
+from cactus_tf.pipeline.partitioning import partition
+from cactus_tf.pipeline.preflight import check, count_classes
+from cactus_tf.pipeline.preparation import prepare, show
 from cactus_tf.report import board as run_events
 from cactus_tf.runs import folder as run_folder
 from cactus_tf.runs import results
@@ -59,7 +59,7 @@ def _stages(plan: RunPlan, folder: Path, artifacts: Path, first_run: bool) -> li
             show(plan.data, data, folder)
         images = evaluation_images(plan.evaluation, data)
         plan = build_plan.complete(plan, len(data.train), count_classes(plan.evaluation, images))
-        preflight(plan, data)
+        check(plan, data)
     if clock.over:
         return []
     with clock.stage("embed"):

@@ -18,7 +18,7 @@ from cactus_tf.types import ImageSet, Splits
 log = logging.getLogger(__name__)
 
 
-def preflight(plan: RunPlan, data: Splits) -> None:
+def check(plan: RunPlan, data: Splits) -> None:
     """Every check.
 
     Raises:

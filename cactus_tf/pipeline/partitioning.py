@@ -8,7 +8,7 @@ from pathlib import Path
 from cactus_tf import plugins
 from cactus_tf.config.plan import PartitionPlan
 from cactus_tf.contracts import PartitionContext
-from cactus_tf.pipeline.embed import Embeddings
+from cactus_tf.pipeline.embedding import Embeddings
 from cactus_tf.runs.artifacts import Artifact
 from cactus_tf.types import ImageSet, MixedPartitions, Partitions, Splits
 from cactus_tf.utils import files
@@ -47,10 +47,10 @@ def partition(plan: PartitionPlan | None, data: Splits, embeddings: Embeddings, 
         partitions = build(plan.clusters, plan.partitions, plan.options)(context)
     clusters = len(partitions[0].sizes)
     log.info("partition: %s, %d x %d clusters", plan.partitioner, len(partitions), clusters)
-    return _mixed(plan.supervised_fraction, data.train, partitions)
+    return mixed(plan.supervised_fraction, data.train, partitions)
 
 
-def _mixed(fraction: float, train: ImageSet, partitions: Partitions) -> Partitions:
+def mixed(fraction: float, train: ImageSet, partitions: Partitions) -> Partitions:
     """The partitions, together with true ones if a fraction of the tasks is supervised."""
     if not fraction:
         return partitions

@@ -22,7 +22,7 @@ from cactus_tf.fewshot.evaluation import (
     trace_accuracies,
     with_features,
 )
-from cactus_tf.pipeline.embed import Embeddings
+from cactus_tf.pipeline.embedding import Embeddings
 from cactus_tf.runs import predictions, results
 from cactus_tf.runs.predictions import Evaluated
 from cactus_tf.types import Accuracy, ImageSet, Splits

@@ -14,7 +14,7 @@ from cactus_tf.errors import InputError
 from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.fewshot.evaluation import evaluate
 from cactus_tf.fewshot.training import meta_train
-from cactus_tf.pipeline.embed import Embeddings
+from cactus_tf.pipeline.embedding import Embeddings
 from cactus_tf.runs import tensorboard
 from cactus_tf.types import ImageSet, Partitions, Splits
 from cactus_tf.utils import files
