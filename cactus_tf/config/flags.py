@@ -9,7 +9,7 @@ from typing import Any
 from absl import flags
 
 from cactus_tf import plugins
-from cactus_tf.backbones import _norms
+from cactus_tf.backbones import NORMS
 from cactus_tf.config import plan
 from cactus_tf.config import schema as settings
 from cactus_tf.config.commands import guarded, parse_flags, refuse_words, start_logging
@@ -135,7 +135,7 @@ def _check_choices(said: settings.Said) -> None:
         ("embedder", said.embedding.embedder, plugins.names("embedders")),
         ("partitioner", said.partition.partitioner, plugins.names("partitioners")),
         ("backbone", said.training.backbone, plugins.names("backbones")),
-        ("norm", said.training.norm, list(_norms.NORMS)),
+        ("norm", said.training.norm, list(NORMS)),
         *(("algo", name, plugins.names("learners")) for name in said.run.algo),
         ("stage", said.run.stage, ["all", *settings.STAGES]),
         ("eval_split", said.evaluation.eval_split, list(settings.EVAL_SPLITS)),
