@@ -15,16 +15,16 @@ import numpy as np
 import tensorflow as tf
 
 from cactus_tf import backbones, datasets, partitioners
-from cactus_tf.backbones import _norms
+from cactus_tf.backbones import BatchStatisticsNorm, ImageStatisticsNorm
 from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.fewshot.training import make_task_update
-from cactus_tf.learners import _adaptation, maml
-from cactus_tf.learners._adapted_network import AdaptedNetwork
+from cactus_tf.learners import maml
+from cactus_tf.learners._adaptation.inner_loop import AdaptedNetwork
 from cactus_tf.types import Episode
 
 
 class KerasBatchNorm(keras.layers.Layer):
-    """Keras' BatchNormalization with the batch's own statistics and without gain."""
+    """Keras' BatchNormalization with the batch's own statistics and without gamma."""
 
     def __init__(self, name: str):
         super().__init__(name=name, dtype="float64")
@@ -38,7 +38,7 @@ class KerasBatchNorm(keras.layers.Layer):
 
 
 class KerasLayerNorm(keras.layers.Layer):
-    """Keras' LayerNormalization over all axes of an image, without gain and offset, which start at 1 and 0."""
+    """Keras' LayerNormalization over all axes of an image, without gamma and beta, which start at 1 and 0."""
 
     def __init__(self, name: str):
         super().__init__(name=name, dtype="float64")
@@ -58,13 +58,13 @@ def meta_gradient(norm, tasks, way: int, first_order: bool):
         filters=32,
         norm=norm,
         pooled=False,
-        initialisers="glorot",
+        initializers="glorot",
         head_stddev=1.0,
         dtype="float64",
     )
     kernels = {id(layer.kernel) for layer in model.layers if hasattr(layer, "kernel")}
-    network = AdaptedNetwork(model, rates=lambda _: 0.05, adapts=lambda layer: hasattr(layer, "kernel"), eval_steps=1)
-    learner = maml.MAML(network, _adaptation.Options(first_order=first_order), name="maml")
+    network = AdaptedNetwork(model, rates=lambda _: 0.05, adapts=lambda layer: hasattr(layer, "kernel"))
+    learner = maml.MAML(network, maml.Options(first_order=first_order), name="maml")
     update = make_task_update(learner)
     results = [update(task) for task in tasks]
     means = [np.mean(parts, axis=0) for parts in zip(*(r.gradients for r in results), strict=True)]
@@ -87,8 +87,8 @@ def main() -> None:
     args = parser.parse_args()
     tasks = pseudo_tasks(args.way, args.tasks)
     pairs = {
-        "BatchNormalization": (KerasBatchNorm, lambda name: _norms.BatchStatisticsNorm(name=name, dtype="float64")),
-        "LayerNormalization": (KerasLayerNorm, lambda name: _norms.ImageStatisticsNorm(name=name, dtype="float64")),
+        "BatchNormalization": (KerasBatchNorm, lambda name: BatchStatisticsNorm(name=name, dtype="float64")),
+        "LayerNormalization": (KerasLayerNorm, lambda name: ImageStatisticsNorm(name=name, dtype="float64")),
     }
     for name, (theirs, ours) in pairs.items():
         for first_order in (True, False):

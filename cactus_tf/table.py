@@ -18,7 +18,7 @@ the difference. RUN is a run's folder. Runs that differ in nothing but the seed 
 
 def main(argv: list[str] | None = None) -> int:
     """Prints the table of the runs named; returns the exit code."""
-    return guarded(show, sys.argv[1:] if argv is None else argv, lambda: HELP)
+    return guarded(show, sys.argv[1:] if argv is None else argv, lambda topic: HELP)
 
 
 def show(argv: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Every value that crosses a border between stages."""
+"""The values that stages pass to each other: partitions, images, episodes, losses and accuracies."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Array = Any  # a NumPy array or a TensorFlow tensor
 
 @dataclasses.dataclass(frozen=True)
 class GroupedPartition:
-    """One division of an image set into disjoint clusters.
+    """Disjoint clusters of an image set, stored as image numbers grouped by cluster.
 
     Attributes:
-      indices: [m] integers, image numbers grouped by cluster; m <= n, images of no cluster are absent.
+      indices: [m] integers, image numbers grouped by cluster; m <= n, as images without a cluster are left out.
       offsets: [clusters + 1] integers; cluster c is indices[offsets[c]:offsets[c + 1]].
     """
 
@@ -28,14 +28,14 @@ class GroupedPartition:
         """Groups image numbers by cluster.
 
         Args:
-          assignments: [n] integers, the cluster of each image; negative means none.
-          clusters: number of clusters; by default the largest assignment plus one.
+          assignments: [n] integers, the cluster of each image; negative means no cluster.
+          clusters: number of clusters; default: the largest assignment plus one.
         """
         assignments = np.asarray(assignments)
         clusters = int(assignments.max(initial=-1)) + 1 if clusters is None else clusters
         order = np.argsort(assignments, kind="stable")
         offsets = np.searchsorted(assignments[order], np.arange(clusters + 1))
-        first = offsets[0]  # images of no cluster sort to the front
+        first = offsets[0]  # images without a cluster sort to the front
         return cls(order[first:].astype(np.int32), (offsets - first).astype(np.int64))
 
     @property
@@ -48,12 +48,12 @@ class GroupedPartition:
         return self.indices[self.offsets[c] : self.offsets[c + 1]]
 
     def draw(self, c: int, number: int, rng: np.random.Generator) -> np.ndarray:
-        """[number] distinct image numbers of cluster c, uniform; the time depends on neither n nor k."""
+        """[number] distinct image numbers of cluster c, uniform; the time does not depend on n or k."""
         size = self.offsets[c + 1] - self.offsets[c]
         return self.indices[self.offsets[c] + rng.choice(size, number, replace=False)]
 
     def assignments(self, images: int) -> np.ndarray:
-        """[images] cluster of each image, -1 for none: the inverse of `from_assignments`."""
+        """[images] int32 cluster of each image, -1 for none: the inverse of `from_assignments`."""
         table = np.full(images, -1, np.int32)
         table[self.indices] = np.repeat(np.arange(len(self.sizes), dtype=np.int32), self.sizes)
         return table
@@ -61,7 +61,7 @@ class GroupedPartition:
 
 @runtime_checkable
 class Partition(Protocol):
-    """Disjoint clusters of an image set, as the sampler needs them; `GroupedPartition` stores its clusters as lists."""
+    """Disjoint clusters of an image set, as the sampler needs them; `GroupedPartition` is the one most code uses."""
 
     @property
     def sizes(self) -> np.ndarray:
@@ -82,15 +82,15 @@ class Partition(Protocol):
 
 
 Partitions = Sequence[Partition]
-"""A lazy sequence of P partitions: `len(partitions)` and `partitions[p]`, the latter made when it is asked for."""
+"""A sequence of P partitions; `partitions[p]` may be computed on access."""
 
 
 class AssignedPartitions(Sequence):
-    """Partitions kept as cluster assignments; each is grouped when first asked for.
+    """Partitions stored as cluster assignments; each is grouped on first access.
 
     Args:
       assignments: [P, n] integers or a sequence of P arrays [n]; negative means no cluster.
-      clusters: number of clusters of every partition; by default what the assignments hold.
+      clusters: number of clusters of every partition; default: the largest assignment of each plus one.
     """
 
     def __init__(self, assignments: Sequence[np.ndarray] | np.ndarray, clusters: int | None = None):
@@ -100,7 +100,7 @@ class AssignedPartitions(Sequence):
     def __len__(self) -> int:
         return len(self._assignments)
 
-    def __getitem__(self, p):
+    def __getitem__(self, p: Any) -> Any:
         p = range(len(self))[p]  # negative numbers and range errors as in a list
         if p not in self._grouped:
             self._grouped[p] = GroupedPartition.from_assignments(self._assignments[p], self._clusters)
@@ -108,11 +108,11 @@ class AssignedPartitions(Sequence):
 
 
 class MixedPartitions(Sequence):
-    """Partitions of two kinds for semi-supervised learning: a task is made from a true one with a given probability.
+    """Pseudo-label and true partitions for semi-supervised learning: a task uses a true one with a given probability.
 
     Args:
-      pseudo: what is drawn from with probability 1 - fraction, numbered from 0.
-      true: what is drawn from with probability `fraction`, numbered after them.
+      pseudo: the partitions for a task with probability 1 - fraction; they come first in the sequence.
+      true: the partitions for a task with probability `fraction`.
       fraction: 0..1.
     """
 
@@ -122,18 +122,18 @@ class MixedPartitions(Sequence):
     def __len__(self) -> int:
         return len(self._pseudo) + len(self._true)
 
-    def __getitem__(self, p):
+    def __getitem__(self, p: Any) -> Any:
         p = range(len(self))[p]
         return self._pseudo[p] if p < len(self._pseudo) else self._true[p - len(self._pseudo)]
 
     @property
     def sides(self) -> list[range]:
-        """Numbers of the partitions of each kind, of those kinds that are drawn from at all."""
+        """Numbers of the partitions of each kind whose probability is above 0."""
         pseudo, true = range(len(self._pseudo)), range(len(self._pseudo), len(self))
         return [side for side, chance in ((pseudo, 1 - self._fraction), (true, self._fraction)) if chance > 0]
 
     def draw_side(self, rng: np.random.Generator) -> range:
-        """Numbers of the partitions that one task may be made from."""
+        """Draws the kind for one task: the numbers of its partitions."""
         return self.sides[-1 if rng.random() < self._fraction else 0]
 
 
@@ -142,11 +142,11 @@ class ImageSet:
     """The images of one split.
 
     Attributes:
-      images: [n, height, width, channels] uint8, 0..255; usually a read-only memory map, rows ordered by class, then
-        by image bytes. Where images come as features, [n, dim] float32.
-      partitions: what the true labels say, for measuring and for the oracle; None where there are no labels.
-      names: [n] bytes, the file that each image was made from, in UTF-8; None where images are not files.
-      supervised: true partitions that training mixes with its own, where they are others than `partitions`.
+      images: [n, height, width, channels] uint8, 0..255, or [n, dim] float32 features; often a read-only memory map,
+        with rows ordered by class, then by image bytes.
+      partitions: the partitions that the true labels make, for evaluation and for the oracle; None without labels.
+      names: [n] bytes, the file of each image in UTF-8; None if the images are not files.
+      supervised: true partitions that semi-supervised training mixes in, if they differ from `partitions`.
     """
 
     images: np.ndarray
@@ -166,9 +166,13 @@ class Splits:
     val: ImageSet
     test: ImageSet
 
+    def __getitem__(self, split: str) -> ImageSet:
+        """The images of "train", "val" or "test"."""
+        return {"train": self.train, "val": self.val, "test": self.test}[split]
+
     @property
     def image_shape(self) -> tuple[int, ...]:
-        """(height, width, channels) of every image, (dim,) where images come as features."""
+        """(height, width, channels) of every image, or (dim,) of features."""
         return tuple(self.train.images.shape[1:])
 
 
@@ -189,14 +193,14 @@ class Episode(NamedTuple):
 
 
 class TaskLoss(NamedTuple):
-    """What a meta-learner reports of one episode: the scalar to minimise, and scalars worth watching by name."""
+    """The loss of one episode, a scalar to minimize, and scalar metrics by name."""
 
     loss: Array
     metrics: dict[str, Array]
 
 
 class TaskUpdate(NamedTuple):
-    """What the outer loop gets from one episode: its loss and metrics, and a direction for every trained variable."""
+    """The loss and metrics of one episode, and a gradient or other direction for every trained variable."""
 
     loss: Array
     metrics: dict[str, Array]
@@ -207,23 +211,27 @@ class Trace(NamedTuple):
     """Logits while a learner adapts; step 0 is before adaptation.
 
     Attributes:
-      support: [steps + 1, n, way] of the support set.
-      query: [steps + 1, m, way] of the queries.
+      support: [steps + 1, n, way] logits of the support set.
+      query: [steps + 1, m, way] logits of the queries.
     """
 
     support: Array
     query: Array
 
     def diverged(self) -> int | None:
-        """The first step after which a logit is not finite; None where all are."""
+        """The first step after which a logit is not finite; None if all are finite."""
         finite = np.all([np.isfinite(logits).all(axis=(1, 2)) for logits in (self.support, self.query)], axis=0)
         return None if finite.all() else int(np.argmin(finite))
 
 
 class Accuracy(NamedTuple):
-    """Accuracy over evaluation episodes: fractions; ci95 is 1.96 sigma / sqrt(n) with ddof 0.
+    """Accuracy over evaluation episodes, as fractions.
 
-    `answers`, where they were kept: [episodes, way * query] the label that each query was given, queries by label.
+    Attributes:
+      mean: over the episodes.
+      ci95: half width of its 95% interval, 1.96 sigma / sqrt(n) with ddof 0.
+      per_episode: [episodes] accuracies.
+      answers: [episodes, way * query] predicted labels, queries ordered by true label; None if not recorded.
     """
 
     mean: float
@@ -233,25 +241,25 @@ class Accuracy(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """Mean difference of two accuracies over the same episodes: fractions; ci95 as of `Accuracy`."""
+    """Mean difference of two accuracies over the same episodes, as fractions; `ci95` as in `Accuracy`."""
 
     mean: float
     ci95: float
 
 
 class Rows:
-    """An array that is made piece by piece, so that it need not fit in memory.
+    """An array that is produced piece by piece, so that it does not have to fit in memory.
 
     Args:
-      shape, dtype: of the whole.
-      pieces: makes it from the first row to the last.
+      shape, dtype: of the whole array.
+      pieces: returns an iterator over consecutive blocks of rows.
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: Any, pieces: Callable[[], Iterator[np.ndarray]]):
         self.shape, self.dtype, self.pieces = shape, np.dtype(dtype), pieces
 
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
-        """The whole, in memory."""
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """The whole array, in memory."""
         whole, start = np.empty(self.shape, self.dtype), 0
         for piece in self.pieces():
             whole[start : start + len(piece)] = piece

@@ -54,7 +54,7 @@ check_flags() {
       --short) echo "--short must be the first argument" >&2 && exit 2 ;;
       --workdir*) echo "--workdir cannot be set: every run has its own folder in runs/" >&2 && exit 2 ;;
       --*) ;;
-      *) echo "unexpected argument '$flag'; flags look like --NAME=VALUE" >&2 && exit 2 ;;
+      *) echo "unexpected argument '$flag'; flags look like --name=value" >&2 && exit 2 ;;
     esac
   done
 }

@@ -9,7 +9,6 @@ import pytest
 import tensorflow as tf
 
 from cactus_tf import plugins
-from cactus_tf.config import keys
 from cactus_tf.contracts import (
     Embedder,
     EmbedderContext,
@@ -40,7 +39,7 @@ SHORT = {
 
 def tiny(family, name, **values):
     """The member's Options with those of `values` that it has."""
-    options = getattr(plugins.load(family, name), "Options", None)
+    options = plugins.options_type(family, name)
     fields = getattr(options, "__dataclass_fields__", {})
     return options(**{k: v for k, v in values.items() if k in fields}) if options else None
 
@@ -50,7 +49,7 @@ def test_a_data_set_can_be_located_loaded_and_versioned(name):
     module = plugins.load("datasets", name)
     assert list(inspect.signature(module.load).parameters)[:2] == ["data_dir", "context"]
     assert callable(module.locate)
-    assert isinstance(module.VERSION, int)
+    assert isinstance(module.INFO.version, int)
 
 
 def test_a_bundled_data_set_is_uint8_in_canonical_order_with_labels_for_every_image():
@@ -260,7 +259,7 @@ def test_the_order_of_the_support_set_does_not_matter(learner):
 def test_a_support_image_asked_back_gets_its_own_label(learner):
     if not isinstance(learner, FeatureLearner) and learner.consumes == "images":
         pytest.skip("a learner that adapts may forget")
-    if keys.uses_clusters(type(learner).__module__.rsplit(".")[-1]):
+    if plugins.info("learners", type(learner).__module__.rsplit(".")[-1]).uses_clusters:
         pytest.skip("support images may share a cluster")
     support, labels = inputs(learner, 3, 0), np.array([1, 2, 0])
     logits = np.asarray(learner.classify(support, labels, support, WAY))

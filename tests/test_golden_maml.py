@@ -10,10 +10,11 @@ import pytest
 import tensorflow as tf
 
 from cactus_tf import backbones
-from cactus_tf.fewshot.losses import accuracy, summed_loss
+from cactus_tf.fewshot.losses import fraction_correct, summed_loss
 from cactus_tf.fewshot.training import adam, make_task_update, make_train_step
-from cactus_tf.learners import _adaptation, maml
-from cactus_tf.learners._adapted_network import AdaptedNetwork
+from cactus_tf.learners import maml
+from cactus_tf.learners._adaptation.inner_loop import AdaptedNetwork
+from cactus_tf.learners._adaptation.networks import everything_but_norms
 from cactus_tf.types import Episode
 from cactus_tf.utils.checkpoints import tf_variable
 
@@ -42,7 +43,7 @@ class Golden:
         self.norm = NORMS[flags.get("norm", "batch_norm")]
         self.clip = 10.0 if flags["dataset"] in CLIPPED else None
         self.shape = row_shape(config["dim"], flags)
-        self.options = _adaptation.Options(
+        self.options = maml.Options(
             inner_lr=flags["update_lr"],
             inner_steps=flags["num_updates"],
             eval_steps=config["test_num_updates"],
@@ -53,8 +54,7 @@ class Golden:
         self.network = AdaptedNetwork(
             model,
             rates=lambda variable: self.options.inner_lr,
-            adapts=_adaptation.everything_but_norms,
-            eval_steps=self.options.eval_steps,
+            adapts=everything_but_norms,
         )
         self.learner = maml.MAML(self.network, self.options, name="maml")
         self.steps = sum(name.endswith("/support_loss_before") and name.startswith("step") for name in self.arrays)
@@ -65,7 +65,7 @@ class Golden:
     def variables(self):
         """Name in the file -> our variable."""
         layers = [layer for layer in self.network.model.layers if hasattr(layer, "kernel")]
-        norms = [layer for layer in self.network.model.layers if isinstance(layer, _adaptation.norms.LAYERS)]
+        norms = [layer for layer in self.network.model.layers if isinstance(layer, backbones.LAYERS)]
         convolutional = "conv1" in [layer.name for layer in layers]
         table = {}
         for i, layer in enumerate(layers, 1):
@@ -73,9 +73,9 @@ class Golden:
             table |= {kernel: layer.kernel, f"b{i}": layer.bias}
         for i, layer in enumerate(norms):
             number = i if convolutional or i == 0 else i + 1
-            table |= {f"norm/model/{number}/beta": layer.offset}
-            if hasattr(layer, "gain"):
-                table |= {f"norm/model/{number}/gamma": layer.gain}
+            table |= {f"norm/model/{number}/beta": layer.beta}
+            if hasattr(layer, "gamma"):
+                table |= {f"norm/model/{number}/gamma": layer.gamma}
         return table
 
     def matter(self):
@@ -111,12 +111,12 @@ class Golden:
         for task in self.tasks(group):
             support, query = (tf.reshape(rows, (-1, *self.shape)) for rows in (task.support, task.query))
             labels = [np.repeat(np.arange(way), len(rows) // way) for rows in (support, query)]
-            trace = self.network.trace(support, labels[0], query, way)
+            trace = self.learner.trace(support, labels[0], query, way)
             before = trace.support[0]
             found.append(
                 [
-                    [summed_loss(before, labels[0], way), accuracy(before, labels[0])],
-                    [[summed_loss(x, labels[1], way), accuracy(x, labels[1])] for x in trace.query[1:]],
+                    [summed_loss(before, labels[0], way), fraction_correct(before, labels[0])],
+                    [[summed_loss(x, labels[1], way), fraction_correct(x, labels[1])] for x in trace.query[1:]],
                 ]
             )
         support = np.mean([pair for pair, _ in found], axis=0)
@@ -133,7 +133,7 @@ class Golden:
 
 
 def row_shape(dim, flags):
-    """Shape of a row: (dim,) on embeddings, else that of a square image, in colour on the sets that have it."""
+    """Shape of a row: (dim,) on embeddings, else that of a square image, in color on the sets that have it."""
     if flags.get("on_encodings", False):
         return (dim,)
     channels = 3 if flags["dataset"] in CLIPPED else 1

@@ -16,7 +16,7 @@ FOLDERS = [Path(__file__).parent / "golden", *map(Path, filter(None, [os.environ
 FILES = [path for folder in FOLDERS for path in sorted(folder.glob("protonets_*.npz"))]
 TOLERANCE = 1e-4  # relative norm per tensor; float32 sums of another order differ by about 1e-6
 RATE, BETA_2, EPSILON = 1e-3, 0.999, 1e-8
-# A channel of the last block that is positive everywhere shifts all features alike, so the gradient of its offset is
+# A channel of the last block that is positive everywhere shifts all features alike, so the gradient of its beta is
 # zero; about 1e-8 of rounding is recorded, which Adam turns into steps of its rate. Other gradients are far larger.
 ROUNDING_GRADIENT = 1e-6
 # ReLU and max-pool decide between values that may be equal but for rounding, and a gradient jumps by up to 1e-2 where
@@ -46,7 +46,7 @@ class Golden:
         for b in range(4):
             conv, norm = (self.learner.encoder.get_layer(f"{kind}{b + 1}") for kind in ("conv", "norm"))
             table |= {f"encoder.{b}.0.weight": conv.kernel, f"encoder.{b}.0.bias": conv.bias}
-            table |= {f"encoder.{b}.1.weight": norm.gain, f"encoder.{b}.1.bias": norm.offset}
+            table |= {f"encoder.{b}.1.weight": norm.gamma, f"encoder.{b}.1.bias": norm.beta}
             table |= {f"encoder.{b}.1.running_mean": norm.running_mean}
             table |= {f"encoder.{b}.1.running_var": norm.running_variance}
         return table

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cactus_tf.config import flags as cli
-from cactus_tf.config import keys
+from cactus_tf.config.build_plan import embedder_name, partitioner_name
 
 ROOT = Path(__file__).parents[1]
 FLAGFILES = sorted(path.stem for path in (ROOT / "flags").glob("*.txt"))
@@ -126,7 +126,7 @@ def test_short_cuts_everything_that_takes_time_to_a_tenth_or_less(fresh, script)
     for name, (full, short) in full_and_short(fresh, script).items():
         for learner, training in full.learners.items():
             assert short.learners[learner].steps <= training.steps / 10, name
-        if full.embedding.embedder_steps and keys.embedder_name(full) != "none":
+        if full.embedding.embedder_steps and embedder_name(full) != "none":
             assert short.embedding.embedder_steps <= full.embedding.embedder_steps / 10, name
         assert short.partition.partitions <= most_partitions(full), name
         assert short.evaluation.eval_episodes <= most_episodes(full), name
@@ -134,7 +134,7 @@ def test_short_cuts_everything_that_takes_time_to_a_tenth_or_less(fresh, script)
 
 def most_partitions(config):
     """The most partitions of a short run. The hundred of k-means on Omniglot take two minutes and are not cut."""
-    p, name = config.partition.partitions, keys.partitioner_name(config)
+    p, name = config.partition.partitions, partitioner_name(config)
     uncut = (config.data.dataset, name) == ("omniglot", "kmeans") or name in ("none", "labels", "cluster_files")
     return p if p == 1 or uncut else p / 10
 
@@ -254,7 +254,7 @@ def test_runs_with_different_flags_have_different_folders(fresh, script, flags, 
     [
         ("digits", ["--seed=1", "--short"], "--short must be the first argument"),
         ("digits", ["--workdir=x"], "--workdir cannot be set: every run has its own folder"),
-        ("digits", ["--seed", "1"], "unexpected argument '1'; flags look like --NAME=VALUE"),
+        ("digits", ["--seed", "1"], "unexpected argument '1'; flags look like --name=value"),
         ("baselines", ["--dataset=digits"], "--dataset=digits has no baselines; choose from"),
     ],
 )

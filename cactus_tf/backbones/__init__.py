@@ -1,25 +1,45 @@
-"""The networks: a module each, found by its file name."""
+"""The networks of the learners, one module each; embedders and learners import the norms and `build` from here."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import keras
 
 from cactus_tf import plugins
+from cactus_tf.backbones._norms import (
+    LAYERS,
+    NORMS,
+    BatchStatisticsNorm,
+    ImageStatisticsNorm,
+    NormFactory,
+    RunningBatchNorm,
+)
+
+__all__ = [
+    "LAYERS",
+    "NORMS",
+    "BatchStatisticsNorm",
+    "ImageStatisticsNorm",
+    "NormFactory",
+    "RunningBatchNorm",
+    "build",
+]
 
 
-def build(name: str, image_shape: tuple[int, ...], out: int | None = None, **settings) -> keras.Model:
-    """A network by its name.
+def build(name: str, image_shape: tuple[int, ...], out: int | None = None, **settings: Any) -> keras.Model:
+    """Builds a network by name.
 
     Args:
       name: a module of this folder, such as "conv4".
-      image_shape: (height, width, channels).
+      image_shape: (height, width, channels), or (dim,) of embeddings.
       out: number of logits; None for the features in front of the head.
-      **settings: of that network, such as `filters`, `norm`, `initialisers` and `seed`.
+      **settings: arguments of that network's `build`, such as `filters`, `norm`, `initializers` and `seed`.
 
     Returns:
       A Keras model from [n, height, width, channels] float32 in 0..1 to [n, out] or [n, dim] float32.
 
     Raises:
-      InputError: no such network, or images that it cannot take.
+      InputError: unknown network, or an image_shape that it cannot take.
     """
     return plugins.load("backbones", name).build(image_shape, out, **settings)

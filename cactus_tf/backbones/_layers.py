@@ -1,4 +1,4 @@
-"""Layers and initial weights that several networks share; what is ours here is ours for second derivatives."""
+"""Layers and initial weights that the networks share. Our own layers exist for speed and correct second derivatives."""
 
 from __future__ import annotations
 
@@ -8,51 +8,51 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
-from cactus_tf.backbones import _norms
 from cactus_tf.errors import InputError
 from cactus_tf.utils.seeds import derive
 
 ConvolutionKind = Literal["kernel", "patches"]
 
 _FEW_POSITIONS = 256
-"""Up to so many output positions of a batch the padding is said in numbers instead of as SAME. It is the same padding,
-but a CPU then takes TensorFlow's own gradient kernels, up to three times as fast here as oneDNN's."""
+"""Up to this many output positions of a batch, SAME padding is given as numbers. The result is the same, but a CPU then
+uses TensorFlow's own gradient kernels, which are up to three times as fast here as oneDNN's."""
 
 _SMALL_WINDOW, _MANY_POSITIONS = 16, 8192
-"""Windows of so few numbers (3x3 on one channel), up to so many positions, are cut out by a convolution with the
-identity and multiplied with the kernel matrix, forward and gradient in half the time. The inner steps of an episode see
-the same images, so TensorFlow cuts them out once for all of them."""
+"""Windows of at most this many numbers (3x3 on one channel), up to this many positions, are extracted by a convolution
+with the identity and multiplied by the kernel matrix, which halves the time of forward pass and gradient. All inner
+steps of an episode see the same images, so TensorFlow extracts the windows once for all of them."""
 
 
 @keras.saving.register_keras_serializable("cactus_tf")
 class Convolution(keras.layers.Conv2D):
-    """Keras' Conv2D, its bias added by a plain sum.
+    """Keras' Conv2D with the bias added by a plain sum.
 
-    Keras adds it by BiasAdd. TensorFlow's oneDNN pass merges the gradient of that with a filter gradient of the same
-    output, and where the latter belongs to the second order the merged graph may be cyclic, which is an error.
+    Keras adds it by BiasAdd. TensorFlow's oneDNN pass merges the gradient of BiasAdd with a filter gradient of the same
+    output; if the latter belongs to the second order, the merged graph may be cyclic, which is an error.
 
     Args:
-      bias_is_inert: what follows removes any constant, as batch norm with the batch's own statistics does, so the bias
-        is left out of the sum and its gradient, zero in exact arithmetic, is none: a tenth of a second-order step less.
-      kind: "kernel" is TensorFlow's convolution; "patches" a product of the input's patches with the kernel matrix,
-        which `tf.vectorized_map` can carry out for many tasks, each with its own kernel, at once.
+      bias_is_inert: the next layer removes any constant, as batch norm with the batch's own statistics does. The bias
+        is then left out of the sum and has no gradient (zero in exact arithmetic), which saves a tenth of a
+        second-order step.
+      kind: "kernel" is TensorFlow's convolution; "patches" multiplies the input's patches by the kernel matrix, which
+        `tf.vectorized_map` can run for many tasks at once, each with its own kernel.
     """
 
-    def __init__(self, *args, bias_is_inert: bool = False, kind: ConvolutionKind = "kernel", **kwargs):
+    def __init__(self, *args: Any, bias_is_inert: bool = False, kind: ConvolutionKind = "kernel", **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.bias_is_inert, self.kind = bias_is_inert, kind
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """[n, height, width, channels] -> [n, height / stride, width / stride, filters], SAME padding."""
         convolve = self._by_patches if self.kind == "patches" else self._by_kernel
         out = convolve(inputs, tf.convert_to_tensor(self.kernel))
         return out if self.bias_is_inert or not self.use_bias else out + tf.convert_to_tensor(self.bias)
 
-    def get_config(self):
-        """What the layer is rebuilt from."""
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
         return {**super().get_config(), "bias_is_inert": self.bias_is_inert, "kind": self.kind}
 
-    def _by_kernel(self, inputs, kernel):
+    def _by_kernel(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         window = _Window(inputs.shape, self.kernel_size, self.strides)
         positions = math.prod(window.counts) * (inputs.shape[0] or math.inf)
         if math.prod(kernel.shape[:3]) <= _SMALL_WINDOW and positions <= _MANY_POSITIONS:
@@ -62,10 +62,10 @@ class Convolution(keras.layers.Conv2D):
         padding = window.padding if positions <= _FEW_POSITIONS else "SAME"
         return tf.nn.conv2d(inputs, kernel, self.strides, padding)
 
-    def _by_patches(self, inputs, kernel):
+    def _by_patches(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         return self._product(_Window(inputs.shape, self.kernel_size, self.strides).patches(inputs), kernel)
 
-    def _product(self, patches, kernel):
+    def _product(self, patches: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """[n, h', w', kh kw c] patches times the kernel as a matrix."""
         matrix = tf.reshape(kernel, (-1, self.filters))
         flat = tf.reshape(patches, (-1, patches.shape[-1]))
@@ -77,7 +77,7 @@ class _Window:
 
     Attributes:
       counts: output positions along height and width: size / stride, rounded up.
-      padding: of each axis, before and after; the odd one comes after.
+      padding: of each axis, before and after; an odd one goes after.
     """
 
     def __init__(self, shape: tf.TensorShape, size: tuple[int, int], strides: tuple[int, int]):
@@ -89,7 +89,7 @@ class _Window:
         ]
         self.padding = [[0, 0], *([total // 2, total - total // 2] for total in totals), [0, 0]]
 
-    def patches(self, images):
+    def patches(self, images: tf.Tensor) -> tf.Tensor:
         """[n, h, w, c] -> [n, *counts, kh kw c]: the input window of every output position."""
         padded = tf.pad(images, self.padding)
         rows, columns = (
@@ -101,19 +101,20 @@ class _Window:
 
 @keras.saving.register_keras_serializable("cactus_tf")
 class MaxPool(keras.layers.Layer):
-    """2x2 max-pool of stride 2, an odd last row or column left out, with a second derivative that costs a third."""
+    """2x2 max-pool of stride 2 with a fast second derivative; an odd last row or column is left out."""
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """[n, height, width, channels] -> [n, height / 2, width / 2, channels], rounded down."""
         return max_pool(inputs)
 
 
 @tf.custom_gradient
-def max_pool(x):
-    """Largest of every 2x2 window. The gradient goes to it alone; that choice has derivative zero almost everywhere.
+def max_pool(x: tf.Tensor) -> tuple:
+    """Maximum of every 2x2 window.
 
-    So the gradient P^T g is linear in g, and its derivative is P: the sum over a window of v where x is the largest.
-    TensorFlow's own kernel for P searches every window again and takes three times as long as this.
+    The gradient P^T g goes to the maximum alone, a choice whose own derivative is zero almost everywhere. So it is
+    linear in g, and its derivative is P: the sum over a window of v where x is the maximum. TensorFlow's kernel for P
+    searches every window again and takes three times as long as this.
 
     Args:
       x: [n, height, width, channels] of a floating type.
@@ -125,8 +126,8 @@ def max_pool(x):
     y = tf.raw_ops.MaxPool(input=x, **window)
 
     @tf.custom_gradient
-    def gradient(g):
-        def second(v):
+    def gradient(g: tf.Tensor) -> tuple:
+        def second(v: tf.Tensor) -> tf.Tensor:
             chosen = tf.raw_ops.MaxPoolGrad(orig_input=x, orig_output=y, grad=tf.ones_like(y), **window)
             return 4 * tf.raw_ops.AvgPool(value=v * chosen, **window)
 
@@ -135,35 +136,26 @@ def max_pool(x):
     return y, gradient
 
 
-def named_norm(norm: str | _norms.MakeNorm, name: str, dtype: str) -> keras.layers.Layer:
-    """The normaliser of one place, from its kind or from a function of the layer's name."""
-    return norm(name) if callable(norm) else _norms.build(norm, name=name, dtype=dtype)
-
-
 def glorot(seed: int) -> dict[str, Any]:
-    """Keyword arguments of a layer whose kernel starts Glorot uniform and whose bias starts at 0."""
+    """Keyword arguments of a layer with a Glorot uniform kernel and zero bias."""
     return {"kernel_initializer": keras.initializers.GlorotUniform(keras_seed(seed, "kernel"))}
 
 
 def normal(stddev: float, seed: int) -> dict[str, Any]:
-    """The same with a normal kernel."""
+    """Keyword arguments of a layer with a normal kernel and zero bias."""
     return {"kernel_initializer": keras.initializers.RandomNormal(0.0, stddev, keras_seed(seed, "kernel"))}
 
 
 def keras_seed(seed: int, purpose: str) -> int:
-    """A derived seed of a size that Keras takes."""
+    """A derived seed in the 32 bits that Keras accepts."""
     return derive(seed, purpose) % 2**32
 
 
 def check_image_shape(network: str, image_shape: tuple[int, ...], smallest: int) -> None:
-    """Holds the input of a network to (height, width, channels), and its sides to what the poolings need.
-
-    Raises:
-      InputError: it is no image, or too small.
-    """
+    """Raises an InputError unless the shape is (height, width, channels) with sides large enough for the poolings."""
     if len(image_shape) != 3:
         raise InputError(
-            f"image_shape is {tuple(image_shape)}: {network} takes images, so say (height, width, channels)"
+            f"image_shape is {tuple(image_shape)}, but {network} takes images: give (height, width, channels)"
         )
     height, width = image_shape[:2]
     if min(height, width) < smallest:

@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import keras
 
-from cactus_tf.backbones import _norms
 from cactus_tf.backbones._layers import (
     Convolution,
     ConvolutionKind,
@@ -14,13 +13,16 @@ from cactus_tf.backbones._layers import (
     check_image_shape,
     glorot,
     keras_seed,
-    named_norm,
     normal,
 )
+from cactus_tf.backbones._norms import BatchStatisticsNorm, NormFactory, norm_layer
+from cactus_tf.contracts import BackboneInfo
 from cactus_tf.utils.seeds import derive
 
+INFO = BackboneInfo()
+
 BLOCKS = 4
-Initialisers = Literal["torch", "glorot"]
+Initializers = Literal["torch", "glorot"]
 
 
 def build(
@@ -28,9 +30,9 @@ def build(
     out: int | None = None,
     *,
     filters: int = 64,
-    norm: str | _norms.MakeNorm = "running",
+    norm: str | NormFactory = "running",
     pooled: bool = True,
-    initialisers: Initialisers = "torch",
+    initializers: Initializers = "torch",
     head_stddev: float | None = None,
     convolution: ConvolutionKind = "kernel",
     seed: int = 0,
@@ -38,20 +40,21 @@ def build(
 ) -> keras.Model:
     """Four blocks of convolution, norm and ReLU; then the features, or a linear head.
 
-    Pooled, a convolution keeps the size and a 2x2 max-pool halves it, rounding down (28 -> 14 -> 7 -> 3 -> 1,
-    84 -> 42 -> 21 -> 10 -> 5); the features are flattened, row-major. Strided, a convolution halves the size itself,
+    In the pooled form, convolutions keep the size and a 2x2 max-pool halves it, rounding down (28 -> 14 -> 7 -> 3 -> 1,
+    84 -> 42 -> 21 -> 10 -> 5); the features are flattened, row-major. In the strided form, convolutions halve the size,
     rounding up (28 -> 14 -> 7 -> 4 -> 2); the features are averaged over space.
 
     Args:
       image_shape: (height, width, channels).
       out: number of logits; None for the features.
       filters: F, channels of every convolution.
-      norm: a name that `_norms.build` knows, or a function from the layer's name to a layer.
-      pooled: the pooled form, else the strided one.
-      initialisers: "torch": kernels and biases uniform in +-1/sqrt(fan in), as ProtoNets; "glorot": kernels Glorot
-        uniform and biases 0, as MAML.
-      head_stddev: normal head weights of this standard deviation (MAML on 28x28: 1); None starts it as the rest.
-      convolution: how to convolve, see `Convolution`.
+      norm: one of `NORMS`, or a function from the layer's name to a layer.
+      pooled: the pooled form instead of the strided one.
+      initializers: "torch": kernels and biases uniform in +-1/sqrt(fan in), for ProtoNets; "glorot": kernels Glorot
+        uniform and biases 0, for MAML.
+      head_stddev: standard deviation of normal head weights (MAML on 28x28: 1); None initializes the head like the
+        other layers.
+      convolution: see `Convolution`.
       seed: of the initial weights.
       dtype: of weights and activations.
 
@@ -65,12 +68,12 @@ def build(
     check_image_shape("conv4", image_shape, 2**BLOCKS if pooled else 1)
     x = images = keras.Input(image_shape, dtype=dtype)
     for i in range(1, BLOCKS + 1):
-        starts = _initialisers(initialisers, 9 * x.shape[-1], derive(seed, f"conv{i}"))
+        starts = _initializers(initializers, 9 * x.shape[-1], derive(seed, f"conv{i}"))
         x = _block(x, i, filters, norm, pooled, convolution, starts, dtype)
     collect = keras.layers.Flatten if pooled else keras.layers.GlobalAveragePooling2D
     x = collect(dtype=dtype)(x)
     if out is not None:
-        starts = _initialisers(initialisers, x.shape[-1], derive(seed, "head"))
+        starts = _initializers(initializers, x.shape[-1], derive(seed, "head"))
         if head_stddev is not None:
             starts = normal(head_stddev, derive(seed, "head"))
         x = keras.layers.Dense(out, name="head", dtype=dtype, **starts)(x)
@@ -78,35 +81,35 @@ def build(
 
 
 def _block(
-    x,
+    x: keras.KerasTensor,
     i: int,
     filters: int,
-    norm: str | _norms.MakeNorm,
+    norm: str | NormFactory,
     pooled: bool,
     convolution: ConvolutionKind,
     starts: dict[str, Any],
     dtype: str,
-):
+) -> keras.KerasTensor:
     """Block i: [n, h, w, c] -> [n, h / 2, w / 2, filters], symbolically."""
-    normalise = named_norm(norm, f"norm{i}", dtype)
+    normalize = norm_layer(norm, f"norm{i}", dtype)
     x = Convolution(
         filters,
         3,
         1 if pooled else 2,
         "same",
-        bias_is_inert=isinstance(normalise, _norms.BatchStatisticsNorm),
+        bias_is_inert=isinstance(normalize, BatchStatisticsNorm),
         kind=convolution,
         name=f"conv{i}",
         dtype=dtype,
         **starts,
     )(x)
-    x = normalise(x)
-    if pooled:  # before the ReLU: the two commute, and it has a quarter of the work left
+    x = normalize(x)
+    if pooled:  # before the ReLU: the two commute, and ReLU then has a quarter of the work
         x = MaxPool(dtype=dtype)(x)
     return keras.layers.ReLU(dtype=dtype)(x)
 
 
-def _initialisers(kind: Initialisers, fan_in: int, seed: int) -> dict[str, Any]:
+def _initializers(kind: Initializers, fan_in: int, seed: int) -> dict[str, Any]:
     """Keyword arguments of a layer with kernel and bias."""
     if kind == "glorot":
         return glorot(seed)

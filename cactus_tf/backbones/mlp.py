@@ -1,4 +1,4 @@
-"""Fully connected network: on embeddings, and the four-layer one on pixels. The authors' `conv=False`."""
+"""Fully connected network, on embeddings or pixels: the authors' `conv=False`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from collections.abc import Sequence
 
 import keras
 
-from cactus_tf.backbones import _norms
-from cactus_tf.backbones._layers import keras_seed, named_norm
+from cactus_tf.backbones._layers import keras_seed
+from cactus_tf.backbones._norms import NormFactory, norm_layer
+from cactus_tf.contracts import BackboneInfo
 from cactus_tf.errors import InputError
 from cactus_tf.utils.seeds import derive
+
+INFO = BackboneInfo(consumes="embeddings")
 
 HIDDEN_ON_EMBEDDINGS = 2
 HIDDEN_ON_PIXELS = (1024, 512, 256, 128)
@@ -23,7 +26,7 @@ def build(
     *,
     filters: int = 32,
     hidden: Sequence[int] | None = None,
-    norm: str | _norms.MakeNorm = "batch",
+    norm: str | NormFactory = "batch",
     seed: int = 0,
     dtype: str = "float32",
 ) -> keras.Model:
@@ -32,17 +35,17 @@ def build(
     Args:
       image_shape: (dim,) of embeddings, or (height, width, channels), which are flattened row-major.
       out: number of logits; None for the features.
-      filters: F, units of each hidden layer on embeddings; on images the layers have 1024, 512, 256 and 128.
-      hidden: units of each hidden layer instead: unsaid, two layers of F on embeddings, four on images.
-      norm: a name that `_norms.build` knows, or a function from the layer's name to a layer.
-      seed: of the initial weights: normal of deviation 0.01, cut at twice that; biases 0.
+      filters: F, units of the two hidden layers on embeddings; not used on images.
+      hidden: units of each hidden layer; default: F, F on embeddings and 1024, 512, 256, 128 on images.
+      norm: one of `NORMS`, or a function from the layer's name to a layer.
+      seed: of the initial weights: normal of standard deviation 0.01, truncated at twice that; biases 0.
       dtype: of weights and activations.
 
     Returns:
       A Keras model from [n, *image_shape] to [n, hidden[-1]] or [n, out]; layers dense1, norm1, ... and head.
 
     Raises:
-      InputError: an input without numbers.
+      InputError: image_shape is empty.
     """
     if not image_shape or not math.prod(image_shape):
         raise InputError(f"image_shape is {tuple(image_shape)}: mlp takes (dim,) or (height, width, channels)")
@@ -52,7 +55,7 @@ def build(
     x = keras.layers.Flatten(dtype=dtype)(inputs) if len(image_shape) > 1 else inputs
     for i, units in zip(itertools.count(1), hidden):
         x = _dense(units, f"dense{i}", seed, dtype)(x)
-        x = named_norm(norm, f"norm{i}", dtype)(x)
+        x = norm_layer(norm, f"norm{i}", dtype)(x)
         x = keras.layers.ReLU(dtype=dtype)(x)
     if out is not None:
         x = _dense(out, "head", seed, dtype)(x)

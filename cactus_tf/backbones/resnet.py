@@ -1,16 +1,19 @@
-"""Residual network for 84x84 and 224x224 images: the authors' ImageNet experiments."""
+"""Residual network for 84x84 and 224x224 images, of the authors' ImageNet experiments."""
 
 from __future__ import annotations
 
 import keras
 
-from cactus_tf.backbones import _norms
-from cactus_tf.backbones._layers import Convolution, ConvolutionKind, MaxPool, check_image_shape, glorot, named_norm
+from cactus_tf.backbones._layers import Convolution, ConvolutionKind, MaxPool, check_image_shape, glorot
+from cactus_tf.backbones._norms import NormFactory, norm_layer
+from cactus_tf.contracts import BackboneInfo
 from cactus_tf.utils.seeds import derive
 
 FILTERS = 64
+INFO = BackboneInfo(filters=FILTERS)
+
 _BLOCKS, _PARTS = 4, 2
-_LARGE = 168  # sides from here on take the stem of 224x224 images: twice 84
+_LARGE = 168  # images of at least this side, twice 84, get the stem of 224x224 images
 
 
 def build(
@@ -18,24 +21,23 @@ def build(
     out: int | None = None,
     *,
     filters: int = FILTERS,
-    norm: str | _norms.MakeNorm = "batch",
+    norm: str | NormFactory = "batch",
     convolution: ConvolutionKind = "kernel",
     seed: int = 0,
     dtype: str = "float32",
 ) -> keras.Model:
     """A stem convolution, then four times a 2x2 max-pool and a residual block, averaged over space.
 
-    The stem is 3x3 of stride 1, for sides from 168 pixels on 7x7 of stride 2, so that the sizes are
-    84 -> 42 -> 21 -> 10 -> 5 and 224 -> 112 -> 56 -> 28 -> 14 -> 7. Block i has F 2^i channels: a 1x1 convolution
-    without bias as shortcut, beside it twice norm, ReLU and a 3x3 convolution; their sum. There is no norm before the
-    average.
+    The stem is 3x3 of stride 1, or 7x7 of stride 2 from 168 pixels a side, so the sizes are 84 -> 42 -> 21 -> 10 -> 5
+    and 224 -> 112 -> 56 -> 28 -> 14 -> 7. Block i has F 2^i channels and adds two paths: a 1x1 convolution without
+    bias, and twice norm, ReLU and a 3x3 convolution. There is no norm before the average.
 
     Args:
       image_shape: (height, width, channels).
       out: number of logits; None for the features.
       filters: F, channels of the stem and of the first block.
-      norm: a name that `_norms.build` knows, or a function from the layer's name to a layer.
-      convolution: how to convolve, see `Convolution`.
+      norm: one of `NORMS`, or a function from the layer's name to a layer.
+      convolution: see `Convolution`.
       seed: of the initial weights: Glorot uniform, biases 0.
       dtype: of weights and activations.
 
@@ -47,7 +49,9 @@ def build(
     """
     check_image_shape("resnet", image_shape, 2**_BLOCKS)
 
-    def convolve(x, channels: int, size: int, name: str, strides: int = 1, bias: bool = True):
+    def convolve(
+        x: keras.KerasTensor, channels: int, size: int, name: str, strides: int = 1, bias: bool = True
+    ) -> keras.KerasTensor:
         layer = Convolution(
             channels,
             size,
@@ -61,8 +65,8 @@ def build(
         )
         return layer(x)
 
-    def part(x, channels: int, name: str):
-        x = named_norm(norm, f"{name}_norm", dtype)(x)
+    def part(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
+        x = norm_layer(norm, f"{name}_norm", dtype)(x)
         return convolve(keras.layers.ReLU(dtype=dtype)(x), channels, 3, f"{name}_conv")
 
     images = keras.Input(image_shape, dtype=dtype)

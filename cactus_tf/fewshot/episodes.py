@@ -1,8 +1,10 @@
-"""Episodes from partitions: a pure sampler, and the tf.data pipeline around it.
+"""Episodes from partitions: a pure sampler and the tf.data pipeline around it.
 
 Hsu et al. 2019, Algorithm 1: draw a partition uniformly, N of its clusters uniformly without replacement, K + Q images
-of each without replacement, and let chance decide which cluster gets which label.
+of each without replacement, and assign the labels to the clusters at random.
 """
+
+from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
@@ -11,11 +13,11 @@ from cactus_tf.errors import InputError
 from cactus_tf.types import Episode, MixedPartitions, Partition, Partitions
 from cactus_tf.utils.seeds import counter_rng
 
-_FOREVER = np.iinfo(np.int64).max
+_ENDLESS = np.iinfo(np.int64).max
 
 
 def usable_clusters(partition: Partition, images_per_cluster: int) -> np.ndarray:
-    """Numbers of the clusters that hold at least shot + query images; the others are never drawn."""
+    """Numbers of the clusters with at least shot + query images; only these are drawn."""
     return np.flatnonzero(partition.sizes >= images_per_cluster)
 
 
@@ -28,7 +30,7 @@ def sample_task(
       partition: has at least `way` clusters of at least shot + query images.
       way, shot, query: N, K and Q per class.
       rng: the task's own generator.
-      usable: `usable_clusters`, where the caller has them.
+      usable: `usable_clusters` of the partition, if the caller has computed them.
 
     Returns:
       [way, shot + query] image numbers, all distinct; row i belongs to label i, its first `shot` columns are support.
@@ -42,13 +44,13 @@ class Episodes:
     """An endless stream of episodes; episode i is a pure function of (seed, i).
 
     Args:
-      rows: [n, ...] images (uint8) or embeddings (float32), indexed by image number; a memory map will do.
-      partitions: what the tasks are made from.
+      rows: [n, ...] images (uint8) or embeddings (float32), indexed by image number; may be a memory map.
+      partitions: the partitions that tasks are drawn from.
       way, shot, query: N, K and Q per class.
       seed: of this stream.
 
     Raises:
-      InputError: no partition, or none of one side of mixed ones, has `way` clusters of shot + query images.
+      InputError: no partition has `way` clusters of shot + query images; of mixed partitions, none of one kind has.
 
     Example:
       >>> import cactus_tf as ct
@@ -63,27 +65,27 @@ class Episodes:
     ):
         self.rows, self.partitions = rows, partitions
         self.way, self.shot, self.query, self.seed = way, shot, query, seed
-        self._clusters: dict[int, np.ndarray] = {}  # those of use, by partition: they depend on shot and query alone
+        self._usable_clusters: dict[int, np.ndarray] = {}  # by partition
         _check_counts(way, shot, query)
         for side in partitions.sides if isinstance(partitions, MixedPartitions) else [range(len(partitions))]:
             if not any(self._usable(p) for p in side):
                 raise InputError(_why_unusable([partitions[p] for p in side], way, shot, query))
 
-    def with_rows(self, rows: np.ndarray) -> "Episodes":
+    def with_rows(self, rows: np.ndarray) -> Episodes:
         """The same tasks over other rows, such as the embeddings of the same images."""
         return Episodes(rows, self.partitions, way=self.way, shot=self.shot, query=self.query, seed=self.seed)
 
     def indices(self, i: int) -> tuple[np.ndarray, int]:
         """Image numbers [way, shot + query] of episode i, and the number of its partition.
 
-        A partition with too few usable clusters is drawn again, so the draw is uniform over the usable ones; of mixed
-        partitions, over those of the side that was drawn before.
+        The partition is drawn uniformly from those with enough usable clusters; of mixed partitions, the kind is drawn
+        first.
         """
         rng = counter_rng(self.seed, i)
         side = self._draw_side(rng)
         while not self._usable(p := side[int(rng.integers(len(side)))]):
             pass
-        return sample_task(self.partitions[p], self.way, self.shot, self.query, rng, self._clusters[p]), p
+        return sample_task(self.partitions[p], self.way, self.shot, self.query, rng, self._usable_clusters[p]), p
 
     def __getitem__(self, i: int) -> Episode:
         """Episode i: support [way, shot, ...] and query [way, query, ...] rows."""
@@ -92,28 +94,28 @@ class Episodes:
         return Episode(rows[:, : self.shot], rows[:, self.shot :], np.int64(i), np.int32(p))
 
     def dataset(self, tasks_per_step: int = 1, start: int = 0) -> tf.data.Dataset:
-        """Batches of episodes as an endless tf.data pipeline; nothing is made ahead but what is prefetched.
+        """Batches of episodes as an endless tf.data pipeline.
 
         Args:
-          tasks_per_step: T, episodes of one element.
-          start: the first step; step s holds episodes s T ... (s + 1) T - 1, whatever the start.
+          tasks_per_step: T, episodes per element.
+          start: the first step; step s holds episodes s T ... (s + 1) T - 1 for every `start`.
 
         Returns:
           Elements are `Episode`s with a leading tasks axis: support [T, way, shot, ...], and so on.
         """
 
-        def batch(step):
+        def batch(step: np.int64) -> list[np.ndarray]:
             episodes = [self[int(step) * tasks_per_step + t] for t in range(tasks_per_step)]
             return [np.stack(parts) for parts in zip(*episodes, strict=True)]
 
         image, dtype = self.rows.shape[1:], tf.as_dtype(self.rows.dtype)
         shapes = Episode((self.way, self.shot, *image), (self.way, self.query, *image), (), ())
 
-        def load(step):
+        def load(step: tf.Tensor) -> Episode:
             parts = tf.numpy_function(batch, [step], [dtype, dtype, tf.int64, tf.int32], stateful=False)
             return Episode(*(tf.ensure_shape(x, (tasks_per_step, *s)) for x, s in zip(parts, shapes, strict=True)))
 
-        return tf.data.Dataset.range(start, _FOREVER).map(load).prefetch(2)
+        return tf.data.Dataset.range(start, _ENDLESS).map(load).prefetch(2)
 
     def _draw_side(self, rng: np.random.Generator) -> range:
         if isinstance(self.partitions, MixedPartitions):
@@ -121,13 +123,13 @@ class Episodes:
         return range(len(self.partitions))
 
     def _usable(self, p: int) -> bool:
-        if p not in self._clusters:
-            self._clusters[p] = usable_clusters(self.partitions[p], self.shot + self.query)
-        return len(self._clusters[p]) >= self.way
+        if p not in self._usable_clusters:
+            self._usable_clusters[p] = usable_clusters(self.partitions[p], self.shot + self.query)
+        return len(self._usable_clusters[p]) >= self.way
 
 
 def gather(rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """rows[numbers], read in the order of the file, which is kinder to a memory map."""
+    """rows[numbers], read in ascending order, which is faster from a memory map."""
     flat = numbers.ravel()
     order = np.argsort(flat, kind="stable")
     out = np.empty((len(flat), *rows.shape[1:]), rows.dtype)
@@ -142,15 +144,15 @@ def _check_counts(way: int, shot: int, query: int) -> None:
 
 
 def _why_unusable(partitions: Partitions, way: int, shot: int, query: int) -> str:
-    """One line that says what the partitions would allow."""
+    """An error message with the largest task that the partitions allow."""
     sizes = [np.sort(partition.sizes)[::-1] for partition in partitions]
     if not sizes:
-        return "there are no partitions to make episodes from"
+        return "there are no partitions to draw episodes from"
     clusters = max(np.count_nonzero(s) for s in sizes)
     if clusters < way:
-        return f"the largest partition has {clusters} clusters; way is {way}: lower the way or ask for more clusters"
+        return f"the largest partition has {clusters} clusters; way is {way}: lower way or use more clusters"
     most = max(int(s[way - 1]) for s in sizes if len(s) >= way)
     return (
         f"cluster sizes allow at most {most} images per class at {way}-way; shot + query is {shot + query}: "
-        "lower shot or query, or ask for fewer clusters"
+        "lower shot or query, or use fewer clusters"
     )

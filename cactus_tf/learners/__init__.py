@@ -1,45 +1,37 @@
-"""The learners: a module each, found by its file name."""
+"""The learners, one module each, found by its file name; `build` and `make` are for everybody above this room."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 from cactus_tf import plugins
-from cactus_tf.contracts import Learner, LearnerContext
-
-
-class Recipe(NamedTuple):
-    """What a learner was built from; those that `make` and `build` give carry it as `recipe`."""
-
-    name: str
-    context: LearnerContext
-    options: Any
+from cactus_tf.contracts import Learner, LearnerContext, Recipe
 
 
 def make(name: str, context: LearnerContext, options: Any = None) -> Learner:
-    """A learner by its name, untrained, that knows its recipe.
+    """Builds a learner by name, untrained, with its `recipe`.
 
     Raises:
-      InputError: no such learner, or a setting that it cannot have.
+      InputError: unknown learner, or a setting that it cannot have.
     """
     learner = plugins.load("learners", name).build(context, options)
     learner.recipe = Recipe(name, context, options)
     return learner
 
 
-def build(name: str, *, image_shape: tuple[int, ...] = (), way: int = 5, seed: int = 0, **settings) -> Learner:
-    """A learner by its name, untrained.
+def build(name: str, *, image_shape: tuple[int, ...] = (), way: int = 5, seed: int = 0, **settings: Any) -> Learner:
+    """Builds a learner by name, untrained.
 
     Args:
       name: a module of this folder, such as "protonets".
-      image_shape: (height, width, channels); learners that consume embeddings need none.
+      image_shape: (height, width, channels); not needed by learners that consume embeddings.
       way: N of the training episodes.
       seed: of its initial weights.
       **settings: further fields of `LearnerContext`, such as `filters`, and the learner's own `Options`.
 
     Raises:
-      InputError: no such learner, or a setting that it does not have.
+      InputError: unknown learner, or a setting that it does not have.
     """
     shared = {field.name for field in dataclasses.fields(LearnerContext)} & settings.keys()
     context = LearnerContext(

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import functools
-import os
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from sklearn.cluster import KMeans
-from threadpoolctl import threadpool_limits
 
 from cactus_tf.contracts import LearnerContext
 from cactus_tf.errors import InputError
 from cactus_tf.utils.seeds import derive
+from cactus_tf.utils.threads import side_by_side
 
 _MAX_ITERATIONS, _TOLERANCE = 3000, 1e-4  # the authors' code
 
 
 class TrainingClusters:
-    """One clustering of the training embeddings, made when first asked for and kept in memory.
+    """A k-means clustering of the training embeddings, computed on first use and held in memory.
 
     Args:
       name: of the learner, for messages and for the seed.
       context: holds the embeddings, k and the seed.
-      starts: k-means++ starts; the clustering of the lowest inertia is taken.
+      starts: k-means++ starts; the clustering with the lowest inertia is used.
     """
 
     def __init__(self, name: str, context: LearnerContext, starts: int):
@@ -31,14 +29,10 @@ class TrainingClusters:
 
     @property
     def embeddings(self) -> np.ndarray:
-        """[n, dim] float32 of the training images.
-
-        Raises:
-          InputError: there are none, or fewer than clusters.
-        """
+        """[n, dim] float32 of the training images."""
         embeddings, k = self._context.embeddings, self._context.clusters
         if embeddings is None:
-            raise InputError(f"{self._name} clusters the training embeddings, and there are none: choose an --embedder")
+            raise InputError(f"{self._name} clusters the training embeddings, but there are none: choose an --embedder")
         if k > len(embeddings):
             raise InputError(
                 f"{self._name}: --clusters={k} is more than the {len(embeddings)} training images: lower it"
@@ -55,10 +49,7 @@ class TrainingClusters:
                 self._context.clusters, n_init=1, max_iter=_MAX_ITERATIONS, tol=_TOLERANCE, random_state=state
             ).fit(x)
 
-        # A thread for each start: that keeps the order of sums, hence the result.
-        limit = functools.partial(threadpool_limits, 1)
-        with limit(), ThreadPoolExecutor(os.cpu_count(), initializer=limit) as threads:
-            return min(threads.map(once, range(self._starts)), key=lambda kmeans: kmeans.inertia_)
+        return min(side_by_side(once, self._starts), key=lambda kmeans: kmeans.inertia_)
 
     @property
     def assignments(self) -> np.ndarray:
@@ -72,8 +63,8 @@ class TrainingClusters:
 
     def squared_distances(self, x: np.ndarray) -> np.ndarray:
         """[m, dim] -> [m, k] float64 squared Euclidean distances to the centroids."""
-        x, centres = np.asarray(x, np.float64), self._kmeans.cluster_centers_.astype(np.float64)
-        squares = (x**2).sum(1)[:, None] - 2 * x @ centres.T + (centres**2).sum(1)
+        x, centers = np.asarray(x, np.float64), self._kmeans.cluster_centers_.astype(np.float64)
+        squares = (x**2).sum(1)[:, None] - 2 * x @ centers.T + (centers**2).sum(1)
         return np.maximum(squares, 0)
 
 

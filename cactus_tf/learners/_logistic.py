@@ -1,4 +1,4 @@
-"""Multinomial logistic regression by the authors' solver: what logistic_regression and cluster_colour fit."""
+"""Multinomial logistic regression by the authors' solver, for logistic_regression and cluster_colour."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def logistic_logits(
     tolerance: float = 1e-4,
     seed: int = 0,
 ) -> np.ndarray:
-    """Logits W x + b of the queries, on the way to the minimum of (1/2) |W|^2 + C sum_i -log softmax(W x_i + b)[y_i].
+    """Logits W x + b of the queries, near the minimum of (1/2) |W|^2 + C sum_i -log softmax(W x_i + b)[y_i].
 
-    The solver is SAGA, the stopping rule the authors'. It stops short of the minimum, above all of b's, which nothing
-    penalises; that is what the paper's figures rest on, and better (docs/algorithm.md). Two classes have two columns,
-    as more have: the binary form with twice C.
+    Solver and stopping rule are the authors': SAGA, stopped before the minimum. The bias b, which has no penalty, is
+    furthest from its optimum. The paper's figures depend on that, and accuracy is higher (docs/algorithm.md). Two
+    classes have two columns of W like any other number: the binary form with twice C.
 
-    Where there are more dimensions than support embeddings, SAGA works in coordinates of their span, which it never
-    leaves: the same iterates in less time. Its stopping rule looks at coordinates and would stop it earlier there;
-    half the tolerance makes up for that (docs/benchmarks.md).
+    With more dimensions than support embeddings, SAGA works in coordinates of their span, which it never leaves: the
+    iterates are the same and cost less. The stopping rule depends on the coordinates and would stop earlier there,
+    so the tolerance is halved (docs/benchmarks.md).
 
     Args:
       support: [n, dim], in any order.
@@ -39,9 +39,9 @@ def logistic_logits(
       query: [m, dim].
       way: number of classes.
       c: C, weight of the data against |W|^2.
-      passes: over the data, at most.
-      tolerance: SAGA stops where no weight changes by more than this part of the largest weight in one pass.
-      seed: of the order in which SAGA draws the data.
+      passes: maximum number of passes over the data.
+      tolerance: SAGA stops when no weight changes by more than this fraction of the largest weight in one pass.
+      seed: of the order in which SAGA visits the data.
 
     Returns:
       [m, way] float64; -infinity for a class without a support embedding.
@@ -59,7 +59,7 @@ def logistic_logits(
     c = 2 * c if len(present) == 2 else c
     model = LogisticRegression(C=c, solver="saga", max_iter=passes, tol=tolerance, random_state=seed % 2**32)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the passes are part of the rule
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the limit on passes is part of the rule
         values = model.fit(support, labels).decision_function(query)
     logits[:, present] = np.stack([-values / 2, values / 2], axis=1) if len(present) == 2 else values
     return logits

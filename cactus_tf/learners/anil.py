@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from cactus_tf.contracts import LearnerContext
-from cactus_tf.learners._adaptation import DEFAULTS, Options, head_only
-from cactus_tf.learners.maml import FIXED_HEAD, INTRA_OP_THREADS, MAML, network_of
+from cactus_tf.learners import maml
+from cactus_tf.learners._adaptation.networks import build_network, head_only
+from cactus_tf.learners._adaptation.options import DEFAULTS, Options
 
-__all__ = ["FIXED_HEAD", "INTRA_OP_THREADS", "DEFAULTS", "Options", "build"]
+__all__ = ["DEFAULTS", "FIXED_HEAD", "INFO", "INTRA_OP_THREADS", "Options", "build"]
+
+INFO = dataclasses.replace(maml.INFO, title="ANIL")
+FIXED_HEAD = INFO.fixed_head
+INTRA_OP_THREADS = INFO.intra_op_threads
 
 
-def build(context: LearnerContext, options: Options | None = None) -> MAML:
-    """As MAML, in training and in evaluation; the features are shared by all tasks.
+def build(context: LearnerContext, options: Options | None = None) -> maml.MAML:
+    """As MAML, in training and in evaluation; all tasks share the features.
 
     Raises:
       InputError: a norm or an input that the network cannot take.
     """
     options = options or Options()
-    return MAML(network_of(context, options, adapts=head_only), options, name="anil")
+    return maml.MAML(build_network(context, options, adapts=head_only), options, name="anil")

@@ -1,6 +1,7 @@
-"""Clusters pass the label of their support embeddings on to their training images; a linear classifier learns from all.
+"""Cluster coloring: clusters pass support labels on to training images, and a linear classifier learns from both.
 
-The authors' `cluster_color_logistic_regression`, which their command line could not reach; the paper has no row of it.
+This is the authors' `cluster_color_logistic_regression`, which their command line does not offer. It is not in the
+paper's tables.
 """
 
 from __future__ import annotations
@@ -11,45 +12,46 @@ from typing import Literal
 import numpy as np
 
 from cactus_tf.config.schema import option
-from cactus_tf.contracts import LearnerContext
+from cactus_tf.contracts import LearnerContext, LearnerInfo
 from cactus_tf.learners._clusters import TrainingClusters, votes
 from cactus_tf.learners._logistic import logistic_logits
 from cactus_tf.types import Array
 
-USES_EMBEDDINGS = True
-USES_CLUSTERS = True
+INFO = LearnerInfo(title="cluster coloring", uses_embeddings=True, uses_clusters=True)
+USES_EMBEDDINGS = INFO.uses_embeddings
+USES_CLUSTERS = INFO.uses_clusters
 
 _PASSES = 500  # of the solver; the authors' code
-_QUERIES = 5  # a cluster passes its label on where it has shot + 5 images; the authors' number of queries
+_QUERIES = 5  # a cluster needs shot + 5 images to pass its label on; the authors' number of queries
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Settings of cluster colouring; the number of clusters is --clusters."""
+    """Settings of cluster coloring; the number of clusters is --clusters."""
 
     c: float = option(
-        1.0, "weight of the labelled images against |W|^2 / 2", low=1e-6, symbol="C", source="the authors' script",
+        1.0, "weight of the labeled images against |W|^2 / 2", low=1e-6, symbol="C", source="the authors' script",
         evaluation_only=True,
     )  # fmt: skip
     starts: int = option(
         20,
-        "k-means starts on the training embeddings, the best is taken (the authors: 100)",
+        "k-means starts on the training embeddings; the best is used (the authors: 100)",
         low=1,
         evaluation_only=True,
     )
 
 
 def build(context: LearnerContext, options: Options | None = None) -> ClusterColour:
-    """Cluster colouring; the training embeddings are needed by its first answer, not yet here."""
+    """Cluster coloring; the training embeddings are needed at the first answer or `prepare`."""
     options = options or Options()
     return ClusterColour(TrainingClusters("cluster_colour", context, options.starts), options.c, context.seed)
 
 
 class ClusterColour:
-    """Label propagation through clusters, then logistic regression on propagated and support embeddings.
+    """Label propagation through clusters, then logistic regression on the labeled training images and the support set.
 
-    A cluster whose support embeddings have one label gives it to all its training images; one with several labels, or
-    with fewer than shot + 5 images, gives none.
+    A cluster whose support embeddings share one label passes it on to all its training images, if it has at least
+    shot + 5 of them.
 
     Args:
       clusters: of the training embeddings.
@@ -57,7 +59,7 @@ class ClusterColour:
       seed: of its solver.
 
     Attributes:
-      unanswered: tasks in which no cluster passed a label on; they were answered from the support set alone.
+      unanswered: tasks in which no cluster passed a label on; these are answered from the support set alone.
     """
 
     consumes: Literal["images", "embeddings"] = "embeddings"
@@ -66,20 +68,20 @@ class ClusterColour:
         self._clusters, self._c, self._seed, self.unanswered = clusters, c, seed, 0
 
     def prepare(self) -> None:
-        """Clusters the training embeddings, where that is not done."""
+        """Clusters the training embeddings, unless that has been done."""
         _ = self._clusters.sizes
 
     def classify(self, support: Array, support_labels: Array, query: Array, way: int) -> np.ndarray:
         """Logits [m, way] float64 of the queries; -infinity for a class without a support embedding."""
         labels = np.asarray(support_labels)
-        members, passed = self.coloured(support, labels, way)
+        members, passed = self.colored(support, labels, way)
         self.unanswered += not len(members)
         x = np.concatenate([self._clusters.embeddings[members], support])
         y = np.concatenate([passed, labels])
         return logistic_logits(x, y, query, way, c=self._c, passes=_PASSES, seed=self._seed)
 
-    def coloured(self, support: Array, labels: np.ndarray, way: int) -> tuple[np.ndarray, np.ndarray]:
-        """Numbers of the training images that get a label, and the labels."""
+    def colored(self, support: Array, labels: np.ndarray, way: int) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the training images that receive a label, and their labels."""
         sizes, shot = self._clusters.sizes, int(np.bincount(labels).max())
         counts = votes(self._clusters.squared_distances(support).argmin(1), labels, len(sizes), way)
         passing = (np.count_nonzero(counts, axis=1) == 1) & (sizes >= shot + _QUERIES)

@@ -1,4 +1,4 @@
-"""Cluster matching: the support set labels the clusters that it falls into. Hsu et al. 2019, section 4."""
+"""Cluster matching: clusters take the labels of the support embeddings in them. Hsu et al. 2019, section 4."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Literal
 import numpy as np
 
 from cactus_tf.config.schema import option
-from cactus_tf.contracts import LearnerContext
+from cactus_tf.contracts import LearnerContext, LearnerInfo
 from cactus_tf.learners._clusters import TrainingClusters, votes
 from cactus_tf.types import Array
 
-USES_EMBEDDINGS = True
-USES_CLUSTERS = True
+INFO = LearnerInfo(title="cluster matching", uses_embeddings=True, uses_clusters=True)
+USES_EMBEDDINGS = INFO.uses_embeddings
+USES_CLUSTERS = INFO.uses_clusters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,20 +22,20 @@ class Options:
     """Settings of cluster matching; the number of clusters is --clusters."""
 
     starts: int = option(
-        10, "k-means starts on the training embeddings, the best is taken", low=1, source="the authors' code",
+        10, "k-means starts on the training embeddings; the best is used", low=1, source="the authors' code",
         evaluation_only=True,
     )  # fmt: skip
 
 
 def build(context: LearnerContext, options: Options | None = None) -> ClusterMatching:
-    """Cluster matching; the training embeddings are needed by its first answer, not yet here."""
+    """Cluster matching; the training embeddings are needed at the first answer or `prepare`."""
     return ClusterMatching(TrainingClusters("cluster_matching", context, (options or Options()).starts))
 
 
 class ClusterMatching:
-    """A query takes the label of the nearest centroid among those of clusters that hold support embeddings.
+    """A query takes the label of the nearest centroid, among the clusters that contain support embeddings.
 
-    Each such cluster has the label of the majority of its support embeddings, the smallest label among equals.
+    The label of a cluster is that of the majority of its support embeddings; ties go to the smallest label.
 
     Args:
       clusters: of the training embeddings.
@@ -46,14 +47,11 @@ class ClusterMatching:
         self._clusters = clusters
 
     def prepare(self) -> None:
-        """Clusters the training embeddings, where that is not done."""
+        """Clusters the training embeddings, unless that has been done."""
         _ = self._clusters.sizes
 
     def classify(self, support: Array, support_labels: Array, query: Array, way: int) -> np.ndarray:
-        """Logits [m, way] float64: minus the squared distance to the nearest centroid of a label.
-
-        -infinity for a label that is the majority of no cluster.
-        """
+        """Logits [m, way] float64: minus the squared distance to a label's nearest centroid; without one, -infinity."""
         to_support = self._clusters.squared_distances(support).argmin(1)
         counts = votes(to_support, np.asarray(support_labels), len(self._clusters.sizes), way)
         hit, majority = counts.any(axis=1), counts.argmax(axis=1)

@@ -1,7 +1,7 @@
-"""A network that predicts the cluster of an image, and cluster matching on what it predicts.
+"""A network that predicts the cluster of an image, and cluster matching on its predictions.
 
-The authors' `cluster_fit_color` on MNIST, which their command line could not reach; the paper has no row of it. The
-network and the clusters live as long as the run: another run trains them again, from the same seed.
+This is the authors' `cluster_fit_color` on MNIST, which their command line does not offer. It is not in the paper's
+tables. Network and clusters are held in memory; another run trains them again, from the same seed.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ import numpy as np
 import tensorflow as tf
 
 from cactus_tf.config.schema import option
-from cactus_tf.contracts import LearnerContext
+from cactus_tf.contracts import LearnerContext, LearnerInfo
 from cactus_tf.errors import InputError
 from cactus_tf.fewshot.losses import unit_range
 from cactus_tf.learners._clusters import TrainingClusters, votes
 from cactus_tf.types import Array
 from cactus_tf.utils.seeds import derive
 
-USES_EMBEDDINGS = True
-USES_CLUSTERS = True
+INFO = LearnerInfo(title="cluster network", uses_embeddings=True, uses_clusters=True)
+USES_EMBEDDINGS = INFO.uses_embeddings
+USES_CLUSTERS = INFO.uses_clusters
 
 _LAYERS, _FILTERS, _BATCH = 4, 32, 500
 _NO_VOTE = 1e-6  # below any fraction of votes; its logarithm is finite
@@ -34,27 +35,27 @@ class Options:
     """Settings of the network that predicts clusters; their number is --clusters."""
 
     epochs: int = option(25, "passes over the training images, in batches of 500", low=1, source="the authors' code")
-    starts: int = option(20, "k-means starts on the training embeddings, the best is taken (the authors: 1000)", low=1)
+    starts: int = option(20, "k-means starts on the training embeddings; the best is used (the authors: 1000)", low=1)
 
 
 def build(context: LearnerContext, options: Options | None = None) -> ClusterNetwork:
-    """The learner; the training images and embeddings are needed by its first answer, not yet here."""
+    """The learner; the training images and embeddings are needed at the first answer or `prepare`."""
     options = options or Options()
     return ClusterNetwork(context, TrainingClusters("cluster_network", context, options.starts), options.epochs)
 
 
 class ClusterNetwork:
-    """A query takes the majority label of the support images of which the network predicts the same cluster.
+    """A query takes the majority label of the support images for which the network predicts the same cluster.
 
-    Among equals the smallest label counts; a query alone in its cluster gets label 0.
+    Ties go to the smallest label; a query without a support image in its cluster gets label 0.
 
     Args:
       context: holds the training images and the seed.
-      clusters: of their embeddings; no label has a part in them.
-      epochs: length of the training.
+      clusters: of their embeddings.
+      epochs: of training.
 
     Attributes:
-      unanswered: tasks in which no query had a support image in its cluster, so that all got label 0.
+      unanswered: tasks in which no query has a support image in its cluster, so that all get label 0.
     """
 
     consumes: Literal["images", "embeddings"] = "images"
@@ -63,27 +64,23 @@ class ClusterNetwork:
         self._context, self._clusters, self._epochs, self.unanswered = context, clusters, epochs, 0
 
     def prepare(self) -> None:
-        """Trains the network, where that is not done."""
+        """Trains the network, unless that has been done."""
         _ = self.network
 
     @functools.cached_property
     def network(self) -> keras.Model:
-        """From [n, h, w, c] float32 in 0..1 to [n, k] logits, trained on the clusters by Adam.
-
-        Raises:
-          InputError: the training images or embeddings are missing.
-        """
+        """From [n, h, w, c] float32 in 0..1 to [n, k] logits, trained on the clusters by Adam."""
         images = self._context.images
         if images is None:
-            raise InputError("cluster_network learns from the training images, and the context holds none")
+            raise InputError("cluster_network learns from the training images, but the context has none")
         model = _network(images.shape[1:], self._context.clusters, self._context.seed)
         model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         batches = _batches(images, self._clusters.assignments, derive(self._context.seed, "order of images"))
-        model.fit(batches, epochs=self._epochs, shuffle=False, verbose=0)  # shuffled already
+        model.fit(batches, epochs=self._epochs, shuffle=False, verbose=0)  # `batches` shuffles
         return model
 
     def features(self, images: Array) -> np.ndarray:
-        """[n, h, w, c] -> [n, 1] float32: the number of the cluster that the network predicts."""
+        """[n, h, w, c] -> [n, 1] float32: the predicted cluster."""
         chunks = [images[i : i + _BATCH] for i in range(0, len(images), _BATCH)]
         predicted = [self.network(unit_range(chunk), training=False).numpy().argmax(1) for chunk in chunks]
         return np.concatenate(predicted).astype(np.float32)[:, None]
@@ -93,7 +90,7 @@ class ClusterNetwork:
         return self.classify_features(self.features(support), support_labels, self.features(query), way)
 
     def classify_features(self, support: Array, support_labels: Array, query: Array, way: int) -> np.ndarray:
-        """As `classify`, on numbers of clusters."""
+        """As `classify`, on predicted clusters."""
         of_support, of_query = (np.asarray(x)[:, 0].astype(int) for x in (support, query))
         counts = votes(of_support, np.asarray(support_labels), self._context.clusters, way)[of_query]
         self.unanswered += not counts.any()
@@ -114,12 +111,12 @@ def _network(image_shape: tuple[int, ...], clusters: int, seed: int) -> keras.Mo
 
 
 def _batches(images: np.ndarray, clusters: np.ndarray, seed: int) -> tf.data.Dataset:
-    """(images in 0..1, clusters) in another order every epoch; images are read when they are needed."""
+    """Batches (images in 0..1, clusters), reshuffled every epoch; images are read batch by batch."""
 
-    def read(numbers):
+    def read(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return images[numbers], clusters[numbers].astype(np.int32)
 
-    def load(numbers):
+    def load(numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         x, y = tf.numpy_function(read, [numbers], [tf.as_dtype(images.dtype), tf.int32])
         return unit_range(tf.ensure_shape(x, (None, *images.shape[1:]))), tf.ensure_shape(y, (None,))
 

@@ -1,7 +1,7 @@
 """Logistic regression on the embeddings: the paper's "linear classifier". Hsu et al. 2019, section 4.
 
-By the authors' solver and stopping rule: SAGA, at most 1000 passes. The minimum that it stops short of is another
-classifier, which is up to three points worse; docs/algorithm.md says why.
+Solver and stopping rule are the authors': SAGA, at most 1000 passes. It stops before the minimum, whose classifier is
+up to three points worse (docs/algorithm.md).
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from typing import Literal
 import numpy as np
 
 from cactus_tf.config.schema import option
-from cactus_tf.contracts import LearnerContext
+from cactus_tf.contracts import LearnerContext, LearnerInfo
 from cactus_tf.learners._logistic import logistic_logits
 from cactus_tf.types import Array
 
-USES_EMBEDDINGS = True
+INFO = LearnerInfo(title="linear classifier", uses_embeddings=True)
+USES_EMBEDDINGS = INFO.uses_embeddings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,16 +31,16 @@ class Options:
 
 
 def build(context: LearnerContext, options: Options | None = None) -> LogisticRegression:
-    """Multinomial logistic regression with L2 penalty and a free bias; of the context only the seed matters."""
+    """Multinomial logistic regression with an L2 penalty on the weights alone; uses only the context's seed."""
     return LogisticRegression((options or Options()).c, context.seed)
 
 
 class LogisticRegression:
-    """A linear classifier that is fitted to each support set, embeddings as they are.
+    """A linear classifier fitted to the unscaled embeddings of each support set.
 
     Args:
       c: C, weight of the data against the penalty.
-      seed: of the order in which the solver draws the support set.
+      seed: of the order in which the solver visits the support set.
     """
 
     consumes: Literal["images", "embeddings"] = "embeddings"

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from cactus_tf.contracts import LearnerContext
-from cactus_tf.learners._adaptation import DEFAULTS, Options, build_model, everything_but_norms, is_vectorized
-from cactus_tf.learners._adapted_network import AdaptedNetwork
-from cactus_tf.learners.maml import FIXED_HEAD, INTRA_OP_THREADS, MAML
+from cactus_tf.learners import maml
+from cactus_tf.learners._adaptation.networks import build_network, everything_but_norms
+from cactus_tf.learners._adaptation.options import DEFAULTS, Options
 
-__all__ = ["FIXED_HEAD", "INTRA_OP_THREADS", "DEFAULTS", "Options", "build"]
+__all__ = ["DEFAULTS", "FIXED_HEAD", "INFO", "INTRA_OP_THREADS", "Options", "build"]
+
+INFO = dataclasses.replace(maml.INFO, title="Meta-SGD")
+FIXED_HEAD = INFO.fixed_head
+INTRA_OP_THREADS = INFO.intra_op_threads
 
 
-def build(context: LearnerContext, options: Options | None = None) -> MAML:
-    """As MAML; theta' = theta - alpha * grad L element by element, alpha trained with theta. Li et al. 2017, eq. 2.
+def build(context: LearnerContext, options: Options | None = None) -> maml.MAML:
+    """As MAML, with theta' = theta - alpha * grad L element by element and alpha trained too. Li et al. 2017, eq. 2.
 
     Every alpha starts at `inner_lr` (the paper draws them from 0.005..0.1) and may become negative, as in the paper.
 
@@ -23,17 +29,13 @@ def build(context: LearnerContext, options: Options | None = None) -> MAML:
       InputError: a norm or an input that the network cannot take.
     """
     options = options or Options()
-    model, consumes = build_model(context, pooled=options.pooled, vectorized=is_vectorized(options))
     rates: dict[int, keras.Variable] = {}
-    network = AdaptedNetwork(
-        model,
-        rates=lambda variable: tf.convert_to_tensor(rates[id(variable)]),
-        adapts=everything_but_norms,
-        eval_steps=options.eval_steps,
-        transductive=options.transductive,
-        consumes=consumes,
-    )
+
+    def rate(variable: keras.Variable) -> tf.Tensor:
+        return tf.convert_to_tensor(rates[id(variable)])
+
+    network = build_network(context, options, adapts=everything_but_norms, rates=rate)
     for variable in network.adapted_variables:
         start = np.full(variable.shape, options.inner_lr, np.float32)
         rates[id(variable)] = keras.Variable(start, name=f"{variable.name}_rate")
-    return MAML(network, options, name="meta_sgd", meta_variables=tuple(rates.values()))
+    return maml.MAML(network, options, name="meta_sgd", meta_variables=tuple(rates.values()))

@@ -1,4 +1,4 @@
-"""Nearest neighbours on the embeddings: a baseline that learns nothing from tasks. Hsu et al. 2019, section 4."""
+"""Nearest neighbors on the embeddings: a baseline without meta-training. Hsu et al. 2019, section 4."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ import tensorflow as tf
 from sklearn.neighbors import KNeighborsClassifier
 
 from cactus_tf.config.schema import option
-from cactus_tf.contracts import LearnerContext
+from cactus_tf.contracts import LearnerContext, LearnerInfo
 from cactus_tf.errors import InputError
 from cactus_tf.types import Array
 
-USES_EMBEDDINGS = True
+INFO = LearnerInfo(title="nearest neighbours", uses_embeddings=True, exportable=True)
+USES_EMBEDDINGS = INFO.uses_embeddings
 
 _NO_VOTE = 1e-6  # below any fraction of votes; its logarithm is finite
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Settings of nearest neighbours."""
+    """Settings of nearest neighbors."""
 
     k: int = option(1, "support embeddings that vote on a query", low=1, source="the authors' script")
 
 
 def build(context: LearnerContext, options: Options | None = None) -> NearestNeighbours:
-    """Nearest neighbours by Euclidean distance; the context is not needed."""
+    """Nearest neighbors by Euclidean distance; the context is not used."""
     return NearestNeighbours((options or Options()).k)
 
 
 class NearestNeighbours:
-    """The labels of the k nearest support embeddings vote, each with the same weight.
+    """The k nearest support embeddings vote for their labels with equal weights.
 
     Args:
-      k: number of voters.
+      k: number of votes.
     """
 
     consumes: Literal["images", "embeddings"] = "embeddings"
@@ -44,7 +45,7 @@ class NearestNeighbours:
         self._k = k
 
     def classify(self, support: Array, support_labels: Array, query: Array, way: int) -> np.ndarray:
-        """Logarithms [m, way] float32 of the fractions of votes, log 1e-6 for none; equal votes go to the lowest label.
+        """Logarithms [m, way] float32 of the fractions of votes, log 1e-6 for none; ties go to the lowest label.
 
         Raises:
           InputError: k is larger than the support set.
@@ -60,11 +61,11 @@ class NearestNeighbours:
         return np.log(np.maximum(fractions, _NO_VOTE))
 
     def classify_in_graph(self, support: Array, support_labels: Array, query: Array, way: Array) -> tf.Tensor:
-        """As `classify`, by TensorFlow; fewer support embeddings than voters are an error of TensorFlow's."""
-        told = f"{self._k} neighbours vote, and the support set has fewer"
-        with tf.control_dependencies([tf.debugging.assert_less_equal(self._k, tf.shape(support)[0], message=told)]):
+        """As `classify`, by TensorFlow operations; fewer than k support embeddings raise a TensorFlow error."""
+        message = f"{self._k} neighbors vote, and the support set has fewer"
+        with tf.control_dependencies([tf.debugging.assert_less_equal(self._k, tf.shape(support)[0], message=message)]):
             x, y = (tf.cast(rows, tf.float64) for rows in (query, support))
-        # |x|^2 is the same for every y, so it is left out; the rest needs 64 bits, being a small difference
+        # |x|^2 is the same for every y, so it is left out; the rest is a small difference, so it needs 64 bits
         nearness = 2 * tf.matmul(x, y, transpose_b=True) - tf.reduce_sum(tf.square(y), axis=1)
         voters = tf.gather(support_labels, tf.math.top_k(nearness, self._k).indices)  # [m, k]
         fractions = tf.reduce_mean(tf.one_hot(voters, way), axis=1)

@@ -10,14 +10,14 @@ import numpy as np
 import tensorflow as tf
 
 from cactus_tf import plugins
-from cactus_tf.backbones import _norms
+from cactus_tf.backbones import NormFactory, RunningBatchNorm
 from cactus_tf.config.schema import TrainingSettings, option
-from cactus_tf.contracts import LearnerContext
+from cactus_tf.contracts import LearnerContext, LearnerInfo
 from cactus_tf.errors import InputError
 from cactus_tf.fewshot.losses import (
-    accuracy,
     episode_labels,
-    labelled_prototypes,
+    fraction_correct,
+    labeled_prototypes,
     prototypes,
     query_loss,
     squared_distances,
@@ -30,7 +30,9 @@ from cactus_tf.utils.seeds import derive
 DEFAULTS = TrainingSettings(
     backbone="conv4", filters=64, norm="running", on_embeddings=False, query=15, tasks_per_step=1
 )
-"""What CACTUs-ProtoNets train with on every data set. Hsu et al. 2019, table 6."""
+"""Meta-training of CACTUs-ProtoNets on every data set. Hsu et al. 2019, table 6."""
+
+INFO = LearnerInfo(title="ProtoNets", training=DEFAULTS, exportable=True)
 
 _CHUNK = 128  # images of one forward pass; the largest activation, 64 filters at 84x84, takes 231 MB
 
@@ -40,7 +42,7 @@ class Options:
     """Settings of ProtoNets alone."""
 
     legacy_gain: bool = option(
-        False, "batch-norm gains start uniform in 0..1 instead of at 1", source="default of PyTorch 0.4"
+        False, "initialize the gamma of batch norm uniformly in 0..1 instead of as 1", source="default of PyTorch 0.4"
     )
 
 
@@ -57,13 +59,17 @@ def build(context: LearnerContext, options: Options | None = None) -> ProtoNets:
 class ProtoNets:
     """A meta-learned encoder f; logits are -|f(x) - c_k|^2 to the class means c_k. Snell et al. 2017, eq. 2.
 
-    Batch norm sees the whole episode, support and queries together, in training, and running averages afterwards, so
-    an image's features depend on nothing but itself.
+    Batch norm uses the statistics of the whole episode, support and queries together, in training and running averages
+    afterwards, so an image's features depend on that image alone.
 
     Args:
       encoder: Keras model from [n, h, w, c] float32 in 0..1, or from embeddings, to [n, dim].
       consumes: which of them.
     """
+
+    gradient_clip: float | None = None
+    vectorized = False
+    remedy = ""
 
     def __init__(self, encoder: keras.Model, consumes: Literal["images", "embeddings"] = "images"):
         self.encoder, self.consumes = encoder, consumes
@@ -72,12 +78,12 @@ class ProtoNets:
 
     @property
     def trainable_variables(self) -> list:
-        """Kernels, biases, gains and offsets."""
+        """Kernels, biases, gammas and betas."""
         return self.encoder.trainable_variables
 
     @property
     def variables(self) -> list:
-        """These and the running averages."""
+        """The trained variables and the running averages."""
         return self.encoder.variables
 
     def training_loss(self, episode: Episode) -> TaskLoss:
@@ -90,19 +96,18 @@ class ProtoNets:
         images = tf.concat([flat_rows(episode.support), flat_rows(episode.query)], axis=0)
         features = self.encoder(unit_range(images), training=True)
         support, query = features[: way * shot], features[way * shot :]
-        centres = prototypes(tf.reshape(support, (way, shot, -1)))
-        logits = -squared_distances(query, centres)
+        logits = -squared_distances(query, prototypes(tf.reshape(support, (way, shot, -1))))
         labels = episode_labels(way, episode.query.shape[1])
-        return TaskLoss(query_loss(logits, labels), {"accuracy": accuracy(logits, labels)})
+        return TaskLoss(query_loss(logits, labels), {"accuracy": fraction_correct(logits, labels)})
 
     def features(self, images: Array) -> tf.Tensor:
         """[n, h, w, c] uint8 or float32 -> [n, dim] float32, in chunks, so that n may be any number."""
-        none = tf.zeros((0, self.encoder.output_shape[-1]))  # TensorFlow convolves no empty batch
+        none = tf.zeros((0, self.encoder.output_shape[-1]))  # TensorFlow cannot convolve an empty batch
         chunks = [self.encode(images[i : i + _CHUNK]) for i in range(0, len(images), _CHUNK)]
         return tf.concat([none, *chunks], axis=0)
 
     def encode(self, images: Array) -> tf.Tensor:
-        """As `features`, all at once."""
+        """As `features`, in one batch."""
         return self._encode(unit_range(images))
 
     def classify(self, support: Array, support_labels: Array, query: Array, way: int) -> tf.Tensor:
@@ -112,7 +117,7 @@ class ProtoNets:
     def classify_features(self, support: Array, support_labels: Array, query: Array, way: int) -> tf.Tensor:
         """As `classify`, on features."""
         support, query = tf.convert_to_tensor(support), tf.convert_to_tensor(query)
-        logits = -squared_distances(query, labelled_prototypes(support, support_labels, way))
+        logits = -squared_distances(query, labeled_prototypes(support, support_labels, way))
         present = tf.reduce_any(tf.one_hot(support_labels, way, True, False, dtype=tf.bool), axis=0)
         return tf.where(present, logits, -np.inf)
 
@@ -125,11 +130,11 @@ def _encoder(context: LearnerContext, shape: tuple[int, ...], options: Options) 
     norm = context.norm or "running"
     if norm == "batch":
         raise InputError(
-            "norm batch mixes the images that are classified together, and ProtoNets embed each alone: "
+            "norm batch mixes the images that are classified together, but ProtoNets embed each image alone: "
             "choose running or none"
         )
-    module = plugins.load("backbones", network_name(context, DEFAULTS))
-    return module.build(
+    backbone = plugins.load("backbones", network_name(context, DEFAULTS))
+    return backbone.build(
         shape,
         None,
         filters=context.filters or DEFAULTS.filters,
@@ -138,11 +143,11 @@ def _encoder(context: LearnerContext, shape: tuple[int, ...], options: Options) 
     )
 
 
-def _legacy_norm(seed: int):
-    """A function from a layer's name to a batch norm whose gain starts uniform in 0..1."""
+def _legacy_norm(seed: int) -> NormFactory:
+    """A function from a layer's name to a batch norm whose gamma starts uniform in 0..1."""
 
     def make(name: str) -> keras.layers.Layer:
-        gain = keras.initializers.RandomUniform(0.0, 1.0, derive(seed, f"{name} gain") % 2**32)
-        return _norms.RunningBatchNorm(gain_initializer=gain, name=name)
+        gamma = keras.initializers.RandomUniform(0.0, 1.0, derive(seed, f"{name} gain") % 2**32)
+        return RunningBatchNorm(gamma_initializer=gamma, name=name)
 
     return make

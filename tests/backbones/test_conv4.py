@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from cactus_tf import backbones
-from cactus_tf.backbones import _norms, conv4
+from cactus_tf.backbones import conv4
 from cactus_tf.errors import InputError
 
 
@@ -20,7 +20,7 @@ def test_protonets_network_has_the_published_number_of_weights(shape, expected):
     ("shape", "pooled", "way", "expected"), [((28, 28, 1), False, 20, 28_852), ((84, 84, 3), True, 5, 32_773)]
 )
 def test_maml_network_has_the_published_number_of_weights(shape, pooled, way, expected):
-    model = conv4.build(shape, way, filters=32, norm="batch", pooled=pooled, initialisers="glorot")
+    model = conv4.build(shape, way, filters=32, norm="batch", pooled=pooled, initializers="glorot")
     assert trained_numbers(model) == expected
 
 
@@ -47,7 +47,7 @@ def convolution(x, kernel, bias, stride):
 
 
 def in_numpy(model, x, pooled, epsilon):
-    """The network with batch statistics, unit gain and zero offset, as the papers write it: norm, ReLU, then pool."""
+    """The network with batch statistics, gamma 1 and beta 0, as the papers write it: norm, ReLU, then pool."""
     for i in range(1, 5):
         layer = model.get_layer(f"conv{i}")
         x = convolution(x, np.array(layer.kernel), np.array(layer.bias), 1 if pooled else 2)
@@ -82,15 +82,15 @@ def weights(model, name):
 
 
 @pytest.mark.parametrize(("name", "fan_in"), [("conv1", 9), ("conv3", 9 * 64), ("head", 64)])
-def test_torch_initialisers_are_uniform_within_one_over_the_root_of_fan_in(name, fan_in):
+def test_torch_initializers_are_uniform_within_one_over_the_root_of_fan_in(name, fan_in):
     limit = fan_in**-0.5
     for values in weights(conv4.build((28, 28, 1), 20), name):
         assert np.abs(values).max() <= limit
         assert np.abs(values).max() > 0.85 * limit  # all of 20 or more uniform draws stay below with chance 0.04
 
 
-def test_glorot_initialisers_have_zero_biases_and_the_glorot_limit():
-    kernel, bias = weights(conv4.build((28, 28, 1), initialisers="glorot"), "conv2")
+def test_glorot_initializers_have_zero_biases_and_the_glorot_limit():
+    kernel, bias = weights(conv4.build((28, 28, 1), initializers="glorot"), "conv2")
     limit = np.sqrt(6 / (9 * 64 + 9 * 64))
     assert 0.99 * limit < np.abs(kernel).max() <= limit
     assert not bias.any()
@@ -115,7 +115,7 @@ def test_a_norm_may_be_a_function_of_the_layer_name():
 
     def make(name):
         seen.append(name)
-        return _norms.BatchStatisticsNorm(name=name)
+        return backbones.BatchStatisticsNorm(name=name)
 
     conv4.build((28, 28, 1), filters=4, norm=make)
     assert seen == ["norm1", "norm2", "norm3", "norm4"]
@@ -124,7 +124,7 @@ def test_a_norm_may_be_a_function_of_the_layer_name():
 @pytest.mark.parametrize("pooled", [True, False])
 def test_second_derivatives_through_stateless_calls_agree_with_finite_differences(pooled):
     """In the strided form, with a norm of the batch's own statistics, a step of gradient descent inside the loss."""
-    model = conv4.build((16, 16, 1), 3, filters=3, norm="batch", pooled=pooled, initialisers="glorot", dtype="float64")
+    model = conv4.build((16, 16, 1), 3, filters=3, norm="batch", pooled=pooled, initializers="glorot", dtype="float64")
     rng = np.random.default_rng(0)
     support, query = rng.random((2, 6, 16, 16, 1))
     labels = np.repeat(np.arange(3), 2)
@@ -160,7 +160,7 @@ def test_images_too_small_for_four_poolings_are_an_error_with_the_remedy():
 
 
 def test_a_shape_that_is_no_image_is_an_error():
-    with pytest.raises(InputError, match=r"say \(height, width, channels\)"):
+    with pytest.raises(InputError, match=r"give \(height, width, channels\)"):
         conv4.build((256,))
 
 

@@ -3,7 +3,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cactus_tf.backbones import _norms
+from cactus_tf.backbones import NORMS, BatchStatisticsNorm, RunningBatchNorm
+from cactus_tf.backbones._norms import norm_layer
+from cactus_tf.backbones._standardize import standardize
 from cactus_tf.errors import InputError
 
 
@@ -17,27 +19,25 @@ def channel_statistics(x):
 
 
 @pytest.mark.parametrize(("kind", "epsilon"), [("running", 1e-5), ("batch", 1e-3)])
-def test_normalised_channels_have_mean_zero_and_variance_v_over_v_plus_epsilon(kind, epsilon):
+def test_normalized_channels_have_mean_zero_and_variance_v_over_v_plus_epsilon(kind, epsilon):
     x = 0.02 * activations()  # small, so that epsilon shows
     _, v = channel_statistics(x)
-    mean, variance = channel_statistics(
-        np.array(_norms.build(kind)(x, **({"training": True} if kind == "running" else {})))
-    )
+    mean, variance = channel_statistics(np.array(NORMS[kind]()(x, **({"training": True} if kind == "running" else {}))))
     np.testing.assert_allclose(mean, 0, atol=1e-5)
     np.testing.assert_allclose(variance, v / (v + epsilon), rtol=1e-4)
 
 
-def test_gain_and_offset_scale_and_shift_what_is_normalised():
-    x, layer = activations(), _norms.RunningBatchNorm()
+def test_gamma_and_beta_scale_and_shift_what_is_normalized():
+    x, layer = activations(), RunningBatchNorm()
     plain = np.array(layer(x, training=True))
-    layer.gain.assign([1.0, -2.0, 0.5])
-    layer.offset.assign([0.0, 1.0, -3.0])
+    layer.gamma.assign([1.0, -2.0, 0.5])
+    layer.beta.assign([0.0, 1.0, -3.0])
     expected = plain * [1.0, -2.0, 0.5] + [0.0, 1.0, -3.0]
     np.testing.assert_allclose(layer(x, training=True), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_running_averages_take_up_a_tenth_of_the_mean_and_of_the_unbiased_variance():
-    layer, mean, variance = _norms.RunningBatchNorm(), np.zeros(3), np.ones(3)
+    layer, mean, variance = RunningBatchNorm(), np.zeros(3), np.ones(3)
     for seed in range(3):
         x = activations(seed)
         layer(x, training=True)
@@ -48,7 +48,7 @@ def test_running_averages_take_up_a_tenth_of_the_mean_and_of_the_unbiased_varian
 
 
 def test_evaluation_uses_the_running_averages_and_leaves_them_alone():
-    x, layer = activations(), _norms.RunningBatchNorm()
+    x, layer = activations(), RunningBatchNorm()
     layer(activations(1), training=True)
     mean, variance = np.array(layer.running_mean), np.array(layer.running_variance)
     np.testing.assert_allclose(layer(x, training=False), (x - mean) / np.sqrt(variance + 1e-5), rtol=1e-4, atol=1e-5)
@@ -57,7 +57,7 @@ def test_evaluation_uses_the_running_averages_and_leaves_them_alone():
 
 
 def test_a_batch_of_one_number_per_channel_leaves_finite_averages():
-    layer = _norms.RunningBatchNorm()
+    layer = RunningBatchNorm()
     layer(activations(shape=(1, 1, 1, 3)), training=True)
     assert np.isfinite(layer.running_variance).all()
 
@@ -69,7 +69,7 @@ def directional_derivative(function, point, direction, step):
 def test_the_gradient_of_running_batch_norm_is_that_of_the_formula():
     rng = np.random.default_rng(0)
     x, weights = tf.constant(activations()), rng.normal(size=(6, 5, 4, 3))
-    layer = _norms.RunningBatchNorm()
+    layer = RunningBatchNorm()
     with tf.GradientTape() as tape:
         tape.watch(x)
         loss = tf.reduce_sum(tf.square(layer(x, training=True)) * weights.astype(np.float32))
@@ -89,7 +89,7 @@ def test_the_gradient_of_running_batch_norm_is_that_of_the_formula():
 @pytest.mark.parametrize("shape", [(4, 3, 3, 2), (7, 2)])
 def test_second_derivatives_of_batch_statistics_norm_agree_with_finite_differences(shape, compiled):
     rng = np.random.default_rng(0)
-    layer = _norms.BatchStatisticsNorm(dtype="float64")
+    layer = BatchStatisticsNorm(dtype="float64")
     layer.build(shape)
     weights, direction = rng.normal(size=shape), rng.normal(size=shape)
 
@@ -116,7 +116,7 @@ def test_keras_batch_norm_would_fail_that_second_derivative():
     """Why the layer is written out; should this go red, Keras has been mended."""
     rng = np.random.default_rng(0)
     keras_layer = keras.layers.BatchNormalization(scale=False, dtype="float64")
-    ours = _norms.BatchStatisticsNorm(dtype="float64")
+    ours = BatchStatisticsNorm(dtype="float64")
     x, weights, direction = (tf.constant(rng.normal(size=(8, 2))) for _ in range(3))
 
     def second(layer):
@@ -134,7 +134,7 @@ def test_keras_batch_norm_would_fail_that_second_derivative():
 
 
 def test_batch_statistics_norm_takes_nothing_from_the_call_before():
-    layer, x = _norms.BatchStatisticsNorm(), activations()
+    layer, x = BatchStatisticsNorm(), activations()
     first = np.array(layer(x))
     layer(activations(1))
     np.testing.assert_array_equal(layer(x), first)
@@ -144,28 +144,28 @@ def test_batch_statistics_norm_takes_nothing_from_the_call_before():
 @pytest.mark.parametrize(
     ("kind", "settings"),
     [
-        ("running", {"momentum": 0.3, "epsilon": 0.2, "gain_initializer": "zeros"}),
+        ("running", {"momentum": 0.3, "epsilon": 0.2, "gamma_initializer": "zeros"}),
         ("batch", {"epsilon": 0.2}),
         ("layer", {"epsilon": 0.2}),
         ("none", {}),
     ],
 )
 def test_a_norm_can_be_rebuilt_from_its_config(kind, settings):
-    layer = _norms.build(kind, name="n", **settings)
+    layer = NORMS[kind](name="n", **settings)
     assert type(layer).from_config(layer.get_config()).get_config() == layer.get_config()
-    assert all(layer.get_config()[name] == value for name, value in settings.items() if name != "gain_initializer")
+    assert all(layer.get_config()[name] == value for name, value in settings.items() if name != "gamma_initializer")
 
 
 def test_an_unknown_norm_is_an_error_that_lists_those_there_are():
-    with pytest.raises(InputError, match="'group' is no norm; there are running, batch, layer, none"):
-        _norms.build("group")
+    with pytest.raises(InputError, match="unknown norm 'group'; choose one of running, batch, layer, none"):
+        norm_layer("group", "n")
 
 
-def test_layer_norm_normalises_each_image_over_all_its_numbers():
-    x, layer = activations(), _norms.build("layer", epsilon=0.1)
+def test_layer_norm_normalizes_each_image_over_all_its_numbers():
+    x, layer = activations(), NORMS["layer"](epsilon=0.1)
     layer(x)
-    layer.gain.assign([1.0, -2.0, 0.5])
-    layer.offset.assign([0.0, 1.0, -3.0])
+    layer.gamma.assign([1.0, -2.0, 0.5])
+    layer.beta.assign([0.0, 1.0, -3.0])
     flat = x.reshape(len(x), -1).astype(np.float64)
     mean, variance = (s[:, None, None, None] for s in (flat.mean(1), flat.var(1)))
     expected = (x - mean) / np.sqrt(variance + 0.1) * [1.0, -2.0, 0.5] + [0.0, 1.0, -3.0]
@@ -173,11 +173,11 @@ def test_layer_norm_normalises_each_image_over_all_its_numbers():
 
 
 @pytest.mark.parametrize("shape", [(6, 5, 4, 3), (7, 3)])
-def test_the_statistics_of_one_batch_can_normalise_another(shape):
-    layer = _norms.build("batch")
+def test_the_statistics_of_one_batch_can_normalize_another(shape):
+    layer = NORMS["batch"]()
     first, other = activations(0, shape), activations(1, shape)[:1]
     layer(first)
-    layer.offset.assign([1.0, 2.0, 3.0])
+    layer.beta.assign([1.0, 2.0, 3.0])
     mean, variance = channel_statistics(first)
     expected = (other - mean) / np.sqrt(variance + 1e-3) + [1.0, 2.0, 3.0]
     np.testing.assert_allclose(layer(other, training=False), expected, rtol=1e-4, atol=1e-5)
@@ -187,19 +187,19 @@ def test_the_statistics_of_one_batch_can_normalise_another(shape):
 def test_fused_kernels_give_value_and_derivatives_of_the_written_out_form(shape):
     rng = np.random.default_rng(0)
     weights, direction = (rng.normal(size=shape).astype(np.float32) for _ in range(2))
-    offset_weight = tf.constant([0.3, -1.0, 2.0])
+    beta_weight = tf.constant([0.3, -1.0, 2.0])
 
     def derivatives(fused):
-        x, offset = tf.constant(activations(0, shape)), tf.constant([0.5, 0.0, -0.5])
+        x, beta = tf.constant(activations(0, shape)), tf.constant([0.5, 0.0, -0.5])
         with tf.GradientTape() as outer:
-            outer.watch([x, offset])
+            outer.watch([x, beta])
             with tf.GradientTape() as inner:
-                inner.watch([x, offset])
-                y, mean, variance = _norms.standardise(x, offset, 1e-3, fused=fused)
+                inner.watch([x, beta])
+                y, mean, variance = standardize(x, beta, 1e-3, fused=fused)
                 loss = tf.reduce_sum(tf.sin(y) * weights)
-            g_x, g_offset = inner.gradient(loss, [x, offset])
-            along = tf.reduce_sum(g_x * direction) + tf.reduce_sum(g_offset * offset_weight)
-        return y, mean, variance, g_x, g_offset, *outer.gradient(along, [x, offset])
+            g_x, g_beta = inner.gradient(loss, [x, beta])
+            along = tf.reduce_sum(g_x * direction) + tf.reduce_sum(g_beta * beta_weight)
+        return y, mean, variance, g_x, g_beta, *outer.gradient(along, [x, beta])
 
     for a, b in zip(derivatives(True), derivatives(False), strict=True):
         assert np.linalg.norm(a - b) < 1e-5 * max(np.linalg.norm(b), 1)
@@ -207,9 +207,9 @@ def test_fused_kernels_give_value_and_derivatives_of_the_written_out_form(shape)
 
 @pytest.mark.parametrize("kind", ["batch", "layer"])
 @pytest.mark.parametrize("shape", [(4, 3, 3, 2), (7, 2)])
-def test_the_second_derivative_of_the_offset_and_of_the_input_is_that_of_plain_operations(kind, shape):
+def test_the_second_derivative_of_the_beta_and_of_the_input_is_that_of_plain_operations(kind, shape):
     rng = np.random.default_rng(0)
-    layer = _norms.build(kind, dtype="float64")
+    layer = NORMS[kind](dtype="float64")
     layer.build(shape)
     x, weights, direction = (tf.constant(rng.normal(size=shape)) for _ in range(3))
     axes = list(range(len(shape) - 1)) if kind == "batch" else list(range(1, len(shape)))

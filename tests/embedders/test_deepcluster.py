@@ -110,8 +110,8 @@ TABLES = {
 def drawn(weight, rng):
     """Kernels as they are; norms with gains of both signs, offsets and running averages that matter."""
     draw = {
-        "gain": lambda: rng.choice([-1, 1], weight.shape) * rng.uniform(0.5, 1.5, weight.shape),
-        "offset": lambda: rng.normal(-0.5, 0.5, weight.shape),
+        "gamma": lambda: rng.choice([-1, 1], weight.shape) * rng.uniform(0.5, 1.5, weight.shape),
+        "beta": lambda: rng.normal(-0.5, 0.5, weight.shape),
         "running_mean": lambda: rng.normal(0, 0.2, weight.shape),
         "running_variance": lambda: rng.uniform(0.2, 1, weight.shape),
     }
@@ -159,7 +159,7 @@ def test_initial_weights_have_the_papers_deviation_and_streams_of_their_own():
     for variable in [*model.players[0], *model.players[1]]:
         value = variable.numpy()
         if value.ndim == 1:
-            np.testing.assert_array_equal(value, float("gain" in variable.name))
+            np.testing.assert_array_equal(value, float("gamma" in variable.name))
             continue
         small = 0.01 * np.sqrt(8)  # of the two fully connected layers of conv4; the head has the paper's
         convolution = value.ndim == 4

@@ -26,7 +26,7 @@ def shaken(model, seed=0):
     rng = np.random.default_rng(seed)
     for variable in model.trainable_variables:
         deviation = 0.5 if len(variable.shape) == 1 else 1 / math.sqrt(math.prod(variable.shape[:-1]) / 2)
-        start = 1 if variable.name == "gain" else 0
+        start = 1 if variable.name == "gamma" else 0
         variable.assign(start + rng.normal(size=variable.shape) * deviation)
     return model
 
@@ -195,13 +195,13 @@ def test_the_networks_compute_what_the_table_says(shape):
 def test_initial_weights_have_the_papers_deviation(full):
     for variable in full.trainable_variables:
         value, own = variable.numpy(), 0.02
-        if variable.name in ("bias", "offset"):
+        if variable.name in ("bias", "beta"):
             np.testing.assert_array_equal(value, 0)
             continue
         if "trunk" in variable.path and value.ndim == 4:
             assert abs(value).max() <= 0.04  # cut at two deviations, which leaves 0.87962 of one
             own *= 0.87962
-        mean = 1 if variable.name == "gain" else 0
+        mean = 1 if variable.name == "gamma" else 0
         # the estimates' own deviations are own / sqrt(n) and own / sqrt(2 n): five of them
         assert abs(value.mean() - mean) < 5 * own / math.sqrt(value.size)
         assert abs(value.std() - own) < 5 * own / math.sqrt(2 * value.size)

@@ -25,23 +25,23 @@ def test_prototypes_are_class_means(rng):
     np.testing.assert_allclose(losses.prototypes(support), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_labelled_prototypes_are_class_means_of_any_number_of_rows_in_any_order(rng):
+def test_labeled_prototypes_are_class_means_of_any_number_of_rows_in_any_order(rng):
     support, labels = floats(rng, 6, 5), np.array([2, 0, 2, 1, 2, 0])
     expected = [support[labels == k].mean(0) for k in range(3)]
-    np.testing.assert_allclose(losses.labelled_prototypes(support, labels, 3), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(losses.labeled_prototypes(support, labels, 3), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_both_forms_of_prototypes_agree_where_classes_are_equal(rng):
     support = floats(rng, 3, 4, 5)
     labels = np.repeat(np.arange(3), 4)
-    other = losses.labelled_prototypes(support.reshape(12, 5), labels, 3)
+    other = losses.labeled_prototypes(support.reshape(12, 5), labels, 3)
     np.testing.assert_allclose(losses.prototypes(support), other, rtol=1e-5, atol=1e-6)
 
 
 def test_squared_distances_are_sums_of_squared_differences(rng):
-    points, centres = floats(rng, 4, 3), floats(rng, 2, 3)
-    expected = [[sum((points[i, d] - centres[k, d]) ** 2 for d in range(3)) for k in range(2)] for i in range(4)]
-    np.testing.assert_allclose(losses.squared_distances(points, centres), expected, rtol=1e-5)
+    points, centers = floats(rng, 4, 3), floats(rng, 2, 3)
+    expected = [[sum((points[i, d] - centers[k, d]) ** 2 for d in range(3)) for k in range(2)] for i in range(4)]
+    np.testing.assert_allclose(losses.squared_distances(points, centers), expected, rtol=1e-5)
 
 
 def test_a_point_has_distance_zero_to_itself_however_far_from_the_origin():
@@ -69,7 +69,7 @@ def test_accuracy_counts_the_queries_whose_largest_logit_is_their_own(query, rng
     expected = sum(max(range(way), key=lambda k: logits[i, k]) == labels[i] for i in range(len(labels))) / len(labels)
     assert expected > 0.5  # far from 1 / way, which comparing every guess with every label would give
     for kind in (np.int32, np.int64):
-        assert float(losses.accuracy(logits, labels.astype(kind))) == pytest.approx(expected)
+        assert float(losses.fraction_correct(logits, labels.astype(kind))) == pytest.approx(expected)
 
 
 def test_episode_labels_are_class_major():

@@ -19,5 +19,5 @@ def test_a_setting_that_nobody_has_is_an_error():
 
 
 def test_a_network_on_images_asks_for_their_shape():
-    with pytest.raises(InputError, match=r"say \(height, width, channels\)"):
+    with pytest.raises(InputError, match=r"give \(height, width, channels\)"):
         learners.build("protonets")

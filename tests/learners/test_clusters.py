@@ -1,4 +1,4 @@
-"""Cluster matching, cluster colouring and the network that predicts clusters, each against its words written out."""
+"""Cluster matching, cluster coloring and the network that predicts clusters, each against its words written out."""
 
 from collections import Counter
 
@@ -39,8 +39,8 @@ def tasks(number, way=4, shot=3, blobs=6):
         yield support.astype(np.float32), np.repeat(np.arange(way), shot), query.astype(np.float32)
 
 
-def nearest(x, centres):
-    return min(range(len(centres)), key=lambda j: ((x - centres[j]) ** 2).sum())
+def nearest(x, centers):
+    return min(range(len(centers)), key=lambda j: ((x - centers[j]) ** 2).sum())
 
 
 def blob_means(training):
@@ -49,29 +49,29 @@ def blob_means(training):
 
 def test_a_query_takes_the_majority_label_of_the_nearest_cluster_that_was_hit(training):
     learner = learners.build("cluster_matching", embeddings=training, clusters=6, starts=3)
-    centres = blob_means(training)
+    centers = blob_means(training)
     for support, labels, query in tasks(30):
         hit = {}
         for x, label in zip(support, labels, strict=True):
-            hit.setdefault(nearest(x, centres), []).append(label)
+            hit.setdefault(nearest(x, centers), []).append(label)
         label_of = {}
         for cluster, found in hit.items():
             counts = Counter(found)
             label_of[cluster] = min(label for label in counts if counts[label] == max(counts.values()))
         known = list(label_of)
-        expected = [label_of[known[nearest(x, [centres[c] for c in known])]] for x in query]
+        expected = [label_of[known[nearest(x, [centers[c] for c in known])]] for x in query]
         np.testing.assert_array_equal(learner.classify(support, labels, query, 4).argmax(1), expected)
 
 
 def test_a_cluster_passes_its_label_on_if_it_has_one_and_is_large_enough(training):
     learner = learners.build("cluster_colour", embeddings=training, clusters=6, starts=3)
-    centres = blob_means(training)
+    centers = blob_means(training)
     cluster_of = np.repeat(np.arange(6), SIZES)
     alone = 0
     for support, labels, query in tasks(20, way=3, shot=2, blobs=3):
         hit = {}
         for x, label in zip(support, labels, strict=True):
-            hit.setdefault(nearest(x, centres), set()).add(label)
+            hit.setdefault(nearest(x, centers), set()).add(label)
         x, y = list(support), list(labels)
         for i, embedding in enumerate(training):
             found = hit.get(cluster_of[i], set())

@@ -7,7 +7,7 @@ import tensorflow as tf
 from cactus_tf import learners
 from cactus_tf.errors import InputError
 from cactus_tf.fewshot.training import make_task_update
-from cactus_tf.learners import _adaptation
+from cactus_tf.learners import maml
 from cactus_tf.types import Episode
 
 WAY = 4
@@ -35,9 +35,9 @@ def weights(learner):
 
 
 def test_the_settings_are_the_papers():
-    options, usual = _adaptation.Options(), _adaptation.DEFAULTS
+    options, training = maml.Options(), maml.INFO.training
     assert (options.inner_lr, options.inner_steps, options.eval_steps) == (0.05, 5, 50)
-    assert (usual.filters, usual.query, usual.tasks_per_step, usual.norm) == (32, 5, 8, "batch")
+    assert (training.filters, training.query, training.tasks_per_step, training.norm) == (32, 5, 8, "batch")
     assert not options.first_order
     assert options.transductive
 
@@ -78,7 +78,7 @@ def test_a_step_of_the_summed_loss_at_20_way_is_a_step_of_rate_1_on_the_mean_los
         mean = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits(start, support)))
     gradients = tape.gradient(mean, start, unconnected_gradients="zero")
     after = [
-        w if v.name == "offset" else w - 1.0 * g  # 20 classes times 0.05
+        w if v.name == "beta" else w - 1.0 * g  # 20 classes times 0.05
         for v, w, g in zip(model.trainable_variables, start, gradients, strict=True)
     ]
     np.testing.assert_allclose(learner.classify(support, labels, query, 20), logits(after, query), rtol=1e-3, atol=1e-3)
@@ -136,7 +136,7 @@ def answer_by_support_statistics(learner, weights, support, query):
     for i in range(1, 5):
         rows = [tf.nn.conv2d(x, by_name[f"conv{i}/kernel"], 2, "SAME") for x in rows]
         mean, variance = np.mean(rows[0], (0, 1, 2)), np.var(rows[0], (0, 1, 2))
-        rows = [tf.nn.relu((x - mean) / np.sqrt(variance + 1e-3) + by_name[f"norm{i}/offset"]) for x in rows]
+        rows = [tf.nn.relu((x - mean) / np.sqrt(variance + 1e-3) + by_name[f"norm{i}/beta"]) for x in rows]
     return tf.reduce_mean(rows[1], (1, 2)) @ by_name["head/kernel"] + by_name["head/bias"]
 
 
@@ -189,8 +189,7 @@ def test_answering_leaves_the_start_alone():
 )
 def test_each_learner_adapts_the_layers_that_its_paper_says(name, expected):
     learner = build(name)
-    network = learner.network(WAY) if name == "scratch" else learner.network
-    assert {v.path.split("/")[0] for v in network.adapted_variables} == expected
+    assert {v.path.split("/")[0] for v in learner.network_for(WAY).adapted_variables} == expected
 
 
 def test_meta_sgd_begins_as_maml_and_has_a_gradient_for_every_rate():
@@ -248,14 +247,14 @@ def test_scratch_takes_the_authors_rate_and_length_and_learns_nothing_from_tasks
 
     options = scratch.Options()
     assert (options.inner_lr, options.eval_steps) == (0.1, 200)
-    assert not hasattr(scratch, "DEFAULTS")
+    assert scratch.INFO.training is None
 
 
-def test_scratch_has_a_head_for_each_way_whatever_other_ways_are_judged():
+def test_scratch_has_a_head_for_each_way_whatever_the_way_of_training():
     support, labels, query = flat(task())
     pair = [build("scratch", way=way).classify(support, labels, query, WAY) for way in (WAY, 20)]
     np.testing.assert_allclose(pair[0], pair[1], rtol=1e-4, atol=1e-4)
-    assert build("scratch", way=20).network(WAY).classes == WAY
+    assert build("scratch", way=20).network_for(WAY).classes == WAY
 
 
 def test_pooling_is_refused_for_networks_that_have_no_choice_of_it():
@@ -263,7 +262,7 @@ def test_pooling_is_refused_for_networks_that_have_no_choice_of_it():
         build(backbone="mlp", pooled=True)
 
 
-def test_resnet_has_its_own_usual_width():
+def test_resnet_has_a_default_width_of_its_own():
     learner = build(backbone="resnet", filters=None, norm="layer", image_shape=(16, 16, 1))
     assert learner.network.model.get_layer("stem").filters == 64
 

@@ -43,10 +43,10 @@ def test_training_loss_is_the_papers_equation_on_features_of_the_whole_episode(s
     rows = np.concatenate([np.reshape(part, (-1, 16, 16, 1)) for part in task[:2]]) / np.float32(255)
     features = np.array(learner.encoder(rows, training=True), np.float64)
     support, queries = np.split(features, [WAY * shot])
-    centres = [support[k * shot : (k + 1) * shot].mean(0) for k in range(WAY)]
+    centers = [support[k * shot : (k + 1) * shot].mean(0) for k in range(WAY)]
     loss, right = 0.0, 0
     for i, z in enumerate(queries):
-        scores = np.array([-((z - c) ** 2).sum() for c in centres])
+        scores = np.array([-((z - c) ** 2).sum() for c in centers])
         loss -= (scores[i // query] - np.log(np.exp(scores).sum())) / len(queries)
         right += scores.argmax() == i // query
     result = build().training_loss(task)
@@ -129,10 +129,10 @@ def test_a_class_without_support_is_never_chosen(trained):
     assert np.isfinite(logits[:, [0, 2]]).all()
 
 
-def test_gains_start_at_one_or_uniform_in_0_to_1_each_block_its_own():
-    gains = [v for v in build(filters=32).variables if v.name == "gain"]
-    assert all((np.array(g) == 1).all() for g in gains)
-    legacy = [np.array(v) for v in build(filters=32, legacy_gain=True).variables if v.name == "gain"]
+def test_gammas_start_at_one_or_uniform_in_0_to_1_each_block_its_own():
+    gammas = [v for v in build(filters=32).variables if v.name == "gamma"]
+    assert all((np.array(g) == 1).all() for g in gammas)
+    legacy = [np.array(v) for v in build(filters=32, legacy_gain=True).variables if v.name == "gamma"]
     assert all(0 <= g.min() < 0.2 and 0.8 < g.max() < 1 for g in legacy)
     assert not np.array_equal(legacy[0], legacy[1])
 

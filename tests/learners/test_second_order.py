@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from cactus_tf import backbones
 from cactus_tf.fewshot.training import make_task_update, make_train_step, side_by_side, vectorized
-from cactus_tf.learners import _adaptation, maml
-from cactus_tf.learners._adapted_network import AdaptedNetwork
+from cactus_tf.learners import maml
+from cactus_tf.learners._adaptation.inner_loop import AdaptedNetwork
+from cactus_tf.learners._adaptation.networks import everything_but_norms
 from cactus_tf.types import Episode
 from cactus_tf.utils.checkpoints import tf_variable
 
@@ -19,18 +20,18 @@ STEP = 1e-7  # at 1e-6 the deepest network still crosses kinks of its ReLUs and 
 TOLERANCE = 1e-6
 
 NETWORKS = {
-    "conv4 strided": ("conv4", (12, 12, 1), {"filters": 3, "pooled": False, "initialisers": "glorot"}),
+    "conv4 strided": ("conv4", (12, 12, 1), {"filters": 3, "pooled": False, "initializers": "glorot"}),
     "conv4 strided, patches": (
         "conv4",
         (12, 12, 1),
-        {"filters": 3, "pooled": False, "initialisers": "glorot", "convolution": "patches"},
+        {"filters": 3, "pooled": False, "initializers": "glorot", "convolution": "patches"},
     ),
     "conv4 pooled, patches": (
         "conv4",
         (17, 16, 2),
-        {"filters": 3, "pooled": True, "initialisers": "glorot", "convolution": "patches"},
+        {"filters": 3, "pooled": True, "initializers": "glorot", "convolution": "patches"},
     ),
-    "conv4 pooled": ("conv4", (17, 16, 2), {"filters": 3, "pooled": True, "initialisers": "glorot"}),
+    "conv4 pooled": ("conv4", (17, 16, 2), {"filters": 3, "pooled": True, "initializers": "glorot"}),
     "resnet": ("resnet", (32, 32, 1), {"filters": 2}),
     "mlp on embeddings": ("mlp", (6,), {"filters": 5}),
     "mlp on pixels": ("mlp", (5, 4, 1), {"hidden": (6, 5, 4, 3)}),
@@ -44,10 +45,8 @@ def build(network, norm, **options):
     rng = np.random.default_rng(0)
     for variable in model.trainable_variables:
         variable.assign(np.array(variable) + 0.3 * rng.normal(size=variable.shape))
-    options = _adaptation.Options(**{"inner_lr": 0.1, "inner_steps": 2, "eval_steps": 1, **options})
-    adapted = AdaptedNetwork(
-        model, rates=lambda _: options.inner_lr, adapts=_adaptation.everything_but_norms, eval_steps=1
-    )
+    options = maml.Options(**{"inner_lr": 0.1, "inner_steps": 2, "eval_steps": 1, **options})
+    adapted = AdaptedNetwork(model, rates=lambda _: options.inner_lr, adapts=everything_but_norms)
     return maml.MAML(adapted, options, name="maml")
 
 
@@ -162,8 +161,8 @@ def test_float32_kernels_give_the_gradient_of_the_written_out_float64_ones():
     model = backbones.build(name, shape, WAY, norm="batch", **settings)
     for ours, theirs in zip(model.trainable_variables, exact.network.model.trainable_variables, strict=True):
         ours.assign(theirs)
-    adapted = AdaptedNetwork(model, rates=lambda _: 0.1, adapts=_adaptation.everything_but_norms, eval_steps=1)
-    single = maml.MAML(adapted, _adaptation.Options(inner_lr=0.1, inner_steps=2), name="maml")
+    adapted = AdaptedNetwork(model, rates=lambda _: 0.1, adapts=everything_but_norms)
+    single = maml.MAML(adapted, maml.Options(inner_lr=0.1, inner_steps=2), name="maml")
     task = Episode(*(tf.cast(part, tf.float32) for part in task[:2]), 0, 0)
     for a, b in zip(gradients_of(single, "as trained", task), expected, strict=True):
         assert np.linalg.norm(a - b) < 1e-4 * max(np.linalg.norm(b), 1e-3)
@@ -181,8 +180,8 @@ def test_on_a_linear_model_the_full_gradient_is_the_first_order_one_times_the_tr
         variable.assign(rng.normal(size=variable.shape))
 
     def learner(first_order):
-        options = _adaptation.Options(inner_lr=alpha, inner_steps=1, first_order=first_order)
-        network = AdaptedNetwork(model, rates=lambda _: alpha, adapts=lambda _: True, eval_steps=1)
+        options = maml.Options(inner_lr=alpha, inner_steps=1, first_order=first_order)
+        network = AdaptedNetwork(model, rates=lambda _: alpha, adapts=lambda _: True)
         return maml.MAML(network, options, name="maml")
 
     task = episode(learner(True))

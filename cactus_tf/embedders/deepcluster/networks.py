@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cactus_tf.backbones._norms import RunningBatchNorm
+from cactus_tf.backbones import RunningBatchNorm
 from cactus_tf.embedders._base.image_arrays import text
 from cactus_tf.errors import InputError
 from cactus_tf.utils import seeds

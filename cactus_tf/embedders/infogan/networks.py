@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import keras
 
-from cactus_tf.backbones._norms import RunningBatchNorm
+from cactus_tf.backbones import RunningBatchNorm
 from cactus_tf.utils import seeds
 
 _DEVIATION, _SLOPE, _EPSILON = 0.02, 0.01, 1e-5
@@ -80,7 +80,7 @@ def _transposed(filters: int, seed: int, name: str, use_bias: bool = True):
 def _normalised(layer, size: int, seed: int, name: str) -> list:
     """A layer and its batch norm."""
     gain = keras.initializers.RandomNormal(mean=1.0, stddev=_DEVIATION, seed=_stream(seed, f"{name} gain"))
-    norm = RunningBatchNorm(momentum=1.0, epsilon=_EPSILON, gain_initializer=gain, name=f"{name}_norm")
+    norm = RunningBatchNorm(momentum=1.0, epsilon=_EPSILON, gamma_initializer=gain, name=f"{name}_norm")
     return [layer(size, seed, name, use_bias=False), norm]
 
 

@@ -1,0 +1,107 @@
+"""The networks that adapt: which network, which of its layers, and the authors' choices by image size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from cactus_tf import plugins
+from cactus_tf.backbones import LAYERS, BatchStatisticsNorm
+from cactus_tf.contracts import LearnerContext
+from cactus_tf.errors import InputError
+from cactus_tf.learners._adaptation.inner_loop import AdaptedNetwork
+from cactus_tf.learners._adaptation.options import DEFAULTS, AdaptationOptions
+from cactus_tf.learners._inputs import network_input, network_name
+
+LARGE_SIDE = 64
+"""From this side on, images get the network and the gradient clipping that the authors use at 84x84."""
+
+_LARGE_CLIP = 10.0
+
+
+def build_network(
+    context: LearnerContext,
+    options: AdaptationOptions,
+    *,
+    adapts: Callable[[keras.layers.Layer], bool],
+    rates: Callable[[keras.Variable], Any] | None = None,
+) -> AdaptedNetwork:
+    """The network of a learner that adapts, with the authors' initial weights.
+
+    Args:
+      context: of the learner.
+      options: of its adaptation.
+      adapts: whether the inner loop changes the variables of a layer.
+      rates: variable -> its inner rate; default: `inner_lr` for all.
+    """
+    norm = context.norm or DEFAULTS.norm
+    if norm == "running":
+        raise InputError(
+            "--norm=running averages statistics over tasks, which an adapted network cannot use: "
+            "choose batch, layer or none"
+        )
+    consumes, shape = network_input(context)
+    name, vectorized = network_name(context, DEFAULTS), is_vectorized(options)
+    backbone = plugins.load("backbones", name)
+    model = backbone.build(
+        shape,
+        context.way,
+        filters=context.filters or backbone.INFO.filters or DEFAULTS.filters,
+        norm=_unfused_batch_norm if vectorized and norm == "batch" else norm,
+        seed=context.seed,
+        **_conv4_form(name, shape, options.pooled),
+        **({"convolution": "patches"} if vectorized and name != "mlp" else {}),
+    )
+    return AdaptedNetwork(model, rates=rates or (lambda _: options.inner_lr), adapts=adapts, consumes=consumes)
+
+
+def _conv4_form(name: str, shape: tuple[int, ...], pooled: bool | None) -> dict[str, Any]:
+    """The arguments that only conv4 has."""
+    if name == "conv4":
+        large = is_large(shape)
+        return {
+            "pooled": large if pooled is None else pooled,
+            "initializers": "glorot",
+            "head_stddev": None if large else 1.0,
+        }
+    if pooled is not None:
+        raise InputError(f"pooled is a setting of conv4, and the network is {name}: leave it out")
+    return {}
+
+
+def _unfused_batch_norm(name: str) -> keras.layers.Layer:
+    return BatchStatisticsNorm(fused=False, name=name)
+
+
+def is_vectorized(options: AdaptationOptions) -> bool:
+    """Whether the tasks of a step share every kernel. One launch per task and kernel would leave a GPU idle."""
+    return bool(tf.config.list_physical_devices("GPU")) if options.vectorized is None else options.vectorized
+
+
+def is_large(shape: tuple[int, ...]) -> bool:
+    """Whether images are large enough for the authors' choices at 84x84."""
+    return len(shape) == 3 and min(shape[:2]) >= LARGE_SIDE
+
+
+def gradient_clip(options: AdaptationOptions, model: keras.Model) -> float | None:
+    """The bound of the outer gradient's elements. The authors clip on the 84x84 data sets only."""
+    default = _LARGE_CLIP if is_large(model.input_shape[1:]) else None
+    return default if options.clip is None else options.clip or None
+
+
+def everything_but_norms(layer: keras.layers.Layer) -> bool:
+    """The layers that MAML adapts: convolutions and head. The betas of norms are shared by all tasks."""
+    return not isinstance(layer, LAYERS)
+
+
+def head_only(layer: keras.layers.Layer) -> bool:
+    """The layer that ANIL adapts."""
+    return layer.name == "head"
+
+
+def everything(layer: keras.layers.Layer) -> bool:
+    """The layers that Reptile adapts."""
+    return True
