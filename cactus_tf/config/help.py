@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ FIRST = (
 )  # fmt: skip
 """The flags that --help shows; --helpfull shows all."""
 
+_WIDTH, _INDENT = 110, 20
 _USAGE = "Usage: python -m cactus_tf.main [--FLAG=VALUE ...] [--flagfile=FILE ...]   (a later flag wins)"
 _WHAT = "Embeds images without labels, clusters them, meta-learns on the clusters, and evaluates on labeled tasks."
 _MORE = "  --help=MEMBER  settings of one member, such as --help=acai or --help=maml\n  --helpfull     every flag\n"
@@ -71,10 +73,14 @@ def _line(flag: str, field: dataclasses.Field, default: str, choices: str = "") 
     about = field.metadata
     low, high = about["low"], about["high"]
     bounds = f"{low} to {high}" if high is not None else f"at least {low}" if low is not None else ""
-    notes = [about["symbol"], about["unit"], bounds, f"default {default}" if default else "", about["source"]]
-    details = "; ".join(filter(None, notes))
+    details = "; ".join(filter(None, [about["symbol"], about["unit"], bounds]))
     text = f"{about['meaning']}{choices}" + (f" ({details})" if details else "")
-    return f"  {flag}: {text}"
+    source = f" ({about['source']})" if about["source"] else ""
+    lines = [text, *([f"default: {default}{source}"] if default else [])]
+    wrapped = [part for line in lines for part in textwrap.wrap(line, _WIDTH - _INDENT, break_on_hyphens=False)]
+    head = f"  {flag}".ljust(_INDENT)
+    first = [head + wrapped[0]] if len(flag) + 4 <= _INDENT else [head, " " * _INDENT + wrapped[0]]
+    return "\n".join([*first, *(" " * _INDENT + part for part in wrapped[1:])])
 
 
 def _choices(field: str) -> str:
@@ -86,24 +92,21 @@ def _default(field: dataclasses.Field) -> str:
     if field.default is not None:
         return _plain(field.default)
     if field.name == "embedder_steps":
-        return _grouped({n: plugins.info("embedders", n).steps for n in plugins.names("embedders")})
+        return _grouped({n: plugins.info("embedders", n).steps for n in plugins.names("embedders")}, "by data set")
     if field.name in {f.name for f in dataclasses.fields(Preset)} - {"query"}:
-        return _grouped({name: getattr(preset, field.name) for name, preset in PRESETS.items()})
+        return _grouped({n: getattr(preset, field.name) or "chosen from the data" for n, preset in PRESETS.items()})
     if field.name in {f.name for f in dataclasses.fields(schema.TrainingSettings)}:
         infos = {name: plugins.info("learners", name).training for name in plugins.names("learners")}
         return _grouped({name: getattr(own, field.name) for name, own in infos.items() if own})
     return ""
 
 
-def _grouped(values: Mapping[str, Any]) -> str:
-    """ "500 (celeba, omniglot), 25 (digits)", or the value alone if there is only one."""
+def _grouped(values: Mapping[str, Any], mapped: str = "") -> str:
+    """ "500 (celeba, omniglot), 25 (digits)", or the value alone if there is only one; `mapped` stands for mappings."""
     groups: dict[str, list[str]] = {}
     for name, value in values.items():
-        if value is not None and not isinstance(value, Mapping):
-            groups.setdefault(_plain(value), []).append(name)
-        elif isinstance(value, Mapping):
-            for dataset, own in value.items():
-                groups.setdefault(_plain(own), []).append(f"{name} on {dataset}")
+        if value is not None:
+            groups.setdefault(mapped if isinstance(value, Mapping) else _plain(value), []).append(name)
     if len(groups) == 1 and len(next(iter(groups.values()))) == len(values):
         return next(iter(groups))
     return ", ".join(f"{value} ({', '.join(names)})" for value, names in groups.items())
@@ -112,4 +115,6 @@ def _grouped(values: Mapping[str, Any]) -> str:
 def _plain(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return str(value).lower()
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -47,7 +47,9 @@ class DataSettings:
     dataset: str = option("digits", "data set")
     data_dir: str | None = option(None, "folder with the data set's files; default: download, where possible")
     eval_dir: str | None = option(None, "folder of test images, a subfolder per class (--dataset=folder)")
-    image_size: int | None = option(None, "side of the resized images", unit="pixels", low=8)
+    image_size: int | None = option(
+        None, "side of the resized images; default: 84, or 28 for small gray images", unit="pixels", low=8
+    )
 
 
 @dataclasses.dataclass(frozen=True)

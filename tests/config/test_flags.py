@@ -15,13 +15,13 @@ def ending(capsys, argv, command=lambda config: None):
 
 
 def test_every_field_of_every_settings_class_is_a_flag_with_help():
-    text = help_text("full")
+    text = " ".join(help_text("full").split())
     for section in flags.SECTIONS:
         for field in dataclasses.fields(section):
-            assert f"--{field.name}: {field.metadata['meaning']}" in text
+            assert f"--{field.name} {field.metadata['meaning']}" in text
     for _, name, options in flags.all_options():
         for field in dataclasses.fields(options):
-            assert f"--{name}_{field.name}: {field.metadata['meaning']}" in text
+            assert f"--{name}_{field.name} {field.metadata['meaning']}" in text
 
 
 def test_no_two_flags_share_a_name():
@@ -160,12 +160,12 @@ def test_help_of_a_member_shows_its_settings_with_their_defaults(capsys):
     code, out, _ = ending(capsys, ["--help=maml"])
     assert code == 0
     assert "--maml_inner_lr" in out
-    assert "default 0.05" in out
+    assert "default: 0.05" in out
     assert ending(capsys, ["--help=nobody"])[0] == 2
 
 
 def test_help_shows_defaults_as_numbers_by_data_set():
-    assert "25 (digits), 500 (omniglot, miniimagenet, celeba)" in help_text("full")
+    assert "25 (digits), 500 (omniglot, miniimagenet, celeba)" in " ".join(help_text().split())
 
 
 @pytest.mark.parametrize(
