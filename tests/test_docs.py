@@ -49,9 +49,11 @@ def test_the_example_embedder_declares_its_info(patches):
 
 
 def test_the_example_embedder_and_its_setting_are_found_by_the_file_name(patches):
-    from cactus_tf.config.flags import help_text, parse
+    from cactus_tf.config.flags import parse
+    from cactus_tf.config.help import help_text
 
-    assert "--patches_size: side of a patch (pixels; from 1; default 4)" in help_text()
+    words = " ".join(help_text("patches").split())
+    assert "--patches_size side of a patch (pixels; at least 1) default: 4" in words
     assert parse(["--embedder=patches", "--patches_size=7"]).options["patches"] == patches.Options(size=7)
 
 
@@ -119,12 +121,12 @@ def test_everything_that_the_algorithm_page_names_exists():
 
 def test_every_flag_that_the_readme_names_exists():
     from cactus_tf import export, predict
-    from cactus_tf.config.flags import help_text
+    from cactus_tf.config.help import help_text
 
-    help_page = help_text() + predict.HELP + export.HELP
+    help_page = "\n".join([help_text("full"), predict.HELP, export.HELP])
     others = {"help", "helpfull", "flagfile", "logdir", "short"}  # of absl, TensorBoard and the scripts
     for flag in set(re.findall(r"--([a-z_]+)", (ROOT / "README.md").read_text())) - others:
-        assert f"--{flag}:" in help_page, flag
+        assert re.search(rf"^  --{flag}\b", help_page, re.MULTILINE), flag
 
 
 @pytest.mark.parametrize(
