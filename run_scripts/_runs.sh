@@ -1,12 +1,14 @@
-# What the scripts of this folder share; they set `names` and call: run_all "$@"
+# Functions shared by the scripts of this folder. A script sets `names` and calls: run_all "$@"
 #
 #   [--short] [flags for every run]
 #
-# Runs flags/NAME.txt for every name and prints the table of all of them. --short is for trying: it adds those files of
-# flags/short that are called as a word of NAME, then as its first word and another one, then as all of it. Flags come last
-# and win.
-# A run lives in runs/full/NAME or runs/short/NAME, beside it where flags were given: runs/full,seed=1/NAME. A run that was
-# stopped goes on, one that is finished is used as it is; the first failure, or Ctrl-C, ends the script with its exit code.
+# Runs flags/NAME.txt for every name and prints the table of all runs. --short is for a first look: it adds the files of
+# flags/short that are named after a word of NAME, then after its first word and another one, then after all of it. The
+# flags of the command line come last, so they win.
+#
+# A run is stored in runs/full/NAME or runs/short/NAME; with flags in runs/full,FLAG=VALUE/NAME, such as
+# runs/full,seed=1/NAME. A stopped run resumes and a finished one is reused. The first failure, or Ctrl-C, ends the script
+# with the exit code of the run.
 
 run_all() {
   local length=full
@@ -16,7 +18,7 @@ run_all() {
   fi
   check_flags "$@"
   local parent name runs=()
-  parent="runs/$length$(said "$@")"
+  parent="runs/$length$(flags_suffix "$@")"
   for name in "${names[@]}"; do
     runs+=("$parent/$name")
     run_one "$length" "$name" "$parent/$name" "$@"
@@ -25,7 +27,7 @@ run_all() {
   python -m cactus_tf.table "${runs[@]}"
 }
 
-run_one() { # length, name, folder, flags: one run, unless it is finished and its flagfile has not changed since
+run_one() { # length, name, folder, flags: makes one run, unless it is finished and newer than its flagfiles
   local length=$1 name=$2 folder=$3 words=${2//_/ } files=("flags/$2.txt") short flagfile unfinished=""
   shift 3
   if [[ $length == short ]]; then
@@ -33,7 +35,7 @@ run_one() { # length, name, folder, flags: one run, unless it is finished and it
       if [[ -e flags/short/$short.txt ]]; then files+=("flags/short/$short.txt"); fi
     done
   fi
-  if [[ ! $folder/report.html -nt $folder/results.json ]]; then unfinished=yes; fi # the report is written last
+  if [[ ! $folder/report.html -nt $folder/results.json ]]; then unfinished=yes; fi # a run writes its report last
   for flagfile in "${files[@]}"; do
     if [[ ! $folder/results.json -nt $flagfile ]]; then unfinished=yes; fi
   done
@@ -41,7 +43,7 @@ run_one() { # length, name, folder, flags: one run, unless it is finished and it
     printf '\n== %s\n' "$name"
     python -m cactus_tf.main "${files[@]/#/--flagfile=}" "$@" --workdir="$folder"
   else
-    printf '\n== %s: finished before, in %s\n' "$name" "$folder"
+    printf '\n== %s: already finished, in %s\n' "$name" "$folder"
   fi
 }
 
@@ -49,15 +51,15 @@ check_flags() {
   local flag
   for flag in "$@"; do
     case $flag in
-      --short) echo "--short is not the first argument: put it there" >&2 && exit 2 ;;
-      --workdir*) echo "--workdir: every run has a folder of its own in runs/; leave it out" >&2 && exit 2 ;;
+      --short) echo "--short must be the first argument" >&2 && exit 2 ;;
+      --workdir*) echo "--workdir cannot be set: every run has its own folder in runs/" >&2 && exit 2 ;;
       --*) ;;
-      *) echo "'$flag' is no flag: every setting is written --NAME=VALUE" >&2 && exit 2 ;;
+      *) echo "unexpected argument '$flag'; flags look like --name=value" >&2 && exit 2 ;;
     esac
   done
 }
 
-said() { # ,NAME=VALUE of the flags that can change a result
+flags_suffix() { # ,NAME=VALUE for each flag that can change a result
   local flag
   for flag in "$@"; do
     case $flag in

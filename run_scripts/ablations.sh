@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Omniglot tasks from labels, k-means (P = 100 and 1), hyperplanes, pixels and chance, and learners that learn from none.
+# Omniglot: tasks from labels, k-means (P = 100 and 1), hyperplanes, pixels and random labels; untrained and scratch.
 # run_scripts/ablations.sh [--short] --data_dir=FOLDER_OF_THE_ZIPS [further flags for every run]
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Learners that learn from no tasks: on each embedding of a data set, and from random weights.
+# Learners without meta-training: on each embedding of a data set, and from random weights.
 # run_scripts/baselines.sh [--short] [--dataset=omniglot|mnist|miniimagenet|celeba] --data_dir=FOLDER [further flags for every run]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -12,7 +12,7 @@ case $dataset in
   omniglot) embeddings="acai pixels bigan deepcluster" ;;
   mnist) embeddings="acai bigan infogan deepcluster" ;;
   miniimagenet | celeba) embeddings="deepcluster bigan" ;;
-  *) echo "--dataset=$dataset: there are no baselines of it here; choose from omniglot, mnist, miniimagenet, celeba" >&2 && exit 2 ;;
+  *) echo "--dataset=$dataset has no baselines; choose from omniglot, mnist, miniimagenet, celeba" >&2 && exit 2 ;;
 esac
 names=()
 for embedding in $embeddings; do

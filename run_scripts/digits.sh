@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# scikit-learn's digits, 10-way, with every embedder.
+# scikit-learn's digits: 10-way tests, with every embedder.
 # run_scripts/digits.sh [--short] [further flags for every run]
 set -euo pipefail
 cd "$(dirname "$0")/.."

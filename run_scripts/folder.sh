@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Pictures of your own.
-# run_scripts/folder.sh [--short] --data_dir=PICTURES --eval_dir=LABELLED_PICTURES [further flags for every run]
+# Your own pictures.
+# run_scripts/folder.sh [--short] --data_dir=PICTURES --eval_dir=LABELED_PICTURES [further flags for every run]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . run_scripts/_runs.sh

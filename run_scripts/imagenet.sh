@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The authors' experiments on ImageNet with true labels; no results are known.
+# The authors' experiments on ImageNet with true labels; no published figures available.
 # run_scripts/imagenet.sh [--short] --data_dir=FOLDER_OF_CLASSES [further flags for every run]
 set -euo pipefail
 cd "$(dirname "$0")/.."

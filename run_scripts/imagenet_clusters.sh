@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The authors' experiments on ImageNet with clusters from JSON files; no results are known.
+# The authors' experiments on ImageNet with clusters from JSON files; no published figures available.
 # run_scripts/imagenet_clusters.sh [--short] --data_dir=FOLDER_OF_CLASSES --cluster_files_dir=FOLDER_OF_JSON_FILES [further flags for every run]
 set -euo pipefail
 cd "$(dirname "$0")/.."

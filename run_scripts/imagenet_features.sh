@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The authors' experiment on features of ImageNet, a .npy file per image; no results are known.
+# The authors' experiment on ImageNet features, one .npy file per image; no published figures available.
 # run_scripts/imagenet_features.sh [--short] --data_dir=FOLDER_OF_CLASSES --cluster_files_dir=FOLDER_OF_JSON_FILES [further flags]
 set -euo pipefail
 cd "$(dirname "$0")/.."

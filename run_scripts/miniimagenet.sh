@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The paper's miniImageNet rows, ablations included.
+# The paper's miniImageNet rows, including the ablations.
 # run_scripts/miniimagenet.sh [--short] --data_dir=FOLDER_OF_MINIIMAGENET [further flags for every run]
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# MNIST, 10-way: MAML, ProtoNets, baselines and oracles; no published figures are known here.
+# MNIST, 10-way: MAML, ProtoNets, baselines and oracles; no published figures available.
 # run_scripts/mnist.sh [--short] --data_dir=FOLDER_OF_THE_FILES [further flags for every run]
 set -euo pipefail
 cd "$(dirname "$0")/.."

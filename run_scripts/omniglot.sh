@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The paper's Omniglot rows but for the ablations (ablations.sh), and DeepCluster, which it does not have there.
+# The paper's Omniglot rows without the ablations (see ablations.sh), plus DeepCluster (not in the paper).
 # run_scripts/omniglot.sh [--short] --data_dir=FOLDER_OF_THE_ZIPS [further flags for every run]
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -127,11 +127,11 @@ def fitted(request, pictures, tmp_path_factory):
     return name, module.build(context, options).fit(pictures, Unseen(), seed=1), lambda: module.build(context, options)
 
 
-def test_an_embedder_keeps_its_protocol(fitted):
+def test_an_embedder_follows_its_protocol(fitted):
     assert isinstance(fitted[1], Embedder)
 
 
-def test_fit_takes_labels_where_scikit_learn_gives_them_and_fitted_without_a_look_at_them(fitted):
+def test_fit_accepts_the_labels_of_scikit_learn_and_ignores_them(fitted):
     taken = inspect.signature(type(fitted[1]).fit).parameters
     assert list(taken) == ["self", "images", "y", "seed", "folder", "callbacks"]
     assert taken["y"].default is None
@@ -206,7 +206,7 @@ def test_partitions_are_disjoint_clusters_of_existing_images(partitioned):
             np.testing.assert_array_equal(np.sort(cluster), np.flatnonzero(partition.assignments(90) == c))
 
 
-def test_partitions_follow_from_the_context_alone(partitioned):
+def test_partitions_are_a_function_of_the_context_alone(partitioned):
     build, context = partitioned
     first, again = build()(context), build()(context)
     for a, b in zip(first, again, strict=True):
@@ -261,7 +261,7 @@ def name_of(learner):
     return type(learner).__module__.rsplit(".")[-1]
 
 
-def test_a_learner_keeps_its_protocol(learner):
+def test_a_learner_follows_its_protocol(learner):
     assert isinstance(learner, Learner)
 
 
@@ -272,7 +272,7 @@ def test_the_info_of_a_learner_fits_its_protocols(learner):
     assert isinstance(learner, contracts.ClusterLearner) <= info.uses_clusters
 
 
-def test_a_learner_answers_with_a_logit_per_query_and_class(learner):
+def test_a_learner_returns_a_logit_per_query_and_class(learner):
     labels = np.array([2, 0, 1, 1, 0, 1])  # any order, unequal numbers
     logits = np.asarray(learner.classify(inputs(learner, 6, 0), labels, inputs(learner, 4, 1), WAY))
     assert logits.shape == (4, WAY)
@@ -287,7 +287,7 @@ def test_the_order_of_the_support_set_does_not_matter(learner):
     np.testing.assert_array_equal(first.argmax(1), again.argmax(1))
 
 
-def test_a_support_image_asked_back_gets_its_own_label(learner):
+def test_a_support_image_as_a_query_gets_its_own_label(learner):
     if not isinstance(learner, FeatureLearner) and learner.consumes == "images":
         pytest.skip("a learner that adapts may forget")
     if plugins.info("learners", name_of(learner)).uses_clusters:
@@ -297,7 +297,7 @@ def test_a_support_image_asked_back_gets_its_own_label(learner):
     np.testing.assert_array_equal(logits.argmax(1), labels)
 
 
-def test_features_lead_to_the_same_answer_as_images(learner):
+def test_features_give_the_same_logits_as_images(learner):
     if not isinstance(learner, FeatureLearner):
         pytest.skip("this learner has no features per image")
     support, labels, query = inputs(learner, 6, 0), np.array([0, 1, 2, 0, 1, 2]), inputs(learner, 5, 1)
@@ -308,7 +308,7 @@ def test_features_lead_to_the_same_answer_as_images(learner):
 
 
 @pytest.mark.parametrize("labels", [[2, 0, 1, 1, 0, 1], [1, 0, 0, 0, 1, 1], [2, 0, 2, 0, 2, 2]])
-def test_in_a_graph_a_learner_answers_each_query_as_it_does_alone(learner, labels):
+def test_in_a_graph_a_learner_classifies_each_query_as_if_it_were_alone(learner, labels):
     if not isinstance(learner, GraphLearner):
         pytest.skip("this learner cannot be exported")
     support, query, way = inputs(learner, 6, 0), inputs(learner, 5, 1), max(labels) + 1

@@ -1,9 +1,11 @@
-"""What the documentation shows, runs; what it names, exists."""
+"""The examples in the documentation run, and the files, functions and flags that it names exist."""
 
 import contextlib
+import dataclasses
 import doctest
 import importlib
 import inspect
+import pydoc
 import re
 import sys
 from pathlib import Path
@@ -12,10 +14,11 @@ import numpy as np
 import pytest
 
 import cactus_tf
-from cactus_tf import embedders, plugins
+from cactus_tf import contracts, embedders, plugins
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+INFOS = ["DatasetInfo", "EmbedderInfo", "PartitionerInfo", "BackboneInfo", "LearnerInfo"]
 
 
 def blocks(page):
@@ -33,7 +36,7 @@ def test_the_example_embedder_embeds():
 
 @pytest.fixture
 def patches(tmp_path, monkeypatch):
-    """The example embedder as a file of its family's folder: its module."""
+    """The module of the example embedder, added to the folder of embedders."""
     (tmp_path / "patches.py").write_text(blocks("extending.md")[0])
     monkeypatch.setattr(embedders, "__path__", [*embedders.__path__, str(tmp_path)])
     yield plugins.load("embedders", "patches")
@@ -41,10 +44,16 @@ def patches(tmp_path, monkeypatch):
     vars(embedders).pop("patches", None)
 
 
-def test_the_example_embedder_and_its_setting_are_found_by_the_file_name(patches):
-    from cactus_tf.config.flags import help_text, parse
+def test_the_example_embedder_declares_its_info(patches):
+    assert isinstance(patches.INFO, contracts.EmbedderInfo)
 
-    assert "--patches_size: side of a patch (pixels; from 1; default 4)" in help_text()
+
+def test_the_example_embedder_and_its_setting_are_found_by_the_file_name(patches):
+    from cactus_tf.config.flags import parse
+    from cactus_tf.config.help import help_text
+
+    words = " ".join(help_text("patches").split())
+    assert "--patches_size side of a patch (pixels; at least 1) default: 4" in words
     assert parse(["--embedder=patches", "--patches_size=7"]).options["patches"] == patches.Options(size=7)
 
 
@@ -62,7 +71,7 @@ def test_the_example_embedder_passes_the_battery_of_embedders(patches, tmp_path)
             test(**{name: value for name, value in {**given, "tmp_path": tmp_path}.items() if name in names})
 
 
-def test_the_example_embedder_keeps_its_setting_in_a_saved_classifier(patches, tmp_path):
+def test_a_saved_classifier_preserves_the_setting_of_the_example_embedder(patches, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (4, 28, 28, 1), np.uint8)
     learner, embedder = cactus_tf.learners.build("nearest_neighbours"), embedders.build("patches", size=14)
     cactus_tf.FewShotClassifier(learner, embedder).fit(images, [0, 0, 1, 1]).save(tmp_path / "saved")
@@ -70,9 +79,31 @@ def test_the_example_embedder_keeps_its_setting_in_a_saved_classifier(patches, t
     np.testing.assert_array_equal(loaded.embedder.transform(images), embedder.transform(images))
 
 
-def test_the_example_with_ones_own_lines_runs(capsys):
+def test_the_example_that_replaces_stages_by_a_few_lines_runs(capsys):
     exec(blocks("extending.md")[1], {})
     assert 0.5 < float(capsys.readouterr().out) <= 1  # chance is 0.1
+
+
+@pytest.mark.parametrize("info", INFOS)
+def test_the_page_on_extending_lists_exactly_the_fields_of_each_info(info):
+    page = (ROOT / "docs" / "extending.md").read_text()
+    table = page.partition(f"| `{info}` | meaning |\n")[2].partition("\n\n")[0]
+    fields = [field.name for field in dataclasses.fields(getattr(contracts, info))]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == fields
+
+
+def test_the_page_on_extending_lists_protocols_and_members_that_exist():
+    page = (ROOT / "docs" / "extending.md").read_text()
+    rows = re.findall(
+        r"^\| `([A-Z]\w+)`(?: \(embedder\))? \| ([^|]*) \|", page.partition("## Protocols")[2], re.MULTILINE
+    )
+    assert len(rows) >= 10
+    for protocol, names in rows:
+        kind = getattr(contracts, protocol)
+        for name in re.findall(r"`(\w+)`", names):
+            assert any(name in vars(base) or name in vars(base).get("__annotations__", {}) for base in kind.__mro__), (
+                f"{protocol}.{name}"
+            )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
@@ -81,26 +112,29 @@ def test_links_to_files_of_the_project_lead_somewhere(page):
         assert (page.parent / target).exists(), target
 
 
-def test_every_function_that_the_algorithm_page_names_exists():
-    text = (ROOT / "docs" / "algorithm.md").read_text()
-    for module, name in re.findall(r"`(sampling|losses|training|evaluation)\.(\w+)", text):
-        assert hasattr(importlib.import_module(f"cactus_tf.{module}"), name), f"{module}.{name}"
+def test_everything_that_the_algorithm_page_names_exists():
+    names = re.findall(r"`(cactus_tf\.[\w.]+)`", (ROOT / "docs" / "algorithm.md").read_text())
+    assert len(names) > 20
+    for name in names:
+        assert pydoc.locate(name), name
 
 
 def test_every_flag_that_the_readme_names_exists():
     from cactus_tf import export, predict
-    from cactus_tf.config.flags import help_text
+    from cactus_tf.config.help import help_text
 
-    help_page = help_text() + predict.HELP + export.HELP
-    others = {"help", "flagfile", "logdir", "short"}  # of absl, TensorBoard and the scripts
+    help_page = "\n".join([help_text("full"), predict.HELP, export.HELP])
+    others = {"help", "helpfull", "flagfile", "logdir", "short"}  # of absl, TensorBoard and the scripts
     for flag in set(re.findall(r"--([a-z_]+)", (ROOT / "README.md").read_text())) - others:
-        assert f"--{flag}:" in help_page, flag
+        assert re.search(rf"^  --{flag}\b", help_page, re.MULTILINE), flag
 
 
 @pytest.mark.parametrize(
-    "module", ["datasets", "embedders", "partitioners", "sampling", "evaluation", "training"], ids=str
+    "module",
+    ["datasets", "embedders", "partitioners", "fewshot.episodes", "fewshot.evaluation", "fewshot.training"],
+    ids=str,
 )
-def test_the_example_of_a_public_function_gives_what_it_says(module):
+def test_the_example_of_a_public_function_gives_the_result_it_shows(module):
     failed, tried = doctest.testmod(importlib.import_module(f"cactus_tf.{module}"))
     assert tried and not failed
 

@@ -162,7 +162,7 @@ def golden(request):
     return Golden(request.param)
 
 
-def test_golden_maml_files_are_there():
+def test_golden_maml_files_exist():
     assert FILES
 
 

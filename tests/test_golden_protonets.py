@@ -125,7 +125,7 @@ def golden(request):
     return Golden(request.param)
 
 
-def test_golden_files_are_there():
+def test_golden_files_exist():
     assert FILES
 
 

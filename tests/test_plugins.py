@@ -9,11 +9,11 @@ def test_members_are_the_modules_without_underscore():
     assert not [name for family in plugins.FAMILIES for name in plugins.names(family) if name.startswith("_")]
 
 
-def test_an_unknown_member_is_answered_with_the_list():
+def test_the_error_about_an_unknown_member_lists_the_family():
     with pytest.raises(InputError, match="'umap' is none of the embedders; there are acai, "):
         plugins.load("embedders", "umap")
 
 
-def test_an_unknown_setting_is_answered_with_those_there_are():
+def test_the_error_about_an_unknown_setting_lists_the_settings():
     with pytest.raises(InputError, match="nearest_neighbours has no setting n; it has k"):
         plugins.options("learners", "nearest_neighbours", n=3)

@@ -1,4 +1,4 @@
-"""The scripts, with a program in python's place that writes down what it is asked to do."""
+"""The scripts, with a stand-in for python that records its arguments."""
 
 import dataclasses
 import functools
@@ -42,7 +42,7 @@ fi
 
 
 def copy(place):
-    """The place, with the scripts and flagfiles, and a python that only writes down its arguments."""
+    """Fills the folder with the scripts, the flagfiles and a stand-in for python that records its arguments."""
     for folder in ("flags", "run_scripts"):
         shutil.copytree(ROOT / folder, place / folder)
     (place / "bin").mkdir()
@@ -62,13 +62,13 @@ def environment(project, fails="nothing", sleeps="nothing"):
 
 
 def run(project, script, *flags, fails="nothing"):
-    """The finished script."""
+    """Runs a script to its end."""
     command = [project / "run_scripts" / f"{script}.sh", *flags]
     return subprocess.run(command, env=environment(project, fails), capture_output=True, text=True, check=False)
 
 
-def asked(project, script, *flags, code=0, fails="nothing"):
-    """What the script asks of python, a list of arguments each."""
+def python_calls(project, script, *flags, code=0, fails="nothing"):
+    """The calls of python that a script makes: a list of arguments each."""
     (project / "log").write_text("")
     done = run(project, script, *flags, fails=fails)
     assert done.returncode == code, done.stderr
@@ -77,21 +77,21 @@ def asked(project, script, *flags, code=0, fails="nothing"):
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory):
-    """fresh(script, flag, ...): what a script asks of python where nothing was run before; asked once."""
+    """fresh(script, flag, ...): the calls of python in a project without runs; cached."""
     place = copy(tmp_path_factory.mktemp("project"))
 
     @functools.cache
     def ask(script, *flags):
         shutil.rmtree(place / "runs", ignore_errors=True)
-        return asked(place, script, *flags)
+        return python_calls(place, script, *flags)
 
     return ask
 
 
 def runs(lines):
-    """Name -> arguments of the runs among them."""
-    found = [line for line in lines if line[:2] == ["-m", "cactus_tf.main"]]
-    return {line[2].removeprefix("--flagfile=flags/").removesuffix(".txt"): line for line in found}
+    """Name -> arguments, of the calls that are runs."""
+    calls = [line for line in lines if line[:2] == ["-m", "cactus_tf.main"]]
+    return {line[2].removeprefix("--flagfile=flags/").removesuffix(".txt"): line for line in calls}
 
 
 def parse(line):
@@ -111,18 +111,18 @@ def full_and_short(fresh, script):
     return {name: (parse(full[name]), parse(short[name])) for name in full}
 
 
-def test_every_flagfile_is_named_by_a_script_and_no_other_is(fresh):
+def test_the_scripts_run_exactly_the_flagfiles_that_exist(fresh):
     assert {name for script in SCRIPTS for name in runs(fresh(*script))} == set(FLAGFILES)
 
 
 @EACH
-def test_the_table_at_the_end_is_of_all_runs(fresh, script):
+def test_the_last_command_is_the_table_of_all_runs(fresh, script):
     *made, table = fresh(*script)
     assert table == ["-m", "cactus_tf.table", *(line[-1].removeprefix("--workdir=") for line in made)]
 
 
 @EACH
-def test_short_is_a_tenth_or_less_of_everything_that_takes_time(fresh, script):
+def test_short_cuts_everything_that_takes_time_to_a_tenth_or_less(fresh, script):
     for name, (full, short) in full_and_short(fresh, script).items():
         for learner, training in full.learners.items():
             assert short.learners[learner].steps <= training.steps / 10, name
@@ -133,26 +133,26 @@ def test_short_is_a_tenth_or_less_of_everything_that_takes_time(fresh, script):
 
 
 def most_partitions(config):
-    """Of a short run; k-means' hundred on Omniglot take two minutes and stay."""
+    """The most partitions of a short run. The hundred of k-means on Omniglot take two minutes and are not cut."""
     p, name = config.partition.partitions, partitioner_name(config)
-    stays = (config.data.dataset, name) == ("omniglot", "kmeans") or name in ("none", "labels", "cluster_files")
-    return p if p == 1 or stays else p / 10
+    uncut = (config.data.dataset, name) == ("omniglot", "kmeans") or name in ("none", "labels", "cluster_files")
+    return p if p == 1 or uncut else p / 10
 
 
 def most_episodes(config):
-    """Of a short run; on Omniglot those that nothing adapts to are cheap and stay."""
+    """The most episodes of a short run. On Omniglot, episodes without adaptation are cheap and are not cut."""
     if config.data.dataset != "omniglot":
         return config.evaluation.eval_episodes / 10
     return 300 if {"maml", "scratch"} & set(config.run.algo) else 1000
 
 
 @pytest.mark.parametrize("script", [["ablations"], ["miniimagenet"]], ids=" ".join)
-def test_one_partition_stays_one(fresh, script):
+def test_a_short_run_of_one_partition_has_one_partition(fresh, script):
     short = {name: short for name, (_, short) in full_and_short(fresh, script).items() if "one_partition" in name}
     assert {config.partition.partitions for config in short.values()} == {1}
 
 
-def test_short_runs_differ_in_lengths_training_queries_and_margins_only(fresh):
+def test_short_runs_differ_only_in_lengths_training_queries_and_margins(fresh):
     for full, short in full_and_short(fresh, ["ablations"]).values():
         for name, t in full.learners.items():
             assert dataclasses.replace(short.learners[name], steps=t.steps, query=t.query) == t
@@ -176,40 +176,43 @@ def test_flags_come_after_all_flagfiles(fresh):
             assert line.index("--steps=7") > max(i for i, flag in enumerate(line) if flag.startswith("--flagfile="))
 
 
-def test_finished_runs_are_used_as_they_are(project):
-    *_, table = asked(project, "digits", "--short")
-    assert asked(project, "digits", "--short") == [table]
+def test_finished_runs_are_reused(project):
+    *_, table = python_calls(project, "digits", "--short")
+    assert python_calls(project, "digits", "--short") == [table]
 
 
-def test_a_run_that_two_scripts_name_is_made_once(project):
-    asked(project, "omniglot")
-    assert set(runs(asked(project, "baselines"))) == {"omniglot_pixels_baselines", "omniglot_acai_nearest_neighbours"}
+def test_a_run_that_two_scripts_share_is_made_once(project):
+    python_calls(project, "omniglot")
+    assert set(runs(python_calls(project, "baselines"))) == {
+        "omniglot_pixels_baselines",
+        "omniglot_acai_nearest_neighbours",
+    }
 
 
-@pytest.mark.parametrize("lacking", ["results.json", "report.html"])
-def test_a_run_that_was_stopped_is_started_again_and_no_other(project, lacking):
-    asked(project, "digits")
-    (project / "runs/full/digits_oracle_maml" / lacking).unlink()
-    assert list(runs(asked(project, "digits"))) == ["digits_oracle_maml"]
+@pytest.mark.parametrize("missing", ["results.json", "report.html"])
+def test_only_a_stopped_run_is_started_again(project, missing):
+    python_calls(project, "digits")
+    (project / "runs/full/digits_oracle_maml" / missing).unlink()
+    assert list(runs(python_calls(project, "digits"))) == ["digits_oracle_maml"]
 
 
-def test_a_run_that_was_stopped_before_its_new_report_is_started_again(project):
-    asked(project, "digits")
+def test_a_run_with_results_newer_than_its_report_is_started_again(project):
+    python_calls(project, "digits")
     later = time.time() + 10
     os.utime(project / "runs/full/digits_oracle_maml/results.json", (later, later))
-    assert list(runs(asked(project, "digits"))) == ["digits_oracle_maml"]
+    assert list(runs(python_calls(project, "digits"))) == ["digits_oracle_maml"]
 
 
 @pytest.mark.parametrize("changed", ["digits_oracle_maml", "short/digits_deepcluster"])
 def test_a_run_whose_flagfile_changed_is_started_again(project, changed):
-    asked(project, "digits", "--short")
+    python_calls(project, "digits", "--short")
     later = time.time() + 10
     os.utime(project / "flags" / f"{changed}.txt", (later, later))
-    assert len(runs(asked(project, "digits", "--short"))) == 1
+    assert len(runs(python_calls(project, "digits", "--short"))) == 1
 
 
-def test_a_run_that_fails_stops_the_script_with_its_code(project):
-    lines = asked(project, "ablations", code=3, fails="runs/full/omniglot_acai_protonets")
+def test_a_failed_run_ends_the_script_with_its_exit_code(project):
+    lines = python_calls(project, "ablations", code=3, fails="runs/full/omniglot_acai_protonets")
     assert list(runs(lines)) == ["omniglot_oracle_protonets", "omniglot_oracle_maml", "omniglot_acai_protonets"]
     assert "cactus_tf.table" not in lines[-1]
 
@@ -241,7 +244,7 @@ def test_ctrl_c_stops_the_script(project):
         ("folder", ["--data_dir=/a/b"], "runs/full,data_dir=_a_b"),
     ],
 )
-def test_runs_lie_where_nothing_else_is_that_differs(fresh, script, flags, parent):
+def test_runs_with_different_flags_have_different_folders(fresh, script, flags, parent):
     for name, line in runs(fresh(script, *flags)).items():
         assert line[-1] == f"--workdir={parent}/{name}"
 
@@ -249,13 +252,13 @@ def test_runs_lie_where_nothing_else_is_that_differs(fresh, script, flags, paren
 @pytest.mark.parametrize(
     ("script", "flags", "words"),
     [
-        ("digits", ["--seed=1", "--short"], "--short is not the first argument"),
-        ("digits", ["--workdir=x"], "--workdir: every run has a folder of its own"),
+        ("digits", ["--seed=1", "--short"], "--short must be the first argument"),
+        ("digits", ["--workdir=x"], "--workdir cannot be set: every run has its own folder"),
         ("digits", ["--seed", "1"], "unexpected argument '1'; flags look like --name=value"),
-        ("baselines", ["--dataset=digits"], "--dataset=digits: there are no baselines of it here; choose from"),
+        ("baselines", ["--dataset=digits"], "--dataset=digits has no baselines; choose from"),
     ],
 )
-def test_bad_arguments_are_one_line_and_code_2_before_anything_runs(project, script, flags, words):
+def test_bad_arguments_print_one_line_and_exit_with_code_2_before_anything_runs(project, script, flags, words):
     done = run(project, script, *flags)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert words in done.stderr

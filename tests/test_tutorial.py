@@ -1,4 +1,4 @@
-"""Every block of the tutorial, run in its order: shortened in this process, and as it stands by a shell."""
+"""Runs every block of the tutorial in order: with short lengths in this process, and unchanged in a shell."""
 
 import contextlib
 import csv
@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "tutorial.md").read_text()
 BLOCKS = re.findall(r"^```(python|bash)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
-MADE = ("pictures", "examples", "others", "runs", "predictions", "exported")  # folders that the commands make
+OUTPUTS = ("pictures", "examples", "others", "runs", "predictions", "exported")  # folders that the commands make
 SHORT = ["--steps=20", "--partitions=2", "--eval_episodes=10", "--filters=4", "--quiet"]
 
 
@@ -26,15 +26,15 @@ def scripts():
 
 
 def commands():
-    """[program, argument, ...] of every line of the shell blocks, without `python`."""
+    """The arguments of `python` in every line of the shell blocks."""
     lines = "\n".join(code for kind, code in BLOCKS if kind == "bash").replace("\\\n", " ").splitlines()
     words = [shlex.split(line, comments=True) for line in lines]
-    assert all(said[0] == "python" for said in words if said)
-    return [said[1:] for said in words if said]
+    assert all(line[0] == "python" for line in words if line)
+    return [line[1:] for line in words if line]
 
 
 def run_here(words):
-    """A command in this process; runs are shortened."""
+    """Runs a command in this process, with short lengths."""
     if words[0] != "-m":
         runpy.run_path(words[0], run_name="__main__")
         return
@@ -43,9 +43,9 @@ def run_here(words):
 
 
 def named_files():
-    """What the page names below the folders that its commands make."""
-    found = re.findall(rf"`((?:{'|'.join(MADE)})/[^`\s]*)`", PAGE)
-    return sorted({name for name in found if not re.search(r"[A-Z]{3}", name)})  # NAME stands for any
+    """The paths on the page that lie in the folders that its commands make."""
+    paths = re.findall(rf"`((?:{'|'.join(OUTPUTS)})/[^`\s]*)`", PAGE)
+    return sorted({name for name in paths if not re.search(r"[A-Z]{3}", name)})  # NAME is a placeholder
 
 
 def rows(path):
@@ -55,7 +55,7 @@ def rows(path):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """The folder of a reader who has done all of it, with short runs."""
+    """The folder after all commands of the page, with short runs."""
     folder = tmp_path_factory.mktemp("tutorial")
     for name, code in scripts().items():
         (folder / name).write_text(code)
@@ -65,33 +65,33 @@ def place(tmp_path_factory):
     return folder
 
 
-def test_every_script_of_the_page_is_run_by_a_command_of_it():
+def test_a_command_of_the_page_runs_each_of_its_scripts():
     assert {words[0] for words in commands() if words[0] != "-m"} == set(scripts())
 
 
-def test_every_file_that_the_page_names_is_there_after_its_commands(place):
+def test_every_file_that_the_page_names_exists_after_its_commands(place):
     assert len(named_files()) > 5
     assert [name for name in named_files() if not (place / name).exists()] == []
 
 
-def test_the_pictures_to_learn_from_have_no_classes(place):
+def test_the_training_pictures_have_no_class_folders(place):
     assert len(list((place / "pictures").glob("*.png"))) == 1000
     assert not [path for path in (place / "pictures").iterdir() if path.is_dir()]
 
 
-def test_there_are_five_examples_of_each_class_and_none_of_them_is_among_the_others(place):
+def test_each_class_has_five_examples_and_none_of_them_is_among_the_others(place):
     examples = [path.relative_to(place / "examples") for path in (place / "examples").glob("*/*.png")]
     others = {path.relative_to(place / "others") for path in (place / "others").glob("*/*.png")}
     assert (len(examples), len(others), len(others & set(examples))) == (50, 747, 0)
     assert {len(list(folder.iterdir())) for folder in (place / "examples").iterdir()} == {5}
 
 
-def test_every_picture_is_sorted(place):
+def test_every_picture_is_classified(place):
     assert len(rows(place / "predictions" / "first" / "others-protonets" / "predictions.csv")) == 747
 
 
 @pytest.mark.slow
-def test_the_page_as_it_stands_gives_about_the_accuracy_that_it_shows(tmp_path):
+def test_the_unchanged_commands_reach_about_the_accuracy_that_the_page_shows(tmp_path):
     for name, code in scripts().items():
         (tmp_path / name).write_text(code)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -99,7 +99,7 @@ def test_the_page_as_it_stands_gives_about_the_accuracy_that_it_shows(tmp_path):
         if kind == "bash":
             environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
             subprocess.run(["bash", "-e", "-c", code], cwd=tmp_path, env=environment, check=True)
-    found = rows(tmp_path / "predictions" / "first" / "others-protonets" / "predictions.csv")
-    accuracy = 100 * sum(row["class"] == row["predicted"] for row in found) / len(found)
+    predictions = rows(tmp_path / "predictions" / "first" / "others-protonets" / "predictions.csv")
+    accuracy = 100 * sum(row["class"] == row["predicted"] for row in predictions) / len(predictions)
     shown = float(re.search(r"^accuracy ([\d.]+)%", PAGE, re.MULTILINE)[1])
     assert accuracy == pytest.approx(shown, abs=4)  # rounding differs between machines, and 500 steps amplify it

@@ -6,32 +6,32 @@ from cactus_tf.errors import InputError
 DEFAULTS = {"run": None, "out": None, "format": "tflite", "quiet": False}
 
 
-def test_what_is_unsaid_has_its_default():
+def test_a_flag_that_is_not_given_has_its_default():
     values, words = commands.read_flags(["--quiet", "--run=there"], DEFAULTS)
     assert values == {"run": "there", "out": None, "format": "tflite", "quiet": True}
     assert words == []
 
 
-def test_words_that_are_no_flags_are_given_back_in_order():
+def test_arguments_that_are_not_flags_are_returned_in_order():
     assert commands.read_flags(["--quiet", "one", "two"], DEFAULTS)[1] == ["one", "two"]
 
 
-def test_all_settings_that_are_needed_and_missing_are_named_at_once():
+def test_one_message_lists_all_missing_settings():
     with pytest.raises(InputError, match=r"^--run, --out missing: name both; see --help$"):
         commands.read_settings([], DEFAULTS, ("run", "out"), "name both")
 
 
-def test_a_setting_that_is_empty_is_missing():
+def test_an_empty_setting_counts_as_missing():
     with pytest.raises(InputError, match=r"^--out missing: name both; see --help$"):
         commands.read_settings(["--run=there", "--out="], DEFAULTS, ("run", "out"), "name both")
 
 
-def test_a_command_of_settings_alone_takes_no_other_words():
+def test_a_command_that_takes_only_flags_refuses_other_arguments():
     with pytest.raises(InputError, match=r"^unexpected argument 'one'; flags look like --name=value; see --help$"):
         commands.read_settings(["--run=there", "one"], DEFAULTS, ("run",), "name it")
 
 
-def test_of_a_command_that_does_not_go_on_ctrl_c_leaves_nothing(capsys):
+def test_ctrl_c_in_a_command_that_cannot_resume_leaves_nothing(capsys):
     def stopped(argv):
         raise KeyboardInterrupt
 
@@ -39,7 +39,7 @@ def test_of_a_command_that_does_not_go_on_ctrl_c_leaves_nothing(capsys):
     assert capsys.readouterr().err == "stopped; nothing was written\n"
 
 
-def test_where_a_disk_is_full_the_command_s_own_flag_is_named(capsys):
+def test_the_message_about_a_full_disk_names_the_flag_of_the_command(capsys):
     def full(argv):
         raise OSError(28, "No space left on device", "out/x")
 

@@ -1,4 +1,4 @@
-"""What every flagfile says and stands for; that they run is in test_flagfile_runs.py."""
+"""The settings and the header of every flagfile; test_flagfile_runs.py runs them."""
 
 import functools
 import importlib.util
@@ -26,7 +26,7 @@ def config_of(path):
 
 @functools.cache
 def flagfile_times():
-    """The module of benchmarks/ that estimates them."""
+    """The script of benchmarks/ that estimates the times."""
     spec = importlib.util.spec_from_file_location("flagfile_times", ROOT / "benchmarks" / "flagfile_times.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -39,50 +39,63 @@ def rows(config):
     return [comparison.row_of(a_run.row(config, name, (5, 1), nothing)) for name in config.run.algo]
 
 
-def header(path):
-    """The comment as one line."""
-    return " ".join(line[2:] for line in path.read_text().splitlines() if line.startswith("# "))
+def labeled(path, label):
+    """The text of a label of the header."""
+    lines = re.sub(r"\n#   ", " ", path.read_text())
+    return re.search(rf"^# {label}: (.*)$", lines, re.MULTILINE)[1]
 
 
 @EACH
-def test_every_flagfile_is_a_valid_configuration_of_the_data_set_that_it_is_called_by(path):
+def test_every_flagfile_is_a_valid_configuration_of_the_data_set_in_its_name(path):
     assert path.stem.split("_")[0] == config_of(path).data.dataset
 
 
 @EACH
+def test_every_header_has_the_same_labels_in_the_same_order(path):
+    labels = re.findall(r"^# (\w+): ", path.read_text(), re.MULTILINE)
+    assert labels[:5] == ["Experiment", "Paper", "Expected", "Time", "Run"]
+    assert re.fullmatch(r"(Source )?(Note )*", " ".join([*labels[5:], ""]))
+
+
+@EACH
+def test_every_comment_belongs_to_the_header_and_to_a_label(path):
+    text = path.read_text()
+    assert re.fullmatch(r"(# \w+: .+\n(#   \S.*\n)*)+(--.+\n)+", text)
+
+
+@EACH
 def test_every_header_has_the_command(path):
-    assert f"# python -m cactus_tf.main --flagfile=flags/{path.name}" in path.read_text()
+    assert f"# Run: python -m cactus_tf.main --flagfile=flags/{path.name}" in path.read_text()
 
 
 @EACH
-def test_the_first_lines_name_a_row_of_the_paper_or_say_that_there_is_none(path):
-    before = header(path).partition(" Expected: ")[0]
-    assert re.search(r"Hsu et al. 2019|no row of the paper", before)
+def test_every_header_names_the_source_in_the_paper_or_states_that_there_is_none(path):
+    assert re.fullmatch(r"Hsu et al\. 2019, .+\.|not in the paper\.", labeled(path, "Paper"))
 
 
 @EACH
-def test_the_header_has_the_published_figures_of_every_learner_or_says_that_there_are_none(path):
-    expected = header(path).partition("Expected: ")[2].partition(" Time: ")[0]
+def test_every_header_has_the_published_figures_of_every_learner_or_states_that_there_are_none(path):
+    expected = labeled(path, "Expected")
     published = {row: figures()[row] for row in rows(config_of(path)) if row in figures()}
     for cells in published.values():
         assert " ".join(f"{value:.2f}" for value in cells.values()) in expected
-        assert " ".join(map(str, cells)) in expected
-    assert expected.count("recalled, not read") == len(RECALLED & set(published))
+        assert f"accuracy in % at (way, shot) {' '.join(map(str, cells))}: " in expected
+    assert expected.count("from memory, not verified") == len(RECALLED & set(published))
     assert expected.startswith("no published figure") == (not published)
 
 
 @EACH
-def test_the_header_has_the_time_that_the_measured_steps_add_up_to(path):
+def test_every_header_has_the_time_that_follows_from_measured_step_times(path):
     times = flagfile_times()
-    found = times.stages(config_of(path))
-    assert f"# Time: {times.words(sum(found.values()) if found else None)}\n" in path.read_text()
+    seconds = times.stages(config_of(path))
+    assert f"# Time: {times.words(sum(seconds.values()) if seconds else None)}\n" in path.read_text()
 
 
 def test_every_published_figure_has_a_flagfile():
     assert set(figures()) <= {row for path in FLAGFILES for row in rows(config_of(path))}
 
 
-def test_times_are_said_in_words():
+def test_times_are_written_as_words():
     words = flagfile_times().words
     assert words(None) == "not measured on 2 cores; one GPU: not measured."
     assert words(3).startswith("about 1 min on 2 cores (estimated from step times); one GPU")

@@ -44,13 +44,13 @@ def test_a_members_own_flag_reaches_its_options():
     assert config.options["nearest_neighbours"].k == 3
 
 
-def test_the_embedders_length_is_resolved_and_left_out_where_there_is_nothing_to_train():
+def test_embedder_steps_are_resolved_and_left_out_if_nothing_is_trained():
     assert flags.parse(["--embedder=acai"]).embedding.embedder_steps == 262_144
     assert flags.parse(["--embedder=acai", "--embedder_steps=7"]).embedding.embedder_steps == 7
     assert flags.parse(["--embedder=pixels", "--embedder_steps=7"]).embedding.embedder_steps is None
 
 
-def test_a_learner_said_twice_counts_once():
+def test_a_learner_given_twice_counts_once():
     assert flags.parse(["--algo=protonets,protonets"]).run.algo == ("protonets",)
 
 
@@ -173,7 +173,7 @@ def test_help_shows_defaults_as_numbers_by_data_set():
     [({}, ["info"]), ({"quiet": True}, []), ({"debug": True}, ["detail", "info"])],
     ids=["usual", "quiet", "debug"],
 )
-def test_messages_go_to_standard_output_as_far_as_they_are_wanted(settings, said, capsys):
+def test_quiet_and_debug_choose_which_messages_go_to_standard_output(settings, said, capsys):
     logger = logging.getLogger("cactus_tf")
     before = logger.handlers, logger.propagate, logger.level
     try:

@@ -19,7 +19,7 @@ def identity(*argv):
     ],
     ids=["length", "evaluation", "stage and display"],
 )
-def test_lengths_evaluation_stage_and_display_leave_the_identity_alone(argv):
+def test_lengths_evaluation_stage_and_display_do_not_change_the_identity(argv):
     assert identity(*argv) == identity()
 
 
@@ -65,7 +65,7 @@ def test_a_new_setting_with_its_default_changes_no_key_and_another_value_does():
     assert keys.relevant("nearest_neighbours", New(later=8)) == {"k": 1, "later": 8}
 
 
-def test_only_the_fields_that_choose_a_network_are_left():
+def test_only_the_fields_that_choose_a_network_remain():
     training = c.TrainingSettings("mlp", 3, "layer", True, 5, 1, 2, 9, 1, 1.0)
     assert c.network_only(training) == c.TrainingSettings("mlp", 3, "layer", True)
 

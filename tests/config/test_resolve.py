@@ -31,7 +31,7 @@ def test_omniglot_has_the_settings_of_the_paper():
 
 
 @pytest.mark.parametrize("dataset", PRESETS)
-def test_every_data_set_resolves_with_nothing_else_given(dataset):
+def test_every_data_set_resolves_without_further_flags(dataset):
     settings = parse(f"--dataset={dataset}")
     for part in (settings.partition, settings.evaluation, settings.learners["protonets"]):
         missing = {name for name, value in dataclasses.asdict(part).items() if value is None}
@@ -78,6 +78,6 @@ def test_each_stage_gets_its_part_of_the_plan():
     assert protonets.tasks == neighbours.tasks == ((10, 1), (10, 5))
 
 
-def test_what_nobody_needs_is_not_planned():
+def test_a_stage_that_no_learner_needs_is_not_planned():
     assert build_plan.make(parse("--algo=nearest_neighbours")).partition is None
     assert build_plan.make(parse("--algo=protonets", "--partitioner=labels")).embedding is None

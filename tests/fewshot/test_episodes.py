@@ -110,7 +110,7 @@ def test_the_pipeline_gives_the_sampled_episodes_in_order():
             assert int(batch.index[t]) == 2 * step + t
 
 
-def test_a_pipeline_started_later_goes_on_where_an_earlier_one_would():
+def test_a_pipeline_that_starts_later_continues_an_earlier_one():
     episodes = Episodes(numbered_images(40), AssignedPartitions([np.repeat(np.arange(5), 8)]), way=3, shot=1, query=1)
     whole = [batch.query.numpy() for batch in episodes.dataset(2).take(6)]
     late = [batch.query.numpy() for batch in episodes.dataset(2, start=4).take(2)]
@@ -123,7 +123,7 @@ def test_a_step_far_away_costs_no_more_than_the_first():
     assert int(batch.index[0]) == 10**12
 
 
-def test_gathered_rows_are_the_rows_asked_for():
+def test_gathered_rows_are_the_requested_rows():
     rows, numbers = np.arange(20).reshape(10, 2), np.array([[3, 1], [9, 3]])
     np.testing.assert_array_equal(gather(rows, numbers), rows[numbers])
 
@@ -138,6 +138,6 @@ def test_gathered_rows_are_the_rows_asked_for():
         (5, 1, 0, "query is 0"),
     ],
 )
-def test_impossible_tasks_are_refused_in_words(way, shot, query, words):
+def test_the_error_about_an_impossible_task_explains_it(way, shot, query, words):
     with pytest.raises(InputError, match=words):
         Episodes(numbered_images(40), AssignedPartitions([np.repeat(np.arange(5), 8)]), way=way, shot=shot, query=query)

@@ -29,20 +29,20 @@ def episodes(seed=0):
 
 
 @pytest.mark.parametrize("right", [0, 1, 3, 4])
-def test_accuracy_is_the_fraction_of_right_queries(right):
+def test_accuracy_is_the_fraction_of_correct_queries(right):
     result = evaluate(Scripted(right), episodes(), 10)
     np.testing.assert_allclose(result.per_episode, right / 4)
     assert result.mean == right / 4
     assert result.ci95 == 0
 
 
-def test_the_answer_to_every_query_is_kept():
+def test_the_prediction_for_every_query_is_returned():
     result = evaluate(Scripted(3), episodes(), 10)
     truth = np.repeat(np.arange(3), 4)
     np.testing.assert_array_equal(result.answers, np.tile((truth + np.tile([0, 0, 0, 1], 3)) % 3, (10, 1)))
 
 
-def test_the_interval_is_the_papers_formula():
+def test_the_interval_follows_the_papers_formula():
     values = np.array([0.2, 0.4, 0.9])
     assert confidence_interval(values) == pytest.approx(1.96 * np.sqrt(((values - 0.5) ** 2).mean()) / np.sqrt(3))
 
@@ -61,7 +61,7 @@ def test_a_paired_interval_is_that_of_the_differences_episode_by_episode():
     assert found.ci95 == pytest.approx(1.96 * sigma / 4**0.5)
 
 
-def test_what_two_learners_find_equally_hard_leaves_no_interval():
+def test_a_constant_difference_between_two_learners_has_an_interval_of_zero():
     hard = np.linspace(0.1, 0.8, 50)
     found = paired_difference(accuracies(hard + 0.1), accuracies(hard))
     assert found.mean == pytest.approx(0.1)
@@ -112,7 +112,7 @@ def test_accuracy_is_traced_before_adaptation_and_after_each_step():
     assert evaluate(Improving(), tasks, 7).mean == 3 / 8
 
 
-def test_the_kept_answers_are_those_after_the_last_step_of_adaptation():
+def test_the_returned_predictions_are_those_after_the_last_step_of_adaptation():
     rows = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
     tasks = Episodes(rows, AssignedPartitions([np.repeat(np.arange(5), 8)]), way=2, shot=1, query=4)
     answers = trace_accuracies(Improving(), tasks, 7).query[-1].answers
@@ -120,7 +120,7 @@ def test_the_kept_answers_are_those_after_the_last_step_of_adaptation():
     np.testing.assert_array_equal(right, np.tile(np.arange(8) < 3, (7, 1)))
 
 
-def test_an_adaptation_that_diverges_is_an_error_and_no_accuracy():
+def test_a_diverging_adaptation_is_an_error():
     class Diverging(Improving):
         remedy = "lower --x_inner_lr"
 

@@ -14,7 +14,7 @@ def floats(rng, *shape):
     return rng.normal(size=shape).astype(np.float32)
 
 
-def test_bytes_become_0_to_1_and_floats_pass():
+def test_bytes_are_scaled_to_0_to_1_and_floats_are_unchanged():
     np.testing.assert_array_equal(losses.unit_range(np.array([0, 51, 255], np.uint8)), np.float32([0, 51, 255]) / 255)
     np.testing.assert_array_equal(losses.unit_range(np.float32([0.25, 1])), np.float32([0.25, 1]))
 
@@ -62,7 +62,7 @@ def test_query_loss_of_equal_logits_is_the_logarithm_of_way():
 
 
 @pytest.mark.parametrize("query", [1, 2, 3])
-def test_accuracy_counts_the_queries_whose_largest_logit_is_their_own(query, rng):
+def test_accuracy_counts_the_queries_whose_largest_logit_is_that_of_their_label(query, rng):
     way = 5
     labels = np.repeat(np.arange(way), query)
     logits = floats(rng, way * query, way) + 2 * np.eye(way, dtype=np.float32)[labels]

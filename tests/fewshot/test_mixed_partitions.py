@@ -24,7 +24,7 @@ def drawn(partitions, number=2000):
     return np.bincount([stream.indices(i)[1] for i in range(number)], minlength=len(partitions))
 
 
-def test_mixed_partitions_are_the_pseudo_ones_and_then_the_true_ones():
+def test_mixed_partitions_are_the_pseudo_partitions_followed_by_the_true_ones():
     mixed = MixedPartitions(PSEUDO, TRUE, 0.5)
     assert len(mixed) == 4
     assert [mixed[p] for p in range(4)] == [*PSEUDO, *TRUE]
@@ -34,7 +34,7 @@ def test_mixed_partitions_are_the_pseudo_ones_and_then_the_true_ones():
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.5, 0.8])
-def test_a_task_has_true_labels_with_the_given_probability_and_else_any_pseudo_partition(fraction):
+def test_a_task_has_true_labels_with_the_given_probability_and_otherwise_any_pseudo_partition(fraction):
     counts, expected = (
         drawn(MixedPartitions(PSEUDO, TRUE, fraction)),
         2000 * np.array([(1 - fraction) / 3] * 3 + [fraction]),
@@ -42,19 +42,19 @@ def test_a_task_has_true_labels_with_the_given_probability_and_else_any_pseudo_p
     assert ((counts - expected) ** 2 / expected).sum() < 16.3  # 3 degrees of freedom, exceeded once in a thousand times
 
 
-def test_an_unusable_partition_is_drawn_again_on_its_own_side():
+def test_an_unusable_partition_is_replaced_by_one_of_the_same_kind():
     pseudo = AssignedPartitions([np.arange(60) % 6, np.zeros(60, int), np.zeros(60, int)])
     counts, expected = drawn(MixedPartitions(pseudo, TRUE, 0.5)), 1000
     assert counts[1:3].sum() == 0
     assert ((counts[[0, 3]] - expected) ** 2 / expected).sum() < 10.8  # 1 degree of freedom
 
 
-def test_of_the_extremes_only_one_side_is_drawn():
+def test_fractions_0_and_1_draw_one_kind_only():
     assert drawn(MixedPartitions(PSEUDO, TRUE, 1.0), 50)[:3].sum() == 0
     assert drawn(MixedPartitions(PSEUDO, TRUE, 0.0), 50)[3] == 0
 
 
-def test_a_side_without_a_usable_partition_is_refused_unless_it_is_never_drawn():
+def test_a_kind_without_a_usable_partition_is_refused_unless_it_is_never_drawn():
     useless = AssignedPartitions([np.zeros(60, int)])
     with pytest.raises(InputError, match="1 clusters; way is 3"):
         episodes(MixedPartitions(useless, TRUE, 0.5))
@@ -80,13 +80,13 @@ def test_without_a_fraction_the_pipeline_mixes_nothing():
     assert mix(PSEUDO, all_splits(partitions=TRUE, supervised=TRUE), 0.0) is PSEUDO
 
 
-def test_the_pipeline_mixes_in_true_partitions_with_the_probability_said():
+def test_the_pipeline_mixes_in_true_partitions_with_the_given_probability():
     both = mix(PSEUDO, all_splits(partitions=TRUE), 0.25)
     assert drawn(both, 400)[3] == pytest.approx(100, abs=35)  # 4 standard deviations
 
 
 @pytest.mark.parametrize("own", [None, TRUE], ids=["those of the split", "the data set's own"])
-def test_the_true_partitions_are_those_of_the_split_unless_the_data_set_has_others_for_this(own):
+def test_the_true_partitions_are_those_of_the_split_unless_the_data_set_provides_others(own):
     labels = AssignedPartitions([np.arange(60) // 12])
     both = mix(PSEUDO, all_splits(partitions=labels, supervised=own), 0.5)
     assert both[3] is (own or labels)[0]
@@ -109,7 +109,7 @@ def test_the_oracle_may_be_mixed_with_other_true_partitions():
     preflight.check_mixture(oracle, ImageSet(IMAGES, TRUE, supervised=TRUE))
 
 
-def test_where_nobody_learns_from_tasks_a_fraction_is_not_asked_about():
+def test_a_fraction_is_ignored_if_no_learner_trains_on_tasks():
     neighbours = build_plan.make(cli.parse(["--algo=nearest_neighbours", "--supervised_fraction=0.5"]))
     preflight.check_mixture(neighbours, ImageSet(IMAGES))
 
@@ -120,7 +120,7 @@ def test_the_fraction_changes_the_identity_of_a_run_and_no_artifact():
     assert plain.partition.key == mixing.partition.key
 
 
-def test_the_results_show_the_fraction_of_learners_that_learn_from_tasks():
+def test_the_results_show_the_fraction_for_learners_that_train_on_tasks():
     flags = ["--algo=protonets,nearest_neighbours", "--supervised_fraction=0.5"]
     protonets, neighbours = build_plan.make(cli.parse(flags)).learners
     assert protonets.reported["supervised_fraction"] == 0.5
@@ -128,7 +128,7 @@ def test_the_results_show_the_fraction_of_learners_that_learn_from_tasks():
     assert "supervised_fraction" not in plan().learners[0].reported
 
 
-def test_tasks_of_unmixed_partitions_are_what_they_were():
+def test_tasks_of_unmixed_partitions_are_unchanged():
     """Numbers of the sampler before there was a mixture."""
     stream = episodes(PSEUDO)
     assert [stream.indices(i)[1] for i in range(8)] == [0, 0, 1, 1, 1, 0, 0, 0]

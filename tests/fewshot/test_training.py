@@ -62,7 +62,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path):
     assert float(resumed.untrained.value) == float(whole.untrained.value) == 60
 
 
-def test_an_interrupted_training_keeps_the_step_it_reached(tmp_path):
+def test_an_interrupted_training_saves_the_step_it_reached(tmp_path):
     def stop(step, scalars):
         if step == 7:
             raise KeyboardInterrupt
@@ -74,14 +74,14 @@ def test_an_interrupted_training_keeps_the_step_it_reached(tmp_path):
     np.testing.assert_array_equal(resumed.vector.numpy(), run(None, 30)[0].vector.numpy())
 
 
-def test_a_finished_training_makes_no_further_step(tmp_path):
+def test_a_finished_training_takes_no_further_step(tmp_path):
     first, _ = run(tmp_path, 10)
     again, made = run(tmp_path, 10)
     assert made == 0
     np.testing.assert_array_equal(again.vector.numpy(), first.vector.numpy())
 
 
-def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, caplog):
+def test_a_damaged_checkpoint_falls_back_to_the_previous_one(tmp_path, caplog):
     run(tmp_path, 20, checkpoint_every=10)
     for path in (tmp_path / "checkpoints").glob("step-20*"):
         path.write_bytes(path.read_bytes()[:20])
@@ -91,13 +91,13 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, caplog):
     np.testing.assert_array_equal(resumed.vector.numpy(), run(None, 20)[0].vector.numpy())
 
 
-def test_a_longer_training_than_asked_for_is_an_error(tmp_path):
+def test_a_checkpoint_beyond_the_requested_steps_is_an_error(tmp_path):
     run(tmp_path, 10)
     with pytest.raises(InputError, match="holds a training of 10 steps, more than the 5 asked for"):
         run(tmp_path, 5)
 
 
-def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_path):
+def test_a_loss_that_is_not_finite_stops_training_and_preserves_the_last_good_checkpoint(tmp_path):
     class Diverging(Linear):
         def training_loss(self, episode):
             loss, metrics = super().training_loss(episode)
@@ -120,13 +120,13 @@ def test_the_history_has_every_step_once_after_a_resume(tmp_path):
     assert set(rows[0]) == {"step", "loss", "twice"}
 
 
-def test_a_damaged_history_stops_nothing(tmp_path):
+def test_a_damaged_history_does_not_stop_training(tmp_path):
     run(tmp_path, 6)
     (tmp_path / "history.csv").write_text("step,loss\n1,0.5\n2")
     assert run(tmp_path, 9)[1] == 3
 
 
-def test_callbacks_hear_every_step_and_every_checkpoint():
+def test_callbacks_are_called_at_every_step_and_every_checkpoint():
     steps, checkpoints = [], []
     run(None, 7, checkpoint_every=3, on_step=lambda s, _: steps.append(s), on_checkpoint=checkpoints.append)
     assert steps == [1, 2, 3, 4, 5, 6, 7]
@@ -146,7 +146,7 @@ def test_a_step_that_is_not_finite_changes_nothing():
     np.testing.assert_array_equal(learner.vector.numpy(), np.zeros(3))
 
 
-def test_a_maml_that_diverges_names_partition_inner_step_and_its_flag():
+def test_the_error_about_a_diverging_maml_names_partition_inner_step_and_flag():
     rows = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
     learner = learners.build(
         "maml", way=3, on_embeddings=True, embeddings=rows, norm="none", inner_lr=1e30, eval_steps=1
@@ -157,7 +157,7 @@ def test_a_maml_that_diverges_names_partition_inner_step_and_its_flag():
         meta_train(learner, stream(rows), tasks_per_step=2, steps=3)
 
 
-def test_a_gradient_that_is_not_finite_is_blamed_on_the_task_that_has_it():
+def test_the_error_about_a_gradient_that_is_not_finite_names_its_task():
     class Edge(Linear):
         def training_loss(self, episode):
             second = tf.cast(episode.index == 1, tf.float32)
@@ -170,7 +170,7 @@ def test_a_gradient_that_is_not_finite_is_blamed_on_the_task_that_has_it():
         meta_train(Edge(), stream(), tasks_per_step=2, steps=3)
 
 
-def test_the_step_shares_kernels_among_tasks_where_the_learner_says_so():
+def test_tasks_share_kernels_if_the_learner_is_vectorized():
     class Watched(Linear):
         def __init__(self, vectorized):
             super().__init__()
@@ -216,7 +216,7 @@ def test_a_learners_own_update_replaces_the_gradient_of_its_loss():
     np.testing.assert_allclose(learner.vector.numpy(), [-1.0, -2.0, -3.0])
 
 
-def test_the_log_says_that_the_step_is_compiled(caplog):
+def test_the_log_announces_the_compilation_of_the_step(caplog):
     caplog.set_level("INFO", logger="cactus_tf")
     run(None, 3)
     assert caplog.text.count("compiling the training step") == 1

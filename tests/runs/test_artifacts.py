@@ -15,7 +15,7 @@ def test_a_key_changes_exactly_when_a_setting_does():
     assert artifacts.key({"a": 1}) != artifacts.key({"a": 2})
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path):
+def test_a_failed_write_leaves_the_old_file_and_no_partial_one(tmp_path):
     path = tmp_path / "file"
     path.write_text("old")
 
@@ -58,13 +58,13 @@ def test_a_damaged_array_is_made_again(tmp_path, damage, caplog):
     assert "x.npy is missing or damaged" in caplog.text
 
 
-def test_a_file_that_was_never_recorded_is_not_taken_for_whole(tmp_path):
+def test_a_file_without_a_recorded_checksum_does_not_count_as_complete(tmp_path):
     store = artifacts.Artifact(tmp_path, "data", {})
     np.save(store.folder / "x.npy", np.zeros(3))
     np.testing.assert_array_equal(store.cache("x", lambda: np.ones(3)), np.ones(3))
 
 
-def test_recorded_files_in_sub_folders_are_checked(tmp_path):
+def test_recorded_files_in_subfolders_are_checked(tmp_path):
     store = artifacts.Artifact(tmp_path, "embedder", {})
     (store.folder / "model").mkdir()
     (store.folder / "model" / "weights").write_text("abc")
@@ -74,7 +74,7 @@ def test_recorded_files_in_sub_folders_are_checked(tmp_path):
     assert not store.has_files(store.files())
 
 
-def test_a_workdir_of_another_configuration_is_refused_and_says_what_differs(tmp_path):
+def test_a_workdir_of_another_configuration_is_refused_with_the_differences(tmp_path):
     run_folder.claim(tmp_path, {"a": {"way": 5}, "seed": 0}, {"command": "x"})
     run_folder.claim(tmp_path, {"a": {"way": 5}, "seed": 0}, {"command": "y"})
     (tmp_path / "results.json").write_text("{}")
@@ -83,26 +83,26 @@ def test_a_workdir_of_another_configuration_is_refused_and_says_what_differs(tmp
     assert files.read_json(tmp_path / "config.json")["command"] == "y"
 
 
-def test_a_workdir_without_work_in_it_may_change_its_configuration(tmp_path):
+def test_an_empty_workdir_may_change_its_configuration(tmp_path):
     run_folder.claim(tmp_path, {"query": 500}, {})
     run_folder.claim(tmp_path, {"query": 5}, {})
     assert files.read_json(tmp_path / "config.json")["identity"] == {"query": 5}
 
 
-def test_damaged_json_is_named(tmp_path):
+def test_the_error_about_damaged_json_names_the_file(tmp_path):
     (tmp_path / "results.json").write_text("{}")
     (tmp_path / "config.json").write_text('{"a":')
     with pytest.raises(InputError, match=r"config\.json is damaged"):
         run_folder.claim(tmp_path, {}, {})
 
 
-def test_an_unwritable_folder_names_its_flag(tmp_path):
+def test_the_error_about_an_unwritable_folder_names_its_flag(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="--workdir: cannot write to"):
         files.make_folder(tmp_path / "file" / "below", "--workdir")
 
 
-def test_rows_that_come_in_pieces_are_kept_as_the_whole_array_would_be(tmp_path):
+def test_rows_that_arrive_in_pieces_are_stored_like_the_whole_array(tmp_path):
     whole = np.arange(60, dtype=np.uint8).reshape(10, 3, 2)
     rows = Rows(whole.shape, whole.dtype, lambda: iter([whole[:4], whole[4:4], whole[4:]]))
     store = artifacts.Artifact(tmp_path, "data", {"a": 1})
@@ -113,7 +113,7 @@ def test_rows_that_come_in_pieces_are_kept_as_the_whole_array_would_be(tmp_path)
 
 
 @pytest.mark.parametrize("change", ["length", "beginning", "end"])
-def test_a_large_file_that_was_cut_or_damaged_is_noticed(tmp_path, monkeypatch, change):
+def test_a_large_file_that_is_truncated_or_damaged_is_detected(tmp_path, monkeypatch, change):
     monkeypatch.setattr(files, "_PIECE", 16)
     monkeypatch.setattr(files, "_PIECES", 4)
     path = tmp_path / "file"

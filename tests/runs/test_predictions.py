@@ -39,7 +39,7 @@ def key(settings, learner, inputs):
     return predictions.key(plan, plan.learners[0], learner, inputs)
 
 
-def test_what_was_kept_comes_back_to_the_last_bit(tmp_path):
+def test_stored_predictions_are_restored_to_the_last_bit(tmp_path):
     predictions.write(tmp_path / "maml", "test", TASK, EVALUATED, "key")
     found = predictions.read(tmp_path / "maml", "test", TASK, "key")
     assert (found.accuracy.mean, found.accuracy.ci95) == (EVALUATED.accuracy.mean, EVALUATED.accuracy.ci95)
@@ -49,14 +49,14 @@ def test_what_was_kept_comes_back_to_the_last_bit(tmp_path):
 
 
 @pytest.mark.parametrize("other", [("val", TASK, "key"), ("test", (5, 5), "key"), ("test", TASK, "another")])
-def test_answers_to_something_else_are_not_used(tmp_path, other):
+def test_predictions_with_another_key_are_not_used(tmp_path, other):
     predictions.write(tmp_path, "test", TASK, EVALUATED, "key")
     assert predictions.read(tmp_path, *other) is None
 
 
 @pytest.mark.parametrize("left", [0, 0.5], ids=["empty", "half"])
 @pytest.mark.parametrize("name", ["judged-{}.json", "accuracy-{}.npy", "answers-{}.npy"])
-def test_damaged_files_count_as_none(tmp_path, name, left):
+def test_damaged_predictions_count_as_missing(tmp_path, name, left):
     predictions.write(tmp_path, "test", TASK, EVALUATED, "key")
     path = tmp_path / name.format("test-5way-1shot")
     whole = path.read_bytes()
@@ -66,7 +66,7 @@ def test_damaged_files_count_as_none(tmp_path, name, left):
         assert predictions.of_queries(tmp_path, "test", TASK, query=2) is None
 
 
-def test_answers_are_given_by_task_label_and_query(tmp_path):
+def test_predictions_are_indexed_by_task_label_and_query(tmp_path):
     predictions.write(tmp_path, "test", TASK, EVALUATED, "key")
     np.testing.assert_array_equal(predictions.of_queries(tmp_path, "test", TASK, query=2), GIVEN.reshape(2, 5, 2))
     assert predictions.of_queries(tmp_path, "test", (5, 5), query=2) is None
@@ -75,7 +75,7 @@ def test_answers_are_given_by_task_label_and_query(tmp_path):
 IMAGES, EMBEDDINGS = np.zeros((4, 2, 2, 1), np.uint8), np.zeros((4, 3), np.float32)
 
 
-def test_answers_depend_on_weights_settings_and_tasks():
+def test_the_key_of_predictions_depends_on_weights_settings_and_tasks():
     config = a_run.parse()
     longer = a_run.parse("--steps=7")
     other = a_run.parse("--eval_episodes=13")
@@ -89,7 +89,7 @@ def test_answers_depend_on_weights_settings_and_tasks():
     assert key(config, Weights(1, 2), IMAGES) == keys[0]
 
 
-def test_answers_depend_on_the_images_and_labels_that_are_judged_on(tmp_path):
+def test_the_key_of_predictions_depends_on_the_evaluated_images_and_labels(tmp_path):
     for name, grey in (("some", 50), ("others", 60)):
         (tmp_path / name / "a").mkdir(parents=True)
         for i in range(2):
@@ -103,13 +103,13 @@ def test_answers_depend_on_the_images_and_labels_that_are_judged_on(tmp_path):
     assert len(set(keys)) == 3
 
 
-def test_answers_depend_on_embeddings_where_the_learner_takes_them():
+def test_the_key_of_predictions_depends_on_embeddings_if_the_learner_reads_them():
     config = a_run.parse()
     taking = Weights(1, consumes="embeddings")
     assert key(config, taking, EMBEDDINGS) != key(config, taking, EMBEDDINGS + 1)
 
 
-def test_answers_do_not_depend_on_how_the_run_is_shown():
+def test_the_key_of_predictions_does_not_depend_on_display_settings():
     config = a_run.parse()
     shown = dataclasses.replace(config, run=dataclasses.replace(config.run, debug=True, workdir="elsewhere"))
     assert key(shown, Weights(1), IMAGES) == key(config, Weights(1), IMAGES)

@@ -27,7 +27,7 @@ def change(path, update):
     path.write_text(json.dumps(there))
 
 
-def test_the_configuration_is_the_resolved_one_of_the_command_line():
+def test_the_restored_configuration_is_the_resolved_command_line():
     import dataclasses
 
     from cactus_tf.runs.restoring import _settings
@@ -47,7 +47,7 @@ def test_a_restored_learner_has_the_weights_of_the_newest_checkpoint(digits_run,
         np.testing.assert_array_equal(variable, reader.get_tensor(f"variables/{i}/.ATTRIBUTES/VARIABLE_VALUE"))
 
 
-def test_a_learner_of_embeddings_comes_with_its_embedder(digits_run):
+def test_a_learner_that_reads_embeddings_is_restored_with_its_embedder(digits_run):
     restored = restore(digits_run, "nearest_neighbours")
     images = datasets.load("digits").test
     (kept,) = (digits_run.parent.parent / "artifacts").glob("embeddings-*/train.npy")
@@ -56,7 +56,7 @@ def test_a_learner_of_embeddings_comes_with_its_embedder(digits_run):
     assert evaluate(restored.learner, episodes, 20).mean > 0.4  # chance is 0.25
 
 
-def test_where_one_learner_is_meta_trained_it_is_meant(copy):
+def test_the_only_meta_trained_learner_is_the_default(copy):
     def forget(config):
         config["config"]["run"]["algo"].remove("maml")
         del config["config"]["learners"]["maml"], config["config"]["options"]["maml"]
@@ -65,28 +65,28 @@ def test_where_one_learner_is_meta_trained_it_is_meant(copy):
     assert restore(copy).name == "protonets"
 
 
-def test_of_several_learners_one_must_be_named(digits_run):
+def test_with_several_learners_the_flag_must_name_one(digits_run):
     with pytest.raises(InputError, match="several learners: choose one with algo, from protonets, maml"):
         restore(digits_run)
 
 
-def test_a_learner_that_the_run_lacks_is_answered_with_those_it_has(digits_run):
+def test_the_error_about_an_unknown_learner_lists_those_of_the_run(digits_run):
     with pytest.raises(InputError, match="no learner reptile; choose from protonets, maml, nearest_neighbours"):
         restore(digits_run, "reptile")
 
 
-def test_a_folder_that_is_no_run(tmp_path):
+def test_a_folder_that_is_not_a_run_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"is not a run: it has no config.json"):
         restore(tmp_path)
 
 
-def test_a_run_whose_learner_was_never_trained(copy):
+def test_a_run_whose_learner_was_never_trained_is_refused(copy):
     shutil.rmtree(copy / "maml" / "checkpoints")
     with pytest.raises(InputError, match=r"maml of .* was never trained"):
         restore(copy, "maml")
 
 
-def test_a_run_that_ended_before_its_training(copy):
+def test_a_run_that_ended_before_its_training_is_refused(copy):
     (copy / "inputs.json").unlink()
     with pytest.raises(InputError, match=r"was never trained: it has no inputs\.json"):
         restore(copy, "maml")
@@ -101,13 +101,13 @@ def test_a_run_that_ended_before_its_training(copy):
     ],
     ids=["a new setting", "an unknown member", "no configuration"],
 )
-def test_a_configuration_of_another_version_is_named(copy, update):
+def test_the_error_about_a_configuration_of_another_version_names_that_version(copy, update):
     change(copy / "config.json", update)
     with pytest.raises(InputError, match=r"config.json cannot be read .* cactus_tf 0.1.0 wrote it"):
         read_settings(copy)
 
 
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(copy):
+def test_a_damaged_checkpoint_falls_back_to_the_previous_one(copy):
     folder = copy / "maml" / "checkpoints"
     for file in list(folder.glob("step-30.*")):
         shutil.copy(file, folder / file.name.replace("step-30", "step-90"))
@@ -121,14 +121,14 @@ def test_a_checkpoint_of_another_network_is_refused(copy):
         restore(copy, "maml")
 
 
-def test_a_run_that_was_moved_with_its_artifacts_is_whole(copy, digits_run, tmp_path):
+def test_a_run_that_was_moved_with_its_artifacts_is_restored(copy, digits_run, tmp_path):
     left = str(digits_run.parent.parent / "artifacts")
     change(copy / "config.json", lambda there: there["config"]["run"].update(artifacts_dir="artifacts"))
     change(copy / "inputs.json", lambda there: there.update(artifacts_dir=left + "-gone"))
     assert restore(copy, "nearest_neighbours").embedder is not None
 
 
-def test_a_missing_embedder_is_answered_with_where_it_was_expected(copy, tmp_path):
+def test_the_error_about_a_missing_embedder_names_the_expected_folder(copy, tmp_path):
     change(
         copy / "inputs.json", lambda there: there.update(artifacts_dir=str(tmp_path / "gone"), embedder="embedder-0")
     )

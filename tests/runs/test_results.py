@@ -7,7 +7,7 @@ from cactus_tf.runs import results
 from cactus_tf.types import Accuracy, Difference, ImageSet, Splits
 
 
-def test_every_number_of_the_adaptation_stands_in_its_own_column():
+def test_every_number_of_the_adaptation_has_its_own_column():
     made = iter(np.arange(1, 9) / 10)
     support, query = ([Accuracy(next(made), next(made), np.zeros(1)) for _ in range(2)] for _ in range(2))
     first, second = results.adaptation_rows("maml", (5, 1), AdaptationAccuracy(support, query))
@@ -35,7 +35,7 @@ def row(algo, way, accuracy, ci95, **more):
     return {"algo": algo, "way": way, "shot": 1, "accuracy": accuracy, "ci95": ci95, **more}
 
 
-def test_the_table_has_a_line_per_learner_and_below_it_the_difference_from_the_first():
+def test_the_table_has_a_row_per_learner_followed_by_its_difference_from_the_first():
     pair = results.against("maml", Difference(-0.0525, 0.004))
     rows = [row("maml", 5, 0.75, 0.01), row("neighbours", 5, 0.6975, 0.02, **pair), row("neighbours", 20, 0.4, 0.03)]
     assert results.table(rows).splitlines() == [
@@ -46,13 +46,13 @@ def test_the_table_has_a_line_per_learner_and_below_it_the_difference_from_the_f
     ]
 
 
-def test_options_and_pairs_have_columns_of_their_own_in_the_csv():
+def test_options_and_pairs_have_their_own_columns_in_the_csv():
     flat = results.flat_row(row("b", 5, 0.5, 0.1, options={"k": 3}, **results.against("a", Difference(0.25, 0.5))))
     assert list(flat) == ["algo", "way", "shot", "accuracy", "ci95", "options.k", *PAIR]
     assert [flat[name] for name in ("options.k", *PAIR)] == [3, "a", 0.25, 0.5]
 
 
-def test_a_first_run_says_where_its_files_go_and_how_big_they_get(tmp_path):
+def test_a_first_run_prints_where_its_files_go_and_how_large_they_become(tmp_path):
     plan = build_plan.make(flags.parse([f"--artifacts_dir={tmp_path / 'shared'}", "--partitions=100"]))
     part = ImageSet(np.zeros((5000, 28, 28, 1), np.uint8))
     words = results.places(plan, Splits(part, part, part), tmp_path / "run")
@@ -61,14 +61,14 @@ def test_a_first_run_says_where_its_files_go_and_how_big_they_get(tmp_path):
     assert "12 MB of images, 2 MB of partitions" in words
 
 
-def test_evaluation_counts_what_it_used_of_an_earlier_command(tmp_path):
+def test_evaluation_counts_the_predictions_that_it_reused(tmp_path):
     clock = results.Clock("all", tmp_path / "seconds.json")
     with clock.stage("evaluate"):
         clock.count_earlier("evaluate", 5.0)
     assert clock.seconds["evaluate"] == pytest.approx(5.0, abs=1)
 
 
-def test_evaluation_does_not_count_what_it_did_not_use(tmp_path):
+def test_evaluation_does_not_count_predictions_that_it_did_not_reuse(tmp_path):
     (tmp_path / "seconds.json").write_text('{"evaluate": 5.0}')
     clock = results.Clock("all", tmp_path / "seconds.json")
     with clock.stage("evaluate"):

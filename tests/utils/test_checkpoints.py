@@ -13,7 +13,7 @@ def kept_in(folder, **identity):
     return weight, step, Checkpoints([weight], step, folder, identity)
 
 
-def test_what_was_saved_comes_back_with_its_step(tmp_path):
+def test_a_saved_checkpoint_is_restored_with_its_step(tmp_path):
     weight, step, checkpoints = kept_in(tmp_path)
     weight.assign([1, 2, 3])
     step.assign(7)
@@ -24,7 +24,7 @@ def test_what_was_saved_comes_back_with_its_step(tmp_path):
     np.testing.assert_array_equal(weight.numpy(), [1, 2, 3])
 
 
-def test_weights_that_are_not_finite_are_never_kept(tmp_path):
+def test_weights_that_are_not_finite_are_never_saved(tmp_path):
     weight, step, checkpoints = kept_in(tmp_path)
     step.assign(1)
     checkpoints.save()
@@ -41,7 +41,7 @@ def test_a_folder_of_other_settings_is_refused(tmp_path):
         kept_in(tmp_path, rate=2)
 
 
-def test_a_checkpoint_that_cannot_be_written_says_why_and_what_is_kept(tmp_path):
+def test_the_error_about_an_unwritable_checkpoint_names_the_reason_and_the_last_checkpoint(tmp_path):
     _, step, checkpoints = kept_in(tmp_path / "a")
     for path in (tmp_path / "a").iterdir():
         path.unlink()
@@ -52,7 +52,7 @@ def test_a_checkpoint_that_cannot_be_written_says_why_and_what_is_kept(tmp_path)
         checkpoints.save()
 
 
-def test_without_a_folder_nothing_is_kept():
+def test_without_a_folder_nothing_is_saved():
     _, step, checkpoints = kept_in(None)
     step.assign(3)
     checkpoints.save()
