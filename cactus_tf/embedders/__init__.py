@@ -1,33 +1,33 @@
-"""The embedders: a module each, found by its file name."""
+"""Embedders: each member maps images to vectors without labels. Import `build`, `make` and `Untrained` from here."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from cactus_tf import plugins
-from cactus_tf.contracts import Embedder, EmbedderContext
-from cactus_tf.embedders._base.transformer import Recipe, rebuilt
+from cactus_tf.contracts import Embedder, EmbedderContext, Recipe
+from cactus_tf.embedders._base.estimator import built
 from cactus_tf.embedders._base.untrained import Untrained
 
 __all__ = ["Untrained", "build", "make"]
 
 
 def make(name: str, context: EmbedderContext, options: Any = None) -> Embedder:
-    """An embedder by its name, not fitted yet, that knows its recipe.
+    """An unfitted embedder by name that carries its recipe.
 
     Raises:
-      InputError: no such embedder, or a setting that it cannot have.
+      InputError: no such embedder, or a setting out of its range.
     """
-    return rebuilt(Recipe(name, context, options, plugins.load("embedders", name).build))
+    return built(Recipe(name, context, options))
 
 
-def build(name: str, dataset: str | None = None, steps: int | None = None, **options) -> Embedder:
-    """An embedder by its name, not fitted yet.
+def build(name: str, dataset: str | None = None, steps: int | None = None, **options: Any) -> Embedder:
+    """An unfitted embedder by name.
 
     Args:
       name: a module of this folder, such as "acai" or "pixels".
-      dataset: the data set's name, where a paper chose settings per data set.
-      steps: number of training steps; None takes the paper's.
+      dataset: name of the data set, for settings that a paper chose per data set.
+      steps: number of training steps; None takes the default.
       **options: the embedder's own settings.
 
     Raises:
@@ -39,5 +39,5 @@ def build(name: str, dataset: str | None = None, steps: int | None = None, **opt
       >>> ct.embedders.build("pixels", dims=16).fit(images).transform(images[:2]).shape
       (2, 16)
     """
-    chosen = plugins.options("embedders", name, **options)
-    return make(name, EmbedderContext(dataset=dataset, steps=steps), chosen)
+    own = plugins.options("embedders", name, **options)
+    return make(name, EmbedderContext(dataset=dataset, steps=steps), own)

@@ -9,12 +9,13 @@ from cactus_tf.errors import InputError
 _PIECE = 1 << 24  # numbers to look at together, as arrays may be memory maps
 
 
-def check_finite(embeddings: np.ndarray, source: str) -> None:
+def check_finite(embeddings: np.ndarray, source: str, remedy: str = "train it anew") -> None:
     """Checks that all embeddings are finite.
 
     Args:
       embeddings: [n, dim].
       source: who made them, for the message.
+      remedy: what to do about it, for the message.
 
     Raises:
       InputError: some are NaN or infinite.
@@ -23,4 +24,4 @@ def check_finite(embeddings: np.ndarray, source: str) -> None:
     pieces = (embeddings[i : i + step] for i in range(0, len(embeddings), step))
     bad = sum(int(np.count_nonzero(~np.isfinite(piece).all(axis=1))) for piece in pieces)
     if bad:
-        raise InputError(f"{source}: {bad} of {len(embeddings)} embeddings are NaN or infinite; train it anew")
+        raise InputError(f"{source}: {bad} of {len(embeddings)} embeddings are NaN or infinite; {remedy}")

@@ -7,12 +7,14 @@ import tensorflow as tf
 
 from cactus_tf import embedders
 from cactus_tf.embedders import acai
-from cactus_tf.embedders._base.fitting import Plan
+from cactus_tf.embedders._base.network import NetworkContext
 from cactus_tf.errors import InputError
 
 
 def network(shape=(16, 16, 1), seed=0, **options):
-    return acai.Acai(acai.Options(**{"depth": 2, "latent": 3, "batch": 6, **options}), Plan(shape, 100, 10, seed))
+    return acai.Acai(
+        acai.Options(**{"depth": 2, "latent": 3, "batch": 6, **options}), NetworkContext(shape, 100, 10, seed)
+    )
 
 
 def pictures(n, side=16, seed=0):
@@ -26,8 +28,8 @@ def pictures(n, side=16, seed=0):
 
 @pytest.fixture(scope="module")
 def full():
-    """The paper's network for 28x28 grey images."""
-    return acai.Acai(acai.Options(), Plan((28, 28, 1), 100, 10, 0))
+    """The paper's network for 28x28 gray images."""
+    return acai.Acai(acai.Options(), NetworkContext((28, 28, 1), 100, 10, 0))
 
 
 # Networks
@@ -68,7 +70,7 @@ def literal_encoder(shape, d, latent, scales):
     return keras.Sequential([*layers, keras.layers.Conv2D(latent, 3, padding="same")])
 
 
-def literal_decoder(shape, d, colours, scales):
+def literal_decoder(shape, d, colors, scales):
     leaky = keras.layers.LeakyReLU
     layers = [keras.Input(shape)]
     for i in reversed(range(scales)):
@@ -76,7 +78,7 @@ def literal_decoder(shape, d, colours, scales):
             layers += [keras.layers.Conv2D(d * 2**i, 3, padding="same"), leaky(negative_slope=0.2)]
         layers += [keras.layers.UpSampling2D(2)]
     layers += [keras.layers.Conv2D(d, 3, padding="same"), leaky(negative_slope=0.2)]
-    return keras.Sequential([*layers, keras.layers.Conv2D(colours, 3, padding="same")])
+    return keras.Sequential([*layers, keras.layers.Conv2D(colors, 3, padding="same")])
 
 
 def test_the_networks_compute_what_the_table_of_the_original_says():
@@ -127,7 +129,7 @@ def test_any_side_is_padded_to_a_multiple_of_what_the_encoder_halves(shape, scal
     assert tuple(side + sum(p) for side, p in zip(shape, padding[1:3], strict=False)) == padded
 
 
-def test_colour_images_of_another_size_work_and_take_the_wider_network():
+def test_color_images_of_another_size_work_and_take_the_wider_network():
     model = network((20, 20, 3), depth=None, latent=16)
     assert model.encoder.layers[1].filters == 64
     assert model.encode(np.zeros((1, 20, 20, 3), np.uint8)).shape == (1, 5 * 5 * 16)
@@ -141,7 +143,7 @@ def test_images_too_small_to_halve_are_refused_by_size():
 def test_pictures_show_reconstructions_and_mixes_from_one_image_to_its_mirror_image():
     model, images = network(), pictures(4)
     shown = model.pictures(tf.constant(images))
-    assert set(shown) == set(acai.PICTURES)
+    assert set(shown) == set(acai.INFO.pictures)
     assert shown["reconstructions"].shape == (2, 4, 16, 16, 1)
     assert shown["interpolations"].shape == (2, 9, 16, 16, 1)
     np.testing.assert_allclose(shown["reconstructions"][0], images / 255, atol=1e-6)
@@ -232,7 +234,7 @@ def test_a_player_whose_own_rate_is_zero_stays_where_it_is(still):
 
 def test_every_scalar_of_a_step_has_its_meaning_written_down():
     losses = network().train_step((tf.constant(0, tf.int64), tf.constant(pictures(6))))
-    assert set(losses) == set(acai.METRICS)
+    assert set(losses) == set(acai.INFO.metrics)
 
 
 def test_the_step_is_the_same_compiled_and_plain():
@@ -259,6 +261,6 @@ def test_a_short_fit_reconstructs_unseen_images_better_than_their_mean_does():
 def test_defaults_are_the_papers():
     options = acai.Options()
     assert (options.latent, options.latent_width, options.advweight, options.gamma) == (16, 4, 0.5, 0.2)
-    assert (options.rate, options.batch, acai.STEPS) == (1e-4, 64, 262_144)
+    assert (options.rate, options.batch, acai.INFO.steps) == (1e-4, 64, 262_144)
     for optimizer in network().optimizers:
         assert (optimizer.beta_1, optimizer.beta_2, optimizer.epsilon) == (0.9, 0.999, 1e-8)

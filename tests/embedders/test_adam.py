@@ -39,7 +39,7 @@ def test_the_rate_is_constant_for_half_the_steps_and_ends_at_a_hundredth():
 
 @pytest.mark.parametrize(("dataset", "batches"), [("mnist", 390), ("omniglot", 171), ("digits", 7)])
 def test_the_rate_decays_by_epochs_as_in_the_original(dataset, batches):
-    steps = bigan.STEPS[dataset]
+    steps = bigan.INFO.steps[dataset]
     assert steps == 400 * batches
     for e in (0, 1, 57, 198, 199):
         first = (200 + e) * batches

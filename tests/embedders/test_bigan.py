@@ -7,8 +7,10 @@ import tensorflow as tf
 from cactus_tf import embedders
 from cactus_tf.embedders import bigan
 from cactus_tf.embedders._base import adam
-from cactus_tf.embedders._base.fitting import Plan, state
-from cactus_tf.embedders.bigan import image_forms
+from cactus_tf.embedders._base.fitting import state
+from cactus_tf.embedders._base.network import NetworkContext
+from cactus_tf.embedders.bigan import image_forms, losses
+from cactus_tf.embedders.bigan import model as models
 from cactus_tf.embedders.bigan.layers import DeployedBatchNorm, deploy
 from cactus_tf.embedders.bigan.networks import conv_trio, mlp_trio
 from cactus_tf.errors import InputError
@@ -21,7 +23,7 @@ KINDS = list(TINY)
 
 
 def network(kind="mlp", shape=(8, 8, 1), steps=10, seed=0, **options):
-    return bigan.Bigan(bigan.Options(**{**TINY[kind], **options}), Plan(shape, 100, steps, seed))
+    return models.Bigan(bigan.Options(**{**TINY[kind], **options}), NetworkContext(shape, 100, steps, seed))
 
 
 def pictures(n, side=8, seed=0):
@@ -38,8 +40,8 @@ def disturb(model, seed=1):
     rng = np.random.default_rng(seed)
     for v in model.trainable_variables:
         fan = max(1, int(np.prod(v.shape[:-1])))
-        size = {"gain": 1.0, "bias": 0.5}.get(v.name, 1 / np.sqrt(fan))
-        v.assign(size * (rng.normal(size=v.shape) + (v.name == "gain")))
+        size = {"gamma": 1.0, "beta": 0.5}.get(v.name, 1 / np.sqrt(fan))
+        v.assign(size * (rng.normal(size=v.shape) + (v.name == "gamma")))
     return model
 
 
@@ -82,7 +84,7 @@ class Literal:
         axes = tuple(range(x.ndim - 1))
         y = (x - x.mean(axes)) / np.sqrt(x.var(axes) + 1e-8)
         norm = self.net.get_layer(f"{layer}_norm")
-        return y * self.w(f"{layer}_norm", "gain") + self.w(f"{layer}_norm", "bias") if norm.affine else y
+        return y * self.w(f"{layer}_norm", "gamma") + self.w(f"{layer}_norm", "beta") if norm.affine else y
 
     def conv(self, x, layer, stride=1, groups=1):
         k = self.w(layer)
@@ -196,7 +198,7 @@ def test_the_convolutional_trio_has_as_many_tensors_as_the_original(full):
     tensors = [len(net.trainable_variables) + 3 * n for net, n in zip(full, norms, strict=True)]  # + counter, mean, var
     assert tensors == [28, 26, 23]
     for net, n in zip(full, norms, strict=True):
-        assert sum(v.name == "gain" for v in net.weights) == sum(v.name == "bias" for v in net.weights) == n
+        assert sum(v.name == "gamma" for v in net.weights) == sum(v.name == "beta" for v in net.weights) == n
 
 
 def test_the_convolutional_trio_has_the_shapes_of_the_table(full):
@@ -211,7 +213,7 @@ def test_the_convolutional_trio_has_the_shapes_of_the_table(full):
     assert shapes(encoder) == [*convs, (4 * 4 * 256, 200)]
     assert shapes(discriminator) == [*joint, (4 * 4 * 512, 1)]
     assert generator.output_shape == (None, 64, 64, 3)
-    assert generator.get_layer("fc_norm").gain.shape == (8192,)
+    assert generator.get_layer("fc_norm").gamma.shape == (8192,)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -232,7 +234,7 @@ def test_initial_weights_have_the_deviations_of_the_original(full):
         for v in net.trainable_variables:
             value, layer = v.numpy(), v.path.split("/")[-2]
             if v.name != "kernel":
-                np.testing.assert_array_equal(value, float(v.name == "gain"))
+                np.testing.assert_array_equal(value, float(v.name == "gamma"))
             elif net.name == "discriminator" and layer == "out":
                 np.testing.assert_array_equal(value, 0)
             else:
@@ -257,8 +259,8 @@ def test_the_losses_are_the_papers_pair_by_pair():
     for on_data, on_sample in zip(sigmoid(a[:, 0]), sigmoid(b[:, 0]), strict=True):
         d -= (np.log(on_data) + np.log(1 - on_sample)) / 2 / 7
         g -= (np.log(1 - on_data) + np.log(on_sample)) / 2 / 7
-    np.testing.assert_allclose(bigan.discriminator_loss(a, b), d, rtol=1e-6)
-    np.testing.assert_allclose(bigan.generator_loss(a, b), g, rtol=1e-6)
+    np.testing.assert_allclose(losses.discriminator_loss(a, b), d, rtol=1e-6)
+    np.testing.assert_allclose(losses.generator_loss(a, b), g, rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -278,15 +280,15 @@ def test_images_and_samples_pass_the_discriminator_apart_each_with_its_own_stati
     on_data = d(Literal(model.discriminator), x64, codes)
     on_samples = d(Literal(model.discriminator), samples, z64)
     losses = model.losses(*map(tf.constant, (x, z)))
-    np.testing.assert_allclose(losses["discriminator_loss"], bigan.discriminator_loss(on_data, on_samples), rtol=1e-3)
-    np.testing.assert_allclose(losses["generator_loss"], bigan.generator_loss(on_data, on_samples), rtol=1e-3)
+    np.testing.assert_allclose(losses["discriminator_loss"], losses.discriminator_loss(on_data, on_samples), rtol=1e-3)
+    np.testing.assert_allclose(losses["generator_loss"], losses.generator_loss(on_data, on_samples), rtol=1e-3)
     some = -(-len(x) // 4)
     again = g(Literal(model.generator), codes[:some])
     np.testing.assert_allclose(losses["reconstruction_error"], np.mean((x[:some] - again) ** 2), rtol=1e-3)
 
 
 def test_the_prior_is_uniform_between_minus_one_and_one():
-    z = bigan.prior((5000, 2), [1, 2]).numpy().ravel()
+    z = losses.prior((5000, 2), [1, 2]).numpy().ravel()
     # Kolmogorov and Smirnov's bound for 10,000 draws, passed once in 10,000 times
     distance = abs((np.sort(z) + 1) / 2 - np.linspace(0, 1, z.size)).max()
     assert distance < 2.23 / np.sqrt(z.size)
@@ -300,7 +302,7 @@ def test_each_player_moves_by_the_gradient_of_its_own_loss_and_decay_at_the_comm
     model = disturb(network(kind, rate=1e-3, decay=0.01))
     step, images = step_of(5)
     x = model._form.training(images, model._key("bigan crops", step))
-    z = bigan.prior((len(images), 3), model._key("bigan prior", step))
+    z = losses.prior((len(images), 3), model._key("bigan prior", step))
     with tf.GradientTape(persistent=True) as tape:
         losses = model.losses(x, z)
     expected = [
@@ -311,7 +313,7 @@ def test_each_player_moves_by_the_gradient_of_its_own_loss_and_decay_at_the_comm
     model.train_step((step, images))
     for gradients, old, player in zip(expected, before, model.players, strict=True):
         for gradient, was, v in zip(gradients, old, player, strict=True):
-            total = gradient.numpy() + (0 if v.name == "gain" else 0.01 * was)
+            total = gradient.numpy() + (0 if v.name == "gamma" else 0.01 * was)
             clear = abs(total) > 1e-4  # Adam's first step is the rate times the sign; rounding blurs zeros
             np.testing.assert_allclose((v.numpy() - was)[clear], -1e-3 * np.sign(total[clear]), rtol=0.05)
 
@@ -324,13 +326,13 @@ def test_the_players_divide_the_weights_among_them():
         assert players[0] | players[1] == {id(v) for v in model.trainable_variables}
 
 
-def test_decay_pulls_kernels_and_biases_towards_zero_but_no_gain():
+def test_decay_pulls_kernels_and_biases_towards_zero_but_no_gamma():
     model = disturb(network("conv", rate=1e-3, decay=1e6))
     before = [v.numpy() for v in model.trainable_variables]
     model.train_step(step_of())
     for v, was in zip(model.trainable_variables, before, strict=True):
         towards = np.sign(v.numpy() - was) == -np.sign(was)
-        assert towards.all() == (v.name != "gain")
+        assert towards.all() == (v.name != "gamma")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -341,7 +343,7 @@ def test_the_step_is_the_same_compiled_and_plain_and_every_scalar_has_its_meanin
         step = tf.function(model.train_step) if compiled else model.train_step
         results.append({k: float(v) for k, v in step(step_of(1)).items()})
     assert results[0] == pytest.approx(results[1], rel=1e-4, abs=1e-6)
-    assert set(results[0]) == set(bigan.METRICS)
+    assert set(results[0]) == set(bigan.INFO.metrics)
 
 
 def test_both_optimizers_take_the_rate_of_their_step():
@@ -400,7 +402,7 @@ def test_finishing_takes_as_many_training_batches_as_were_asked_for(kind):
 
 def test_every_step_has_its_own_crops_and_codes_of_the_prior(monkeypatch):
     model, keys = network(), []
-    for place, name in ((model._form, "training"), (bigan, "prior")):
+    for place, name in ((model._form, "training"), (models, "prior")):
         whole = getattr(place, name)
         monkeypatch.setattr(
             place, name, lambda x, key, whole=whole: (keys.append(tuple(key.numpy())), whole(x, key))[1]
@@ -454,7 +456,7 @@ def test_small_images_are_enlarged_whole_for_the_convolutional_trio():
 
 @pytest.mark.parametrize(("shape", "form"), [((28, 28, 1), "Flat"), ((63, 90, 3), "Flat"), ((64, 64, 1), "Crops")])
 def test_the_size_of_the_images_chooses_the_trio(shape, form):
-    model = bigan.Bigan(bigan.Options(units=4, filters=4, dims=2), Plan(shape, 100, 10, 0))
+    model = models.Bigan(bigan.Options(units=4, filters=4, dims=2), NetworkContext(shape, 100, 10, 0))
     assert type(model._form).__name__ == form
 
 
@@ -463,7 +465,7 @@ def test_pictures_show_reconstructions_samples_and_mixes(kind):
     model, images = disturb(network(kind)), pictures(4)
     shown = model.pictures(tf.constant(images))
     side = 8 if kind == "mlp" else 64
-    assert set(shown) == set(bigan.PICTURES)
+    assert set(shown) == set(bigan.INFO.pictures)
     assert shown["reconstructions"].shape == (2, 4, side, side, 1)
     assert shown["samples"].shape == (4, 16, side, side, 1)
     assert shown["interpolations"].shape == (2, 9, side, side, 1)
@@ -487,7 +489,7 @@ def test_a_short_fit_learns_an_encoder_and_a_generator_that_invert_each_other():
     own, best_constant = np.diag(errors).mean(), np.mean((x - x.mean(0)) ** 2)
     assert own < 0.8 * best_constant  # no answer that ignores its image does better than the mean image
     assert own < 0.5 * errors.mean()  # did codes not tell images apart, their own would be no closer than another's
-    first, last = embedder._history[0], embedder._history[-1]
+    first, last = embedder.curve[0], embedder.curve[-1]
     assert last["reconstruction_error"] < first["reconstruction_error"] / 2
 
 
@@ -526,7 +528,7 @@ def test_defaults_are_the_authors():
     options = bigan.Options()
     assert (options.rate, options.beta, options.decay, options.batch) == (2e-4, 0.5, 2.5e-5, 128)
     assert (options.units, options.filters, options.deploy_batches) == (1024, 64, 1000)
-    assert {name: bigan.STEPS[name] for name in ("mnist", "omniglot", "digits")} == {
+    assert {name: bigan.INFO.steps[name] for name in ("mnist", "omniglot", "digits")} == {
         "mnist": 156_000, "omniglot": 68_400, "digits": 2800,
     }  # fmt: skip
     for optimizer in network().optimizers:
@@ -535,8 +537,8 @@ def test_defaults_are_the_authors():
 
 @pytest.mark.parametrize(("dataset", "dims"), [("mnist", 50), ("digits", 50), ("omniglot", 200), (None, 200)])
 def test_the_data_set_decides_the_dims_of_the_code_unless_they_are_said(dataset, dims):
-    assert embedders.build("bigan", dataset)._options.dims == dims
-    assert embedders.build("bigan", dataset, dims=7)._options.dims == 7
+    assert embedders.build("bigan", dataset).options.dims == dims
+    assert embedders.build("bigan", dataset, dims=7).options.dims == 7
 
 
 @pytest.mark.parametrize(
@@ -553,5 +555,5 @@ def test_settings_that_no_trio_has_are_refused(options, message):
 
 @pytest.mark.parametrize(("images", "steps"), [(100, 400), (1280, 4000), (10**6, 200_000)])
 def test_an_unsaid_length_is_four_hundred_epochs_or_two_hundred_thousand_steps(images, steps):
-    assert bigan.sized(None, bigan.Options(), images)[1] == steps
-    assert bigan.sized(9, bigan.Options(), images)[1] == 9
+    assert bigan.sized(bigan.Options(), None, images)[1] == steps
+    assert bigan.sized(bigan.Options(), 9, images)[1] == 9

@@ -12,15 +12,16 @@ from sklearn.metrics import normalized_mutual_info_score
 from cactus_tf import embedders
 from cactus_tf.embedders import deepcluster
 from cactus_tf.embedders._base import fitting
-from cactus_tf.embedders._base.fitting import Plan
+from cactus_tf.embedders._base.network import NetworkContext
 from cactus_tf.embedders._base.trained import TrainedEmbedder
-from cactus_tf.embedders.deepcluster import networks as networks
+from cactus_tf.embedders.deepcluster import model as models
+from cactus_tf.embedders.deepcluster import networks, options
 from cactus_tf.errors import InputError, RunError
 
 
 def network(shape=(12, 12, 1), images=100, seed=0, **options):
-    options = {"clusters": 7, "dims": 5, "batch": 6, **options}
-    return deepcluster.DeepCluster(deepcluster.Options(**options), Plan(shape, images, 10, seed))
+    values = {"clusters": 7, "dims": 5, "batch": 6, **options}
+    return models.DeepCluster(deepcluster.Options(**values), NetworkContext(shape, images, 10, seed))
 
 
 def stripes(n, side=12, seed=0):
@@ -218,24 +219,24 @@ def test_about_half_of_the_crops_of_colour_images_are_mirrored_and_every_step_ha
 
 @pytest.mark.parametrize(("images", "clusters"), [(2, 2), (100, 10), (22_000, 500), (10**7, 10_000)])
 def test_the_number_of_clusters_follows_the_number_of_images(images, clusters):
-    assert deepcluster.clusters_of(deepcluster.Options(), images) == clusters
+    assert options.clusters_of(deepcluster.Options(), images) == clusters
 
 
 def test_defaults_are_the_papers():
     o = deepcluster.Options()
-    assert (deepcluster.BATCH, o.rate, o.momentum, o.weight_decay) == (256, 0.05, 0.9, 1e-5)
+    assert (options.BATCH, o.rate, o.momentum, o.weight_decay) == (256, 0.05, 0.9, 1e-5)
     assert (o.dropout, o.kmeans_iterations, o.sobel, o.legacy_sampling, o.side) == (0.5, 20, True, False, 64)
-    assert deepcluster.STEPS["omniglot"] == 200 * (22_000 // 256)
+    assert deepcluster.INFO.steps["omniglot"] == 200 * (22_000 // 256)
 
 
 # Steps
 
 
 def test_the_loss_of_equal_logits_is_the_logarithm_of_the_number_of_clusters_and_else_that_of_the_definition():
-    np.testing.assert_allclose(deepcluster.pseudo_label_loss(tf.zeros((5, 7)), np.arange(5)), np.log(7), rtol=1e-6)
+    np.testing.assert_allclose(models.pseudo_label_loss(tf.zeros((5, 7)), np.arange(5)), np.log(7), rtol=1e-6)
     logits, labels = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32), [2, 0, 1, 1]
     expected = [-np.log(np.exp(row[c]) / np.exp(row).sum()) for row, c in zip(logits, labels, strict=True)]
-    np.testing.assert_allclose(deepcluster.pseudo_label_loss(logits, labels), np.mean(expected), rtol=1e-5)
+    np.testing.assert_allclose(models.pseudo_label_loss(logits, labels), np.mean(expected), rtol=1e-5)
 
 
 def test_a_fresh_head_starts_near_that_loss():
@@ -247,7 +248,7 @@ def gradients(model, data):
     step, images, labels = data
     with tf.GradientTape() as tape:
         logits = model.head(tf.nn.relu(model.body.features(model.views.cropped(images, step), step)))
-        loss = deepcluster.pseudo_label_loss(logits, labels)
+        loss = models.pseudo_label_loss(logits, labels)
     return tape.gradient(loss, model.players)
 
 
@@ -310,13 +311,13 @@ def test_the_step_is_the_same_compiled_and_plain():
 
 def test_every_scalar_of_a_step_has_its_meaning_written_down():
     model = network()
-    assert set(model.train_step(batch(model))) == set(deepcluster.METRICS)
+    assert set(model.train_step(batch(model))) == set(deepcluster.INFO.metrics)
 
 
 def test_pictures_show_image_crop_and_two_sobel_maps():
     model = network()
     shown = model.pictures(tf.constant(IMAGES[:3]))
-    assert set(shown) == set(deepcluster.PICTURES)
+    assert set(shown) == set(deepcluster.INFO.pictures)
     picture = shown["inputs"].numpy()
     assert picture.shape == (4, 3, 12, 12, 1)
     assert 0 <= picture.min() < picture.max() <= 1
@@ -326,7 +327,7 @@ def test_pictures_show_image_crop_and_two_sobel_maps():
 # Epochs
 
 
-class Spy(deepcluster.DeepCluster):
+class Spy(models.DeepCluster):
     """Reports labels that are not the present ones: the first pixel of image i is i."""
 
     def train_step(self, data):
@@ -375,7 +376,7 @@ def test_every_epoch_begins_with_a_head_of_its_own(watched):
         kernels.append(model.head.kernel.numpy())
         assert abs(kernels[-1].std() - 0.01) < 5 * 0.01 / np.sqrt(2 * kernels[-1].size)
     assert (kernels[0] != kernels[1]).all()
-    assert not [v for v in model.head_optimizer.variables if v.name not in ("iteration", "learning_rate")]
+    assert not [v for v in model.optimizers[1].variables if v.name not in ("iteration", "learning_rate")]
 
 
 def test_agreement_of_consecutive_epochs_and_the_clusters_in_use_are_logged(watched):
@@ -422,7 +423,7 @@ def test_embeddings_are_the_whitened_components_of_the_training_features_scaled_
 
 def test_what_is_clustered_is_what_is_embedded_also_where_components_come_from_some_images(monkeypatch):
     for most in (100, 20):
-        monkeypatch.setattr(deepcluster, "_WHITENED", most)
+        monkeypatch.setattr(models, "_WHITENED", most)
         model = network(images=62)
         rows = model.reduced(IMAGES)
         np.testing.assert_allclose(rows, model.encode(IMAGES), rtol=1e-3, atol=1e-4)
@@ -442,23 +443,23 @@ def test_features_that_are_not_finite_end_the_fit_in_words():
 def test_unsaid_there_are_40_images_per_component_and_never_more_components_than_features_or_images(
     images, dims, expected
 ):
-    assert deepcluster.dims_of(deepcluster.Options(dims=dims), images, 512) == expected
+    assert options.dims_of(deepcluster.Options(dims=dims), images, 512) == expected
     assert network(images=62, dims=61).whitening.shape == (512, 61)
 
 
 def test_what_is_unsaid_follows_the_data_set():
-    said = {name: embedders.build("deepcluster", dataset=name)._options for name in ("celeba", "digits", "omniglot")}
+    said = {name: embedders.build("deepcluster", dataset=name).options for name in ("celeba", "digits", "omniglot")}
     assert {name: o.clusters for name, o in said.items()} == {"celeba": 1000, "digits": None, "omniglot": 500}
 
 
 @pytest.mark.parametrize(("images", "batch"), [(60, 16), (1000, 32), (5000, 128), (22_000, 256), (10**6, 256)])
 def test_an_unsaid_batch_leaves_thirty_steps_an_epoch_within_bounds(images, batch):
-    options, steps = deepcluster.sized(None, deepcluster.Options(), images)
-    assert (options.batch, steps) == (batch, 200 * (images // batch))
+    sized, steps = deepcluster.sized(deepcluster.Options(), None, images)
+    assert (sized.batch, steps) == (batch, 200 * (images // batch))
 
 
 def test_a_said_batch_or_length_is_kept():
-    assert deepcluster.sized(7, deepcluster.Options(batch=8), 1000) == (deepcluster.Options(batch=8), 7)
+    assert deepcluster.sized(deepcluster.Options(batch=8), 7, 1000) == (deepcluster.Options(batch=8), 7)
 
 
 # Learning

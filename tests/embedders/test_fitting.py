@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from cactus_tf import embedders
 from cactus_tf.embedders._base import fitting
-from cactus_tf.embedders._base.fitting import Network
+from cactus_tf.embedders._base.network import Network
 from cactus_tf.embedders._base.trained import TrainedEmbedder
 from cactus_tf.errors import InputError, RunError
 
@@ -25,13 +25,11 @@ class Line(Network):
         init = keras.initializers.RandomNormal(stddev=0.1, seed=plan.seed)
         self.code = self.add_weight(shape=(d, 3), initializer=init, name="code")
         self._seed = plan.seed
-        self.compile(optimizer=keras.optimizers.Adam(options.rate), jit_compile=False)
-        self.optimizer.build(self.trainable_variables)
-        self.built = True
+        self.compile_players(keras.optimizers.Adam(options.rate))
 
     @property
-    def optimizers(self):
-        return [self.optimizer]
+    def players(self):
+        return [self.trainable_variables]
 
     def flat(self, images):
         return tf.reshape(tf.cast(images, tf.float32) / 255, (-1, self.code.shape[0]))
@@ -104,7 +102,7 @@ def test_the_learning_curve_of_an_interrupted_fit_is_that_of_a_whole_one(stopped
 
 
 def test_periodic_checkpoints_survive_a_kill(tmp_path, monkeypatch, stop_at):
-    monkeypatch.setattr(fitting, "KEEP_EVERY", 5)
+    monkeypatch.setattr(fitting, "SAVE_STEPS", 5)
 
     class KilledError(Exception):
         pass
@@ -123,7 +121,7 @@ def test_periodic_checkpoints_survive_a_kill(tmp_path, monkeypatch, stop_at):
 
 
 def test_slow_steps_are_kept_by_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(fitting, "KEEP_SECONDS", 0)
+    monkeypatch.setattr(fitting, "SAVE_SECONDS", 0)
 
     class Look(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch, logs=None):
@@ -154,7 +152,7 @@ def damage(path):
 
 @pytest.mark.parametrize("part", ["data-00000-of-00001", "index"])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, monkeypatch, caplog, part):
-    monkeypatch.setattr(fitting, "KEEP_EVERY", 5)
+    monkeypatch.setattr(fitting, "SAVE_STEPS", 5)
     line(10).fit(IMAGES, seed=1, folder=tmp_path)
     damage(tmp_path / f"step-10.{part}")
     watch = Watch()
@@ -194,7 +192,7 @@ class Poison(keras.callbacks.Callback):
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
-    monkeypatch.setattr(fitting, "KEEP_EVERY", 5)
+    monkeypatch.setattr(fitting, "SAVE_STEPS", 5)
     message = "line: loss is nan at step 13; the checkpoint of step 10 is kept in .*; lower the rate"
     with pytest.raises(RunError, match=message):
         line(20).fit(IMAGES, seed=1, folder=tmp_path, callbacks=[Poison(12)])
@@ -203,7 +201,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_
 
 
 def test_weights_that_are_not_finite_are_never_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(fitting, "KEEP_EVERY", 5)
+    monkeypatch.setattr(fitting, "SAVE_STEPS", 5)
     with pytest.raises(RunError, match="weights are NaN or infinite after step 10; the checkpoint of step 5 is kept"):
         line(20).fit(IMAGES, seed=1, folder=tmp_path, callbacks=[Poison(10)])
     with pytest.raises(RunError, match="after step 3; no checkpoint is kept"):

@@ -10,7 +10,9 @@ import tensorflow as tf
 from cactus_tf import embedders
 from cactus_tf.embedders import infogan
 from cactus_tf.embedders._base import fitting
-from cactus_tf.embedders._base.fitting import Plan
+from cactus_tf.embedders._base.network import NetworkContext
+from cactus_tf.embedders.infogan import losses
+from cactus_tf.embedders.infogan import model as models
 from cactus_tf.embedders.infogan.latents import Latents, draw, each_category, each_value, joined
 from cactus_tf.errors import InputError
 
@@ -18,7 +20,7 @@ TINY = {"noise": 5, "categories": 3, "depth": 2, "batch": 6}
 
 
 def network(shape=(8, 8, 1), seed=0, **options):
-    return infogan.Infogan(infogan.Options(**{**TINY, **options}), Plan(shape, 100, 10, seed))
+    return models.Infogan(infogan.Options(**{**TINY, **options}), NetworkContext(shape, 100, 10, seed))
 
 
 def shaken(model, seed=0):
@@ -51,8 +53,8 @@ def data(step=0, n=6):
 
 @pytest.fixture(scope="module")
 def full():
-    """The paper's networks for 28x28 grey images."""
-    return infogan.Infogan(infogan.Options(), Plan((28, 28, 1), 100, 10, 0))
+    """The paper's networks for 28x28 gray images."""
+    return models.Infogan(infogan.Options(), NetworkContext((28, 28, 1), 100, 10, 0))
 
 
 def tiny(steps):
@@ -186,9 +188,9 @@ def test_the_networks_compute_what_the_table_says(shape):
         (model.recognition, features[:, :4], literal.recognition(features[:, :4])),
     ]
     for part, given, expected in cases:
-        got, _ = infogan.by_batch(part, given.astype(np.float32))
+        got, _ = models.by_batch(part, given.astype(np.float32))
         np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-4)  # float32 and order of summation
-    judged = model._judge(features.astype(np.float32))
+    judged = model._probability(features.astype(np.float32))
     np.testing.assert_allclose(judged, literal.discriminator(features), rtol=1e-3, atol=1e-4)
 
 
@@ -269,7 +271,7 @@ def test_the_two_halves_of_a_step_and_any_two_steps_draw_different_latents(monke
         model.train_step(data(step))
     assert len({z.numpy().tobytes() for z in drawn}) == 4
     for images, z in made:
-        np.testing.assert_allclose(images, infogan.by_batch(model.generator, z.vectors())[0], rtol=1e-5)
+        np.testing.assert_allclose(images, models.by_batch(model.generator, z.vectors())[0], rtol=1e-5)
 
 
 # Losses
@@ -277,34 +279,34 @@ def test_the_two_halves_of_a_step_and_any_two_steps_draw_different_latents(monke
 
 def test_an_undecided_discriminator_loses_2_ln_2_and_its_generator_ln_2():
     half = tf.fill((5,), 0.5)
-    np.testing.assert_allclose(infogan.discriminator_loss(half, half), 2 * math.log(2), rtol=1e-6)
-    np.testing.assert_allclose(infogan.generator_loss(half), math.log(2), rtol=1e-6)
+    np.testing.assert_allclose(losses.discriminator_loss(half, half), 2 * math.log(2), rtol=1e-6)
+    np.testing.assert_allclose(losses.generator_loss(half), math.log(2), rtol=1e-6)
 
 
 def test_logarithms_are_guarded_by_1e_minus_8():
-    np.testing.assert_allclose(infogan.generator_loss(tf.zeros(3)), -math.log(1e-8), rtol=1e-6)
-    np.testing.assert_allclose(infogan.discriminator_loss(tf.zeros(3), tf.ones(3)), -2 * math.log(1e-8), rtol=1e-6)
-    wrong = infogan.categorical_information(tf.eye(2), 1000 * tf.eye(2)[::-1])
+    np.testing.assert_allclose(losses.generator_loss(tf.zeros(3)), -math.log(1e-8), rtol=1e-6)
+    np.testing.assert_allclose(losses.discriminator_loss(tf.zeros(3), tf.ones(3)), -2 * math.log(1e-8), rtol=1e-6)
+    wrong = losses.categorical_information(tf.eye(2), 1000 * tf.eye(2)[::-1])
     np.testing.assert_allclose(wrong, math.log(2) + math.log(1e-8), rtol=1e-6)
 
 
 def test_a_sure_recognition_network_is_told_ln_10_nats_of_ten_categories_and_an_ignorant_one_none():
     category = tf.eye(10)
-    np.testing.assert_allclose(infogan.categorical_information(category, 100 * category), math.log(10), rtol=1e-6)
-    np.testing.assert_allclose(infogan.categorical_information(category, tf.ones((10, 10))), 0, atol=1e-6)
+    np.testing.assert_allclose(losses.categorical_information(category, 100 * category), math.log(10), rtol=1e-6)
+    np.testing.assert_allclose(losses.categorical_information(category, tf.ones((10, 10))), 0, atol=1e-6)
 
 
 def test_means_that_are_the_codes_are_worth_half_the_codes_squares_and_zeros_nothing():
     codes = tf.constant([[0.5, -1.0], [1.0, 0.25]])
-    np.testing.assert_allclose(infogan.continuous_information(codes, tf.zeros((2, 2))), 0, atol=1e-6)
+    np.testing.assert_allclose(losses.continuous_information(codes, tf.zeros((2, 2))), 0, atol=1e-6)
     squares = (0.25 + 1 + 1 + 0.0625) / 2
-    np.testing.assert_allclose(infogan.continuous_information(codes, codes), squares / 2, rtol=1e-6)
+    np.testing.assert_allclose(losses.continuous_information(codes, codes), squares / 2, rtol=1e-6)
 
 
 def test_the_log_density_is_that_of_the_normal_distribution():
     x, mean = np.array([[0.3, -1.2]]), np.array([[0.1, 0.4]])
     density = np.prod(np.exp(-((x - mean) ** 2) / 2) / np.sqrt(2 * np.pi), axis=1)
-    np.testing.assert_allclose(infogan.gaussian_log_density(x, mean), np.log(density), rtol=1e-6)
+    np.testing.assert_allclose(losses.gaussian_log_density(x, mean), np.log(density), rtol=1e-6)
 
 
 def literal_informations(category, codes, flat):
@@ -379,7 +381,7 @@ def test_each_player_moves_by_the_gradient_of_its_own_objective(which):
     model.optimizers[1 - which].learning_rate = 0.0
     step, images = data(5)
     first, second = (model.latents(use, step, 6) for use in ("discriminator", "generator"))
-    made, _ = infogan.by_batch(model.generator, first.vectors())
+    made, _ = models.by_batch(model.generator, first.vectors())
     with tf.GradientTape() as tape:
         losses = [lambda: model.discriminator_losses(model.scaled(images), made, first), None][which]
         objective = model.objective(losses() if losses else model.generator_losses(second))
@@ -410,7 +412,7 @@ def test_the_generator_meets_the_discriminator_as_that_ones_own_step_has_left_it
 def test_the_gradient_of_an_objective_is_its_finite_difference(which):
     model = shaken(network())
     latents, x = model.latents("generator", tf.constant(2, tf.int64), 32), model.scaled(batch_of(32))
-    made, _ = infogan.by_batch(model.generator, latents.vectors())
+    made, _ = models.by_batch(model.generator, latents.vectors())
 
     def objective():
         losses = model.generator_losses(latents) if which else model.discriminator_losses(x, made, latents)
@@ -521,7 +523,7 @@ def test_one_code_takes_each_value_and_all_else_stays():
 def test_pictures_are_of_fixed_latents_one_image_per_place():
     model, images = shaken(network()), batch_of(4)
     shown = model.pictures(tf.constant(images))
-    assert set(shown) == set(infogan.PICTURES)
+    assert set(shown) == set(infogan.INFO.pictures)
     assert {name: p.shape[:2] for name, p in shown.items()} == {
         "samples": (3, 9),
         "categories": (3, 9),
@@ -537,7 +539,7 @@ def test_pictures_are_of_fixed_latents_one_image_per_place():
 
 
 def test_every_scalar_of_a_step_has_its_meaning_written_down():
-    assert set(network().train_step(data())) == set(infogan.METRICS)
+    assert set(network().train_step(data())) == set(infogan.INFO.metrics)
 
 
 def test_the_step_is_the_same_compiled_and_plain():
@@ -556,7 +558,7 @@ def test_the_step_is_the_same_compiled_and_plain():
 def test_defaults_are_the_papers(full):
     options = infogan.Options()
     assert (options.noise, options.categories, options.codes, options.weight) == (62, 10, 2, 1)
-    assert (options.batch, options.features, infogan.STEPS) == (128, "codes", 5000)
+    assert (options.batch, options.features, infogan.INFO.steps) == (128, "codes", 5000)
     rates = [round(float(optimizer.learning_rate.numpy()), 7) for optimizer in full.optimizers]
     assert rates == [2e-4, 1e-3]
     for optimizer in full.optimizers:
@@ -583,7 +585,7 @@ def test_a_short_fit_tells_four_kinds_of_unseen_images_apart_better_than_any_thr
     sizes = {"noise": 5, "categories": 4, "codes": 1, "depth": 8, "batch": 32}
     embedder = embedders.build("infogan", steps=300, discriminator_rate=1e-3, generator_rate=1e-3, **sizes)
     embedder.fit(pictures(600)[0], seed=1)
-    first, last = embedder._history[0], embedder._history[-1]
+    first, last = embedder.curve[0], embedder.curve[-1]
     assert last["categorical_information"] > 0.7 * math.log(4) > first["categorical_information"] + 0.5
     unseen, kinds = pictures(300, seed=1)
     together = np.zeros((4, 4), int)

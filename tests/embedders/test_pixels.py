@@ -6,8 +6,7 @@ import tensorflow as tf
 from sklearn.decomposition import PCA
 
 from cactus_tf import embedders
-from cactus_tf.embedders import pixels
-from cactus_tf.embedders.pixels import whitening
+from cactus_tf.embedders.pixels import components, whitening
 from cactus_tf.errors import InputError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (50, 4, 5, 1), np.uint8)
@@ -72,7 +71,7 @@ def many(n=400):
 
 def bounded_to(images, monkeypatch):
     """Lets so many images of 4x5 be held."""
-    monkeypatch.setattr(pixels, "_FITTED_BYTES", images * 4 * 20)
+    monkeypatch.setattr(components, "FITTED_BYTES", images * 4 * 20)
 
 
 def test_images_that_can_be_held_are_all_fitted_with_the_result_of_scikit_learn(monkeypatch):
@@ -86,7 +85,7 @@ def test_images_that_can_be_held_are_all_fitted_with_the_result_of_scikit_learn(
 def test_of_more_images_a_part_is_fitted_that_follows_from_the_seed(monkeypatch):
     images = many()
     bounded_to(60, monkeypatch)
-    first, again, other = (pixels._part(images, 3, seed) for seed in (5, 5, 6))
+    first, again, other = (components.some(images, 3, seed) for seed in (5, 5, 6))
     np.testing.assert_array_equal(first, again)
     assert len(first) == len(other) == 60
     assert (first != other).any()
@@ -95,7 +94,7 @@ def test_of_more_images_a_part_is_fitted_that_follows_from_the_seed(monkeypatch)
 def test_the_part_is_in_the_order_of_the_file_without_repeats_and_from_all_of_it(monkeypatch):
     numbered = np.broadcast_to(np.arange(250, dtype=np.uint8).reshape(-1, 1, 1, 1), (250, 4, 5, 1))
     bounded_to(60, monkeypatch)
-    drawn = pixels._part(numbered, 3, seed=0)[:, 0, 0, 0].astype(int)
+    drawn = components.some(numbered, 3, seed=0)[:, 0, 0, 0].astype(int)
     assert (np.diff(drawn) > 0).all()
     assert drawn[0] < 50
     assert drawn[-1] >= 200
@@ -106,7 +105,7 @@ def test_components_of_a_part_are_those_of_the_part_and_near_those_of_all(monkey
     whole = embedders.build("pixels", dims=3).fit(images).transform(images)
     bounded_to(2000, monkeypatch)
     rows = embedders.build("pixels", dims=3).fit(images, seed=5).transform(images)
-    part = embedders.build("pixels", dims=3).fit(pixels._part(images, 3, seed=5), seed=5).transform(images)
+    part = embedders.build("pixels", dims=3).fit(components.some(images, 3, seed=5), seed=5).transform(images)
     np.testing.assert_array_equal(rows, part)
     assert rows.var(axis=0).sum() > 0.99 * whole.var(axis=0).sum()
 
@@ -170,26 +169,26 @@ def test_new_images_are_whitened_by_the_old_and_each_by_itself():
 
 def test_contrast_and_brightness_of_an_image_are_gone_but_for_the_ten_in_the_root():
     image = np.arange(40, dtype=np.uint8).reshape(1, 5, 4, 2)
-    plain, other = whitening.normalised(image), whitening.normalised(3 * image + 60)
+    plain, other = whitening.normalized(image), whitening.normalized(3 * image + 60)
     np.testing.assert_allclose(other, plain * np.sqrt((133.25 + 10) / (133.25 + 10 / 9)), rtol=1e-5)
 
 
 def test_an_image_of_one_value_is_nothing():
-    assert not whitening.normalised(np.full((2, 5, 4, 2), 77, np.uint8)).any()
+    assert not whitening.normalized(np.full((2, 5, 4, 2), 77, np.uint8)).any()
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 599, 1000])
 def test_the_covariance_does_not_depend_on_how_many_images_are_read_at_a_time(chunk):
-    x = whitening.normalised(PHOTOGRAPHS).astype(float)
+    x = whitening.normalized(PHOTOGRAPHS).astype(float)
     np.testing.assert_allclose(whitening.covariance(PHOTOGRAPHS, chunk), np.cov(x.T), rtol=1e-9, atol=1e-12)
 
 
 def test_whitened_dims_are_the_first_components_divided_by_their_deviation():
-    x = np.cov(whitening.normalised(PHOTOGRAPHS).T.astype(float))
+    x = np.cov(whitening.normalized(PHOTOGRAPHS).T.astype(float))
     first = np.linalg.eigh(x)[1][:, ::-1][:, :3]
     found = embedders.build("pixels", whiten=True, dims=3).fit(PHOTOGRAPHS).transform(PHOTOGRAPHS).astype(float)
     np.testing.assert_allclose(np.cov(found.T), np.eye(3), atol=1e-3)
-    along = whitening.normalised(PHOTOGRAPHS) @ first
+    along = whitening.normalized(PHOTOGRAPHS) @ first
     np.testing.assert_allclose(abs(found), abs(along) / along.std(axis=0, ddof=1), atol=1e-3)
 
 
@@ -201,13 +200,13 @@ def test_all_whitened_components_have_the_distances_of_whitened_pixels():
 
 def large_from(numbers, monkeypatch):
     """Makes images of so many numbers too large for a covariance; 80 images of 40 can be held."""
-    monkeypatch.setattr(pixels, "_FITTED_BYTES", 80 * 4 * 40)
-    assert pixels._SQUARES * 8 * numbers**2 > 80 * 4 * 40
+    monkeypatch.setattr(components, "FITTED_BYTES", 80 * 4 * 40)
+    assert components._SQUARES * 8 * numbers**2 > 80 * 4 * 40
 
 
 def test_of_large_images_the_first_components_are_whitened_and_said(monkeypatch, caplog):
     large_from(40, monkeypatch)
-    monkeypatch.setattr(pixels, "_TRUNCATED", 6)
+    monkeypatch.setattr(components, "TRUNCATED", 6)
     images = PHOTOGRAPHS[:80]
     with caplog.at_level("INFO", "cactus_tf"):
         found = whitened(images)
@@ -224,8 +223,8 @@ def test_of_large_images_as_many_components_are_whitened_as_are_asked_for_or_as_
 
 def test_the_components_of_many_large_images_are_those_of_the_part_that_can_be_held(monkeypatch):
     large_from(40, monkeypatch)
-    monkeypatch.setattr(pixels, "_TRUNCATED", 6)
-    part = pixels._part(PHOTOGRAPHS, 6, seed=5)
+    monkeypatch.setattr(components, "TRUNCATED", 6)
+    part = components.some(PHOTOGRAPHS, 6, seed=5)
     assert len(part) == 80
     expected = embedders.build("pixels", whiten=True).fit(part, seed=5).transform(PHOTOGRAPHS)
     np.testing.assert_allclose(whitened(), expected, atol=1e-5)

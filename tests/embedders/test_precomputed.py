@@ -69,9 +69,10 @@ def test_an_image_that_is_there_twice_is_found_however_often_it_is_asked_for(tmp
     np.testing.assert_array_equal(build(tmp_path).transform(asked), Z["train"][[2, 2, 5]])
 
 
-def test_large_archives_are_read_in_pieces(tmp_path, monkeypatch):
-    monkeypatch.setattr(embedders.precomputed._archives, "_CHUNK", 100)  # bytes: two images
-    np.testing.assert_array_equal(build(write(tmp_path)).transform(IMAGES["test"]), Z["test"])
+def test_a_double_beyond_float32_is_refused_instead_of_becoming_infinite(tmp_path):
+    z = Z["train"].astype(np.float64)
+    z[3, 1] = 1e39
+    assert "as float32: 1 of 30 embeddings are NaN or infinite; remove those images" in refusal(write(tmp_path, Z=z))
 
 
 def test_fortran_ordered_arrays_are_read_as_they_are_meant(tmp_path):
@@ -105,18 +106,18 @@ def objects(n):
     ("changes", "message"),
     [
         ({"X": IMAGES["train"].astype(np.float32)}, "is float32; images are uint8"),
-        ({"X": IMAGES["train"][..., 0]}, "give grey images a last axis of 1"),
+        ({"X": IMAGES["train"][..., 0]}, "give gray images a last axis of 1"),
         ({"X": IMAGES["train"].transpose(0, 3, 1, 2)}, r"channels first; .* save X.transpose\(0, 2, 3, 1\)"),
         ({"Z": Z["train"][:-1]}, "holds 30 images but 29 embeddings"),
         ({"Z": Z["train"][..., None]}, r"of shape \[30, 5, 1\]; embeddings are numbers of shape \[n, dim\]"),
         ({"Z": Z["train"][:, 0]}, r"of shape \[30\]"),
-        ({"Z": np.where(np.arange(30)[:, None] == 4, np.nan, Z["train"])}, "NaN or infinity in 1 of 30 rows"),
+        ({"Z": np.where(np.arange(30)[:, None] == 4, np.nan, Z["train"])}, "1 of 30 embeddings are NaN or infinite"),
         ({"Z": Z["train"].astype(str)}, "embeddings are numbers"),
         ({"Z": Z["train"][:, :4]}, "maps 6x6x1 to 4 numbers, the others 6x6x1 to 5"),
         ({"Z": None}, "has no Z, only X, Y"),
         ({"X": None}, "has no X, only Y, Z"),
-        ({"Z": objects(30)}, "Z of .* is pickled"),
-        ({"X": objects(30)}, "X of .* is pickled"),
+        ({"Z": objects(30)}, "Z of .* is damaged, cut short or pickled"),
+        ({"X": objects(30)}, "X of .* is damaged, cut short or pickled"),
     ],
 )
 def test_archives_of_another_form_are_refused_in_one_line(tmp_path, changes, message):
@@ -130,7 +131,7 @@ def test_pickled_labels_of_an_archive_do_no_harm(tmp_path):
 def test_a_truncated_archive_is_named(tmp_path):
     path = write(tmp_path) / "omniglot_5_val.npz"
     path.write_bytes(path.read_bytes()[:-200])
-    assert f"{path} is damaged or cut short" in refusal(tmp_path)
+    assert f"{path} is damaged, cut short" in refusal(tmp_path)
 
 
 def test_an_archive_with_a_flipped_byte_is_named(tmp_path):
@@ -144,7 +145,7 @@ def test_an_archive_with_a_flipped_byte_is_named(tmp_path):
 def test_a_pickle_in_disguise_is_not_opened(tmp_path):
     write(tmp_path)
     (tmp_path / "omniglot_5_train.npz").write_bytes(pickle.dumps({"X": 1}))
-    assert "is damaged or cut short" in refusal(tmp_path)
+    assert "is damaged, cut short or pickled" in refusal(tmp_path)
 
 
 def test_a_missing_folder_or_file_is_told_with_the_names_expected(tmp_path):
@@ -194,7 +195,7 @@ def test_plain_arrays_of_no_fitting_number_of_rows_are_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("rows", "message"),
-    [(Z["train"][:, :3], "must be alike"), (Z["train"][0], "of shape [5]"), (objects(30), "is pickled")],
+    [(Z["train"][:, :3], "must be alike"), (Z["train"][0], "of shape [5]"), (objects(30), "pickled")],
 )
 def test_plain_arrays_of_another_form_are_refused(tmp_path, rows, message):
     assert message in refusal(plain(tmp_path, train=rows))

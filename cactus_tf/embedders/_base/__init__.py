@@ -1,1 +1,1 @@
-"""What embedders share: the estimator interface, fitting and saving."""
+"""What embedders share: the scikit-learn interface, training, layers and saving. For members of this room only."""

@@ -1,4 +1,4 @@
-"""Training batches: batch i is a pure function of (seed, i), so a fit that goes on sees what it would have seen."""
+"""Training batches: batch i is a pure function of (seed, i), so a resumed fit gets the batches of an unbroken one."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ def _order(seed: int, epoch: int, images: int) -> np.ndarray:
 def rows(seed: int, step: int, images: int, batch: int) -> np.ndarray:
     """The images of one step.
 
-    Every epoch has an order of its own and uses each image at most once: what is left after its last full batch
-    waits for the next order.
+    Every epoch has its own order and uses each image at most once; what is left after its last full batch is skipped.
 
     Args:
       seed: of the stream of orders.
@@ -37,7 +36,7 @@ def rows(seed: int, step: int, images: int, batch: int) -> np.ndarray:
 def batches(images: np.ndarray, batch: int, seed: int, first: int, steps: int) -> tf.data.Dataset:
     """The steps first ... steps - 1 as (step int64, [batch, h, w, c] uint8).
 
-    Rows are gathered on the host: a memory-mapped array that a graph captures would be copied into it whole.
+    Rows are gathered on the host, because a graph that captures a memory-mapped array copies all of it.
     """
 
     def gather(step: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What every embedder does with images: check them, walk through them in pieces."""
+"""Checks of image arrays, and chunked evaluation."""
 
 from __future__ import annotations
 
@@ -11,19 +11,11 @@ from cactus_tf.utils import progress
 
 
 def check_images(images: np.ndarray, shape: tuple[int, ...] | None = None) -> None:
-    """Holds images to what the stages agreed on.
-
-    Args:
-      images: [n, height, width, channels] uint8.
-      shape: (height, width, channels) that the embedder was fitted on; None takes any.
-
-    Raises:
-      InputError: another type, rank, order of axes or size.
-    """
+    """Refuses what is not [n, height, width, channels] uint8, or not of the (height, width, channels) of the fit."""
     if images.dtype != np.uint8 or images.ndim != 4:
         raise InputError(
             f"images must be uint8 of shape [n, height, width, channels], not {images.dtype} of shape "
-            f"{list(images.shape)}: scale them to 0..255 and give grey ones a last axis of 1"
+            f"{list(images.shape)}: scale them to 0..255 and give gray images a last axis of 1"
         )
     if channels_first(images.shape):
         raise InputError(f"images of shape {list(images.shape)} have their channels first; transpose(0, 2, 3, 1) them")
@@ -37,16 +29,16 @@ def channels_first(shape: tuple[int, ...]) -> bool:
 
 
 def text(shape: tuple[int, ...]) -> str:
-    """An image shape as people write it: 28x28x1."""
+    """An image shape for messages: 28x28x1."""
     return "x".join(map(str, shape))
 
 
 def in_chunks(function: Callable[[np.ndarray], np.ndarray], images: np.ndarray, chunk: int = 128) -> np.ndarray:
-    """Rows of function(images), computed a few images at a time; a terminal sees the progress.
+    """Rows of function(images), computed a few images at a time, with a progress bar.
 
     Args:
       function: [m, h, w, c] uint8 -> [m, dim], row by row.
-      images: [n, h, w, c] uint8, usually a memory map.
+      images: [n, h, w, c] uint8, often a memory map.
       chunk: images at a time, which bounds the memory.
 
     Returns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -12,12 +13,17 @@ from cactus_tf.utils import seeds
 LEAK = 0.2
 
 
+def keras_seed(seed: int, purpose: str) -> int:
+    """`seeds.derive` in the 32 bits that Keras takes."""
+    return seeds.derive(seed, purpose) & 0xFFFFFFFF
+
+
 @tf.custom_gradient
-def leaky_relu(x: tf.Tensor):
+def leaky_relu(x: tf.Tensor) -> Any:
     """max(x, 0.2 x), whose gradient reads the output.
 
-    The sign of the output is the sign of the input, so the input need not be kept: TensorFlow then runs convolution,
-    bias and activation as one kernel.
+    The sign of the output is that of the input, so the input is freed: TensorFlow then runs convolution, bias and
+    activation as one kernel.
     """
     y = tf.nn.leaky_relu(x, LEAK)
 
@@ -27,7 +33,7 @@ def leaky_relu(x: tf.Tensor):
     return y, gradient
 
 
-def activate(x):
+def activate(x: tf.Tensor) -> tf.Tensor:
     """LeakyReLU of slope 0.2 as a layer."""
     return keras.layers.Activation(leaky_relu)(x)
 
@@ -38,12 +44,12 @@ def normal_weights(fan_in: int, seed: int, name: str) -> keras.initializers.Init
     Args:
       fan_in: kernel height x kernel width x input channels.
       seed: of the network.
-      name: of the weight; every weight has a stream of its own.
+      name: of the weight; every weight has its own stream.
     """
-    return keras.initializers.RandomNormal(stddev=1 / math.sqrt((1 + LEAK**2) * fan_in), seed=_seed(seed, name))
+    return keras.initializers.RandomNormal(stddev=1 / math.sqrt((1 + LEAK**2) * fan_in), seed=keras_seed(seed, name))
 
 
-def conv(x, filters: int, seed: int, name: str):
+def conv(x: tf.Tensor, filters: int, seed: int, name: str) -> tf.Tensor:
     """A 3x3 convolution of stride 1, SAME, with bias and `normal_weights`."""
     init = normal_weights(9 * x.shape[-1], seed, name)
     return keras.layers.Conv2D(filters, 3, padding="same", kernel_initializer=init, name=name)(x)
@@ -52,9 +58,9 @@ def conv(x, filters: int, seed: int, name: str):
 class PointwiseThenConv(keras.layers.Layer):
     """A 1x1 convolution and a 3x3 convolution (SAME) with nothing between them, computed as one.
 
-    Both are linear, so their product is one 3x3 kernel on the few channels of the image instead of `filters`. The first
-    bias becomes the weight of an input channel of ones, which SAME pads with zeros as it pads the pointwise output:
-    the result is that of the two layers to the last rounding. It saves about a tenth of a training step.
+    Both are linear, so their product is one 3x3 kernel on the few channels of the image instead of on `filters`. The
+    first bias becomes the weight of an input channel of ones, which SAME pads with zeros as it pads the pointwise
+    output: the result equals that of the two layers up to rounding. It saves about a tenth of a training step.
 
     Weights: pointwise [1, 1, channels, filters] and kernel [3, 3, filters, filters], each with its bias [filters].
     """
@@ -63,7 +69,7 @@ class PointwiseThenConv(keras.layers.Layer):
         super().__init__(name=name)
         self.filters, self.seed = filters, seed
 
-    def build(self, shape):
+    def build(self, shape: tuple[int, ...]) -> None:
         """Creates the weights of both convolutions."""
         channels, d = shape[-1], self.filters
         first = normal_weights(channels, self.seed, f"{self.name} pointwise")
@@ -73,17 +79,13 @@ class PointwiseThenConv(keras.layers.Layer):
         self.kernel = self.add_weight(shape=(3, 3, d, d), initializer=second, name="kernel")
         self.bias = self.add_weight(shape=(d,), initializer="zeros", name="bias")
 
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         """[n, h, w, channels] -> [n, h, w, filters]."""
         first = tf.concat([self.pointwise[0, 0], self.pointwise_bias[None]], axis=0)  # [channels + 1, filters]
         kernel = tf.einsum("id,abdf->abif", first, self.kernel)
         x = tf.concat([x, tf.ones_like(x[..., :1])], axis=-1)
         return tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "SAME"), self.bias)
 
-    def compute_output_shape(self, shape):
+    def compute_output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The channels become `filters`."""
         return (*shape[:-1], self.filters)
-
-
-def _seed(seed: int, name: str) -> int:
-    return seeds.derive(seed, name) & 0xFFFFFFFF  # Keras takes 32 bits

@@ -1,8 +1,9 @@
-"""What an embedder leaves in its folder: embedder.json, and its arrays in arrays.npz."""
+"""The files of a saved embedder: embedder.json, and its arrays in arrays.npz."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,14 +20,7 @@ _DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFil
 
 
 def write(folder: Path, name: str, description: Mapping[str, Any], arrays: Sequence[np.ndarray] = ()) -> Path:
-    """Writes both files, makes the folder if need be, and returns it.
-
-    Args:
-      folder: of this embedder alone.
-      name: of the embedder.
-      description: what JSON can hold.
-      arrays: in the order in which `read` shall give them back.
-    """
+    """Writes both files into the embedder's own folder, which it makes and returns; `read` keeps the arrays' order."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     files.write_atomic(folder / _ARRAYS, lambda file: np.savez(file, *arrays))
@@ -36,20 +30,27 @@ def write(folder: Path, name: str, description: Mapping[str, Any], arrays: Seque
 
 @contextlib.contextmanager
 def reading(folder: Path, name: str) -> Iterator[tuple[dict[str, Any], list[np.ndarray]]]:
-    """Gives (description, arrays) of an embedder; what goes wrong inside the block means a damaged folder too.
-
-    Raises:
-      InputError: the folder holds another embedder, none, or a damaged one.
-    """
+    """Gives (description, arrays); another embedder, damaged files and errors in its block become an InputError."""
     try:
         description = files.read_json(Path(folder) / _DESCRIPTION)
         if description["embedder"] != name:
             raise InputError(f"{folder} holds {description['embedder']}, not {name}")
-        with np.load(Path(folder) / _ARRAYS, allow_pickle=False) as arrays:
-            found = [arrays[f"arr_{i}"] for i in range(len(arrays.files))]
-        yield description, found
+        with np.load(Path(folder) / _ARRAYS, allow_pickle=False) as stored:
+            arrays = [stored[f"arr_{i}"] for i in range(len(stored.files))]
+        yield description, arrays
     except InputError:
         raise
     except _DAMAGE as error:
         reason = str(error).split("\n")[0]
-        raise InputError(f"{folder} holds no whole {name} embedder ({reason}); fit and save it again") from error
+        raise InputError(f"{folder} holds no complete {name} embedder ({reason}); fit and save it again") from error
+
+
+def options(kind: type, saved: Mapping[str, Any], folder: Path) -> Any:
+    """Saved options; a field that they lack takes its default, an unknown one is an InputError."""
+    unknown = saved.keys() - {field.name for field in dataclasses.fields(kind)}
+    if unknown:
+        raise InputError(
+            f"{folder} was saved with {', '.join(sorted(unknown))}, which this version does not know: "
+            "update cactus_tf, or fit and save the embedder again"
+        )
+    return kind(**saved)

@@ -13,22 +13,26 @@ import tensorflow as tf
 
 from cactus_tf.config.schema import check_ranges
 from cactus_tf.embedders._base import image_arrays, saving
-from cactus_tf.embedders._base.fitting import HISTORY, Network, Plan, fit_steps
-from cactus_tf.embedders._base.transformer import Transformer
-from cactus_tf.errors import InputError, RunError
+from cactus_tf.embedders._base.estimator import ImageTransformer
+from cactus_tf.embedders._base.fitting import HISTORY, fit_steps
+from cactus_tf.embedders._base.network import Network, NetworkContext
+from cactus_tf.errors import InputError
 from cactus_tf.utils import history, seeds
 
 
-class TrainedEmbedder(Transformer):
+class TrainedEmbedder(ImageTransformer):
     """An embedder around a network that is trained step by step.
 
     Args:
       name: of the embedder.
-      network: (options, plan) -> compiled model with its initial weights.
+      network: (options, context) -> compiled model with its initial weights.
       options: frozen dataclass with a field `batch`, images per step.
       steps: length of the training.
-      sized: (options, number of images) -> (options, steps), what only the number of images can tell; None where all
-        is told.
+      sized: (options, steps, number of images) -> (options, steps): fills what depends on the number of images.
+
+    Attributes:
+      model: the trained network; None before `fit` or `load`.
+      curve: the learning curve: {"step": finished steps, scalar: value, ...} in the order of steps.
 
     Raises:
       InputError: an option out of its range.
@@ -37,73 +41,55 @@ class TrainedEmbedder(Transformer):
     def __init__(
         self,
         name: str,
-        network: Callable[[Any, Plan], Network],
+        network: Callable[[Any, NetworkContext], Network],
         options: Any,
         steps: int | None,
-        sized: Callable[[Any, int], tuple[Any, int]] | None = None,
+        sized: Callable[[Any, int | None, int], tuple[Any, int]] | None = None,
     ):
         check_ranges(options, f"--{name}_")
-        self._name, self._network, self._options, self._steps, self._sized = name, network, options, steps, sized
-        self._plan: Plan | None = None
-        self._history: list[dict[str, float]] = []
+        self.name, self.network, self.options, self.steps, self.sized = name, network, options, steps, sized
         self.model: Network | None = None
+        self.curve: list[dict[str, float]] = []
 
     def fit(
         self, images: np.ndarray, y: Any = None, *, seed: int = 0, folder: Path | None = None, callbacks: Sequence = ()
-    ):
-        """Learns from [n, h, w, c] uint8 images and returns itself; see `contracts.Embedder`.
+    ) -> TrainedEmbedder:
+        """Trains on [n, h, w, c] uint8 images and returns itself; see `contracts.Embedder`.
 
         Raises:
           InputError: images that the network does not take, or fewer than a batch.
           RunError: the training diverged.
         """
         image_arrays.check_images(images)
-        if self._sized:
-            self._options, self._steps = self._sized(self._options, len(images))
-        if len(images) < self._options.batch:
-            raise InputError(
-                f"{self._name}: {len(images)} images are fewer than a batch of {self._options.batch}: "
-                f"lower --{self._name}_batch or give more images"
-            )
-        assert self._steps is not None
-        plan = Plan(tuple(images.shape[1:]), len(images), self._steps, seed)
-        model = self._network(self._options, plan)
-        order = seeds.derive(seed, f"{self._name} batches")
-        data = functools.partial(model.data, images, self._options.batch, order, steps=self._steps)
-        identity = {"embedder": self._name, **self._description(plan)}
+        options, steps = self._sized(len(images))
+        context = NetworkContext(tuple(images.shape[1:]), len(images), steps, seed)
+        model = self.network(options, context)
+        order = seeds.derive(seed, f"{self.name} batches")
+        identity = {"embedder": self.name, **_description(options, context)}
         if not model.scheduled:
-            del identity["steps"]  # a longer fit goes on from a shorter one
-        self._history = fit_steps(
-            self._name,
+            del identity["steps"]  # a longer fit resumes a shorter one
+        self.curve = fit_steps(
+            self.name,
             model,
-            data,
-            self._steps,
+            functools.partial(model.data, images, options.batch, order, steps=steps),
+            steps,
             folder=None if folder is None else Path(folder),
             identity=identity,
             callbacks=[*model.between_steps(images), *callbacks],
         )
         model.finish(images)
-        self._hold(model, plan)
+        self._set_fitted(model, options, context)
         return self
-
-    @property
-    def curve(self) -> list[dict[str, float]]:
-        """The learning curve: {"step": finished steps, scalar: value, ...} in the order of steps."""
-        return self._history
 
     def transform(self, images: np.ndarray) -> np.ndarray:
         """[n, h, w, c] uint8 -> [n, dim] float32, in bounded memory.
 
         Raises:
           InputError: not fitted yet, or images of another shape.
-          RunError: an embedding is NaN or infinite.
         """
-        _, plan = self._fitted()
-        image_arrays.check_images(images, plan.image_shape)
-        rows = image_arrays.in_chunks(lambda part: self._encode(part).numpy(), images)
-        if not np.isfinite(rows).all():
-            raise RunError(f"{self._name} gives NaN or infinite embeddings; fit it anew, with a lower rate")
-        return rows
+        self._check_fitted()
+        image_arrays.check_images(images, self._context.image_shape)
+        return image_arrays.in_chunks(lambda part: self._encode(part).numpy(), images)
 
     def encode(self, images: tf.Tensor) -> tf.Tensor:
         """As `transform`, of a tensor, all at once.
@@ -111,46 +97,67 @@ class TrainedEmbedder(Transformer):
         Raises:
           InputError: not fitted yet.
         """
-        self._fitted()
+        self._check_fitted()
         return self._encode(images)
+
+    def pictures(self, images: Any) -> dict[str, tf.Tensor]:
+        """{name: [rows, columns, h, w, c] in 0..1} for a few images, [m, h, w, c] uint8, by the names of INFO.pictures.
+
+        Raises:
+          InputError: not fitted yet.
+        """
+        return self._check_fitted().pictures(tf.convert_to_tensor(images))
 
     def save(self, folder: Path) -> None:
         """Writes embedder.json, arrays.npz (Keras' `model.weights`, in their order) and history.csv."""
-        model, plan = self._fitted()
-        weights = [weight.numpy() for weight in model.weights]
-        folder = saving.write(folder, self._name, self._description(plan), weights)
-        history.write(folder / HISTORY, self._history)
+        weights = [weight.numpy() for weight in self._check_fitted().weights]
+        folder = saving.write(folder, self.name, _description(self._options, self._context), weights)
+        history.write(folder / HISTORY, self.curve)
 
-    def load(self, folder: Path):
-        """Restores what `save` wrote, with the options it was fitted with, and returns itself.
+    def load(self, folder: Path) -> TrainedEmbedder:
+        """Restores what `save` wrote, with the options of that fit, and returns itself.
 
         Raises:
-          InputError: the folder holds no such embedder, or a damaged one.
+          InputError: the folder holds no such embedder, a damaged one, or one with an unknown setting.
         """
-        with saving.reading(folder, self._name) as (there, weights):
-            plan = Plan(tuple(there["image_shape"]), there["images"], there["steps"], there["seed"])
-            self._options = type(self._options)(**there["options"])
-            model = self._network(self._options, plan)
+        with saving.reading(folder, self.name) as (saved, weights):
+            context = NetworkContext(tuple(saved["image_shape"]), saved["images"], saved["steps"], saved["seed"])
+            options = saving.options(type(self.options), saved["options"], folder)
+            model = self.network(options, context)
             model.set_weights(weights)
-        self._history = history.read(Path(folder) / HISTORY, plan.steps)
-        self._hold(model, plan)
+        self.curve = history.read(Path(folder) / HISTORY, context.steps)
+        self._set_fitted(model, options, context)
         return self
 
-    def _description(self, plan: Plan) -> dict[str, Any]:
-        return {
-            "image_shape": list(plan.image_shape),
-            "images": plan.images,
-            "steps": plan.steps,
-            "seed": plan.seed,
-            "options": dataclasses.asdict(self._options),
-        }
+    def __sklearn_is_fitted__(self) -> bool:
+        return self.model is not None
 
-    def _hold(self, model: Network, plan: Plan) -> None:
-        self.model, self._plan = model, plan
-        signature = tf.TensorSpec((None, *plan.image_shape), tf.uint8)
+    def _sized(self, images: int) -> tuple[Any, int]:
+        options, steps = self.sized(self.options, self.steps, images) if self.sized else (self.options, self.steps)
+        if images < options.batch:
+            raise InputError(
+                f"{self.name}: {images} images are fewer than a batch of {options.batch}: "
+                f"lower --{self.name}_batch or give more images"
+            )
+        assert steps is not None
+        return options, steps
+
+    def _set_fitted(self, model: Network, options: Any, context: NetworkContext) -> None:
+        self.model, self._options, self._context = model, options, context
+        signature = tf.TensorSpec((None, *context.image_shape), tf.uint8)
         self._encode = tf.function(model.encode, input_signature=[signature])
 
-    def _fitted(self) -> tuple[Network, Plan]:
-        if self.model is None or self._plan is None:
-            raise InputError(f"{self._name} is not fitted yet; call fit or load first")
-        return self.model, self._plan
+    def _check_fitted(self) -> Network:
+        if self.model is None:
+            raise InputError(f"{self.name} is not fitted yet; call fit or load first")
+        return self.model
+
+
+def _description(options: Any, context: NetworkContext) -> dict[str, Any]:
+    return {
+        "image_shape": list(context.image_shape),
+        "images": context.images,
+        "steps": context.steps,
+        "seed": context.seed,
+        "options": dataclasses.asdict(options),
+    }

@@ -1,4 +1,4 @@
-"""An embedder that learns nothing."""
+"""An embedder without training."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import Any
 import numpy as np
 
 from cactus_tf.embedders._base import image_arrays
-from cactus_tf.embedders._base.transformer import Transformer
+from cactus_tf.embedders._base.estimator import ImageTransformer
 
 
-class Untrained(Transformer):
-    """z = f(x): a function of each image alone, so there is nothing to fit, to save or to load.
+class Untrained(ImageTransformer):
+    """z = f(x), a function of each image alone: nothing to fit, save or load.
 
     Args:
       function: [n, h, w, c] uint8 -> [n, dim], called on at most 1024 images at a time.
     """
 
     def __init__(self, function: Callable[[np.ndarray], np.ndarray]):
-        self._function = function
+        self.function = function
 
     def fit(
         self, images: np.ndarray, y: Any = None, *, seed: int = 0, folder: Path | None = None, callbacks: Sequence = ()
-    ):
-        """Returns itself; y is not looked at.
+    ) -> Untrained:
+        """Checks the images and returns itself.
 
         Raises:
-          InputError: images of another form.
+          InputError: not an array of images.
         """
         image_arrays.check_images(images)
         return self
@@ -37,17 +37,14 @@ class Untrained(Transformer):
         """[n, h, w, c] uint8 -> [n, dim] float32.
 
         Raises:
-          InputError: images of another form.
+          InputError: not an array of images.
         """
         image_arrays.check_images(images)
-        return image_arrays.in_chunks(self._function, images, chunk=1024)
+        return image_arrays.in_chunks(self.function, images, chunk=1024)
 
     def save(self, folder: Path) -> None:
         """Writes nothing."""
 
-    def load(self, folder: Path):
+    def load(self, folder: Path) -> Untrained:
         """Returns itself."""
         return self
-
-    def _fitted(self) -> None:
-        """It always is."""

@@ -1,4 +1,4 @@
-"""How BiGAN's networks see images: flat, or as crops of 64x64."""
+"""The forms in which BiGAN's networks see images: flat, or crops of 64x64."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from cactus_tf.embedders.bigan.networks import SIDE
 
-SHORT_SIDE = 72  # of what crops are cut from
+SHORT_SIDE = 72  # of the images that crops are cut from
 
 
 class Flat:
@@ -19,21 +19,21 @@ class Flat:
     def __init__(self, shape: tuple[int, ...]):
         self._shape = shape
 
-    def training(self, images, seed):
-        """[n, h, w, c] uint8 -> [n, h w c]; there is nothing random in it."""
+    def training(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """As `encoding`; nothing is random."""
         return self.encoding(images)
 
-    def encoding(self, images):
+    def encoding(self, images: tf.Tensor) -> tf.Tensor:
         """[n, h, w, c] uint8 -> [n, h w c]."""
         return tf.cast(tf.reshape(images, (-1, tf.reduce_prod(self._shape))), tf.float32) / 255
 
-    def pictured(self, x):
+    def pictured(self, x: tf.Tensor) -> tf.Tensor:
         """[n, h w c] -> [n, h, w, c] in 0..1."""
         return tf.reshape(x, (-1, *self._shape))
 
 
 class Crops:
-    """Crops of 64x64 in [-1, 1]: of images resized to a short side of 72, or of 64 where they are smaller than that.
+    """Crops of 64x64 in [-1, 1] of images resized to a short side of 72, or of 64 if theirs is below 64.
 
     Args:
       shape: (h, w, c) of the images.
@@ -44,8 +44,8 @@ class Crops:
         target = SHORT_SIDE if short >= SIDE else SIDE
         self._size = tuple(round(side * target / short) for side in shape[:2])
 
-    def training(self, images, seed):
-        """[n, h, w, c] uint8 -> [n, 64, 64, c] cut at random places.
+    def training(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """[n, h, w, c] uint8 -> [n, 64, 64, c] cropped at random places.
 
         Args:
           images: [n, h, w, c] uint8.
@@ -56,20 +56,20 @@ class Crops:
         top, left = (tf.cast(u[axis] * (self._size[axis] - SIDE + 1), tf.int32) for axis in (0, 1))
         return crops(self._resized(images), top, left)
 
-    def encoding(self, images):
-        """[n, h, w, c] uint8 -> [n, 64, 64, c] cut from the middle."""
+    def encoding(self, images: tf.Tensor) -> tf.Tensor:
+        """[n, h, w, c] uint8 -> [n, 64, 64, c] cropped from the center."""
         top, left = ((side - SIDE) // 2 for side in self._size)
         return self._resized(images)[:, top : top + SIDE, left : left + SIDE]
 
-    def pictured(self, x):
+    def pictured(self, x: tf.Tensor) -> tf.Tensor:
         """[n, 64, 64, c] in -1..1 -> in 0..1."""
         return (x + 1) / 2
 
-    def _resized(self, images):
+    def _resized(self, images: tf.Tensor) -> tf.Tensor:
         return tf.image.resize(images, self._size, antialias=True) * (2 / 255) - 1
 
 
-def crops(x, top, left):
+def crops(x: tf.Tensor, top: tf.Tensor, left: tf.Tensor) -> tf.Tensor:
     """[n, h, w, c], [n] first rows, [n] first columns -> [n, 64, 64, c]."""
     rows, columns = (first[:, None] + tf.range(SIDE) for first in (top, left))
     return tf.gather(tf.gather(x, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)

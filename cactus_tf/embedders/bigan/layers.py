@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -14,69 +16,66 @@ _EPSILON = 1e-8
 def padding(pixels: int) -> list[list[int]]:
     """The same number of pixels on all four sides, as Theano pads; SAME with a stride puts more of them last.
 
-    It is done by hand, before VALID: padded by the kernels, deep layers take twice as long on a CPU.
+    Used before VALID: deep layers that the kernels pad take twice as long on a CPU.
     """
     return [[0, 0], [pixels, pixels], [pixels, pixels], [0, 0]]
 
 
 class DeployedBatchNorm(keras.layers.Layer):
-    """Batch norm without running averages: y = gain (x - mean) / sqrt(variance + 1e-8) + bias.
+    """Batch norm without running averages: y = gamma (x - mean) / sqrt(variance + 1e-8) + beta.
 
     In training the statistics are those of the batch, over all axes but the last, with the biased variance; otherwise
     those that `deploy` stored.
 
     Args:
-      affine: whether there are a gain and a bias.
+      affine: whether there are gamma and beta.
     """
 
-    def __init__(self, *, affine: bool, **kwargs):
+    def __init__(self, *, affine: bool, **kwargs: Any):
         super().__init__(**kwargs)
         self.affine = affine
 
-    def build(self, shape):
-        """Makes the weights for [..., channels]."""
+    def build(self, shape: tuple[int, ...]) -> None:
+        """Creates the weights for [..., channels]."""
         size = (shape[-1],)
         if self.affine:
-            self.gain = self.add_weight(shape=size, initializer="ones", name="gain")
-            self.bias = self.add_weight(shape=size, initializer="zeros", name="bias")
+            self.gamma = self.add_weight(shape=size, initializer="ones", name="gamma")
+            self.beta = self.add_weight(shape=size, initializer="zeros", name="beta")
         self.mean = self.add_weight(shape=size, initializer="zeros", trainable=False, name="mean")
         self.variance = self.add_weight(shape=size, initializer="ones", trainable=False, name="variance")
 
-    def call(self, x, training=False):
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         """[n, channels] or [n, height, width, channels] -> the same shape."""
         channels, maps = x.shape[-1], len(x.shape) == 4
-        normalised = tf.raw_ops.FusedBatchNormV3(
+        normalized = tf.raw_ops.FusedBatchNormV3(
             x=x if maps else tf.reshape(x, (-1, 1, 1, channels)),
-            scale=tf.convert_to_tensor(self.gain) if self.affine else tf.ones(channels),
-            offset=tf.convert_to_tensor(self.bias) if self.affine else tf.zeros(channels),
+            scale=tf.convert_to_tensor(self.gamma) if self.affine else tf.ones(channels),
+            offset=tf.convert_to_tensor(self.beta) if self.affine else tf.zeros(channels),
             mean=tf.convert_to_tensor(self.mean),
             variance=tf.convert_to_tensor(self.variance),
             epsilon=_EPSILON,
             is_training=bool(training),
         )
-        return normalised.y if maps else tf.reshape(normalised.y, (-1, channels))
+        return normalized.y if maps else tf.reshape(normalized.y, (-1, channels))
 
 
-def batch_statistics(x):
-    """Mean and unbiased variance per channel, over all axes but the last.
-
-    Where they hold n numbers, it is n / (n - 1) times the variance that a training step normalises with.
-    """
+def batch_statistics(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mean and unbiased variance per channel, over all axes but the last (training normalizes with the biased one)."""
     mean, variance = tf.nn.moments(x, list(range(len(x.shape) - 1)))
     n = tf.cast(tf.size(x) // x.shape[-1], x.dtype)
     return mean, variance * n / (n - 1)
 
 
 def deploy(network: keras.Model, batches: tf.data.Dataset) -> None:
-    """Stores in every batch norm the average over batches of `batch_statistics` of what it normalises.
+    """Stores in every batch norm the average over batches of its input's `batch_statistics`.
 
-    One pass serves all layers: below a norm, each batch is normalised by its own statistics, as in training.
+    One pass serves all layers: below a norm, each batch is normalized by its own statistics, as in training.
     """
     norms = [layer for layer in network.layers if isinstance(layer, DeployedBatchNorm)]
     before = keras.Model(network.inputs, [norm.input for norm in norms])
 
     @tf.function
-    def statistics(batch):
+    def statistics(batch: tf.Tensor) -> list:
         return [batch_statistics(x) for x in tf.nest.flatten(before(batch, training=True))]
 
     sums = [(tf.zeros_like(norm.mean), tf.zeros_like(norm.variance)) for norm in norms]
@@ -91,8 +90,8 @@ def deploy(network: keras.Model, batches: tf.data.Dataset) -> None:
 class Convolution(keras.layers.Layer):
     """A convolution without bias, padded by `pad` pixels on all sides.
 
-    With two groups, each half of the filters sees half of the channels; done by halves, since TensorFlow has no
-    gradient of grouped kernels on a CPU.
+    With two groups, each half of the filters sees half of the channels; it is computed in halves, because TensorFlow
+    has no gradient of grouped kernels on a CPU.
 
     Args:
       filters: channels of the result.
@@ -100,17 +99,19 @@ class Convolution(keras.layers.Layer):
       initializer: of the kernel [kernel, kernel, channels / groups, filters].
     """
 
-    def __init__(self, filters: int, kernel: int, *, stride: int, pad: int, initializer, groups: int = 1, **kwargs):
+    def __init__(
+        self, filters: int, kernel: int, *, stride: int, pad: int, initializer: Any, groups: int = 1, **kwargs: Any
+    ):
         super().__init__(**kwargs)
         self.filters, self.side, self.stride, self.pad, self.groups = filters, kernel, stride, pad, groups
         self.initializer = initializer
 
-    def build(self, shape):
-        """Makes the kernel."""
+    def build(self, shape: tuple[int, ...]) -> None:
+        """Creates the kernel."""
         shape = (self.side, self.side, shape[-1] // self.groups, self.filters)
         self.kernel = self.add_weight(shape=shape, initializer=self.initializer, name="kernel")
 
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         """[n, h, w, channels] -> [n, (h + 2 pad - kernel) // stride + 1, the same of w, filters]."""
         kernel = tf.convert_to_tensor(self.kernel)
         if self.groups == 1:
@@ -118,7 +119,7 @@ class Convolution(keras.layers.Layer):
         pairs = zip(tf.split(x, self.groups, -1), tf.split(kernel, self.groups, -1), strict=True)
         return tf.concat([self._convolve(part, own) for part, own in pairs], axis=-1)
 
-    def _convolve(self, x, kernel):
+    def _convolve(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         return tf.nn.conv2d(tf.pad(x, padding(self.pad)), kernel, self.stride, "VALID")
 
 
@@ -130,16 +131,16 @@ class Deconvolution(keras.layers.Layer):
       initializer: of the kernel [5, 5, filters, channels].
     """
 
-    def __init__(self, filters: int, *, initializer, **kwargs):
+    def __init__(self, filters: int, *, initializer: Any, **kwargs: Any):
         super().__init__(**kwargs)
         self.filters, self.initializer = filters, initializer
 
-    def build(self, shape):
-        """Makes the kernel."""
+    def build(self, shape: tuple[int, ...]) -> None:
+        """Creates the kernel."""
         shape = (KERNEL, KERNEL, self.filters, shape[-1])
         self.kernel = self.add_weight(shape=shape, initializer=self.initializer, name="kernel")
 
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         """[n, h, w, channels] -> [n, 2h, 2w, filters]."""
         height, width = (2 * side for side in x.shape[1:3])
         cut = KERNEL // 2
@@ -148,6 +149,6 @@ class Deconvolution(keras.layers.Layer):
         return y[:, cut : cut + height, cut : cut + width]
 
 
-def halved(x):
-    """The largest of 3x3 at every second place, padded by one pixel that is never the largest."""
+def halved(x: tf.Tensor) -> tf.Tensor:
+    """3x3 max-pooling of stride 2, padded by one pixel that is never the largest."""
     return keras.layers.Lambda(lambda maps: tf.nn.max_pool2d(maps, 3, 2, padding(1)))(x)

@@ -1,11 +1,12 @@
-"""How DeepCluster looks at images: at windows, cut out and resized, random ones to train on, the centre to embed.
+"""DeepCluster's views of images: random crops to train on, the center to embed.
 
-A window is (top, left, height, width) in pixels. Resizing is bilinear with pixel centres at halves, as in torchvision,
-but without its smoothing where an image shrinks; samples that would lie outside the image, by half a pixel at most, are
-moved to its edge.
+A window is (top, left, height, width) in pixels. Resizing is bilinear with pixel centers at halves, as in torchvision,
+but without its smoothing of shrunk images; samples outside the image, by half a pixel at most, are moved to its edge.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import tensorflow as tf
 
@@ -13,8 +14,8 @@ from cactus_tf.utils import seeds
 
 TRIES = 10  # draws of a window before the whole image is taken; as torchvision
 _RATIO = (3 / 4, 4 / 3)  # width / height of random windows; as torchvision
-_SHOWN = 64 / 72  # part of the shorter side that is embedded; the original has 224 of 256
-_SCALES = {"large": 0.08, "small": 0.5}  # least area of a crop; torchvision's, and ours where little is left of it
+_SHOWN = 64 / 72  # fraction of the shorter side that is embedded; the original has 224 of 256
+_SCALES = {"large": 0.08, "small": 0.5}  # least area of a crop: torchvision's, and ours for images with few pixels
 
 
 class Views:
@@ -23,8 +24,8 @@ class Views:
     Args:
       image_shape: (height, width, channels).
       side: of the square views; images with a shorter side are small: they keep their size and are embedded whole.
-      scale: least area of a random crop, as a part; None takes 0.08, for small images 0.5.
-      flip: whether half of the crops are mirrored; None says so for colour only, as characters have a handedness.
+      scale: least area of a random crop, as a fraction; None: 0.08, for small images 0.5.
+      flip: whether half of the crops are mirrored; None: only color images, since mirrored characters are others.
       seed: of crops and flips.
 
     Attributes:
@@ -32,22 +33,22 @@ class Views:
     """
 
     def __init__(self, image_shape: tuple[int, ...], side: int, scale: float | None, flip: bool | None, seed: int):
-        height, width, colours = image_shape
+        height, width, colors = image_shape
         self.whole = min(height, width) < side
         self.size = (height, width) if self.whole else (side, side)
         self.scale = _SCALES["small" if self.whole else "large"] if scale is None else scale
-        self.flip = colours > 1 if flip is None else flip
+        self.flip = colors > 1 if flip is None else flip
         self._crops, self._flips = (seeds.derive(seed, f"deepcluster {purpose}") for purpose in ("crops", "flips"))
 
-    def embedded(self, images):
-        """The whole of small images, the centre of others."""
+    def embedded(self, images: tf.Tensor) -> tf.Tensor:
+        """Small images whole, the center of others."""
         if self.whole:
             return tf.cast(images, tf.float32)
         window = central_window(*images.shape[1:3])
         return cut(images, tf.tile([window], (tf.shape(images)[0], 1)), self.size)
 
-    def cropped(self, images, step):
-        """A random crop of each, as this training step sees it."""
+    def cropped(self, images: tf.Tensor, step: Any) -> tf.Tensor:
+        """A random crop of each image, the same whenever this training step is repeated."""
         n, (height, width) = tf.shape(images)[0], images.shape[1:3]
         u = tf.random.stateless_uniform((n, TRIES, 4), seed=tf.stack([self._crops, step]))
         windows = random_windows(u, height, width, self.scale)
@@ -55,16 +56,16 @@ class Views:
         return cut(images, windows, self.size, mirrored if self.flip else None)
 
 
-def random_windows(u, height: int, width: int, scale: float):
+def random_windows(u: tf.Tensor, height: int, width: int, scale: float) -> tf.Tensor:
     """Windows of an area U(scale, 1) of the image's and of a log-uniform ratio, at a uniform place.
 
-    The first of the draws that fits into the image is taken, the whole image where none does. torchvision's
-    RandomResizedCrop is the same in whole pixels.
+    Takes the first draw that fits into the image, or else the whole image, as torchvision's RandomResizedCrop does in
+    whole pixels.
 
     Args:
       u: [n, tries, 4] uniform numbers in 0..1, for area, ratio, top and left.
       height, width: of the images.
-      scale: least area, as a part of the image's.
+      scale: least area, as a fraction of the image's.
 
     Returns:
       [n, 4] float32.
@@ -81,19 +82,19 @@ def random_windows(u, height: int, width: int, scale: float):
 
 
 def central_window(height: int, width: int) -> tuple[float, float, float, float]:
-    """What remains of an image whose shorter side is resized to 72 and whose middle 64x64 are kept."""
+    """The central 64x64 of an image whose shorter side is resized to 72."""
     side = min(height, width) * _SHOWN
     return (height - side) / 2, (width - side) / 2, side, side
 
 
-def cut(images, windows, size: tuple[int, int], mirrored=None):
-    """The windows of the images, resized.
+def cut(images: tf.Tensor, windows: tf.Tensor, size: tuple[int, int], mirrored: tf.Tensor | None = None) -> tf.Tensor:
+    """Crops the images to the windows and resizes them.
 
     Args:
       images: [n, h, w, c], uint8 or float32.
       windows: [n, 4].
       size: height and width of the result.
-      mirrored: [n] booleans, which windows to mirror left to right; None mirrors none.
+      mirrored: [n] booleans, which windows to mirror left to right, or None.
 
     Returns:
       [n, *size, c] float32 in the images' range.
@@ -107,8 +108,8 @@ def cut(images, windows, size: tuple[int, int], mirrored=None):
     return tf.image.crop_and_resize(images, tf.stack([y1, x1, y2, x2], axis=1), tf.range(tf.shape(images)[0]), size)
 
 
-def _ends(start, length, out: int, side: int):
-    """Places of the first and last sample, as parts of the way between the centres of the first and last pixel."""
+def _ends(start: tf.Tensor, length: tf.Tensor, out: int, side: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Places of the first and last sample, as fractions of the way from the center of the first pixel to the last."""
     half = length / (2 * out)
     first, last = start + half - 0.5, start + length - half - 0.5
     return tf.maximum(first / (side - 1), 0), tf.minimum(last / (side - 1), 1)

@@ -1,9 +1,10 @@
-"""What DeepCluster does between epochs: whitened features, k-means, and a balanced order of the images."""
+"""DeepCluster between epochs: whitened features, k-means, and a balanced order of the images."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,18 +14,18 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
-_ONE_THREAD = 1024  # features: eigenvectors of small matrices take up to 40 times as long on threads that are busy
-_NEGLIGIBLE = 1e-6  # of the largest variance: float32 leaves nothing but rounding there
+_ONE_THREAD = 1024  # features: small eigenproblems take up to 40 times as long on several busy threads
+_NEGLIGIBLE = 1e-6  # of the largest variance: in float32, less is rounding
 
 
 def whitening(features: np.ndarray, dims: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean m and matrix W, such that the columns of (x - m) W are uncorrelated with variance 1.
 
-    W has the first principal components as columns, each divided by the root of its variance. Columns without variance
-    are zero.
+    The columns of W are the first principal components, each divided by the root of its variance; zero without
+    variance.
 
     Args:
-      features: [n, dim] float32; the mean is taken off in place, which spares a copy.
+      features: [n, dim] float32; the mean is subtracted in place.
       dims: at most dim and n.
 
     Returns:
@@ -36,8 +37,8 @@ def whitening(features: np.ndarray, dims: int) -> tuple[np.ndarray, np.ndarray]:
     with threadpool_limits(threads), np.errstate(invalid="ignore"):  # shares of no variance at all
         pca = PCA(dims, svd_solver="covariance_eigh", copy=False).fit(features)
     variance = pca.explained_variance_
-    kept = variance > _NEGLIGIBLE * variance[0]
-    scale = np.where(kept, 1 / np.sqrt(np.where(kept, variance, 1)), 0)
+    varied = variance > _NEGLIGIBLE * variance[0]
+    scale = np.where(varied, 1 / np.sqrt(np.where(varied, variance, 1)), 0)
     return mean, (pca.components_.T * scale).astype(np.float32)
 
 
@@ -47,31 +48,31 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 
 def cluster(rows: np.ndarray, clusters: int, iterations: int, seed: int) -> np.ndarray:
-    """K-means from distinct rows as a start, once, without a tolerance.
+    """k-means from distinct random rows, once, without a tolerance.
 
-    A cluster that runs empty gets the row farthest from its centre, as scikit-learn does it; the authors' library
-    splits a large cluster in two instead. What is empty in the end, stays so.
+    A cluster that becomes empty gets the row farthest from its center, as scikit-learn does it; the authors' library
+    splits a large cluster in two instead. Clusters that are empty at the end stay empty.
 
     Returns:
       [n] int32 in 0..clusters-1. Caron et al. 2018, eq. 2.
     """
     kmeans = KMeans(clusters, init="random", n_init=1, max_iter=iterations, tol=0, random_state=seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than clusters: the log counts them
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than clusters; the log counts them
         return kmeans.fit_predict(rows).astype(np.int32)
 
 
 def balanced_order(assignments: np.ndarray, rng: np.random.Generator, legacy: bool = False) -> np.ndarray:
-    """An epoch's images, as many of each cluster, in random order.
+    """An epoch's images, equally many of each cluster, in random order.
 
-    Each of the c clusters that have images gives floor(n / c) + 1 of them, drawn with replacement only if it has no
-    more than that; n of all these stay.
+    From each of the c clusters with images, floor(n / c) + 1 are drawn, with replacement only if it has no more than
+    that; n of all these are kept.
 
     Args:
       assignments: [n] integers.
       rng: of this epoch.
-      legacy: what the authors' code does instead: it takes the drawn numbers for places in the list of images sorted by
-        cluster, so that clusters come up as often as they are large.
+      legacy: as the authors' code: the drawn numbers are taken as places in the list of images sorted by cluster, so
+        clusters are drawn in proportion to their sizes.
 
     Returns:
       [n] image numbers. Caron et al. 2018, section 3.3, "trivial parametrization".
@@ -89,7 +90,7 @@ def batches(
 ) -> tf.data.Dataset:
     """The steps first ... steps - 1 as (step int64, [batch, h, w, c] uint8, [batch] int32 pseudo-labels).
 
-    Nothing is fetched ahead: the next batch may belong to an epoch that is not clustered yet.
+    Nothing is prefetched: the next batch may belong to an epoch that is not clustered yet.
 
     Args:
       images: [n, h, w, c] uint8.
@@ -105,8 +106,8 @@ def batches(
         return np.ascontiguousarray(images[order[here]]), labels[here]
 
     def load(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        found, labels = tf.numpy_function(gather, [step], (tf.uint8, tf.int32))
-        return step, tf.ensure_shape(found, (batch, *images.shape[1:])), tf.ensure_shape(labels, (batch,))
+        gathered, labels = tf.numpy_function(gather, [step], (tf.uint8, tf.int32))
+        return step, tf.ensure_shape(gathered, (batch, *images.shape[1:])), tf.ensure_shape(labels, (batch,))
 
     options = tf.data.Options()
     options.experimental_optimization.inject_prefetch = False
@@ -114,19 +115,19 @@ def batches(
 
 
 class AtEpochs(keras.callbacks.Callback):
-    """Calls `begin(epoch)` before the first step of every epoch that has not begun yet.
+    """Calls `begin(epoch)` before the first step of every new epoch.
 
     Args:
       steps: of an epoch.
       begin: prepares an epoch.
-      begun: gives the epoch that was prepared last, perhaps by a fit that was stopped.
+      begun: returns the epoch that was prepared last, perhaps in a fit that was stopped.
     """
 
     def __init__(self, steps: int, begin: Callable[[int], None], begun: Callable[[], int]):
         super().__init__()
         self._steps, self._begin, self._begun = steps, begin, begun
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """`batch` counts from 0 in the whole training."""
         epoch = batch // self._steps
         if self._begun() != epoch:

@@ -1,12 +1,13 @@
 """The networks of DeepCluster: Sobel maps, convolutions with batch norm, two fully connected layers.
 
-Biases in front of batch norm are left out: they start at 0, have no gradient there and decay towards 0.
+Biases before batch norm are left out: they start at 0, have no gradient and decay towards 0.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,18 +20,18 @@ from cactus_tf.utils import seeds
 
 LINEAR_STDDEV = 0.01  # Caron et al. 2018, their code
 _SOBEL = np.array([[1, 0, -1], [2, 0, -2], [1, 0, -1]], np.float32)
-_MEAN, _STDDEV = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's colours in 0..1
+_MEAN, _STDDEV = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's colors in 0..1
 
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """What tells one network from another.
+    """What distinguishes the networks.
 
     Attributes:
       layers: in order, (filters, kernel side, padding) of a convolution of stride 1, or (window, stride) of a max-pool.
       units: outputs of both fully connected layers.
       stddev: of their initial weights.
-      dropouts: whether dropout stands in front of the first and of the second of them.
+      dropouts: whether dropout precedes the first and the second of them.
       smallest: least side of an image.
     """
 
@@ -48,14 +49,14 @@ def _vgg(*counts: tuple[int, int]) -> tuple[tuple[int, ...], ...]:
 
 FORMS = {
     # Hsu et al. 2019, E.4: Caron's AlexNet with the first convolution changed from 11, stride 4 to 5, stride 1. A side
-    # of 64 goes 62, 30, 30, 14, 14, 14, 14, 6, so that what is flattened are 6 6 256 = 9216 numbers as in the original.
+    # of 64 goes 62, 30, 30, 14, 14, 14, 14, 6, so 6 x 6 x 256 = 9216 numbers are flattened, as in the original.
     "alexnet": Form(
         ((96, 5, 1), (3, 2), (256, 5, 2), (3, 2), (384, 3, 1), (384, 3, 1), (256, 3, 1), (3, 2)),
     ),
     "vgg16": Form(_vgg((2, 64), (2, 128), (3, 256), (3, 512), (3, 512)), dropouts=(False, True)),
-    # Ours, for 28x28 images on a laptop: 16 million multiply-adds per image. The sides 28, 14, 7, 3 leave 1152 numbers.
+    # Ours, for 28x28 images on a laptop: 16 million multiply-adds per image. Sides of 28, 14, 7, 3 leave 1152 numbers.
     # The fully connected layers have an eighth of AlexNet's inputs (1152 of 9216, 512 of 4096), hence initial weights
-    # of 8 times its variance: signals start as large as there. 512 outputs have 256 principal components to give.
+    # of 8 times its variance: signals start as large as there. 512 outputs suffice for 256 principal components.
     "conv4": Form(
         ((32, 3, 1), (2, 2), (64, 3, 1), (2, 2), (128, 3, 1), (128, 3, 1), (2, 2)),
         units=512,
@@ -66,11 +67,7 @@ FORMS = {
 
 
 def form_of(network: str | None, image_shape: tuple[int, ...]) -> tuple[str, Form]:
-    """The network by name; unsaid, AlexNet for sides from 64 on and conv4 below.
-
-    Raises:
-      InputError: no such network, or the images are too small for it.
-    """
+    """The network by name; None: AlexNet for sides of at least 64, else conv4."""
     side = min(image_shape[:2])
     name = network or ("alexnet" if side >= 64 else "conv4")
     if name not in FORMS:
@@ -85,17 +82,17 @@ def form_of(network: str | None, image_shape: tuple[int, ...]) -> tuple[str, For
     return name, FORMS[name]
 
 
-def scaled(x):
-    """Images 0..255 -> about unit size: colours by ImageNet's mean and deviation, grey ones to 0..1.
+def scaled(x: tf.Tensor) -> tf.Tensor:
+    """Images 0..255 -> about unit size: color by ImageNet's mean and deviation, gray to 0..1.
 
-    A grey image keeps its zero, since zeros are what the convolutions pad with: its black background has no edge there.
+    The zero of a gray image stays, since convolutions pad with zeros: a black background gets no edge at the border.
     """
     x = x / 255
     return (x - _MEAN) / _STDDEV if x.shape[-1] == 3 else x
 
 
-def sobel(x):
-    """Slopes to the left and upwards of the mean of the channels, zeros around: never trained.
+def sobel(x: tf.Tensor) -> tf.Tensor:
+    """Slopes to the left and upwards of the mean over channels, not trained.
 
     A 1x1 convolution with weights 1/channels, then the two Sobel kernels with padding 1, computed as one convolution.
 
@@ -110,10 +107,10 @@ def sobel(x):
 
 
 def convolutions(shape: tuple[int, ...], form: Form, seed: int) -> keras.Model:
-    """Maps [n, h, w, c] -> [n, dim] rows, flattened by height, width, channel; all sizes stand in `form.layers`.
+    """Maps [n, h, w, c] -> [n, dim] rows, flattened by height, width, channel; sizes are those of `form.layers`.
 
-    Kernels start as N(0, 2 / (side^2 filters)). ReLU follows the max-pool where there is one, which it does not change
-    by that, on fewer numbers.
+    Kernels start as N(0, 2 / (side^2 filters)). ReLU follows the max-pool if there is one: the same result from fewer
+    numbers.
     """
     x = inputs = keras.Input(shape)
     for i, layer in enumerate(form.layers):
@@ -134,20 +131,17 @@ def linear(inputs: int, units: int, stddev: float, seed: int, name: str) -> kera
 
 
 class Body(keras.layers.Layer):
-    """All of a network but its head: images to the output of the second fully connected layer.
+    """A network without its head: images to the output of the second fully connected layer.
 
     Args:
       image_shape: (height, width, channels).
       network: its name; None chooses by the images' size.
       sobel: whether it sees Sobel maps.
-      dropout: part that is dropped.
+      dropout: fraction that is dropped.
       seed: of weights and dropout.
 
     Attributes:
       units: number of features.
-
-    Raises:
-      InputError: as `form_of`.
     """
 
     def __init__(self, image_shape: tuple[int, ...], network: str | None, sobel: bool, dropout: float, seed: int):
@@ -162,12 +156,12 @@ class Body(keras.layers.Layer):
         self.second = linear(form.units, form.units, form.stddev, weights, "second")
         self.built = True
 
-    def features(self, x, step=None):
+    def features(self, x: tf.Tensor, step: Any = None) -> tf.Tensor:
         """Output of the second fully connected layer, before its ReLU.
 
         Args:
           x: [n, h, w, c] float32 in 0..255.
-          step: number of the training step, for dropout and batch statistics; None outside of training.
+          step: number of the training step, for dropout and batch statistics; None outside training.
 
         Returns:
           [n, units].
@@ -177,19 +171,19 @@ class Body(keras.layers.Layer):
         x = tf.nn.relu(self.first(self._dropped(x, 0, step)))
         return self.second(self._dropped(x, 1, step))
 
-    def _dropped(self, x, place: int, step):
+    def _dropped(self, x: tf.Tensor, place: int, step: Any) -> tf.Tensor:
         if step is None or not self._dropouts[place]:
             return x
         return tf.nn.experimental.stateless_dropout(x, self._dropout, tf.stack([self._seeds[place], step]))
 
 
-def _convolution(x, filters: int, side: int, padding: int, seed: int, name: str):
+def _convolution(x: tf.Tensor, filters: int, side: int, padding: int, seed: int, name: str) -> tf.Tensor:
     if 2 * padding == side - 1:
-        how = "same"
+        mode = "same"
     else:
-        how, x = "valid", keras.layers.ZeroPadding2D(padding)(x)
+        mode, x = "valid", keras.layers.ZeroPadding2D(padding)(x)
     init = _normal(math.sqrt(2 / (side**2 * filters)), seed)
-    x = keras.layers.Conv2D(filters, side, padding=how, use_bias=False, kernel_initializer=init, name=name)(x)
+    x = keras.layers.Conv2D(filters, side, padding=mode, use_bias=False, kernel_initializer=init, name=name)(x)
     return RunningBatchNorm(name=f"{name}_norm")(x)
 
 

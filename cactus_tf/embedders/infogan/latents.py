@@ -1,4 +1,4 @@
-"""What InfoGAN's generator makes images of."""
+"""The input of InfoGAN's generator."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 
 class Latents(NamedTuple):
-    """n latent vectors in parts; the last two are the code c of Chen et al. 2016.
+    """n latent vectors in parts; category and codes are the code c of Chen et al. 2016.
 
     Attributes:
       noise: [n, noise] in -1..1, the incompressible z.
@@ -30,11 +30,11 @@ class Latents(NamedTuple):
         return Latents(*(part[:n] for part in self))
 
 
-def draw(u, noise: int, categories: int, codes: int) -> Latents:
-    """Noise and codes ~ U(-1, 1) and uniform categories, of numbers that are uniform on [0, 1).
+def draw(u: tf.Tensor, noise: int, categories: int, codes: int) -> Latents:
+    """Noise and codes ~ U(-1, 1) and uniform categories, from uniform numbers.
 
     Args:
-      u: [n, noise + 1 + codes].
+      u: [n, noise + 1 + codes] uniform on [0, 1).
       noise, categories, codes: sizes of the parts.
     """
     for_noise, for_category, for_codes = tf.split(u, [noise, 1, codes], axis=1)
@@ -48,8 +48,8 @@ def each_category(latents: Latents) -> Latents:
     return Latents(tf.tile(latents.noise, (k, 1)), tf.repeat(tf.eye(k), n, axis=0), tf.tile(latents.codes, (k, 1)))
 
 
-def each_value(latents: Latents, code: int, values) -> Latents:
-    """[n v]: every one of the n latents in turn, one of its codes taking all values.
+def each_value(latents: Latents, code: int, values: tf.Tensor) -> Latents:
+    """[n v]: each of the n latents in turn, with one of its codes taking all values.
 
     Args:
       latents: of n.
@@ -62,5 +62,5 @@ def each_value(latents: Latents, code: int, values) -> Latents:
 
 
 def joined(several: Iterable[Latents]) -> Latents:
-    """All of them, one after the other."""
+    """Concatenates latents."""
     return Latents(*(tf.concat(parts, axis=0) for parts in zip(*several, strict=True)))

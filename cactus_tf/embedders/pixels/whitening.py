@@ -1,24 +1,24 @@
 """Whitening of pixels, the embedding of the paper's ablation that clusters raw images (Hsu et al. 2019, section 4).
 
-After Coates and Ng 2012, "Learning feature representations with k-means": z = W x of contrast-normalised images x,
-where W = U diag(1 / sqrt(S + 1e-5)) U^T for the eigenvectors U and eigenvalues S of their covariance. x is not centred.
+After Coates and Ng 2012, "Learning feature representations with k-means": z = W x of contrast-normalized images x,
+not centered, where W = U diag(1 / sqrt(S + 1e-5)) U^T for the eigenvectors U and eigenvalues S of their covariance.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-CONTRAST, EPSILON = 10.0, 1e-5  # of the authors' code; the first for pixels in 0..255
+CONTRAST, EPSILON = 10.0, 1e-5  # of the authors' code; CONTRAST is for pixels in 0..255
 
 
-def normalised(images: np.ndarray) -> np.ndarray:
+def normalized(images: np.ndarray) -> np.ndarray:
     """x = (x - mean(x)) / sqrt(var(x) + 10) over each image's own numbers.
 
     Args:
       images: [n, h, w, c] uint8.
 
     Returns:
-      [n, h w c] float32, row-major; of an image of one value all zeros.
+      [n, h w c] float32, row-major; zeros for a uniform image.
     """
     x = np.asarray(images).reshape(len(images), -1).astype(np.float32)
     x -= x.mean(axis=1, keepdims=True)  # in place: there may be 512 MB of it
@@ -27,11 +27,11 @@ def normalised(images: np.ndarray) -> np.ndarray:
 
 
 def covariance(images: np.ndarray, chunk: int = 1024) -> np.ndarray:
-    """[d, d] float64 covariance of normalised images, over n - 1, from a few of the [n, h, w, c] uint8 at a time."""
+    """[d, d] float64 covariance (over n - 1) of normalized images, [n, h, w, c] uint8, read in chunks."""
     d = int(np.prod(images.shape[1:]))
     total, products = np.zeros(d), np.zeros((d, d))
     for start in range(0, len(images), chunk):
-        x = normalised(images[start : start + chunk]).astype(np.float64)
+        x = normalized(images[start : start + chunk]).astype(np.float64)
         total += x.sum(axis=0)
         products += x.T @ x
     products -= np.outer(total, total / len(images))
@@ -40,27 +40,27 @@ def covariance(images: np.ndarray, chunk: int = 1024) -> np.ndarray:
 
 
 def zca(products: np.ndarray) -> np.ndarray:
-    """W = U diag(1 / sqrt(S + 1e-5)) U^T of a covariance [d, d], which is overwritten: [d, d] float32."""
+    """[d, d] float32 W = U diag(1 / sqrt(S + 1e-5)) U^T of a covariance [d, d], which is overwritten."""
     from scipy.linalg import eigh
 
     variances, vectors = eigh(products, overwrite_a=True)
-    return ((vectors * gains(variances)) @ vectors.T).astype(np.float32)
+    return ((vectors * scales(variances)) @ vectors.T).astype(np.float32)
 
 
 def principal(products: np.ndarray, dims: int) -> np.ndarray:
-    """diag(1 / sqrt(S + 1e-5)) U^T of the largest eigenvalues of a covariance [d, d]: [dims, d] float32, largest first.
+    """[dims, d] float32 diag(1 / sqrt(S + 1e-5)) U^T of the largest eigenvalues of a covariance [d, d], largest first.
 
-    Where dims = d, `zca` is a rotation of it, so distances are the same.
+    For dims = d, `zca` is a rotation of it, so distances are the same.
     """
     from scipy.linalg import eigh
 
     d = len(products)
     variances, vectors = eigh(products, overwrite_a=True, subset_by_index=[d - dims, d - 1])
-    return (vectors * gains(variances)).T[::-1].astype(np.float32)
+    return (vectors * scales(variances)).T[::-1].astype(np.float32)
 
 
 def truncated(x: np.ndarray, dims: int, seed: int) -> tuple[np.ndarray, float]:
-    """`principal` of the covariance of normalised images, which is not formed, by a randomised search.
+    """`principal` of the covariance of normalized images, by a randomized search that does not form the covariance.
 
     Halko, Martinsson, Tropp 2011, "Finding structure with randomness"; scikit-learn's.
 
@@ -70,15 +70,15 @@ def truncated(x: np.ndarray, dims: int, seed: int) -> tuple[np.ndarray, float]:
       seed: of the search.
 
     Returns:
-      [dims, d] float32, and the part of the variance that these components hold, 0..1.
+      [dims, d] float32, and the fraction of the variance that these components hold.
     """
     from sklearn.decomposition import PCA
 
     pca = PCA(dims, copy=False, svd_solver="randomized", random_state=seed).fit(x)
-    scaled = pca.components_ * gains(pca.explained_variance_)[:, None]
+    scaled = pca.components_ * scales(pca.explained_variance_)[:, None]
     return scaled.astype(np.float32), float(pca.explained_variance_ratio_.sum())
 
 
-def gains(variances: np.ndarray) -> np.ndarray:
-    """1 / sqrt(S + 1e-5); rounding may have left a variance below 0."""
+def scales(variances: np.ndarray) -> np.ndarray:
+    """1 / sqrt(S + 1e-5); rounding can make a variance negative."""
     return 1 / np.sqrt(np.maximum(variances, 0) + EPSILON)

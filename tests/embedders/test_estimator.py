@@ -62,5 +62,5 @@ def test_to_set_a_parameter_makes_the_embedder_unfitted(bars):
 
 
 def test_an_unknown_setting_is_answered_with_those_there_are():
-    with pytest.raises(InputError, match="pixels has no setting depth; it has dataset, steps, dims"):
+    with pytest.raises(InputError, match="pixels has no setting depth; it has dims, whiten"):
         embedders.build("pixels").set_params(depth=4)

@@ -1,0 +1,84 @@
+"""Tables from images to precomputed embeddings."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from cactus_tf.embedders._base.image_arrays import text
+from cactus_tf.embedders.precomputed import archives
+from cactus_tf.errors import InputError
+
+
+def digest(image: np.ndarray) -> bytes:
+    """A fingerprint of an image's bytes; two images share one with a probability of 2^-128."""
+    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
+
+
+class ByImage:
+    """Finds rows of archives by the images' bytes."""
+
+    def __init__(self, paths: dict[str, Path]):
+        self._paths = paths
+        self._row: dict[bytes, int] = {}
+        self._shape: tuple[int, ...] = ()
+        parts: list[np.ndarray] = []
+        for path in paths.values():
+            self._add(path, parts)
+        self._embeddings = np.concatenate(parts)
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """[n, h, w, c] uint8 -> [n, dim] float32."""
+        if images.shape[1:] != self._shape:
+            sizes = f"the archives hold {text(self._shape)} images, these are {text(images.shape[1:])}"
+            raise InputError(f"precomputed: {sizes}; embed the images that the data set has")
+        rows = np.array([self._row.get(digest(image), -1) for image in images], np.int64)
+        unknown = np.count_nonzero(rows < 0)
+        if unknown:
+            names = ", ".join(path.name for path in self._paths.values())
+            raise InputError(
+                f"precomputed: {unknown} of {len(images)} images are in none of {names}: "
+                "the archives must come from the same images, byte for byte, for every split that is used"
+            )
+        return self._embeddings[rows]
+
+    def _add(self, path: Path, parts: list[np.ndarray]) -> None:
+        with archives.archived_images(path) as images:
+            shape, digests = images.shape[1:], [digest(image) for image in images]
+        embeddings = archives.archived_embeddings(path)
+        if len(digests) != len(embeddings):
+            raise InputError(f"{path} holds {len(digests)} images but {len(embeddings)} embeddings; they must pair up")
+        dims = embeddings.shape[1]
+        if parts and (shape, dims) != (self._shape, parts[0].shape[1]):
+            others = f"the others {text(self._shape)} to {parts[0].shape[1]}"
+            raise InputError(f"{path} maps {text(shape)} to {dims} numbers, {others}; all archives must agree")
+        for row, image in enumerate(digests, sum(map(len, parts))):
+            self._row.setdefault(image, row)  # copies of an image share a row
+        self._shape = shape
+        parts.append(embeddings)
+
+
+class ByOrder:
+    """Gives the rows of the split with as many images."""
+
+    def __init__(self, paths: dict[str, Path]):
+        self._arrays = {split: archives.plain_embeddings(path) for split, path in paths.items()}
+        self._folder = paths["train"].parent
+        dims = {array.shape[1] for array in self._arrays.values()}
+        if len(dims) > 1:
+            raise InputError(f"the arrays in {self._folder} have rows of {sorted(dims)} numbers; they must be alike")
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """[n, h, w, c] uint8 -> [n, dim] float32."""
+        fitting = [split for split, array in self._arrays.items() if len(array) == len(images)]
+        if len(fitting) == 1:
+            return self._arrays[fitting[0]]
+        if fitting:
+            raise InputError(
+                f"{' and '.join(fitting)} in {self._folder} both have {len(images)} rows, so the number of images does "
+                f"not identify the split: save archives with X and Z instead, named {archives.PATTERNS.split(',')[0]}"
+            )
+        sizes = ", ".join(f"{split} {len(array)}" for split, array in self._arrays.items())
+        raise InputError(f"{self._folder} has rows for {sizes} images, not for {len(images)}; embed every image")
