@@ -11,7 +11,7 @@ from cactus_tf import embedders
 from cactus_tf.embedders import infogan
 from cactus_tf.embedders._base import fitting
 from cactus_tf.embedders._base.network import NetworkContext
-from cactus_tf.embedders.infogan import losses
+from cactus_tf.embedders.infogan import losses as formulas
 from cactus_tf.embedders.infogan import model as models
 from cactus_tf.embedders.infogan.latents import Latents, draw, each_category, each_value, joined
 from cactus_tf.errors import InputError
@@ -279,34 +279,34 @@ def test_the_two_halves_of_a_step_and_any_two_steps_draw_different_latents(monke
 
 def test_an_undecided_discriminator_loses_2_ln_2_and_its_generator_ln_2():
     half = tf.fill((5,), 0.5)
-    np.testing.assert_allclose(losses.discriminator_loss(half, half), 2 * math.log(2), rtol=1e-6)
-    np.testing.assert_allclose(losses.generator_loss(half), math.log(2), rtol=1e-6)
+    np.testing.assert_allclose(formulas.discriminator_loss(half, half), 2 * math.log(2), rtol=1e-6)
+    np.testing.assert_allclose(formulas.generator_loss(half), math.log(2), rtol=1e-6)
 
 
 def test_logarithms_are_guarded_by_1e_minus_8():
-    np.testing.assert_allclose(losses.generator_loss(tf.zeros(3)), -math.log(1e-8), rtol=1e-6)
-    np.testing.assert_allclose(losses.discriminator_loss(tf.zeros(3), tf.ones(3)), -2 * math.log(1e-8), rtol=1e-6)
-    wrong = losses.categorical_information(tf.eye(2), 1000 * tf.eye(2)[::-1])
+    np.testing.assert_allclose(formulas.generator_loss(tf.zeros(3)), -math.log(1e-8), rtol=1e-6)
+    np.testing.assert_allclose(formulas.discriminator_loss(tf.zeros(3), tf.ones(3)), -2 * math.log(1e-8), rtol=1e-6)
+    wrong = formulas.categorical_information(tf.eye(2), 1000 * tf.eye(2)[::-1])
     np.testing.assert_allclose(wrong, math.log(2) + math.log(1e-8), rtol=1e-6)
 
 
 def test_a_sure_recognition_network_is_told_ln_10_nats_of_ten_categories_and_an_ignorant_one_none():
     category = tf.eye(10)
-    np.testing.assert_allclose(losses.categorical_information(category, 100 * category), math.log(10), rtol=1e-6)
-    np.testing.assert_allclose(losses.categorical_information(category, tf.ones((10, 10))), 0, atol=1e-6)
+    np.testing.assert_allclose(formulas.categorical_information(category, 100 * category), math.log(10), rtol=1e-6)
+    np.testing.assert_allclose(formulas.categorical_information(category, tf.ones((10, 10))), 0, atol=1e-6)
 
 
 def test_means_that_are_the_codes_are_worth_half_the_codes_squares_and_zeros_nothing():
     codes = tf.constant([[0.5, -1.0], [1.0, 0.25]])
-    np.testing.assert_allclose(losses.continuous_information(codes, tf.zeros((2, 2))), 0, atol=1e-6)
+    np.testing.assert_allclose(formulas.continuous_information(codes, tf.zeros((2, 2))), 0, atol=1e-6)
     squares = (0.25 + 1 + 1 + 0.0625) / 2
-    np.testing.assert_allclose(losses.continuous_information(codes, codes), squares / 2, rtol=1e-6)
+    np.testing.assert_allclose(formulas.continuous_information(codes, codes), squares / 2, rtol=1e-6)
 
 
 def test_the_log_density_is_that_of_the_normal_distribution():
     x, mean = np.array([[0.3, -1.2]]), np.array([[0.1, 0.4]])
     density = np.prod(np.exp(-((x - mean) ** 2) / 2) / np.sqrt(2 * np.pi), axis=1)
-    np.testing.assert_allclose(losses.gaussian_log_density(x, mean), np.log(density), rtol=1e-6)
+    np.testing.assert_allclose(formulas.gaussian_log_density(x, mean), np.log(density), rtol=1e-6)
 
 
 def literal_informations(category, codes, flat):
