@@ -1,5 +1,6 @@
 """A fit that is stopped goes on as if nothing had happened; one that diverges keeps what was good."""
 
+import json
 import logging
 
 import keras
@@ -8,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from cactus_tf import embedders
-from cactus_tf.embedders._base import fitting
+from cactus_tf.embedders._base import fit_callbacks, fitting
 from cactus_tf.embedders._base.network import Network
 from cactus_tf.embedders._base.trained import TrainedEmbedder
 from cactus_tf.errors import InputError, RunError
@@ -102,7 +103,7 @@ def test_the_learning_curve_of_an_interrupted_fit_is_that_of_a_whole_one(stopped
 
 
 def test_periodic_checkpoints_survive_a_kill(tmp_path, monkeypatch, stop_at):
-    monkeypatch.setattr(fitting, "SAVE_STEPS", 5)
+    monkeypatch.setattr(fit_callbacks, "SAVE_STEPS", 5)
 
     class KilledError(Exception):
         pass
@@ -121,7 +122,7 @@ def test_periodic_checkpoints_survive_a_kill(tmp_path, monkeypatch, stop_at):
 
 
 def test_slow_steps_are_kept_by_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(fitting, "SAVE_SECONDS", 0)
+    monkeypatch.setattr(fit_callbacks, "SAVE_SECONDS", 0)
 
     class Look(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch, logs=None):
@@ -140,7 +141,7 @@ def test_a_finished_fit_is_not_repeated_and_a_longer_one_goes_on_from_it(tmp_pat
     longer = line(9).fit(IMAGES, folder=tmp_path, callbacks=[watch])
     assert [batch for batch, _ in watch.seen] == [6, 7, 8]
     assert_same(longer, line(9).fit(IMAGES))
-    with pytest.raises(InputError, match="keeps a fit of 9 steps, more than 6"):
+    with pytest.raises(InputError, match="holds a fit of 9 steps, more than 6"):
         line(6).fit(IMAGES, folder=tmp_path)
 
 
@@ -152,7 +153,7 @@ def damage(path):
 
 @pytest.mark.parametrize("part", ["data-00000-of-00001", "index"])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, monkeypatch, caplog, part):
-    monkeypatch.setattr(fitting, "SAVE_STEPS", 5)
+    monkeypatch.setattr(fit_callbacks, "SAVE_STEPS", 5)
     line(10).fit(IMAGES, seed=1, folder=tmp_path)
     damage(tmp_path / f"step-10.{part}")
     watch = Watch()
@@ -192,8 +193,8 @@ class Poison(keras.callbacks.Callback):
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
-    monkeypatch.setattr(fitting, "SAVE_STEPS", 5)
-    message = "line: loss is nan at step 13; the checkpoint of step 10 is kept in .*; lower the rate"
+    monkeypatch.setattr(fit_callbacks, "SAVE_STEPS", 5)
+    message = "line: loss is nan at step 13; the checkpoint of step 10 is in .*; lower the rate"
     with pytest.raises(RunError, match=message):
         line(20).fit(IMAGES, seed=1, folder=tmp_path, callbacks=[Poison(12)])
     resumed = line(20).fit(IMAGES, seed=1, folder=tmp_path)
@@ -201,10 +202,10 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_
 
 
 def test_weights_that_are_not_finite_are_never_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(fitting, "SAVE_STEPS", 5)
-    with pytest.raises(RunError, match="weights are NaN or infinite after step 10; the checkpoint of step 5 is kept"):
+    monkeypatch.setattr(fit_callbacks, "SAVE_STEPS", 5)
+    with pytest.raises(RunError, match="weights are NaN or infinite after step 10; the checkpoint of step 5 is in"):
         line(20).fit(IMAGES, seed=1, folder=tmp_path, callbacks=[Poison(10)])
-    with pytest.raises(RunError, match="after step 3; no checkpoint is kept"):
+    with pytest.raises(RunError, match="after step 3; there is no checkpoint yet"):
         line(3).fit(IMAGES, callbacks=[Poison(3)])
 
 
@@ -257,6 +258,19 @@ def test_a_damaged_or_missing_part_is_named_with_its_folder(fitted, tmp_path, na
     fitted.save(tmp_path)
     harm(tmp_path / name)
     with pytest.raises(InputError, match=str(tmp_path)):
+        line(5).load(tmp_path)
+
+
+def test_saved_options_that_lack_a_new_field_take_its_default_and_an_unknown_one_is_named(fitted, tmp_path):
+    fitted.save(tmp_path)
+    path = tmp_path / "embedder.json"
+    saved = json.loads(path.read_text())
+    del saved["options"]["advweight"]
+    path.write_text(json.dumps(saved))
+    np.testing.assert_array_equal(line(5).load(tmp_path).transform(IMAGES), fitted.transform(IMAGES))
+    saved["options"]["tempo"] = 3
+    path.write_text(json.dumps(saved))
+    with pytest.raises(InputError, match="was saved with tempo, which this version does not know"):
         line(5).load(tmp_path)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -12,7 +12,9 @@ from tqdm import tqdm
 
 from cactus_tf.errors import RunError
 from cactus_tf.utils.checkpoints import Checkpoints
+from cactus_tf.utils.history import Curve
 
+SAVE_STEPS, SAVE_SECONDS = 500, 300  # between partial checkpoints, whichever comes first
 Logs = Mapping[str, float] | None
 
 
@@ -38,67 +40,45 @@ class GlobalSteps(keras.callbacks.CallbackList):
         super().on_train_batch_end(self._first + batch, logs)
 
 
-class StopWhenNotFinite(keras.callbacks.Callback):
-    """Ends the fit with a RunError at the first loss that is NaN or infinite."""
-
-    def __init__(self, name: str, checkpoints: Checkpoints):
-        super().__init__()
-        self._name, self._checkpoints = name, checkpoints
-
-    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        """Checks every scalar of the step."""
-        for loss, value in (logs or {}).items():
-            if not math.isfinite(value):
-                kept = self._checkpoints.kept()
-                raise RunError(f"{self._name}: {loss} is {value} at step {batch + 1}; {kept}; lower the rate")
-
-
-class RecordCurve(keras.callbacks.Callback):
-    """Records the learning curve at about 200 steps: {"step": finished steps, scalar: value, ...}.
+class Recorder(keras.callbacks.Callback):
+    """Records the learning curve, and ends the fit with a RunError at the first scalar that is NaN or infinite.
 
     Attributes:
-      rows: the curve.
       last: scalars of the last step.
     """
 
-    POINTS = 200
-
-    def __init__(self, steps: int, rows: Sequence[dict[str, float]] = ()):
+    def __init__(self, name: str, checkpoints: Checkpoints, curve: Curve):
         super().__init__()
-        self._every = max(1, steps // self.POINTS)
-        self.rows = list(rows)
+        self._name, self._checkpoints, self._curve = name, checkpoints, curve
         self.last: dict[str, float] = {}
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        """Records every n-th step."""
+        """Checks and records the step's scalars."""
         self.last = dict(logs or {})
-        if (batch + 1) % self._every == 0:
-            self.rows.append({"step": batch + 1, **self.last})
+        for loss, value in self.last.items():
+            if not math.isfinite(value):
+                status = self._checkpoints.status()
+                raise RunError(f"{self._name}: {loss} is {value} at step {batch + 1}; {status}; lower the rate")
+        self._curve.add(batch + 1, self.last)
 
 
-class SaveRegularly(keras.callbacks.Callback):
-    """Calls `save` every so many steps, and every so many seconds if steps are slow."""
+class Saver(keras.callbacks.Callback):
+    """Saves checkpoint and learning curve regularly, and moves the progress bar."""
 
-    def __init__(self, save: Callable[[], None], every: int, seconds: float):
+    def __init__(self, checkpoints: Checkpoints, curve: Curve, bar: tqdm):
         super().__init__()
-        self._save, self._every, self._seconds = save, every, seconds
+        self._checkpoints, self._curve, self._bar = checkpoints, curve, bar
+        self._saved = time.monotonic()
+
+    def save(self) -> None:
+        """Saves both."""
+        self._checkpoints.save()
+        self._curve.write()
         self._saved = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        """Saves when it is time."""
-        if (batch + 1) % self._every == 0 or time.monotonic() - self._saved > self._seconds:
-            self._save()
-            self._saved = time.monotonic()
-
-
-class ShowProgress(keras.callbacks.Callback):
-    """Moves a progress bar."""
-
-    def __init__(self, bar: tqdm):
-        super().__init__()
-        self._bar = bar
-
-    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        """Shows the step's scalars."""
+        """Saves every 500 steps, or every 300 seconds if steps are slow."""
+        if (batch + 1) % SAVE_STEPS == 0 or time.monotonic() - self._saved > SAVE_SECONDS:
+            self.save()
         self._bar.set_postfix({name: f"{value:.4f}" for name, value in (logs or {}).items()}, refresh=False)
         self._bar.update()

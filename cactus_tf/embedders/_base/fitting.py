@@ -11,17 +11,15 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from cactus_tf.embedders._base import fit_callbacks
+from cactus_tf.embedders._base.fit_callbacks import GlobalSteps, Recorder, Saver
 from cactus_tf.embedders._base.network import Network
 from cactus_tf.errors import InputError
-from cactus_tf.utils import progress
+from cactus_tf.utils import history, progress
 from cactus_tf.utils.checkpoints import Checkpoints
-from cactus_tf.utils.history import read, write
 
 log = logging.getLogger(__name__)
 
-SAVE_STEPS, SAVE_SECONDS = 500, 300  # between partial checkpoints, whichever comes first
-HISTORY = "history.csv"
+POINTS = 200  # of the learning curve
 
 
 def state(model: Network) -> list[keras.Variable]:
@@ -56,33 +54,21 @@ def fit_steps(
     checkpoints = Checkpoints(state(model), model.optimizer.iterations, folder, identity or {})
     first = checkpoints.restore()
     if first > steps:
-        raise InputError(f"{folder} keeps a fit of {first} steps, more than {steps}: ask for as many or delete it")
-    curve = fit_callbacks.RecordCurve(steps, read(folder / HISTORY, first) if folder else [])
-
-    def save() -> None:
-        checkpoints.save()
-        if folder:
-            write(folder / HISTORY, curve.rows)
-
+        raise InputError(f"{folder} holds a fit of {first} steps, more than {steps}: raise the steps or delete it")
+    curve = history.Curve(folder and folder / history.NAME, first, steps, POINTS)
     started = time.monotonic()
     log.info("%s: fitting, steps %d to %d", name, first, steps)
     with progress.bar(total=steps, initial=first, desc=name, unit="step") as bar:
-        every_step = [
-            fit_callbacks.StopWhenNotFinite(name, checkpoints),
-            curve,
-            *callbacks,
-            fit_callbacks.SaveRegularly(save, SAVE_STEPS, SAVE_SECONDS),
-            fit_callbacks.ShowProgress(bar),
-        ]
+        recorder, saver = Recorder(name, checkpoints, curve), Saver(checkpoints, curve, bar)
         try:
             if first < steps:
-                numbered = fit_callbacks.GlobalSteps(first, every_step, model=model, steps=steps, epochs=1)
+                numbered = GlobalSteps(first, [recorder, *callbacks, saver], model=model, steps=steps, epochs=1)
                 model.fit(data(first), shuffle=False, verbose=0, callbacks=numbered)
-            save()
+            saver.save()
         except KeyboardInterrupt:
-            save()
-            log.warning("%s: stopped; %s", name, checkpoints.kept())
+            saver.save()
+            log.warning("%s: stopped; %s", name, checkpoints.status())
             raise
-    losses = ", ".join(f"{loss} {value:.4f}" for loss, value in curve.last.items())
+    losses = ", ".join(f"{loss} {value:.4f}" for loss, value in recorder.last.items())
     log.info("%s: fitted in %.1f s; %s", name, time.monotonic() - started, losses or "nothing was left to do")
     return curve.rows

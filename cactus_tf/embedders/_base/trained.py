@@ -14,7 +14,7 @@ import tensorflow as tf
 from cactus_tf.config.schema import check_ranges
 from cactus_tf.embedders._base import image_arrays, saving
 from cactus_tf.embedders._base.estimator import ImageTransformer
-from cactus_tf.embedders._base.fitting import HISTORY, fit_steps
+from cactus_tf.embedders._base.fitting import fit_steps
 from cactus_tf.embedders._base.network import Network, NetworkContext
 from cactus_tf.errors import InputError
 from cactus_tf.utils import history, seeds
@@ -112,7 +112,7 @@ class TrainedEmbedder(ImageTransformer):
         """Writes embedder.json, arrays.npz (Keras' `model.weights`, in their order) and history.csv."""
         weights = [weight.numpy() for weight in self._check_fitted().weights]
         folder = saving.write(folder, self.name, _description(self._options, self._context), weights)
-        history.write(folder / HISTORY, self.curve)
+        history.write(folder / history.NAME, self.curve)
 
     def load(self, folder: Path) -> TrainedEmbedder:
         """Restores what `save` wrote, with the options of that fit, and returns itself.
@@ -125,7 +125,7 @@ class TrainedEmbedder(ImageTransformer):
             options = saving.options(type(self.options), saved["options"], folder)
             model = self.network(options, context)
             model.set_weights(weights)
-        self.curve = history.read(Path(folder) / HISTORY, context.steps)
+        self.curve = history.read(Path(folder) / history.NAME, context.steps)
         self._set_fitted(model, options, context)
         return self
 

@@ -36,10 +36,10 @@ INFO = EmbedderInfo(
     pictures={
         "reconstructions": "images, and below them what the generator makes of their codes",
         "samples": "what the generator makes of 64 fixed codes of the prior",
-        "interpolations": "a row per pair of images: the generator on mixes of their codes, from the one to the other",
+        "interpolations": "a row per pair of images: the generator on mixes of their codes, from one to the other",
     },
 )
-STEPS, METRICS, PICTURES = INFO.steps, INFO.metrics, INFO.pictures
+METRICS, PICTURES = INFO.metrics, INFO.pictures
 
 
 def build(context: EmbedderContext | None = None, options: Options | None = None) -> Embedder:

@@ -123,32 +123,6 @@ class Convolution(keras.layers.Layer):
         return tf.nn.conv2d(tf.pad(x, padding(self.pad)), kernel, self.stride, "VALID")
 
 
-class Deconvolution(keras.layers.Layer):
-    """The transpose of a 5x5 convolution of stride 2, padded by 2: twice the size; without bias.
-
-    Args:
-      filters: channels of the result.
-      initializer: of the kernel [5, 5, filters, channels].
-    """
-
-    def __init__(self, filters: int, *, initializer: Any, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.filters, self.initializer = filters, initializer
-
-    def build(self, shape: tuple[int, ...]) -> None:
-        """Creates the kernel."""
-        shape = (KERNEL, KERNEL, self.filters, shape[-1])
-        self.kernel = self.add_weight(shape=shape, initializer=self.initializer, name="kernel")
-
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        """[n, h, w, channels] -> [n, 2h, 2w, filters]."""
-        height, width = (2 * side for side in x.shape[1:3])
-        cut = KERNEL // 2
-        whole = (tf.shape(x)[0], height + KERNEL - 2, width + KERNEL - 2, self.filters)
-        y = tf.nn.conv2d_transpose(x, tf.convert_to_tensor(self.kernel), whole, 2, "VALID")
-        return y[:, cut : cut + height, cut : cut + width]
-
-
 def halved(x: tf.Tensor) -> tf.Tensor:
     """3x3 max-pooling of stride 2, padded by one pixel that is never the largest."""
     return keras.layers.Lambda(lambda maps: tf.nn.max_pool2d(maps, 3, 2, padding(1)))(x)

@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from cactus_tf.embedders._base.layers import activate, keras_seed
-from cactus_tf.embedders.bigan.layers import KERNEL, Convolution, Deconvolution, DeployedBatchNorm, halved
+from cactus_tf.embedders.bigan.layers import KERNEL, Convolution, DeployedBatchNorm, halved
 
 SIDE = 64  # of the images that the convolutional trio sees
 _DEVIATION = 0.02  # of the initial weights
@@ -61,8 +61,10 @@ class _Part:
         return make(x)
 
     def deconv(self, x: tf.Tensor, filters: int, layer: str) -> tf.Tensor:
-        """A transposed convolution to twice the size."""
-        return Deconvolution(filters, initializer=self.normal(layer), name=layer)(x)
+        """The transpose of a 5x5 convolution of stride 2 that is padded by 2: twice the size."""
+        init = self.normal(layer)
+        y = keras.layers.Conv2DTranspose(filters, KERNEL, 2, use_bias=False, kernel_initializer=init, name=layer)(x)
+        return keras.layers.Cropping2D(((KERNEL // 2, KERNEL // 2 - 1),) * 2)(y)
 
     def inject(self, x: tf.Tensor, z: tf.Tensor, layer: str) -> tf.Tensor:
         """x + Wz, the same at every place of a map; there W is 5^2 times as large, for the 5x5 terms of a kernel."""

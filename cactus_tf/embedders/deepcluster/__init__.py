@@ -35,14 +35,14 @@ INFO = EmbedderInfo(
     metrics={
         "loss": "cross-entropy of the pseudo-labels of the step's crops, in nats",
         "accuracy": "fraction of the step's crops whose pseudo-label was predicted",
-        "agreement": "normalized mutual information, 0..1, of the epoch's pseudo-labels and the last one's; at first 0",
+        "agreement": "normalized mutual information, 0..1, of this epoch's and the last epoch's pseudo-labels; 0 in the first",
         "used_clusters": "number of the epoch's clusters that have images",
     },
     pictures={
-        "inputs": "images as they are embedded, a random crop of each as in training, and its Sobel maps, gray for zero"
+        "inputs": "images as they are embedded, a random training crop of each, and its Sobel maps; zero is gray"
     },
 )
-STEPS, METRICS, PICTURES = INFO.steps, INFO.metrics, INFO.pictures
+METRICS, PICTURES = INFO.metrics, INFO.pictures
 _LEAST_BATCH, _STEPS_PER_EPOCH = 16, 30  # ours: a new head in every epoch needs more than a few steps
 
 

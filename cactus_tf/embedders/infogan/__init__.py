@@ -21,17 +21,17 @@ INFO = EmbedderInfo(
     metrics={
         "discriminator_loss": "- mean of log D(image) + log(1 - D(made image)); 2 ln 2 = 1.386 where D cannot tell",
         "generator_loss": "- mean of log D(made image); ln 2 = 0.693 where D cannot tell",
-        "categorical_information": "nats of the category that the made image tells, at most ln 10 = 2.303",
-        "continuous_information": "nats of the codes that the made image tells, at unit variance; "
-        "at most some 1/6 a code",
+        "categorical_information": "information about the category in made images, in nats; at most ln 10 = 2.303",
+        "continuous_information": "information about the codes in made images, in nats, at unit variance; "
+        "at most about 1/6 a code",
     },
     pictures={
         "samples": "images made of random noise, categories and codes, the same at every step",
         "categories": "a row per category; a column has the same noise and codes throughout",
-        "codes": "a row per continuous code and category: the code from -2 to 2, all else as it was",
+        "codes": "a row per continuous code and category: the code from -2 to 2, all else fixed",
     },
 )
-STEPS, METRICS, PICTURES = INFO.steps, INFO.metrics, INFO.pictures
+METRICS, PICTURES = INFO.metrics, INFO.pictures
 
 
 def build(context: EmbedderContext | None = None, options: Options | None = None) -> Embedder:
