@@ -69,7 +69,7 @@ class Literal:
     """The layers' weights by name, and what each batch norm was given."""
 
     def __init__(self, net):
-        self.net, self.normalised = net, []
+        self.net, self.normalized = net, []
 
     def w(self, layer, weight="kernel"):
         return np.asarray(getattr(self.net.get_layer(layer), weight), np.float64)
@@ -81,7 +81,7 @@ class Literal:
         return self.dense(z, f"{layer}_z")
 
     def norm(self, x, layer):
-        self.normalised.append(x)
+        self.normalized.append(x)
         axes = tuple(range(x.ndim - 1))
         y = (x - x.mean(axes)) / np.sqrt(x.var(axes) + 1e-8)
         norm = self.net.get_layer(f"{layer}_norm")
@@ -367,7 +367,7 @@ def test_deployed_statistics_are_means_of_batch_means_and_of_unbiased_batch_vari
     for x in batches:
         literal = Literal(model.encoder)
         LITERAL[kind][1](literal, x.astype(np.float64))
-        flat = [h.reshape(-1, h.shape[-1]) for h in literal.normalised]
+        flat = [h.reshape(-1, h.shape[-1]) for h in literal.normalized]
         means.append([h.mean(0) for h in flat])
         variances.append([h.var(0, ddof=1) for h in flat])
     norms = [layer for layer in model.encoder.layers if isinstance(layer, DeployedBatchNorm)]
@@ -537,7 +537,7 @@ def test_defaults_are_the_authors():
 
 
 @pytest.mark.parametrize(("dataset", "dims"), [("mnist", 50), ("digits", 50), ("omniglot", 200), (None, 200)])
-def test_the_data_set_decides_the_dims_of_the_code_unless_they_are_said(dataset, dims):
+def test_the_data_set_decides_the_default_dims_of_the_code(dataset, dims):
     assert embedders.build("bigan", dataset).options.dims == dims
     assert embedders.build("bigan", dataset, dims=7).options.dims == 7
 
@@ -555,6 +555,6 @@ def test_settings_that_no_trio_has_are_refused(options, message):
 
 
 @pytest.mark.parametrize(("images", "steps"), [(100, 400), (1280, 4000), (10**6, 200_000)])
-def test_an_unsaid_length_is_four_hundred_epochs_or_two_hundred_thousand_steps(images, steps):
+def test_the_default_length_is_four_hundred_epochs_or_two_hundred_thousand_steps(images, steps):
     assert bigan.sized(bigan.Options(), None, images)[1] == steps
     assert bigan.sized(bigan.Options(), 9, images)[1] == 9

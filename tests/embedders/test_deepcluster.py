@@ -109,7 +109,7 @@ TABLES = {
 
 
 def drawn(weight, rng):
-    """Kernels as they are; norms with gains of both signs, offsets and running averages that matter."""
+    """Kernels as they are; norms with gammas of both signs, betas and running averages that matter."""
     draw = {
         "gamma": lambda: rng.choice([-1, 1], weight.shape) * rng.uniform(0.5, 1.5, weight.shape),
         "beta": lambda: rng.normal(-0.5, 0.5, weight.shape),
@@ -139,20 +139,20 @@ def test_sobel_maps_are_the_two_kernels_at_every_pixel_of_the_mean_channel():
     rng = np.random.default_rng(0)
     for channels in (1, 3):
         x = rng.normal(size=(2, 5, 6, channels)).astype(np.float32)
-        grey = np.pad(x.mean(axis=-1), ((0, 0), (1, 1), (1, 1)))
+        gray = np.pad(x.mean(axis=-1), ((0, 0), (1, 1), (1, 1)))
         maps = networks.sobel(x).numpy()
         kernels = [[1, 0, -1], [2, 0, -2], [1, 0, -1]], [[1, 2, 1], [0, 0, 0], [-1, -2, -1]]
         for i in range(5):
             for j in range(6):
                 for m, kernel in enumerate(kernels):
-                    expected = (grey[:, i : i + 3, j : j + 3] * np.array(kernel)).sum(axis=(1, 2))
+                    expected = (gray[:, i : i + 3, j : j + 3] * np.array(kernel)).sum(axis=(1, 2))
                     np.testing.assert_allclose(maps[:, i, j, m], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_colours_are_normalised_as_imagenets_and_grey_keeps_its_zero():
+def test_colors_are_normalized_as_imagenets_and_gray_keeps_its_zero():
     np.testing.assert_allclose(networks.scaled(tf.zeros((1, 1, 1, 1))), 0)
-    colour = networks.scaled(tf.fill((1, 1, 1, 3), 255.0)).numpy().ravel()
-    np.testing.assert_allclose(colour, [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225], rtol=1e-5)
+    color = networks.scaled(tf.fill((1, 1, 1, 3), 255.0)).numpy().ravel()
+    np.testing.assert_allclose(color, [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225], rtol=1e-5)
 
 
 def test_initial_weights_have_the_papers_deviation_and_streams_of_their_own():
@@ -197,7 +197,7 @@ def test_large_images_take_alexnet_and_small_ones_conv4():
     assert networks.form_of(None, (28, 64, 1))[0] == "conv4"
 
 
-def test_large_images_are_cropped_and_only_colours_are_mirrored():
+def test_large_images_are_cropped_and_only_colors_are_mirrored():
     model = network((84, 96, 3), network="conv4")
     images = np.random.default_rng(0).integers(0, 256, (2, 84, 96, 3), np.uint8)
     assert model.views.embedded(images).shape == model.views.cropped(images, np.int64(0)).shape == (2, 64, 64, 3)
@@ -207,7 +207,7 @@ def test_large_images_are_cropped_and_only_colours_are_mirrored():
     assert (small.views.flip, small.views.scale) == (False, 0.5)
 
 
-def test_about_half_of_the_crops_of_colour_images_are_mirrored_and_every_step_has_its_own():
+def test_about_half_of_the_crops_of_color_images_are_mirrored_and_every_step_has_its_own():
     ramp = np.tile(np.arange(0, 168, 2, np.uint8)[None, None, :, None], (200, 84, 1, 3))  # brighter to the right
     views = network((84, 84, 3), network="conv4").views
     first, again, second = (views.cropped(ramp, np.int64(step)).numpy() for step in (0, 0, 1))
@@ -440,25 +440,25 @@ def test_features_that_are_not_finite_end_the_fit_in_words():
     ("images", "dims", "expected"),
     [(22_000, None, 256), (38_400, None, 256), (1000, None, 25), (62, None, 2), (62, 61, 61), (9000, 512, 512)],
 )
-def test_unsaid_there_are_40_images_per_component_and_never_more_components_than_features_or_images(
+def test_by_default_there_are_40_images_per_component_and_never_more_components_than_features_or_images(
     images, dims, expected
 ):
     assert options.dims_of(deepcluster.Options(dims=dims), images, 512) == expected
     assert network(images=62, dims=61).whitening.shape == (512, 61)
 
 
-def test_what_is_unsaid_follows_the_data_set():
-    said = {name: embedders.build("deepcluster", dataset=name).options for name in ("celeba", "digits", "omniglot")}
-    assert {name: o.clusters for name, o in said.items()} == {"celeba": 1000, "digits": None, "omniglot": 500}
+def test_the_default_number_of_clusters_follows_the_data_set():
+    built = {name: embedders.build("deepcluster", dataset=name).options for name in ("celeba", "digits", "omniglot")}
+    assert {name: o.clusters for name, o in built.items()} == {"celeba": 1000, "digits": None, "omniglot": 500}
 
 
 @pytest.mark.parametrize(("images", "batch"), [(60, 16), (1000, 32), (5000, 128), (22_000, 256), (10**6, 256)])
-def test_an_unsaid_batch_leaves_thirty_steps_an_epoch_within_bounds(images, batch):
+def test_the_default_batch_leaves_thirty_steps_an_epoch_within_bounds(images, batch):
     sized, steps = deepcluster.sized(deepcluster.Options(), None, images)
     assert (sized.batch, steps) == (batch, 200 * (images // batch))
 
 
-def test_a_said_batch_or_length_is_kept():
+def test_a_given_batch_or_length_stays():
     assert deepcluster.sized(deepcluster.Options(batch=8), 7, 1000) == (deepcluster.Options(batch=8), 7)
 
 

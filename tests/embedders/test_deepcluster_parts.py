@@ -31,8 +31,8 @@ def test_the_first_draw_that_fits_counts_and_the_whole_image_where_none_does():
     square, wide = [0.0, 0.5, 0.5, 0.5], [1.0, 1.0, 0.5, 0.5]  # half the area; all of it, 4/3 as wide as high
     u = tf.constant([[wide, square], [wide, wide], [square, wide]], tf.float32)
     half = 20 * np.sqrt(0.5)
-    centred = [10 - half / 2, 10 - half / 2, half, half]
-    expected = [centred, [0, 0, 20, 20], centred]
+    centered = [10 - half / 2, 10 - half / 2, half, half]
+    expected = [centered, [0, 0, 20, 20], centered]
     np.testing.assert_allclose(crops.random_windows(u, 20, 20, 0.5), expected, rtol=1e-5)
 
 
@@ -43,14 +43,14 @@ def test_an_84_pixel_image_shows_the_middle_that_72_by_72_leaves_of_it():
 
 
 def bilinear(image, y, x):
-    """Value between pixel centres, [c]."""
+    """Value between pixel centers, [c]."""
     i, j = min(int(y), image.shape[0] - 2), min(int(x), image.shape[1] - 2)
     a, b = y - i, x - j
     top = (1 - b) * image[i, j] + b * image[i, j + 1]
     return (1 - a) * top + a * ((1 - b) * image[i + 1, j] + b * image[i + 1, j + 1])
 
 
-def test_a_window_is_sampled_at_the_centres_of_its_parts():
+def test_a_window_is_sampled_at_the_centers_of_its_parts():
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (3, 11, 13, 2), np.uint8)
     chosen = np.array([[1.2, 2.5, 7.1, 6.3], [2, 3, 5, 5], [1, 1, 9, 11]], np.float32)
@@ -77,10 +77,10 @@ def test_the_whole_image_at_its_own_size_is_itself_and_enlarging_stays_inside_of
 def test_whitened_columns_are_uncorrelated_with_unit_variance_and_in_order_of_variance():
     rng = np.random.default_rng(0)
     features = (rng.normal(size=(500, 4)) * [1, 5, 0.1, 2] @ np.linalg.qr(rng.normal(size=(4, 4)))[0] + 3).astype("f")
-    centred = features.copy()
-    mean, matrix = epochs.whitening(centred, 3)
+    centered = features.copy()
+    mean, matrix = epochs.whitening(centered, 3)
     np.testing.assert_allclose(mean, features.mean(axis=0), rtol=1e-5)
-    np.testing.assert_allclose(centred, features - mean)
+    np.testing.assert_allclose(centered, features - mean)
     np.testing.assert_allclose(np.cov((features - mean) @ matrix, rowvar=False), np.eye(3), atol=1e-3)
     lengths = 1 / np.linalg.norm(matrix, axis=0)  # deviations along the components
     np.testing.assert_allclose(lengths, [5, 2, 1], rtol=0.1)

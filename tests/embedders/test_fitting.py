@@ -121,16 +121,16 @@ def test_periodic_checkpoints_survive_a_kill(tmp_path, monkeypatch, stop_at):
     assert_same(resumed, line(20).fit(IMAGES, seed=1))
 
 
-def test_slow_steps_are_kept_by_time(tmp_path, monkeypatch):
+def test_slow_steps_are_saved_by_time(tmp_path, monkeypatch):
     monkeypatch.setattr(fit_callbacks, "SAVE_SECONDS", 0)
 
     class Look(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch, logs=None):
-            kept.append(len(list(tmp_path.glob(f"step-{batch}.index"))))
+            saved.append(len(list(tmp_path.glob(f"step-{batch}.index"))))
 
-    kept = []
+    saved = []
     line(4).fit(IMAGES, seed=1, folder=tmp_path, callbacks=[Look()])
-    assert kept == [0, 1, 1, 1]
+    assert saved == [0, 1, 1, 1]
 
 
 def test_a_finished_fit_is_not_repeated_and_a_longer_one_goes_on_from_it(tmp_path):
@@ -201,7 +201,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_
     assert all(np.isfinite(w).all() for w in weights(resumed))
 
 
-def test_weights_that_are_not_finite_are_never_kept(tmp_path, monkeypatch):
+def test_weights_that_are_not_finite_are_never_saved(tmp_path, monkeypatch):
     monkeypatch.setattr(fit_callbacks, "SAVE_STEPS", 5)
     with pytest.raises(RunError, match="weights are NaN or infinite after step 10; the checkpoint of step 5 is in"):
         line(20).fit(IMAGES, seed=1, folder=tmp_path, callbacks=[Poison(10)])

@@ -100,13 +100,13 @@ def test_the_recognition_network_answers_with_14_numbers_of_which_12_embed(full)
     assert full.encode(np.zeros((2, 28, 28, 1), np.uint8)).shape == (2, 12)
 
 
-def normalised(x, gain, offset, seen):
+def normalized(x, gamma, beta, seen):
     """Batch norm with the batch's statistics, which go into `seen`."""
     axes = tuple(range(x.ndim - 1))
     mean, variance = x.mean(axes), x.var(axes)
     count = x.size // x.shape[-1]
     seen.append((mean, variance * count / (count - 1)))
-    return gain * (x - mean) / np.sqrt(variance + 1e-5) + offset
+    return gamma * (x - mean) / np.sqrt(variance + 1e-5) + beta
 
 
 def leaky(x):
@@ -151,16 +151,16 @@ class Literal:
 
     def generator(self, z):
         w0, g0, b0, w1, g1, b1, w2, g2, b2, w3, b3 = self.weights["generator"]
-        h = np.maximum(normalised(z @ w0, g0, b0, self.seen), 0)
-        h = np.maximum(normalised(h @ w1, g1, b1, self.seen), 0).reshape(-1, *self.small)
-        h = np.maximum(normalised(transposed(h, w2), g2, b2, self.seen), 0)
+        h = np.maximum(normalized(z @ w0, g0, b0, self.seen), 0)
+        h = np.maximum(normalized(h @ w1, g1, b1, self.seen), 0).reshape(-1, *self.small)
+        h = np.maximum(normalized(transposed(h, w2), g2, b2, self.seen), 0)
         return sigmoid(transposed(h, w3) + b3)
 
     def trunk(self, x):
         w0, b0, w1, g1, o1, w2, g2, o2 = self.weights["trunk"]
         h = leaky(convolved(x, w0) + b0)
-        h = leaky(normalised(convolved(h, w1), g1, o1, self.seen))
-        return leaky(normalised(h.reshape(len(h), -1) @ w2, g2, o2, self.seen))
+        h = leaky(normalized(convolved(h, w1), g1, o1, self.seen))
+        return leaky(normalized(h.reshape(len(h), -1) @ w2, g2, o2, self.seen))
 
     def discriminator(self, features):
         w, b = self.weights["head"]
@@ -168,7 +168,7 @@ class Literal:
 
     def hidden(self, features):
         w, g, o = self.weights["hidden"]
-        return leaky(normalised(features @ w, g, o, self.seen))
+        return leaky(normalized(features @ w, g, o, self.seen))
 
     def recognition(self, hidden):
         w, b = self.weights["recognition"]
@@ -190,8 +190,8 @@ def test_the_networks_compute_what_the_table_says(shape):
     for part, given, expected in cases:
         got, _ = models.by_batch(part, given.astype(np.float32))
         np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-4)  # float32 and order of summation
-    judged = model._probability(features.astype(np.float32))
-    np.testing.assert_allclose(judged, literal.discriminator(features), rtol=1e-3, atol=1e-4)
+    probabilities = model._probability(features.astype(np.float32))
+    np.testing.assert_allclose(probabilities, literal.discriminator(features), rtol=1e-3, atol=1e-4)
 
 
 def test_initial_weights_have_the_papers_deviation(full):
@@ -290,7 +290,7 @@ def test_logarithms_are_guarded_by_1e_minus_8():
     np.testing.assert_allclose(wrong, math.log(2) + math.log(1e-8), rtol=1e-6)
 
 
-def test_a_sure_recognition_network_is_told_ln_10_nats_of_ten_categories_and_an_ignorant_one_none():
+def test_ten_categories_are_worth_ln_10_nats_to_a_sure_recognition_network_and_none_to_an_ignorant_one():
     category = tf.eye(10)
     np.testing.assert_allclose(formulas.categorical_information(category, 100 * category), math.log(10), rtol=1e-6)
     np.testing.assert_allclose(formulas.categorical_information(category, tf.ones((10, 10))), 0, atol=1e-6)

@@ -204,7 +204,7 @@ def large_from(numbers, monkeypatch):
     assert components._SQUARES * 8 * numbers**2 > 80 * 4 * 40
 
 
-def test_of_large_images_the_first_components_are_whitened_and_said(monkeypatch, caplog):
+def test_of_large_images_the_first_components_are_whitened_and_logged(monkeypatch, caplog):
     large_from(40, monkeypatch)
     monkeypatch.setattr(components, "TRUNCATED", 6)
     images = PHOTOGRAPHS[:80]

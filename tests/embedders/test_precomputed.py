@@ -59,7 +59,7 @@ def test_infogan_archives_that_hold_both_give_the_raw_output(tmp_path):
     np.testing.assert_array_equal(build(tmp_path).transform(IMAGES["train"]), Z["train"])
 
 
-def test_an_image_that_is_there_twice_is_found_however_often_it_is_asked_for(tmp_path):
+def test_copies_of_an_image_share_a_row(tmp_path):
     write(
         tmp_path,
         X=np.concatenate([IMAGES["train"], IMAGES["train"][:3]]),
@@ -148,7 +148,7 @@ def test_a_pickle_in_disguise_is_not_opened(tmp_path):
     assert "is damaged, cut short or pickled" in refusal(tmp_path)
 
 
-def test_a_missing_folder_or_file_is_told_with_the_names_expected(tmp_path):
+def test_a_missing_folder_or_file_is_reported_with_the_expected_names(tmp_path):
     assert "is not a folder; it must be one that holds {dataset}_{dims}_{split}.npz" in refusal(tmp_path / "nowhere")
     assert "needs omniglot_{dims}_{split}.npz, omniglot.u-" in refusal(tmp_path)
     assert "holds no embeddings of the training images" in refusal(write(tmp_path), dataset="mnist")

@@ -34,7 +34,7 @@ class ConstantThenDecay(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(self, steps: int, rate: float, last: float):
         super().__init__()
-        self._settings = {"steps": steps, "rate": rate, "last": last}
+        self._settings: dict[str, Any] = {"steps": steps, "rate": rate, "last": last}
 
     def __call__(self, step: Any) -> tf.Tensor:
         """The rate of step number `step`, from 0."""

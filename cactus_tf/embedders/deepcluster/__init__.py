@@ -35,7 +35,8 @@ INFO = EmbedderInfo(
     metrics={
         "loss": "cross-entropy of the pseudo-labels of the step's crops, in nats",
         "accuracy": "fraction of the step's crops whose pseudo-label was predicted",
-        "agreement": "normalized mutual information, 0..1, of this epoch's and the last epoch's pseudo-labels; 0 in the first",
+        "agreement": "normalized mutual information, 0..1, of this epoch's and the last epoch's pseudo-labels; "
+        "0 in the first",
         "used_clusters": "number of the epoch's clusters that have images",
     },
     pictures={
