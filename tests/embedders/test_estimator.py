@@ -61,6 +61,18 @@ def test_to_set_a_parameter_makes_the_embedder_unfitted(bars):
         fitted.transform(bars[0])
 
 
+def test_an_embedder_prints_as_its_settings_fitted_or_not(bars):
+    embedder = embedders.build("pixels", dims=5)
+    assert repr(embedder) == repr(embedder.fit(bars[0])) == "Pixels(dataset=None, dims=5, steps=None, whiten=False)"
+
+
+def test_an_embedder_that_was_not_built_by_name_has_the_parameters_of_its_constructor():
+    def mean(images):
+        return images.mean(axis=(1, 2))
+
+    assert clone(embedders.Untrained(mean)).get_params() == {"function": mean}
+
+
 def test_an_unknown_setting_is_answered_with_those_there_are():
     with pytest.raises(InputError, match="pixels has no setting depth; it has dims, whiten"):
         embedders.build("pixels").set_params(depth=4)

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from cactus_tf import embedders
+from cactus_tf.contracts import TrainedNetwork
 from cactus_tf.embedders._base import fit_callbacks, fitting
 from cactus_tf.embedders._base.network import Network
 from cactus_tf.embedders._base.trained import TrainedEmbedder
@@ -244,6 +245,12 @@ def test_a_saved_embedder_is_restored_with_its_own_settings(fitted, tmp_path):
     loaded.save(tmp_path / "again")
     for name in ("embedder.json", "history.csv"):
         assert (tmp_path / "again" / name).read_text() == (tmp_path / name).read_text()
+
+
+def test_a_trained_embedder_has_a_learning_curve_and_the_pictures_of_its_network(fitted):
+    assert isinstance(fitted, TrainedNetwork)
+    assert [row["step"] for row in fitted.curve] == [1, 2, 3, 4, 5]
+    assert fitted.pictures(IMAGES[:2]) == {}  # this network draws none
 
 
 def test_embeddings_do_not_depend_on_how_many_images_are_asked_for(fitted):

@@ -105,9 +105,9 @@ def objects(n):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"X": IMAGES["train"].astype(np.float32)}, "is float32; images are uint8"),
+        ({"X": IMAGES["train"].astype(np.float32)}, "X of .* must be uint8 .*, not float32"),
         ({"X": IMAGES["train"][..., 0]}, "give gray images a last axis of 1"),
-        ({"X": IMAGES["train"].transpose(0, 3, 1, 2)}, r"channels first; .* save X.transpose\(0, 2, 3, 1\)"),
+        ({"X": IMAGES["train"].transpose(0, 3, 1, 2)}, r"channels first; transpose\(0, 2, 3, 1\)"),
         ({"Z": Z["train"][:-1]}, "holds 30 images but 29 embeddings"),
         ({"Z": Z["train"][..., None]}, r"of shape \[30, 5, 1\]; embeddings are numbers of shape \[n, dim\]"),
         ({"Z": Z["train"][:, 0]}, r"of shape \[30\]"),

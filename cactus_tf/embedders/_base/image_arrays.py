@@ -10,22 +10,18 @@ from cactus_tf.errors import InputError
 from cactus_tf.utils import progress
 
 
-def check_images(images: np.ndarray, shape: tuple[int, ...] | None = None) -> None:
+def check_images(images: np.ndarray, shape: tuple[int, ...] | None = None, name: str = "images") -> None:
     """Refuses what is not [n, height, width, channels] uint8, or not of the (height, width, channels) of the fit."""
     if images.dtype != np.uint8 or images.ndim != 4:
         raise InputError(
-            f"images must be uint8 of shape [n, height, width, channels], not {images.dtype} of shape "
-            f"{list(images.shape)}: scale them to 0..255 and give gray images a last axis of 1"
+            f"{name} must be uint8 of shape [n, height, width, channels], not {images.dtype} of shape "
+            f"{list(images.shape)}: scale to 0..255 and give gray images a last axis of 1"
         )
-    if channels_first(images.shape):
-        raise InputError(f"images of shape {list(images.shape)} have their channels first; transpose(0, 2, 3, 1) them")
+    _, a, b, c = images.shape
+    if a in (1, 3) and c not in (1, 3) and b > 4:
+        raise InputError(f"{name} of shape {list(images.shape)} have their channels first; transpose(0, 2, 3, 1) them")
     if shape is not None and images.shape[1:] != tuple(shape):
         raise InputError(f"the embedder was fitted on {text(shape)} images, these are {text(images.shape[1:])}")
-
-
-def channels_first(shape: tuple[int, ...]) -> bool:
-    """Whether [n, a, b, c] looks like [n, channels, height, width]."""
-    return shape[1] in (1, 3) and shape[3] not in (1, 3) and shape[2] > 4
 
 
 def text(shape: tuple[int, ...]) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cactus_tf.embedders._base.image_arrays import channels_first
+from cactus_tf.embedders._base.image_arrays import check_images
 from cactus_tf.errors import InputError
 from cactus_tf.utils.arrays import check_finite
 from cactus_tf.utils.files import checksum
@@ -77,13 +77,7 @@ def archived_embeddings(path: Path) -> np.ndarray:
 def archived_images(path: Path) -> Iterator[np.ndarray]:
     """[n, height, width, channels] uint8: X, as a memory map of a temporary file."""
     with member(path, "X") as images:
-        shape, rule = list(images.shape), "images are uint8 of shape [n, height, width, channels]"
-        if images.dtype != np.uint8:
-            raise InputError(f"X of {path} is {images.dtype}; {rule}: save the 0..255 bytes that were embedded")
-        if len(shape) != 4:
-            raise InputError(f"X of {path} has shape {shape}; {rule}: give gray images a last axis of 1")
-        if channels_first(images.shape):
-            raise InputError(f"X of {path} has shape {shape}, channels first; {rule}: save X.transpose(0, 2, 3, 1)")
+        check_images(images, name=f"X of {path}")
         yield np.ascontiguousarray(images)  # reads a whole array only if it is in Fortran's order
 
 
