@@ -63,7 +63,7 @@ def test_to_set_a_parameter_makes_the_embedder_unfitted(bars):
 
 def test_an_embedder_prints_as_its_settings_fitted_or_not(bars):
     embedder = embedders.build("pixels", dims=5)
-    assert repr(embedder) == repr(embedder.fit(bars[0])) == "Pixels(dataset=None, dims=5, steps=None, whiten=False)"
+    assert repr(embedder) == repr(embedder.fit(bars[0])) == "Pixels(dataset=None, dims=5, steps=None)"
 
 
 def test_an_embedder_that_was_not_built_by_name_has_the_parameters_of_its_constructor():

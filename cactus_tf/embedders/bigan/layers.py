@@ -87,8 +87,8 @@ def deploy(network: keras.Model, batches: tf.data.Dataset) -> None:
         norm.variance.assign(variance / count)
 
 
-class Convolution(keras.layers.Layer):
-    """A convolution without bias, padded by `pad` pixels on all sides.
+class PaddedConvolution(keras.layers.Layer):
+    """A convolution without bias, padded by half its kernel on all sides.
 
     With two groups, each half of the filters sees half of the channels; it is computed in halves, because TensorFlow
     has no gradient of grouped kernels on a CPU.
@@ -96,14 +96,14 @@ class Convolution(keras.layers.Layer):
     Args:
       filters: channels of the result.
       kernel: side of the kernel.
+      stride: 1 or more.
+      groups: 1 or 2.
       initializer: of the kernel [kernel, kernel, channels / groups, filters].
     """
 
-    def __init__(
-        self, filters: int, kernel: int, *, stride: int, pad: int, initializer: Any, groups: int = 1, **kwargs: Any
-    ):
+    def __init__(self, filters: int, kernel: int, stride: int, groups: int, initializer: Any, **kwargs: Any):
         super().__init__(**kwargs)
-        self.filters, self.side, self.stride, self.pad, self.groups = filters, kernel, stride, pad, groups
+        self.filters, self.side, self.stride, self.groups = filters, kernel, stride, groups
         self.initializer = initializer
 
     def build(self, shape: tuple[int, ...]) -> None:
@@ -120,7 +120,7 @@ class Convolution(keras.layers.Layer):
         return tf.concat([self._convolve(part, own) for part, own in pairs], axis=-1)
 
     def _convolve(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        return tf.nn.conv2d(tf.pad(x, padding(self.pad)), kernel, self.stride, "VALID")
+        return tf.nn.conv2d(tf.pad(x, padding(self.side // 2)), kernel, self.stride, "VALID")
 
 
 def halved(x: tf.Tensor) -> tf.Tensor:

@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from cactus_tf.embedders._base.layers import activate, keras_seed
-from cactus_tf.embedders.bigan.layers import KERNEL, Convolution, DeployedBatchNorm, halved
+from cactus_tf.embedders.bigan.layers import KERNEL, DeployedBatchNorm, PaddedConvolution, halved
 
 SIDE = 64  # of the images that the convolutional trio sees
 _DEVIATION = 0.02  # of the initial weights
@@ -56,9 +56,7 @@ class _Part:
         self, x: tf.Tensor, filters: int, kernel: int, layer: str, *, stride: int = 1, groups: int = 1
     ) -> tf.Tensor:
         """A convolution padded by half its kernel."""
-        init = self.normal(layer)
-        make = Convolution(filters, kernel, stride=stride, pad=kernel // 2, groups=groups, initializer=init, name=layer)
-        return make(x)
+        return PaddedConvolution(filters, kernel, stride, groups, self.normal(layer), name=layer)(x)
 
     def deconv(self, x: tf.Tensor, filters: int, layer: str) -> tf.Tensor:
         """The transpose of a 5x5 convolution of stride 2 that is padded by 2: twice the size."""
