@@ -123,6 +123,25 @@ class PaddedConvolution(keras.layers.Layer):
         return tf.nn.conv2d(tf.pad(x, padding(self.side // 2)), kernel, self.stride, "VALID")
 
 
+class Deconvolution(keras.layers.Conv2DTranspose):
+    """The transpose of a 5x5 convolution of stride 2 that is padded by 2: twice the size; without bias.
+
+    One layer, not two: a layer for cropping would change the order of a network's weights in saved embedders.
+    """
+
+    def __init__(self, filters: int, initializer: Any, **kwargs: Any):
+        super().__init__(filters, KERNEL, 2, use_bias=False, kernel_initializer=initializer, **kwargs)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """[n, h, w, channels] -> [n, 2h, 2w, filters]."""
+        first, (height, width) = KERNEL // 2, (2 * side for side in x.shape[1:3])
+        return super().call(x)[:, first : first + height, first : first + width]
+
+    def compute_output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Twice the size."""
+        return (shape[0], 2 * shape[1], 2 * shape[2], self.filters)
+
+
 def halved(x: tf.Tensor) -> tf.Tensor:
     """3x3 max-pooling of stride 2, padded by one pixel that is never the largest."""
     return keras.layers.Lambda(lambda maps: tf.nn.max_pool2d(maps, 3, 2, padding(1)))(x)

@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from cactus_tf.embedders._base.layers import activate, keras_seed
-from cactus_tf.embedders.bigan.layers import KERNEL, DeployedBatchNorm, PaddedConvolution, halved
+from cactus_tf.embedders.bigan.layers import KERNEL, Deconvolution, DeployedBatchNorm, PaddedConvolution, halved
 
 SIDE = 64  # of the images that the convolutional trio sees
 _DEVIATION = 0.02  # of the initial weights
@@ -59,10 +59,8 @@ class _Part:
         return PaddedConvolution(filters, kernel, stride, groups, self.normal(layer), name=layer)(x)
 
     def deconv(self, x: tf.Tensor, filters: int, layer: str) -> tf.Tensor:
-        """The transpose of a 5x5 convolution of stride 2 that is padded by 2: twice the size."""
-        init = self.normal(layer)
-        y = keras.layers.Conv2DTranspose(filters, KERNEL, 2, use_bias=False, kernel_initializer=init, name=layer)(x)
-        return keras.layers.Cropping2D(((KERNEL // 2, KERNEL // 2 - 1),) * 2)(y)
+        """A transposed convolution to twice the size."""
+        return Deconvolution(filters, self.normal(layer), name=layer)(x)
 
     def inject(self, x: tf.Tensor, z: tf.Tensor, layer: str) -> tf.Tensor:
         """x + Wz, the same at every place of a map; there W is 5^2 times as large, for the 5x5 terms of a kernel."""
