@@ -229,6 +229,12 @@ def test_the_networks_compute_what_the_table_of_the_original_says(kind):
         np.testing.assert_allclose(answer, expected, rtol=1e-3, atol=1e-4)  # float32, and few images per norm
 
 
+def test_weights_are_in_the_order_of_saved_embedders(full):
+    paths = [v.path for v in full.generator.weights if "norm" not in v.path]
+    deconvolutions = [path for i in (1, 2, 3) for path in (f"deconv{i}_z/kernel", f"deconv{i}/kernel")]
+    assert paths == ["fc/kernel", *deconvolutions, "out/kernel"]
+
+
 def test_initial_weights_have_the_deviations_of_the_original(full):
     for net in (*full, *mlp_trio(784, 50, 256, 0)):
         maps = any(v.shape.rank == 4 for v in net.weights)
