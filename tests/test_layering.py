@@ -109,6 +109,14 @@ def test_flags_global_seeds_and_print_stay_out_of_the_library(module):
     assert not forbidden & set(calls)
 
 
+@pytest.mark.parametrize("module", MODULES)
+def test_members_declare_what_they_can_do_and_nobody_probes_for_it(module):
+    for call in (n for n in ast.walk(ast.parse(FILES[module].read_text())) if isinstance(n, ast.Call)):
+        probing = ast.unparse(call.func) == "hasattr" or (ast.unparse(call.func) == "getattr" and len(call.args) == 3)
+        allowed = ast.unparse(call.args[0]) in ("os", "error", "array", "rows") if probing else True
+        assert allowed, f"{module} probes: {ast.unparse(call)}"
+
+
 def test_importing_the_package_alone_loads_no_tensorflow():
     import subprocess
     import sys
