@@ -27,7 +27,7 @@ Learns classes from a few labeled pictures with a learner of a run, and classifi
 
 def main(argv: list[str] | None = None) -> int:
     """Classifies pictures; returns the exit code."""
-    return guarded(classify, sys.argv[1:] if argv is None else argv, lambda: HELP)
+    return guarded(classify, sys.argv[1:] if argv is None else argv, lambda topic: HELP)
 
 
 def classify(argv: Sequence[str]) -> None:

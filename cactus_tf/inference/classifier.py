@@ -149,9 +149,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         """What `fit` learned; None before it."""
         if "classes_" not in vars(self):
             return None
-        return saving.Fitted(
-            self.support_, self.support_labels_, self.classes_, self.image_shape_, self.pixel_scale_
-        )
+        return saving.Fitted(self.support_, self.support_labels_, self.classes_, self.image_shape_, self.pixel_scale_)
 
     def _refit(self, learner: Learner, fitted: saving.Fitted) -> FewShotClassifier:
         self.learner_, self.image_shape_, self.pixel_scale_ = learner, fitted.image_shape, fitted.pixel_scale

@@ -10,8 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cactus_tf import plugins
-from cactus_tf.config import keys
 from cactus_tf.errors import InputError, RunError
 from cactus_tf.inference import formats, signatures
 from cactus_tf.inference.classifier import answerer
@@ -55,8 +53,8 @@ def export(
       overwrite: replace an earlier export.
 
     Raises:
-      InputError: nothing to restore (see `FewShotClassifier.from_run`), an unknown format, a folder in use, or a learner
-        or embedder that does not run in a TensorFlow graph.
+      InputError: nothing to restore (see `FewShotClassifier.from_run`), an unknown format, a folder in use, or a
+        learner or embedder that does not run in a TensorFlow graph.
       RunError: what was written differs from the run, or it cannot be written.
     """
     run, out, form = Path(run).expanduser(), Path(out).expanduser(), formats.by_name(format)
@@ -151,15 +149,14 @@ def _difference(name: str, exported: np.ndarray, expected: Array) -> float:
 
 def _task(parts: Exportable) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Support images, labels and query images: neighbors in the run's training images, or noise if these are gone."""
-    config, name = parts.restored.config, parts.restored.name
-    training = config.learners.get(name)
+    learner, training = parts.restored.plan, parts.restored.plan.training
     way = min(_WAY, training.way or _WAY) if training else _WAY
-    shot = max(_SHOT, getattr(config.options.get(name), "k", 1))  # nearest_neighbours needs k support images
+    shot = max(_SHOT, learner.options.k if learner.name == "nearest_neighbours" else 1)  # k support images vote
     taken = shot + _QUERY
     images = restoring.training_images(parts.run)
     if images is None or len(images) < taken:
         images = counter_rng(0, 0).integers(0, 256, (way * taken, *parts.restored.image_shape), np.uint8)
-        images = images / np.float32(255) if keys.has_features(config) else images
+        images = images / np.float32(255) if parts.restored.features else images
     way = min(way, len(images) // taken)
     first = np.linspace(0, len(images) - taken, way).astype(int)
     rows = np.stack([images[i : i + taken] for i in first])
@@ -171,13 +168,12 @@ def _describe(
     parts: Exportable, format: str, functions: dict[str, Any], differences: dict[str, float]
 ) -> dict[str, Any]:
     restored = parts.restored
-    training = restored.config.learners.get(restored.name)
-    fixed_head = getattr(plugins.load("learners", restored.name), "FIXED_HEAD", False)
+    training, fixed_head = restored.plan.training, restored.plan.info.fixed_head
     return {
         "version": _VERSION,
         "format": format,
         "run": str(parts.run.resolve()),
-        "dataset": restored.config.data.dataset,
+        "dataset": restored.dataset,
         "learner": restored.name,
         "steps": restored.step,
         "largest_way": training.way if training and fixed_head else None,

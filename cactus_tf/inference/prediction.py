@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 
 from cactus_tf import datasets, plugins
-from cactus_tf.config import keys
 from cactus_tf.errors import InputError
 from cactus_tf.inference.classifier import FewShotClassifier
 from cactus_tf.inference.folders import Pictures, read_all, read_classes
@@ -86,10 +85,10 @@ def predict(
         have no readable picture, have one class only, or query classes that `support` lacks.
     """
     restored = restoring.restore(run, algo)
-    if keys.has_features(restored.config):
+    if restored.features:
         raise InputError(f"{run} learned from features, not from images: choose a run on images")
-    shape, dataset = restored.image_shape, restored.config.data.dataset
-    decode = datasets.picture_decoder(dataset, shape, restored.config.options.get(dataset))
+    shape, dataset = restored.image_shape, restored.dataset
+    decode = datasets.picture_decoder(dataset, shape, restored.dataset_options)
     decode = functools.partial(_inverted, decode=decode) if invert else decode
     labeled = read_classes("--support", support, decode, shape)
     assert labeled.labels is not None
@@ -99,7 +98,7 @@ def predict(
     queries = (read_classes if evaluate else read_all)("--query", query, decode, shape)
     _check_classes(queries, classes.tolist())
     _log_reading(labeled, queries, shape)
-    if getattr(plugins.load("datasets", dataset), "LIGHT_ON_DARK", False) and np.median(labeled.images) > _LIGHT:
+    if plugins.info("datasets", dataset).light_on_dark and np.median(labeled.images) > _LIGHT:
         log.warning("these pictures are light, and the run learned light ink on black: --invert swaps light and dark")
     classifier = FewShotClassifier(restored.learner, restored.embedder, transductive)
     classifier.fit(labeled.images, labeled.labels)
@@ -123,8 +122,8 @@ def _inverted(content: bytes, decode: Callable[[bytes], np.ndarray]) -> np.ndarr
 
 def _log_reading(labeled: Pictures, queries: Pictures, shape: tuple[int, ...]) -> None:
     """Logs how many pictures were read, and which were skipped."""
-    size = "x".join(map(str, shape))
-    log.info("read: %s support pictures, %s to classify, as %s", f"{len(labeled.files):,}", f"{len(queries.files):,}", size)
+    known, asked, size = f"{len(labeled.files):,}", f"{len(queries.files):,}", "x".join(map(str, shape))
+    log.info("read: %s support pictures, %s to classify, as %s", known, asked, size)
     for name, skipped in (("--support", labeled.skipped), ("--query", queries.skipped)):
         if skipped:
             some = "; ".join(f"{s.name} {s.reason}" for s in skipped[:_NAMED])

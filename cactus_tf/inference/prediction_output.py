@@ -49,8 +49,8 @@ def _write_rows(predictions: Predictions, path: Path) -> None:
 
 def summary(predictions: Predictions) -> str:
     """Pictures of each predicted class, the least certain ones and, if labels are known, the accuracy."""
-    classes, queries = len(predictions.classes), len(predictions.queries.files)
-    head = f"{predictions.algo} learned {classes} classes from {predictions.support:,} pictures and classified {queries:,}"
+    known = f"{len(predictions.classes)} classes from {predictions.support:,} pictures"
+    head = f"{predictions.algo} learned {known} and classified {len(predictions.queries.files):,}"
     lines = [head, "", *_counts(predictions)]
     lines += _least_certain(predictions) if predictions.graded else ["", "every prediction is at 100%"]
     return "\n".join(lines if predictions.queries.labels is None else [*lines, *_evaluation(predictions)])

@@ -12,7 +12,6 @@ import numpy as np
 
 import cactus_tf
 from cactus_tf import embedders, learners, plugins
-from cactus_tf.config import keys
 from cactus_tf.contracts import BuiltByName, Embedder, EmbedderContext, Learner, LearnerContext, MetaLearner, Recipe
 from cactus_tf.errors import InputError
 from cactus_tf.utils import files
@@ -53,7 +52,7 @@ class State(NamedTuple):
 def save(state: State, folder: Path) -> None:
     """Writes a classifier; classifier.json comes last, so that an interrupted save is not mistaken for a whole one."""
     recipe = _recipe(state.learner, "learner")
-    if keys.uses_clusters(recipe.name):
+    if plugins.info("learners", recipe.name).uses_clusters:
         raise InputError(f"{recipe.name} learns from all training images and cannot be saved: keep its run instead")
     description = {
         "format": _FORMAT,

@@ -9,13 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from cactus_tf import plugins
 from cactus_tf.contracts import FeatureLearner, GraphEncoder, GraphLearner
 from cactus_tf.errors import InputError
 from cactus_tf.runs import restoring
 from cactus_tf.runs.restoring import Restored
 from cactus_tf.types import Array
-
-EXPORTABLE = "protonets, maml, anil, meta_sgd, reptile and nearest_neighbours"
 
 
 class Exportable(NamedTuple):
@@ -39,7 +38,7 @@ class Exportable(NamedTuple):
 def restore(run: Path, algo: str | None) -> Exportable:
     """`embed` is the run's embedder if it works in a TensorFlow graph, else the features of a learner on images."""
     restored = restoring.restore(run, algo)
-    name, reason = restored.config.embedding.embedder, "the run used no embedder"
+    name, reason = restored.embedder_name, "the run used no embedder"
     try:
         embedder = restored.embedder or restoring.restore_embedder(run)
     except InputError as error:
@@ -51,6 +50,11 @@ def restore(run: Path, algo: str | None) -> Exportable:
     if restored.embedder is None and isinstance(learner, FeatureLearner) and isinstance(learner, GraphEncoder):
         return Exportable(run, restored, learner, f"the features of {restored.name}", learner.features)
     return Exportable(run, restored, None, reason, None)
+
+
+def exportable_learners() -> list[str]:
+    """Names of the learners that run in a TensorFlow graph."""
+    return [name for name in plugins.names("learners") if plugins.info("learners", name).exportable]
 
 
 def functions(parts: Exportable, names: tuple[str, ...]) -> dict[str, Any]:
@@ -85,12 +89,12 @@ def _classify(restored: Restored) -> Any:
     learner, embedder, name = restored.learner, restored.embedder, restored.name
     if not isinstance(learner, GraphLearner):
         raise InputError(
-            f"{name} cannot be exported, because it does not run in a TensorFlow graph: choose --algo from {EXPORTABLE}, "
-            "if the run has one of them, or export the embedder alone with --format=tflite"
+            f"{name} cannot be exported, because it does not run in a TensorFlow graph: choose --algo from "
+            f"{', '.join(exportable_learners())} if the run has one, or export the embedder alone with --format=tflite"
         )
     if embedder is not None and not isinstance(embedder, GraphEncoder):
         raise InputError(
-            f"{name} takes embeddings, and those of {restored.config.embedding.embedder} are only looked up, so they "
+            f"{name} takes embeddings, and those of {restored.embedder_name} are only looked up, so they "
             "cannot be exported: choose a run with another --embedder"
         )
     encode = tf.identity if embedder is None else embedder.encode
