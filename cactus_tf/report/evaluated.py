@@ -98,9 +98,9 @@ def hardest_of(run: Run, name: str) -> Section | None:
         caption = f"Task {i}: accuracy {mean:.1f} %."
         pictures.append(tiles.picture(drawn, f"{caption} A row per true class; wrong predictions are marked.", caption))
     text = (
-        f"The {len(pictures)} of {len(predicted):,} {row['way']}-way {row['shot']}-shot tasks with the lowest accuracy. "
-        "A row per true class: support images framed in blue, then queries, in gray if the prediction is correct, in "
-        "orange with a marked corner if it is wrong."
+        f"The {len(pictures)} of {len(predicted):,} {row['way']}-way {row['shot']}-shot tasks with the lowest "
+        "accuracy. A row per true class: support images framed in blue, then queries, in gray if the prediction is "
+        "correct, in orange with a marked corner if it is wrong."
     )
     return Section(f"Hardest tasks of {name}", [text], pictures=pictures)
 

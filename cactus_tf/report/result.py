@@ -102,4 +102,4 @@ def reproduction_of(run: Run) -> Section:
         "scratch. Accuracies are in results.json and results.csv, the predictions for every query in the learners' "
         "folders."
     )
-    return Section("Reproduce this run", [text], tables, typed=config["command"])
+    return Section("Reproduce this run", [text], tables, preformatted=config["command"])
