@@ -157,10 +157,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             self.n_features_in_ = fitted.support.shape[1]
         return self._learn(fitted.support, fitted.labels, fitted.classes)
 
-    def _fitting_rows(self, X: Any, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    def _fitting_rows(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
         """The support set, uint8 images or flat rows, and the labels; sets `image_shape_` and `pixel_scale_`."""
-        self.pixel_scale_: int | None = None
-        self.image_shape_: tuple[int, ...] | None = None
+        self.pixel_scale_, self.image_shape_ = None, None
         self.__dict__.pop("n_features_in_", None)
         if self._takes_flat_rows() and _rank(X) < 3:
             return validate_data(self, X, y, dtype=np.float32)

@@ -71,8 +71,8 @@ def save(state: State, folder: Path) -> None:
     if state.embedder is not None:
         state.embedder.save(folder / _EMBEDDER)
     if state.fitted:
-        arrays = {"support": state.fitted.support, "labels": state.fitted.labels}
-        files.write_atomic(folder / _SUPPORT, lambda file: np.savez_compressed(file, **arrays))
+        support, labels = state.fitted.support, state.fitted.labels
+        files.write_atomic(folder / _SUPPORT, lambda file: np.savez_compressed(file, support=support, labels=labels))
     files.write_json(folder / _DESCRIPTION, description)
 
 

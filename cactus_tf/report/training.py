@@ -68,9 +68,8 @@ def embedder_of(run: Run) -> Section | None:
     assert run.plan.embedding is not None
     name, curve = run.plan.embedding.embedder, run.embedder.curve
     info = plugins.info("embedders", name)
-    charts = [
-        _embedder_chart(name, curve, scalar, info.metrics[scalar]) for scalar in info.metrics if scalar in curve[-1]
-    ]
+    metrics = [(scalar, meaning) for scalar, meaning in info.metrics.items() if scalar in curve[-1]]
+    charts = [_embedder_chart(name, curve, scalar, meaning) for scalar, meaning in metrics]
     pictures = _embedder_pictures(run.embedder, pictured(run.images), info.pictures)
     text = f"{name} after {curve[-1]['step']:,} steps. It saw no labels."
     return Section("Embedder", [text], pictures=[*charts, *pictures])

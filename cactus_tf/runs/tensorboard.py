@@ -19,8 +19,8 @@ TAGS = {
     "train/loss": "mean query loss of the step's episodes, in nats; MAML and its relatives: N times it; Reptile: mean "
     "loss of all images after adaptation to them",
     "train/accuracy": "fraction of the step's queries classified correctly; labels are clusters, not true labels",
-    "train/support_accuracy": "fraction of the support set classified correctly before adaptation (MAML, its relatives)",
-    "val/accuracy": "mean accuracy on fixed validation episodes with true labels, for monitoring only (not on embeddings)",
+    "train/support_accuracy": "fraction of the support set classified correctly before adaptation (adapting learners)",
+    "val/accuracy": "mean accuracy on fixed validation episodes with true labels, for monitoring only (on images)",
     "val/ci95": "half width of its 95% interval",
     "tasks/training": "the first training tasks of the first learner: a row per label, support images framed in blue, "
     "then queries",
