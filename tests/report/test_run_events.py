@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
 
+from cactus_tf.config import build_plan
 from cactus_tf.report import run_events
 from cactus_tf.runs import results
 
@@ -67,7 +68,8 @@ def test_the_text_has_every_setting(runs, shown):
 
 
 def test_hparams_are_numbers_booleans_and_texts():
-    found = run_events.hparams(a_run.parse("--outer_lr=0.01"), "protonets")
+    plan = build_plan.make(a_run.parse("--outer_lr=0.01"))
+    found = run_events.hparams(plan, plan.learners[0])
     assert found["outer_lr"] == 0.01
     assert (found["algo"], found["embedder"], found["clusters"]) == ("protonets", "pixels", 25)
     assert all(isinstance(value, bool | int | float | str) for value in found.values())
