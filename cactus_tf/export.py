@@ -1,4 +1,4 @@
-"""A run's learner for use without this package: `python -m cactus_tf.export --run=RUN --format=FORMAT --out=FOLDER`."""
+"""Export a run's learner to use without this package: `python -m cactus_tf.export --run=RUN --out=FOLDER`."""
 
 import sys
 from collections.abc import Sequence
@@ -12,13 +12,12 @@ DEFAULTS = {
 }
 HELP = """python -m cactus_tf.export --run=RUN --out=FOLDER [--flag=value ...]
 
-Writes what a run learned as a model that is used without cactus_tf, loads it back and compares it on images of the run.
-  --run: folder of a run, as python -m cactus_tf.main printed it
-  --out: folder to write, with export.json, which describes it
-  --format: savedmodel (default; TensorFlow: classifies from labelled examples, and embeds), tflite (embeds), onnx
-    (embeds; needs pip install "cactus-tf[onnx]")
-  --algo: learner of the run; may stay unsaid where only one of them is meta-trained
-  --overwrite: replace an earlier export in that folder
+Writes a learner or embedder of a run as a model that works without cactus_tf, and checks it against the run.
+  --run: folder of a run, as printed by python -m cactus_tf.main
+  --out: folder to write
+  --format: savedmodel (default; classifies and embeds), tflite (embeds) or onnx (embeds; needs "cactus-tf[onnx]")
+  --algo: learner of the run; needed only if several are meta-trained
+  --overwrite: replace an earlier export in --out
   --quiet: print errors only
   --debug: show tracebacks"""
 
@@ -29,18 +28,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def export(argv: Sequence[str]) -> None:
-    """Writes the export and prints what it holds.
-
-    Raises:
-      InputError: a flag that is missing or wrong, or what `exporting.export` cannot use.
-      RunError: the export does not answer as the run does.
-    """
-    said = read_settings(argv, DEFAULTS, ("run", "out"), "name the run and the folder to write")
+    """Writes the export and prints a summary."""
+    settings = read_settings(argv, DEFAULTS, ("run", "out"), "name the run and the folder to write")
     with silence(argv):
         from cactus_tf.inference import exporting
-    start_logging(said["quiet"], said["debug"])
-    written = exporting.export(**{name: said[name] for name in ("run", "out", "algo", "format", "overwrite")})
-    if not said["quiet"]:
+    start_logging(settings["quiet"], settings["debug"])
+    written = exporting.export(**{name: settings[name] for name in ("run", "out", "algo", "format", "overwrite")})
+    if not settings["quiet"]:
         sys.stdout.write(exporting.summary(written) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""Classify pictures of your own: `python -m cactus_tf.predict --run=RUN --support=DIR --query=DIR`."""
+"""Classify your own pictures: `python -m cactus_tf.predict --run=RUN --support=DIR --query=DIR`."""
 
 import sys
 from collections.abc import Sequence
@@ -12,44 +12,42 @@ DEFAULTS = {
 }
 HELP = """python -m cactus_tf.predict --run=RUN --support=DIR --query=DIR [--flag=value ...]
 
-Learns classes from a few pictures of each, with what a run learned without labels, and sorts other pictures.
-  --run: folder of a run, as python -m cactus_tf.main printed it
-  --support: folder or zip archive with a sub-folder per class, and one picture or more in each
-  --query: folder or zip archive with the pictures to sort, in sub-folders or not
-  --algo: learner of the run; may stay unsaid where only one of them is meta-trained
-  --out: folder for prediction.csv and prediction.png (default predictions/RUN/QUERY-ALGO)
-  --evaluate: the query folder has a sub-folder per class, too: accuracy, and confusion.csv
-  --transductive: of maml and its relatives: queries share their statistics, as when a run is judged; else each picture
-    gets the answer that it would get alone
-  --invert: swap light and dark, for dark ink on paper where the run learned light ink on black
+Learns classes from a few labeled pictures with a learner of a run, and classifies other pictures.
+  --run: folder of a run, as printed by python -m cactus_tf.main
+  --support: folder or zip archive with a sub-folder of pictures per class
+  --query: folder or zip archive of the pictures to classify
+  --algo: learner of the run; needed only if several are meta-trained
+  --out: folder for predictions.csv and predictions.png (default: predictions/RUN/QUERY-ALGO)
+  --evaluate: take the sub-folders of --query as true classes; print the accuracy and write confusion.csv
+  --transductive: let all queries share batch statistics, as MAML and its relatives do in evaluation
+  --invert: swap light and dark, for dark ink on paper if the run learned light ink on black
   --quiet: print errors only
   --debug: show tracebacks"""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Sorts pictures; returns the exit code."""
-    return guarded(sort, sys.argv[1:] if argv is None else argv, lambda topic: HELP)
+    """Classifies pictures; returns the exit code."""
+    return guarded(classify, sys.argv[1:] if argv is None else argv, lambda topic: HELP)
 
 
-def sort(argv: Sequence[str]) -> None:
-    """Sorts the pictures, writes the files and prints the summary.
-
-    Raises:
-      InputError: a flag that is missing or wrong, or what `prediction.predict` cannot use.
-    """
+def classify(argv: Sequence[str]) -> None:
+    """Classifies the pictures, writes the files and prints the summary."""
     needed = ("run", "support", "query")
-    said = read_settings(argv, DEFAULTS, needed, "it takes a run, labelled pictures and those to sort")
+    settings = read_settings(argv, DEFAULTS, needed, "name a run, the labeled pictures and those to classify")
     with silence(argv):
-        from cactus_tf.inference import prediction
-    start_logging(said["quiet"], said["debug"])
+        from cactus_tf.inference import prediction, prediction_output
+    start_logging(settings["quiet"], settings["debug"])
     names = ("run", "support", "query", "algo", "evaluate", "transductive", "invert")
-    found = prediction.predict(**{name: said[name] for name in names})
-    paths = prediction.write(found, Path(said["out"] or _usual_place(said["run"], said["query"], found.algo)))
-    if not said["quiet"]:
-        sys.stdout.write("\n".join(["", prediction.summary(found), "", *(f"written  {path}" for path in paths), ""]))
+    predictions = prediction.predict(**{name: settings[name] for name in names})
+    out = settings["out"] or default_folder(settings["run"], settings["query"], predictions.algo)
+    paths = prediction_output.write(predictions, Path(out))
+    if not settings["quiet"]:
+        written = [f"written  {path}" for path in paths]
+        sys.stdout.write("\n".join(["", prediction_output.summary(predictions), "", *written, ""]))
 
 
-def _usual_place(run: str, query: str, algo: str) -> Path:
+def default_folder(run: str, query: str, algo: str) -> Path:
+    """predictions/RUN/QUERY-ALGO."""
     return Path("predictions") / Path(run).resolve().name / f"{Path(query).resolve().name.removesuffix('.zip')}-{algo}"
 
 

@@ -12,8 +12,8 @@ from cactus_tf.plugins import FAMILIES
 ROOT = Path(cactus_tf.__file__).parent
 ORDER = [
     "errors", "types",
-    "utils.seeds", "utils.progress", "utils.terminal", "utils.arrays", "utils.threads", "utils.files", "utils.history",
-    "utils.checkpoints",
+    "utils.seeds", "utils.progress", "utils.terminal", "utils.text", "utils.arrays", "utils.threads", "utils.files",
+    "utils.history", "utils.checkpoints",
     "config.schema", "config", "contracts", "plugins", "config.keys",
     "fewshot.losses", "fewshot.episodes", "fewshot.training", "fewshot.evaluation",
     "backbones", "datasets", "embedders", "partitioners", "learners",
@@ -21,7 +21,7 @@ ORDER = [
     "runs.artifacts", "runs.folder", "runs.inputs", "runs.tensorboard", "runs.results", "runs.predictions",
     "runs.restoring",
     "inference.conversion", "inference.folders", "inference.saving", "inference.classifier", "inference.prediction",
-    "inference.formats", "inference.exporting",
+    "inference.prediction_output", "inference.formats", "inference.signatures", "inference.exporting",
     "report",
     "pipeline", "config.flags",
     "main", "predict", "export", "table",

@@ -1,1 +1,1 @@
-"""Using what a run learned: the classifier, prediction on folders, export."""
+"""Applies what a run learned: FewShotClassifier, prediction on folders of pictures, export to other formats."""

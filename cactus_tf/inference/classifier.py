@@ -1,4 +1,4 @@
-"""A scikit-learn classifier around a learner: a few labelled images, and it sorts others."""
+"""A scikit-learn classifier around a learner: fit it on a few labeled images, and it classifies others."""
 
 from __future__ import annotations
 
@@ -7,33 +7,44 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from cactus_tf import learners
-from cactus_tf.contracts import Answer, Embedder, FeatureLearner, Learner, PreparedLearner
+from cactus_tf.contracts import (
+    AdaptingLearner,
+    Answer,
+    BuiltByName,
+    Embedder,
+    FeatureLearner,
+    Learner,
+    MetaLearner,
+    PreparedLearner,
+)
 from cactus_tf.errors import InputError, RunError
-from cactus_tf.inference import conversion
+from cactus_tf.inference import conversion, saving
 from cactus_tf.types import Array
 from cactus_tf.utils import progress
 
-_CHUNK = 256  # queries that are answered at once
-_SOON = 1  # seconds without a progress bar
+_CHUNK = 256  # queries per call of the learner
+_DELAY = 1  # seconds before a progress bar appears
 
 
 class FewShotClassifier(ClassifierMixin, BaseEstimator):
-    """Learns classes from a few labelled images each, with what a learner knows already.
+    """Classifies images after seeing a few labeled examples of each class.
 
-    Images are [n, height, width] or [n, height, width, channels] of any size, grey or colour; also a list of images of
-    several sizes. Integers are in 0..255 and booleans black and white. Floats are in 0..1 where none given to `fit` is
-    above 1, else in 0..255, and `predict` takes them in the range of `fit`. All are brought to the shape that the
-    learner was trained on, as 8-bit pixels. A learner of embeddings without an embedder takes flat rows [n, dim] as
-    they are, and of images the pixels.
+    Images are [n, height, width] or [n, height, width, channels] of any size, gray or color, or a list of images of
+    several sizes. Integers are in 0..255; booleans are black and white. Floats are in 0..1 if none given to `fit` is
+    above 1, else in 0..255; `predict` takes them in the range of `fit`. All are converted to 8-bit pixels of the shape
+    that the learner was trained on. A learner of embeddings without an embedder takes flat rows [n, dim] unchanged, and
+    images as their pixels.
 
-    `cross_val_score` and `clone` share the learner, which `fit` never changes; with `n_jobs` above 1 they would have to
-    copy it to other processes, which TensorFlow's functions do not allow.
+    `cross_val_score` and `clone` share the learner, which `fit` never changes. Use `n_jobs=1`: TensorFlow's functions
+    cannot be copied to other processes.
 
     >>> import numpy as np
     >>> from cactus_tf import FewShotClassifier
@@ -43,11 +54,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     ['day', 'night']
 
     Args:
-      learner: a trained one; None takes the nearest neighbour, by pixels or by flat rows.
-      embedder: a fitted one, for a learner that consumes embeddings of images.
-      transductive: let the queries of a `predict` share their statistics, where the learner's norm is one of the batch,
-        as the accuracies of a run do for MAML and its relatives. Otherwise each query is answered alone: in any company
-        it gets the same answer. docs/algorithm.md says what that costs.
+      learner: a trained learner; None takes the nearest neighbor, by pixels or by flat rows.
+      embedder: a fitted embedder, for a learner that consumes embeddings of images.
+      transductive: let the queries of one `predict` share batch statistics, if the learner has batch norm, as in the
+        evaluation of MAML and its relatives. By default each query is answered alone: its prediction does not depend on
+        the others. docs/algorithm.md has the difference in accuracy.
 
     Attributes:
       classes_: [way] the labels, sorted.
@@ -64,40 +75,38 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
         Args:
           run: the run's folder.
-          algo: which of its learners; may stay unsaid where only one is meta-trained.
-          transductive: as of the class.
+          algo: which of its learners; needed only if several are meta-trained.
+          transductive: as in the constructor.
 
         Raises:
-          InputError: see `restoring.restore`.
+          InputError: not a run, a run of another version, an unknown or untrained learner, or a missing embedder.
         """
         from cactus_tf.runs.restoring import restore
 
         restored = restore(run, algo)
         return cls(restored.learner, restored.embedder, transductive)
 
-    def fit(self, X, y) -> FewShotClassifier:
+    def fit(self, X: Any, y: ArrayLike) -> FewShotClassifier:
         """Learns the classes.
 
         Args:
-          X: images, see above; any number per class.
+          X: images, see the class; any number per class.
           y: [n] labels of any type that sorts.
 
         Raises:
-          InputError: images and labels differ in number, one class only, more classes than the learner's head has
-            outputs, or images that are none.
+          InputError: images and labels differ in number, there is only one class or more than the learner's head has
+            outputs, or X is not an array of images.
         """
         self.learner_ = learners.build("nearest_neighbours") if self.learner is None else self.learner
         support, y = self._fitting_rows(X, y)
-        if y.dtype.kind != "O":  # of which scikit-learn takes strings only
+        if y.dtype.kind != "O":  # scikit-learn accepts no objects but strings
             check_classification_targets(y)
         classes, labels = np.unique(y, return_inverse=True)
         if len(classes) < 2:
-            raise InputError(
-                f"all {len(y)} labels are of one class, {classes.tolist()[0]!r}: give images of two or more"
-            )
+            raise InputError(f"all {len(y)} labels are {classes.tolist()[0]!r}: give images of two classes or more")
         return self._learn(support, labels, classes)
 
-    def predict_proba(self, X) -> np.ndarray:
+    def predict_proba(self, X: Any) -> np.ndarray:
         """[m, way] float64: softmax of the learner's logits, columns as `classes_`. Not calibrated.
 
         Args:
@@ -105,13 +114,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
         Raises:
           NotFittedError: `fit` was not called.
-          InputError: images that are none, or in another range than those of `fit`.
+          InputError: X is not an array of images, or is in another range than the images of `fit`.
           RunError: the learner's adaptation diverged.
         """
         return softmax(self._logits(X), axis=1)
 
-    def predict(self, X) -> np.ndarray:
-        """[m] the most probable label, among equals the first of `classes_`; as `predict_proba`."""
+    def predict(self, X: Any) -> np.ndarray:
+        """[m] the most probable label, the first of `classes_` if several are equal; as `predict_proba`."""
         logits = self._logits(X)
         return self.classes_[logits.argmax(axis=1)]
 
@@ -119,26 +128,37 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         """Writes learner, embedder and, once fitted, the support set; `load` needs nothing else.
 
         Raises:
-          InputError: a learner that `cactus_tf.learners.build` or a run did not make, or that learns from all training
-            images; labels that JSON does not have.
+          InputError: a learner or embedder that was not built by name, a learner that learns from all training images,
+            or labels that JSON cannot hold.
         """
-        from cactus_tf.inference import saving
-
-        saving.save(self, Path(folder))
+        learner = learners.build("nearest_neighbours") if self.learner is None else self.learner
+        saving.save(saving.State(learner, self.embedder, self.transductive, self._fitted()), Path(folder))
 
     @classmethod
     def load(cls, folder: str | Path) -> FewShotClassifier:
-        """What `save` wrote.
+        """Reads what `save` wrote, and adapts to the support set again.
 
         Raises:
-          InputError: the folder holds no classifier, a damaged one, or one of another version.
+          InputError: the folder has no classifier, a damaged one, or one of another version.
         """
-        from cactus_tf.inference import saving
+        state = saving.load(Path(folder))
+        classifier = cls(state.learner, state.embedder, state.transductive)
+        return classifier if state.fitted is None else classifier._refit(state.learner, state.fitted)
 
-        return saving.load(cls, Path(folder))
+    def _fitted(self) -> saving.Fitted | None:
+        """What `fit` learned; None before it."""
+        if "classes_" not in vars(self):
+            return None
+        return saving.Fitted(self.support_, self.support_labels_, self.classes_, self.image_shape_, self.pixel_scale_)
 
-    def _fitting_rows(self, X, y) -> tuple[np.ndarray, np.ndarray]:
-        """The support set, images uint8 or flat rows, and the labels; notes of what kind the images are."""
+    def _refit(self, learner: Learner, fitted: saving.Fitted) -> FewShotClassifier:
+        self.learner_, self.image_shape_, self.pixel_scale_ = learner, fitted.image_shape, fitted.pixel_scale
+        if fitted.image_shape is None:
+            self.n_features_in_ = fitted.support.shape[1]
+        return self._learn(fitted.support, fitted.labels, fitted.classes)
+
+    def _fitting_rows(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+        """The support set, uint8 images or flat rows, and the labels; sets `image_shape_` and `pixel_scale_`."""
         self.pixel_scale_, self.image_shape_ = None, None
         self.__dict__.pop("n_features_in_", None)
         if self._takes_flat_rows() and _rank(X) < 3:
@@ -158,7 +178,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         self.classes_ = classes
         return self
 
-    def _logits(self, X) -> np.ndarray:
+    def _logits(self, X: Any) -> np.ndarray:
         """[m, way] float64."""
         check_is_fitted(self, "classes_")
         if self.image_shape_ is None:
@@ -166,24 +186,25 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         else:
             query = self._consumed(conversion.prepare(X, self.pixel_scale_, self.image_shape_))
         alone = isinstance(self.learner_, FeatureLearner | PreparedLearner) and not self.transductive
-        size = _CHUNK if alone else len(query)
-        logits = self._answers(query, size)
+        logits = self._in_chunks(query, _CHUNK if alone else len(query))
         if np.isnan(logits).any():
-            remedy = getattr(self.learner_, "remedy", "train it anew")
-            raise RunError(f"the learner's adaptation to these {len(self.support_)} images diverged: {remedy}")
+            remedy = self.learner_.remedy if isinstance(self.learner_, AdaptingLearner | MetaLearner) else ""
+            raise RunError(
+                f"the learner's adaptation to these {len(self.support_)} images diverged: {remedy or 'retrain it'}"
+            )
         return logits
 
-    def _answers(self, query: np.ndarray, size: int) -> np.ndarray:
-        """[m, way] float64 logits of [m, ...], so many at a time; a terminal sees the progress of longer ones."""
+    def _in_chunks(self, query: np.ndarray, size: int) -> np.ndarray:
+        """[m, way] float64 logits of [m, ...], `size` queries at a time, with a progress bar if it takes a while."""
         parts = []
-        with progress.bar(total=len(query), desc="predict", unit="image", delay=_SOON) as bar:
+        with progress.bar(total=len(query), desc="predict", unit="image", delay=_DELAY) as bar:
             for start in range(0, len(query), size):
                 parts.append(np.asarray(self._answer(query[start : start + size]), np.float64))
                 bar.update(len(parts[-1]))
         return np.concatenate(parts)
 
     def _consumed(self, rows: np.ndarray) -> np.ndarray:
-        """What the learner takes in place of images."""
+        """What the learner takes for these images."""
         if self.image_shape_ is None or self.learner_.consumes == "images":
             return rows
         return rows.reshape(len(rows), -1) / np.float32(255) if self.embedder is None else self.embedder.transform(rows)
@@ -192,21 +213,17 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         return self.embedder is None and (self.learner is None or self.learner.consumes == "embeddings")
 
     def _trained_shape(self) -> tuple[int, ...] | None:
-        """(height, width, channels) of the images that the learner was built for; None where that is not known.
-
-        Raises:
-          InputError: it was built for features.
-        """
-        recipe = getattr(self.learner_, "recipe", None)
+        """(height, width, channels) of the images that the learner was built for; None if unknown."""
+        recipe = self.learner_.recipe if isinstance(self.learner_, BuiltByName) else None
         shape: tuple[int, ...] = recipe.context.image_shape if recipe else ()
         if len(shape) == 1:
-            raise InputError(f"the learner takes features of shape [n, {shape[0]}], and these are images")
+            raise InputError(f"the learner takes features of shape [n, {shape[0]}], not images")
         return shape or None
 
     def __sklearn_clone__(self) -> FewShotClassifier:
         return type(self)(**self.get_params(deep=False))
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         tags.input_tags.two_d_array = self._takes_flat_rows()
@@ -214,7 +231,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
 
 def answerer(learner: Learner, support: np.ndarray, labels: np.ndarray, way: int, transductive: bool = False) -> Answer:
-    """What the learner can do with the support set beforehand is done; the function from queries to logits."""
+    """The function from queries to logits; whatever depends on the support set alone is computed here, once."""
     if isinstance(learner, PreparedLearner):
         return learner.answerer(support, labels, way, transductive)
     if isinstance(learner, FeatureLearner):
@@ -233,6 +250,6 @@ def _classify(learner: Learner, support: Array, labels: Array, way: int, query: 
 def _rank(rows: Any) -> int:
     """Number of axes."""
     try:
-        return rows.ndim if hasattr(rows, "ndim") else np.asarray(rows).ndim
+        return np.ndim(rows)
     except ValueError:
         return 3  # arrays of several shapes can only be images

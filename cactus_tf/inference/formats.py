@@ -1,8 +1,9 @@
-"""The forms in which TensorFlow functions are written for use without this package, and how each is read back."""
+"""Export formats: writes TensorFlow functions to files that work without this package, and reads them back."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import io
 import logging
@@ -20,38 +21,35 @@ from cactus_tf.errors import InputError, RunError
 from cactus_tf.utils.terminal import without_stderr
 
 Functions = Mapping[str, Any]
-"""TensorFlow functions with an input signature, by name; they return tensors by name."""
+"""`tf.function`s with an input signature, by name; they return tensors by name."""
 
 Call = Callable[..., Mapping[str, np.ndarray]]
 """From arrays by name to arrays by name."""
 
 TFLITE_FILE, ONNX_FILE = "embed.tflite", "embed.onnx"
+_OPSET = 18
 
 
 class Format(NamedTuple):
-    """A form of export.
+    """An export format.
 
     Attributes:
-      holds: names of the functions that it can hold.
-      write: writes functions into a folder that exists.
-      read: what was written, by name.
-      packages: what it needs beside our requirements.
+      signatures: names of the functions that it can hold.
+      write: writes functions into an existing folder.
+      read: folder -> the functions written there, by name.
+      packages: modules that it needs besides the package's requirements.
     """
 
-    holds: tuple[str, ...]
+    signatures: tuple[str, ...]
     write: Callable[[Functions, Path], None]
     read: Callable[[Path], dict[str, Call]]
     packages: tuple[str, ...] = ()
 
 
-def chosen(name: str) -> Format:
-    """The form of this name.
-
-    Raises:
-      InputError: there is none, or a package that it needs is not installed.
-    """
+def by_name(name: str) -> Format:
+    """The format of this name, whose packages are installed."""
     if name not in FORMATS:
-        raise InputError(f"--format={name}: there is no such format; choose from {', '.join(FORMATS)}")
+        raise InputError(f"--format={name}: unknown format; choose from {', '.join(FORMATS)}")
     missing = [package for package in FORMATS[name].packages if importlib.util.find_spec(package) is None]
     if missing:
         raise InputError(
@@ -61,7 +59,11 @@ def chosen(name: str) -> Format:
 
 
 def write_savedmodel(functions: Functions, folder: Path) -> None:
-    """A SavedModel whose signatures are the functions, which are its attributes, too."""
+    """A SavedModel that has the functions as signatures and as attributes.
+
+    `keras.export.ExportArchive` does the same, but writes the first function a second time as "serving_default", which
+    nearly doubles the size of the graph and the time.
+    """
     module = tf.Module()
     traced = [function.get_concrete_function() for function in functions.values()]
     module.state = list({id(v): v for concrete in traced for v in concrete.graph.variables}.values())
@@ -74,60 +76,61 @@ def write_savedmodel(functions: Functions, folder: Path) -> None:
 def read_savedmodel(folder: Path) -> dict[str, Call]:
     """The signatures."""
     with _quiet():
-        loaded = tf.saved_model.load(str(folder))
+        model = tf.saved_model.load(str(folder))
+    return {name: functools.partial(_run_signature, model, name) for name in model.signatures}
 
-    def call(name: str, **arrays: np.ndarray) -> dict[str, np.ndarray]:
-        told = loaded.signatures[name](**{key: tf.constant(array) for key, array in arrays.items()})
-        return {key: value.numpy() for key, value in told.items()}
 
-    return {name: _named(call, name, loaded) for name in loaded.signatures}
+def _run_signature(model: Any, name: str, **arrays: np.ndarray) -> dict[str, np.ndarray]:
+    """Runs a signature; holding `model` keeps its variables alive."""
+    outputs = model.signatures[name](**{key: tf.constant(array) for key, array in arrays.items()})
+    return {key: value.numpy() for key, value in outputs.items()}
 
 
 def write_tflite(functions: Functions, folder: Path) -> None:
-    """embed.tflite with the functions as its signatures, in float32.
-
-    Raises:
-      RunError: TFLite lacks an operation that a function has.
-    """
+    """embed.tflite with the functions as signatures, in float32."""
     with tempfile.TemporaryDirectory() as place:
         write_savedmodel(functions, Path(place))
-        with _quiet():
-            converter = tf.lite.TFLiteConverter.from_saved_model(place, signature_keys=list(functions))
-            try:
-                made = converter.convert()
-            except Exception as error:
-                lacks = re.search(r"TF Select ops: (.+)", str(error))
-                told = f"it has no {lacks[1].strip()}" if lacks else _first_line(error)
-                raise RunError(f"TFLite cannot hold this embedder, {told}: take --format=savedmodel") from error
-    (folder / TFLITE_FILE).write_bytes(made)
+        converter = tf.lite.TFLiteConverter.from_saved_model(place, signature_keys=list(functions))
+        try:
+            with _quiet():
+                model = converter.convert()
+        except Exception as error:
+            missing = re.search(r"TF Select ops: (.+)", str(error))
+            reason = f"it has no {missing[1].strip()}" if missing else _first_line(error)
+            raise RunError(f"TFLite cannot hold this embedder, {reason}: take --format=savedmodel") from error
+    (folder / TFLITE_FILE).write_bytes(model)
 
 
 def read_tflite(folder: Path) -> dict[str, Call]:
     """The signatures."""
-    with _quiet(), without_stderr():  # TFLite's C++ says which delegate it makes
-        interpreter = tf.lite.Interpreter(str(folder / TFLITE_FILE))
+    with _quiet(), without_stderr():  # TFLite's C++ prints its delegate
+        interpreter = _interpreter()(str(folder / TFLITE_FILE))
         interpreter.allocate_tensors()
     return {name: interpreter.get_signature_runner(name) for name in interpreter.get_signature_list()}
 
 
-def write_onnx(functions: Functions, folder: Path) -> None:
-    """embed.onnx with the function's inputs and outputs.
+def _interpreter() -> Any:
+    """LiteRT's interpreter if `ai-edge-litert` is installed, else the deprecated copy inside TensorFlow."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        return tf.lite.Interpreter
+    return Interpreter
 
-    Raises:
-      RunError: tf2onnx cannot convert an operation that the function has.
-    """
+
+def write_onnx(functions: Functions, folder: Path) -> None:
+    """embed.onnx with the inputs and outputs of the one function."""
     import tf2onnx
 
     (function,) = functions.values()
-    with _quiet():
-        try:
-            tf2onnx.convert.from_function(
-                function, function.input_signature, opset=_OPSET, output_path=str(folder / ONNX_FILE)
-            )
-        except Exception as error:
-            raise RunError(
-                f"tf2onnx cannot convert this embedder, {_first_line(error)}: take --format=savedmodel"
-            ) from error
+    path = str(folder / ONNX_FILE)
+    try:
+        with _quiet():
+            tf2onnx.convert.from_function(function, function.input_signature, opset=_OPSET, output_path=path)
+    except Exception as error:
+        raise RunError(
+            f"tf2onnx cannot convert this embedder, {_first_line(error)}: take --format=savedmodel"
+        ) from error
 
 
 def read_onnx(folder: Path) -> dict[str, Call]:
@@ -139,22 +142,11 @@ def read_onnx(folder: Path) -> dict[str, Call]:
     return {"embed": lambda **arrays: dict(zip(names, session.run(names, arrays), strict=True))}
 
 
-_OPSET = 18
 FORMATS = {
     "savedmodel": Format(("classify", "embed"), write_savedmodel, read_savedmodel),
     "tflite": Format(("embed",), write_tflite, read_tflite),
     "onnx": Format(("embed",), write_onnx, read_onnx, ("tf2onnx", "onnxruntime")),
 }
-
-
-def _named(call: Callable, name: str, keep: Any) -> Call:
-    """The call of one name; what it was loaded from lives as long."""
-
-    def run(**arrays):
-        assert keep is not None
-        return call(name, **arrays)
-
-    return run
 
 
 def _first_line(error: Exception) -> str:
@@ -163,7 +155,7 @@ def _first_line(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """No notes of converters, which are for their own people."""
+    """Silences the converters' logs, warnings and prints."""
     loggers = [logging.getLogger(name) for name in ("absl", "tensorflow", "tf2onnx")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

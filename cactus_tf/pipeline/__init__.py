@@ -22,7 +22,7 @@ from cactus_tf.pipeline.meta_training import first_tasks, train
 from cactus_tf.pipeline.partitioning import partition
 from cactus_tf.pipeline.preflight import check, count_classes
 from cactus_tf.pipeline.preparation import prepare, show
-from cactus_tf.report import board as run_events
+from cactus_tf.report import run_events
 from cactus_tf.runs import folder as run_folder
 from cactus_tf.runs import results
 from cactus_tf.runs.inputs import write_inputs

@@ -9,7 +9,7 @@ from pathlib import Path
 from cactus_tf import datasets
 from cactus_tf.config.plan import DataPlan
 from cactus_tf.contracts import DataContext
-from cactus_tf.report import figures, inspection
+from cactus_tf.report import inspection, sheets
 from cactus_tf.runs.artifacts import Artifact
 from cactus_tf.types import Splits
 from cactus_tf.utils import files
@@ -46,7 +46,7 @@ def show(plan: DataPlan, data: Splits, folder: Path) -> None:
     """Prints what is in the data and draws a contact sheet."""
     log.info("%s", inspection.describe(data))
     if not plan.features:
-        figures.write_contact_sheet(data, folder)
+        sheets.write_contact_sheet(data, folder)
         log.info("contact sheet: %s", folder / "contact_sheet.png")
 
 

@@ -1,15 +1,15 @@
-"""What a run found, as one page: report.html, and some of its pictures as files of their own."""
+"""The report of a run: report.html, and some of its pictures as PNG files."""
 
 from __future__ import annotations
 
-from cactus_tf.report import evaluated, figures, result, tiles, training
+from cactus_tf.report import evaluated, figures, result, sheets, tiles, training
 from cactus_tf.report.page import Section, render
 from cactus_tf.report.run import Run, pictured
 from cactus_tf.utils import files
 
 __all__ = ["Run", "pictured", "sections", "write", "write_pictures"]
 
-_LEARNT = (
+_TRAINING = (
     result.results_of,
     training.tasks_of,
     training.clusters_of,
@@ -17,12 +17,12 @@ _LEARNT = (
     training.training_of,
     training.adaptation_of,
 )
-_JUDGED = (evaluated.mistakes_of, evaluated.hardest_of)  # of each learner
-_SAID = (result.settings_of, result.reproduction_of)
+_EACH_LEARNER = (evaluated.mistakes_of, evaluated.hardest_of)
+_LAST = (result.settings_of, result.reproduction_of)
 
 
 def write(run: Run) -> None:
-    """Writes report.html and, of what there is, accuracy.png, learning_curve.png, clusters.png and tasks.png."""
+    """Writes report.html and, if the run has what they show, accuracy, learning_curve, clusters and tasks as PNG."""
     write_pictures(run)
     title = f"{', '.join(run.plan.run.algo)} on {run.plan.data.dataset}"
     page = render(title, f"cactus_tf, {run.folder.name}", sections(run))
@@ -30,21 +30,20 @@ def write(run: Run) -> None:
 
 
 def sections(run: Run) -> list[Section]:
-    """The parts of the page that there is something to show of."""
-    made = [part(run) for part in _LEARNT]
-    made += [part(run, name) for name in dict.fromkeys(row["algo"] for row in run.rows) for part in _JUDGED]
-    made += [part(run) for part in _SAID]
+    """The sections of the page, without those that the run has nothing for."""
+    made = [section(run) for section in _TRAINING]
+    made += [section(run, name) for name in dict.fromkeys(row["algo"] for row in run.rows) for section in _EACH_LEARNER]
+    made += [section(run) for section in _LAST]
     return [section for section in made if section]
 
 
 def write_pictures(run: Run) -> None:
-    """Writes the pictures that are files of their own; where there are only features, none of clusters and tasks."""
+    """Writes the PNG files; clusters and tasks only for images, not for features."""
     if run.rows:
         figures.save(figures.accuracy_figure(run.rows), run.folder / "accuracy.png")
     if run.histories:
         figures.save(figures.curve_figure(run.histories), run.folder / "learning_curve.png")
     if run.images is not None and len(run.partitions):
-        figures.save(figures.cluster_figure(run.images, run.partitions[0]), run.folder / "clusters.png")
+        figures.save(sheets.cluster_figure(run.images, run.partitions[0]), run.folder / "clusters.png")
     if run.tasks is not None:
-        paper = tiles.drawings(run.tasks.rows)
-        figures.save(figures.task_figure(run.tasks, paper), run.folder / "tasks.png")
+        figures.save(sheets.task_figure(run.tasks, tiles.drawings(run.tasks.rows)), run.folder / "tasks.png")

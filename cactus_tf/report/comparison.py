@@ -1,4 +1,4 @@
-"""Results of several runs in the layout of the paper's tables, beside its figures."""
+"""Results of one or more runs in the layout of the paper's tables, beside its figures."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cactus_tf import plugins
 from cactus_tf.errors import InputError
 from cactus_tf.report.published import RECALLED, Row, figures
 from cactus_tf.utils import files
@@ -17,16 +18,7 @@ from cactus_tf.utils import files
 Task = tuple[int, int]
 """(way, shot)"""
 
-_OF_THE_SEED = ("seed", "accuracy", "ci95", "unanswered")
-_NAMES = {
-    "maml": "MAML",
-    "protonets": "ProtoNets",
-    "nearest_neighbours": "nearest neighbours",
-    "logistic_regression": "linear classifier",
-    "mlp_dropout": "MLP with dropout",
-    "cluster_matching": "cluster matching",
-    "scratch": "training from scratch",
-}
+_BY_SEED = ("seed", "accuracy", "ci95", "unanswered")
 
 
 class Cell(NamedTuple):
@@ -34,9 +26,9 @@ class Cell(NamedTuple):
 
     Attributes:
       mean: over the seeds.
-      ci95: half width of its 95% interval: of the tasks of the only run, else of the mean over seeds (Student's t).
+      ci95: half width of its 95% interval: over tasks for one run, over seeds (Student's t) for several.
       seeds: number of runs.
-      paper: the published figure, None where there is none.
+      paper: the published figure, or None.
     """
 
     mean: float
@@ -46,7 +38,7 @@ class Cell(NamedTuple):
 
 
 Comparison = dict[Row, dict[Task, Cell]]
-"""Rows in the paper's order, then what it does not have."""
+"""Rows in the paper's order, then the others."""
 
 
 def read_rows(run: Path) -> list[dict[str, Any]]:
@@ -54,25 +46,18 @@ def read_rows(run: Path) -> list[dict[str, Any]]:
 
     Args:
       run: the run's folder, or the file itself.
-
-    Raises:
-      InputError: there is none, or it is damaged.
     """
     path = run if run.is_file() else run / "results.json"
     if not path.is_file():
-        raise InputError(f"{run} holds no results.json: name the folder of a run that was evaluated")
+        raise InputError(f"{run} has no results.json: name the folder of a run that was evaluated")
     rows = files.read_json(path)
     if not isinstance(rows, dict) or not isinstance(rows.get("rows"), list):
-        raise InputError(f"{path} is no results.json of a run; name another")
+        raise InputError(f"{path} is not the results.json of a run")
     return rows["rows"]
 
 
 def compare(rows: Sequence[Mapping[str, Any]]) -> Comparison:
-    """Accuracies by row and task, seeds taken together.
-
-    Raises:
-      InputError: rows of several data sets or splits, runs of the same seed and row that differ, or no rows.
-    """
+    """Accuracies by row and task, averaged over seeds."""
     _check_alike(rows)
     published = figures()
     gathered: dict[Row, dict[Task, dict[int, Mapping]]] = {}
@@ -80,13 +65,13 @@ def compare(rows: Sequence[Mapping[str, Any]]) -> Comparison:
         seeds = gathered.setdefault(row_of(row), {}).setdefault((row["way"], row["shot"]), {})
         if _settled(seeds.setdefault(row["seed"], row)) != _settled(row):
             raise InputError(
-                f"two runs of {label(row_of(row))} have seed {row['seed']} and differ in length or settings: "
-                "compare them one at a time"
+                f"two runs of {label(row_of(row))} with seed {row['seed']} differ in length or settings: compare them "
+                "one at a time"
             )
         if _settings(next(iter(seeds.values()))) != _settings(row):
             raise InputError(
-                f"runs of {label(row_of(row))} of several seeds differ in length or settings, too, so they have no "
-                "common mean: compare them one at a time"
+                f"runs of {label(row_of(row))} differ in more than the seed, so they have no common mean: compare them "
+                "one at a time"
             )
     order = [row for row in published if row in gathered] + [row for row in gathered if row not in published]
     return {
@@ -100,9 +85,9 @@ def compare(rows: Sequence[Mapping[str, Any]]) -> Comparison:
 def row_of(row: Mapping[str, Any]) -> Row:
     """The row of the paper's tables that a row of results.json belongs to.
 
-    Embedder and partitioner are the run's there: a learner without outer steps learns from no tasks, training from
-    scratch reads no embeddings, nor do tasks from true or random labels. The paper's hyperplanes have a margin; those
-    without one stand apart, as does a learner of no steps, which has not learned from any tasks.
+    results.json has the embedder and partitioner of the whole run. A learner without outer steps uses no tasks;
+    training from scratch, true labels and random labels use no embeddings. Hyperplanes without a margin (the paper's
+    have one) and meta-learners of 0 steps get rows of their own.
     """
     options = row["options"]
     tasks = row["partitioner"] if "steps" in options else "none"
@@ -119,8 +104,9 @@ def row_of(row: Mapping[str, Any]) -> Row:
 
 
 def label(row: Row) -> str:
-    """How the paper calls it."""
-    name = _NAMES.get(row.algo, row.algo.replace("_", " "))
+    """Its name in the paper."""
+    known = row.algo in plugins.names("learners")
+    name = plugins.info("learners", row.algo).title if known else row.algo.replace("_", " ")
     if row.tasks == "none":
         return name
     if row.tasks == "labels":
@@ -132,7 +118,7 @@ def label(row: Row) -> str:
 
 
 def markdown(comparison: Comparison) -> str:
-    """A Markdown table: ours with its interval, the paper's figure, and the difference."""
+    """A Markdown table: our accuracy with its interval, the paper's, and the difference."""
     head = ["embedding", "method", "", *[f"{way}-way {shot}-shot" for way, shot in tasks_of(comparison)]]
     lines = [head, ["---"] * len(head), *lines_of(comparison)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
@@ -166,17 +152,17 @@ FORMATS: Mapping[str, Callable[[Comparison], str]] = {"markdown": markdown, "csv
 
 
 def lines_of(comparison: Comparison) -> list[list[str]]:
-    """Per row the texts of ours, the paper's and the difference, the latter two where there is any."""
+    """Per row: ours and, if the paper has the row, the paper's and the difference."""
     tasks, lines = tasks_of(comparison), []
     for row, cells in comparison.items():
-        found = [cells.get(task) for task in tasks]
+        own = [cells.get(task) for task in tasks]
         seeds = max(cell.seeds for cell in cells.values())
         ours = "ours" if seeds == 1 else f"ours, {seeds} seeds"
-        lines.append([row.embedder, label(row), ours, *[f"{c.mean:.2f} ± {c.ci95:.2f}" if c else "" for c in found]])
-        if any(c and c.paper is not None for c in found):
+        lines.append([row.embedder, label(row), ours, *[f"{c.mean:.2f} ± {c.ci95:.2f}" if c else "" for c in own]])
+        if any(c and c.paper is not None for c in own):
             theirs = "paper, recalled" if row in RECALLED else "paper"
-            lines.append(["", "", theirs, *[f"{c.paper:.2f}" if c and c.paper is not None else "" for c in found]])
-            differences = [f"{c.mean - c.paper:+.2f}" if c and c.paper is not None else "" for c in found]
+            lines.append(["", "", theirs, *[f"{c.paper:.2f}" if c and c.paper is not None else "" for c in own]])
+            differences = [f"{c.mean - c.paper:+.2f}" if c and c.paper is not None else "" for c in own]
             lines.append(["", "", "difference", *differences])
     return lines
 
@@ -197,7 +183,7 @@ def _cell(rows: Sequence[Mapping[str, Any]], paper: float | None) -> Cell:
 
 
 def _settled(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes a row's result; of a baseline not the tasks that another learner of the same run learned from."""
+    """What determines a row's result; for a baseline, without the tasks of the run's meta-learners."""
     own = {name: value for name, value in row.items() if name != "against"}
     if "steps" in row["options"]:
         return own
@@ -207,18 +193,18 @@ def _settled(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _settings(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What rows of several seeds have in common."""
-    return {name: value for name, value in _settled(row).items() if name not in _OF_THE_SEED}
+    """What rows of several seeds must share."""
+    return {name: value for name, value in _settled(row).items() if name not in _BY_SEED}
 
 
 def _check_alike(rows: Sequence[Mapping[str, Any]]) -> None:
     if not rows:
-        raise InputError("these runs have no results: evaluate one first")
+        raise InputError("these runs have no results: evaluate them first")
     for field in ("dataset", "split"):
-        found = sorted({row[field] for row in rows})
-        if len(found) > 1:
+        values = sorted({row[field] for row in rows})
+        if len(values) > 1:
             raise InputError(
-                f"these runs are of the {field}s {', '.join(found)}: a table is of one, so name runs of one"
+                f"these runs have several {field}s, {', '.join(values)}: a table shows one, so name runs of one"
             )
 
 

@@ -1,4 +1,4 @@
-"""The parts of the page that show where a learner goes wrong."""
+"""The sections of the page on evaluation: which classes a learner confuses, and the tasks that it solves worst."""
 
 from __future__ import annotations
 
@@ -10,50 +10,49 @@ import numpy as np
 
 from cactus_tf.fewshot.episodes import Episodes, gather
 from cactus_tf.report import figures, tiles
-from cactus_tf.report.mistakes import Confusion, confusion, hardest, right
+from cactus_tf.report.mistakes import Confusion, confusion, correct, hardest
 from cactus_tf.report.page import Picture, Section, Table
 from cactus_tf.report.run import Run
 from cactus_tf.runs import predictions
 from cactus_tf.types import ImageSet
 
 _HARDEST, _CLASSES, _EXAMPLES = 3, 8, 5
-_COUNTED = 2000  # episodes whose answers are counted by class
-_MATRIX = 30  # classes of a confusion matrix that can be read
+_COUNTED = 2000  # episodes whose predictions are counted by class
+_MATRIX = 30  # classes of a legible confusion matrix
 _COUNTABLE = 2000  # classes whose pairs are counted
 
 
 def mistakes_of(run: Run, name: str) -> Section | None:
-    """Which true classes the learner of this name mistakes for which, at the first way and shot."""
-    judged = first_judged(run, name)
-    if judged is None:
+    """Which true classes the learner of this name confuses, at the first way and shot."""
+    evaluated = first_evaluated(run, name)
+    if evaluated is None:
         return None
-    row, episodes, given = judged
+    row, episodes, predicted = evaluated
     if len(episodes.partitions[0].sizes) > _COUNTABLE:
         return None
-    found = confusion(episodes, given[:_COUNTED])
-    if found is None:
+    counted = confusion(episodes, predicted[:_COUNTED])
+    if counted is None:
         return None
     images = run.data[run.plan.evaluation.split]
     names = class_names(images)
     text = (
-        f"{row['way']}-way {row['shot']}-shot: the answers to {min(len(given), _COUNTED):,} tasks by "
-        "true class. A class can be the answer only where it is in the task."
+        f"Predictions by true class in {min(len(predicted), _COUNTED):,} {row['way']}-way {row['shot']}-shot tasks. "
+        "Shares are of the queries whose task had both classes."
     )
     pictures = []
     if len(names) <= _MATRIX:
-        figure = figures.confusion_figure(found.rates, names)
-        alt = "Confusion matrix: answers in % of the queries of each true class; the table has the worst."
-        caption = "Answers by true class, in % of its queries that could have had the answer."
-        pictures = [figures.chart(figure, alt, caption)]
-    tables = [confusion_table(found, names, images, run.images is not None)]
+        caption = "Predicted class by true class, in % of the queries whose task had both."
+        alt = "Confusion matrix: predictions in % of the queries of each true class; the table has the worst."
+        pictures = [figures.chart(figures.confusion_figure(counted.rates, names), alt, caption)]
+    tables = [confusion_table(counted, names, images, run.images is not None)]
     return Section(f"Mistakes of {name}", [text], tables, pictures)
 
 
-def confusion_table(found: Confusion, names: Sequence[str], images: ImageSet, drawn: bool) -> Table:
-    """The classes that are hardest, and what each is most often taken for."""
-    wrong = found.counts - np.diag(np.diag(found.counts))
-    met = np.flatnonzero(np.diag(found.together) > 0)
-    worst = met[np.argsort(found.accuracy[met], kind="stable")][:_CLASSES]
+def confusion_table(counted: Confusion, names: Sequence[str], images: ImageSet, drawn: bool) -> Table:
+    """The hardest classes, and what each is most often mistaken for."""
+    wrong = counted.counts - np.diag(np.diag(counted.counts))
+    met = np.flatnonzero(np.diag(counted.together) > 0)
+    worst = met[np.argsort(counted.accuracy[met], kind="stable")][:_CLASSES]
 
     def cells(c: int) -> list[str | Picture]:
         return [names[c], *([_examples(images, c, names[c])] if drawn else [])]
@@ -61,16 +60,16 @@ def confusion_table(found: Confusion, names: Sequence[str], images: ImageSet, dr
     lines = []
     for c in worst:
         other = int(np.argmax(wrong[c]))
-        share = f"{wrong[c, other]:,} of {found.together[c, other]:,} queries"
-        taken = cells(other) if wrong[c, other] else [""] * (1 + drawn)
-        lines.append([*cells(c), f"{100 * found.accuracy[c]:.1f}", *taken, share if wrong[c, other] else ""])
-    look = [""] if drawn else []
-    head = ["hardest class", *look, "right in %", "most often taken for", *look, ""]
+        share = f"{wrong[c, other]:,} of {counted.together[c, other]:,} queries"
+        mistaken = cells(other) if wrong[c, other] else [""] * (1 + drawn)
+        lines.append([*cells(c), f"{100 * counted.accuracy[c]:.1f}", *mistaken, share if wrong[c, other] else ""])
+    examples = [""] if drawn else []
+    head = ["hardest class", *examples, "accuracy in %", "most often mistaken for", *examples, ""]
     return Table(head, lines, (0, 1, 3, 4) if drawn else (0, 2))
 
 
 def class_names(images: ImageSet) -> list[str]:
-    """What the classes of the first partition by labels are called: folders of the images' files, else numbers."""
+    """Names of the classes of the first true partition: the folders of the images' files, else numbers."""
     assert images.partitions is not None
     classes = images.partitions[0]
     if images.names is None:
@@ -82,36 +81,36 @@ def class_names(images: ImageSet) -> list[str]:
 def _examples(images: ImageSet, c: int, name: str) -> Picture:
     assert images.partitions is not None
     numbers = images.partitions[0].cluster(c)[:_EXAMPLES]
-    shown = tiles.sheet([tiles.tiles(gather(images.images, numbers), tiles.drawings(images.images))], gap=1)
-    return tiles.picture(shown, f"images of class {name}", "")
+    row = tiles.tiles(gather(images.images, numbers), tiles.drawings(images.images))
+    return tiles.picture(tiles.sheet([row], gap=1), f"images of class {name}", "")
 
 
 def hardest_of(run: Run, name: str) -> Section | None:
-    """The evaluation tasks that the learner of this name answers worst, drawn."""
-    judged = first_judged(run, name)
-    if judged is None or run.images is None:
+    """The evaluation tasks of least accuracy, drawn."""
+    evaluated = first_evaluated(run, name)
+    if evaluated is None or run.images is None:
         return None
-    row, episodes, given = judged
-    correct, pictures = right(given), []
-    for i in hardest(given, _HARDEST):
-        episode, mean = episodes[int(i)], 100 * correct[i].mean()
-        drawn = tiles.task(episode.support, episode.query, ~correct[i], tiles.drawings(episodes.rows))
-        what = f"Task {i}: {mean:.1f} % right."
-        pictures.append(tiles.picture(drawn, f"{what} A row per true class; wrong answers are marked.", what))
+    row, episodes, predicted = evaluated
+    right, pictures = correct(predicted), []
+    for i in hardest(predicted, _HARDEST):
+        episode, mean = episodes[int(i)], 100 * right[i].mean()
+        drawn = tiles.task(episode.support, episode.query, ~right[i], tiles.drawings(episodes.rows))
+        caption = f"Task {i}: accuracy {mean:.1f} %."
+        pictures.append(tiles.picture(drawn, f"{caption} A row per true class; wrong predictions are marked.", caption))
     text = (
-        f"The {len(pictures)} of {len(given):,} {row['way']}-way {row['shot']}-shot tasks with the fewest right "
-        f"answers: a row per true class, support images framed in blue, then queries, in grey where "
-        "they were right, in orange with a marked corner where they were wrong."
+        f"The {len(pictures)} of {len(predicted):,} {row['way']}-way {row['shot']}-shot tasks with the lowest "
+        "accuracy. A row per true class: support images framed in blue, then queries, in gray if the prediction is "
+        "correct, in orange with a marked corner if it is wrong."
     )
     return Section(f"Hardest tasks of {name}", [text], pictures=pictures)
 
 
-def first_judged(run: Run, name: str) -> tuple[Mapping[str, Any], Episodes, np.ndarray] | None:
-    """First row of the results of a learner, its episodes and the answers [episodes, way, query]; None if not kept."""
+def first_evaluated(run: Run, name: str) -> tuple[Mapping[str, Any], Episodes, np.ndarray] | None:
+    """A learner's first row of the results, its episodes and predictions [episodes, way, query]; None if not stored."""
     row, split = next(row for row in run.rows if row["algo"] == name), run.plan.evaluation.split
     task = (row["way"], row["shot"])
-    given = predictions.of_queries(run.folder / name, split, task, row["query"])
-    images = run.data[run.plan.evaluation.split]
-    if given is None or images.partitions is None:
+    predicted = predictions.of_queries(run.folder / name, split, task, row["query"])
+    images = run.data[split]
+    if predicted is None or images.partitions is None:
         return None
-    return row, run.plan.evaluation.tasks(images.images, images.partitions, *task), given
+    return row, run.plan.evaluation.tasks(images.images, images.partitions, *task), predicted

@@ -1,4 +1,4 @@
-"""Where a learner goes wrong: which classes it mistakes for which, and the tasks that it finds hardest."""
+"""Which classes a learner confuses, and which tasks it solves worst: counts over evaluation episodes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from cactus_tf.fewshot.episodes import Episodes
 
 
 class Confusion(NamedTuple):
-    """Answers over evaluation episodes by true class.
+    """Predictions over evaluation episodes by true class.
 
     Attributes:
-      counts: [classes, classes] queries of a true class (row) that were taken for a class (column).
-      together: [classes, classes] queries of a true class in episodes that the other class was in, too.
+      counts: [classes, classes] queries of a true class (row) that were predicted as a class (column).
+      together: [classes, classes] queries of a true class in episodes that had the other class, too.
     """
 
     counts: np.ndarray
@@ -22,54 +22,54 @@ class Confusion(NamedTuple):
 
     @property
     def accuracy(self) -> np.ndarray:
-        """[classes] fraction of the queries of each class that were right; NaN for classes that were never met."""
+        """[classes] fraction of the queries of each class predicted correctly; NaN for classes in no episode."""
         with np.errstate(invalid="ignore"):
             return np.diag(self.counts) / np.diag(self.together)
 
     @property
     def rates(self) -> np.ndarray:
-        """[classes, classes] fraction taken for a class, of the queries that could have been; NaN where none could."""
+        """[classes, classes] counts / together; NaN for classes that were never together."""
         with np.errstate(invalid="ignore"):
             return self.counts / self.together
 
 
-def confusion(episodes: Episodes, answers: np.ndarray) -> Confusion | None:
-    """Counts the answers to the first so many episodes by true class.
+def confusion(episodes: Episodes, predicted: np.ndarray) -> Confusion | None:
+    """Counts the predictions for the first episodes by true class.
 
     Args:
-      episodes: what was answered, made from true labels.
-      answers: [episodes, way, query] the label that each query was given; row i holds those of true label i.
+      episodes: made from true labels.
+      predicted: [episodes, way, query] predicted labels; row i has the queries of true label i.
 
     Returns:
-      None where the labels make several partitions: a class of one is no class of another.
+      None if the true labels make several partitions, whose classes cannot be compared.
     """
     if len(episodes.partitions) != 1:
         return None
     number = len(episodes.partitions[0].sizes)
-    classes = classes_of(episodes, len(answers))
+    classes = classes_of(episodes, len(predicted))
     counts, together = np.zeros((number, number), np.int64), np.zeros((number, number), np.int64)
-    for members, given in zip(classes, answers, strict=True):
-        np.add.at(counts, (members[:, None], members[given]), 1)
+    for members, labels in zip(classes, predicted, strict=True):
+        np.add.at(counts, (members[:, None], members[labels]), 1)
         together[np.ix_(members, members)] += episodes.query
     return Confusion(counts, together)
 
 
 def classes_of(episodes: Episodes, number: int) -> np.ndarray:
-    """[number, way] the true class of every label of the first so many episodes, of one partition."""
+    """[number, way] the true class of every label of the first episodes of a single partition."""
     table = episodes.partitions[0].assignments(len(episodes.rows))
     return np.stack([table[episodes.indices(i)[0][:, 0]] for i in range(number)])
 
 
-def hardest(answers: np.ndarray, number: int) -> np.ndarray:
-    """[number] the episodes of least accuracy, the worst first; of equal ones the earlier.
+def hardest(predicted: np.ndarray, number: int) -> np.ndarray:
+    """[number] the episodes of least accuracy, worst first; ties in order.
 
     Args:
-      answers: [episodes, way, query] as of `confusion`.
-      number: how many; fewer where there are not so many.
+      predicted: [episodes, way, query] as of `confusion`.
+      number: how many at most.
     """
-    return np.argsort(right(answers).mean(axis=(1, 2)), kind="stable")[:number]
+    return np.argsort(correct(predicted).mean(axis=(1, 2)), kind="stable")[:number]
 
 
-def right(answers: np.ndarray) -> np.ndarray:
-    """[episodes, way, query] whether each answer was right."""
-    return answers == np.arange(answers.shape[1])[:, None]
+def correct(predicted: np.ndarray) -> np.ndarray:
+    """[episodes, way, query] whether each prediction is correct."""
+    return predicted == np.arange(predicted.shape[1])[:, None]

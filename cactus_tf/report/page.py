@@ -1,4 +1,4 @@
-"""A page of sections as one HTML file that needs nothing else: pictures are inside, there are no scripts."""
+"""A page of sections as one self-contained HTML file: pictures are embedded, there are no scripts."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _TEMPLATE = "page.html"
 
 
 class Picture(NamedTuple):
-    """A picture inside the page.
+    """A picture in the page.
 
     Attributes:
       data: the file.
       kind: "png" or "svg+xml".
-      width: CSS pixels, where the screen is wide enough.
-      alt: what it shows, in words.
-      caption: the line below it.
+      width: CSS pixels, on a screen that is wide enough.
+      alt: description for screen readers.
+      caption: text below it.
     """
 
     data: bytes
@@ -34,7 +34,7 @@ class Picture(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Lines of cells, text or a `Picture`; the columns `names`, counted from 0, hold words, the others numbers."""
+    """Lines of cells, text or a `Picture`; columns whose index is in `names` hold words, the others numbers."""
 
     head: Sequence[str]
     lines: Sequence[Sequence[str | Picture]]
@@ -42,13 +42,13 @@ class Table(NamedTuple):
 
 
 class Section(NamedTuple):
-    """A titled part of the page: paragraphs, then tables, then pictures, then text as it was typed."""
+    """A titled part of the page: paragraphs, then tables, then pictures, then preformatted text."""
 
     title: str
     paragraphs: Sequence[str] = ()
     tables: Sequence[Table] = ()
     pictures: Sequence[Picture] = ()
-    typed: str = ""
+    preformatted: str = ""
 
 
 def render(title: str, subtitle: str, sections: Sequence[Section]) -> str:
@@ -63,11 +63,5 @@ def render(title: str, subtitle: str, sections: Sequence[Section]) -> str:
 
 
 def capital(text: str) -> str:
-    """With a capital at the beginning."""
+    """With a capital first letter."""
     return text[:1].upper() + text[1:]
-
-
-def short(name: str, letters: int) -> str:
-    """The name, without its middle where it has more letters: what tells names apart is often at their end."""
-    head, tail = letters // 2 - 1, letters - letters // 2
-    return name if len(name) <= letters else f"{name[:head]}…{name[-tail:]}"

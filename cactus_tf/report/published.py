@@ -1,6 +1,6 @@
-"""The figures of Hsu et al. 2019, to stand beside ours: accuracy in % on 1000 test tasks of 5 queries per class.
+"""The figures of Hsu et al. 2019: accuracy in % on 1000 test tasks of 5 queries per class.
 
-Read in tables that the authors printed, but for those of RECALLED, which are from memory.
+Copied from the authors' tables, except those of RECALLED, which are from memory.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """What tells the rows of the paper's tables apart.
+    """A row of the paper's tables.
 
     Attributes:
-      dataset: as the flag says.
-      embedder: as the flag says, "none" where nothing is embedded.
-      tasks: how tasks are made: a partitioner, "kmeans, P = 1", or "none" for baselines that learn from no tasks.
+      dataset: value of the flag.
+      embedder: value of the flag, "none" if nothing is embedded.
+      tasks: what training tasks are made from: a partitioner, "kmeans, P = 1", or "none" for baselines.
       algo: the learner.
     """
 
@@ -76,20 +76,20 @@ _CELEBA_RECALLED = (
     ("none", "labels", "protonets", 85.13),
 )
 RECALLED = frozenset(Row("celeba", *row[:3]) for row in _CELEBA_RECALLED)
-"""Rows that were read in no source."""
+"""Rows that were not checked against a source."""
 
 
 def figures() -> Mapping[Row, Mapping[tuple[int, int], float]]:
     """The paper's rows in its order: accuracy in % by (way, shot)."""
-    found: dict[Row, dict[tuple[int, int], float]] = {}
+    table: dict[Row, dict[tuple[int, int], float]] = {}
     for dataset, tasks in _BOTH.items():
         offset = 3 + list(_BOTH).index(dataset) * len(tasks)
         for row in _MAIN:
             key = Row(dataset, row[0].replace("best", _BEST[dataset]), row[1], row[2])
-            found[key] = dict(zip(tasks, row[offset : offset + len(tasks)], strict=True))
-        found |= _ablations(dataset)
-    found |= {Row("celeba", *row[:3]): {(2, 5): row[3]} for row in (*_CELEBA, *_CELEBA_RECALLED)}
-    return found
+            table[key] = dict(zip(tasks, row[offset : offset + len(tasks)], strict=True))
+        table |= _ablations(dataset)
+    table |= {Row("celeba", *row[:3]): {(2, 5): row[3]} for row in (*_CELEBA, *_CELEBA_RECALLED)}
+    return table
 
 
 def _ablations(dataset: str) -> dict[Row, dict[tuple[int, int], float]]:

@@ -1,4 +1,4 @@
-"""Pictures made of images: strips, framed tasks, PNG files. No axes, no text, so no matplotlib."""
+"""Pictures composed of images: rows, sheets, framed tasks, PNG files."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import numpy as np
 from cactus_tf.report.page import Picture
 
 SUPPORT, QUERY, WRONG = (0, 114, 178), (190, 190, 190), (213, 94, 0)
-"""Colours of frames, told apart by colour-blind eyes (Okabe and Ito 2008); wrong answers have a corner marked, too."""
-_SMALL, _LARGE = 28, 64  # pixels of a side: smaller images are enlarged, larger ones reduced
+"""Colors of frames (Okabe and Ito 2008, for color-blind readers); wrong predictions have a marked corner, too."""
+_SMALL, _LARGE = 28, 64  # pixels: smaller images are enlarged, larger ones reduced
 _FRAME, _GAP = 2, 3  # pixels
-_LOOKED_AT = 100  # images that tell the background
+_SAMPLED = 100  # images that determine the background
 
 
 def drawings(images: np.ndarray) -> bool:
-    """Whether these are grey images whose background is 0, in more than half of their pixels: ink, to show on paper.
+    """Whether these are gray images that are mostly 0: drawings, better shown dark on white.
 
     Args:
       images: [n, h, w, c] uint8.
     """
-    return images.shape[-1] == 1 and not np.median(images[:: max(1, len(images) // _LOOKED_AT)])
+    return images.shape[-1] == 1 and not np.median(images[:: max(1, len(images) // _SAMPLED)])
 
 
 def tiles(images: np.ndarray, paper: bool = False) -> np.ndarray:
-    """Images to look at, [..., h, w, c] uint8 -> [..., H, W, 3] uint8 with 28 to 64 pixels to the longer side.
+    """Images for display, [..., h, w, c] uint8 -> [..., H, W, 3] uint8 with 28 to 64 pixels on the longer side.
 
     Args:
       images: one channel or three.
@@ -38,17 +38,17 @@ def tiles(images: np.ndarray, paper: bool = False) -> np.ndarray:
     return np.broadcast_to(flat, (*flat.shape[:-1], 3)).reshape(*images.shape[:-3], *flat.shape[1:-1], 3)
 
 
-def framed(shown: np.ndarray, colour: Sequence[int]) -> np.ndarray:
-    """[..., h, w, 3] -> [..., h + 4, w + 4, 3]: each in a frame of a colour."""
+def framed(shown: np.ndarray, color: Sequence[int]) -> np.ndarray:
+    """[..., h, w, 3] -> [..., h + 4, w + 4, 3]: each in a colored frame."""
     height, width = shown.shape[-3:-1]
     frame = np.empty((*shown.shape[:-3], height + 2 * _FRAME, width + 2 * _FRAME, 3), np.uint8)
-    frame[:] = colour
+    frame[:] = color
     frame[..., _FRAME:-_FRAME, _FRAME:-_FRAME, :] = shown
     return frame
 
 
 def sheet(rows: Sequence[np.ndarray], gap: int = _GAP) -> np.ndarray:
-    """Rows of tiles, each [m, h, w, 3], as one picture on white; rows may be of different lengths."""
+    """Rows of tiles, each [m, h, w, 3], as one picture on white; rows may differ in length."""
     height, width = rows[0].shape[1:3]
     columns = max(len(row) for row in rows)
     picture = np.full((len(rows) * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
@@ -62,14 +62,14 @@ def sheet(rows: Sequence[np.ndarray], gap: int = _GAP) -> np.ndarray:
 def task(
     support: np.ndarray, query: np.ndarray, wrong: np.ndarray | None = None, paper: bool = False, most: int = 10
 ) -> np.ndarray:
-    """One task, a row per label: its support images framed in blue, then its queries in grey.
+    """One task, a row per label: support images framed in blue, then queries in gray.
 
     Args:
       support: [way, shot, h, w, c] uint8.
       query: [way, query, h, w, c] uint8.
-      wrong: [way, query] whether the answer was wrong: framed in orange, with a marked corner.
+      wrong: [way, query] whether the prediction is wrong: framed in orange, with a marked corner.
       paper: whether to swap black and white.
-      most: columns of either part that are drawn.
+      most: images of either part in a row.
 
     Returns:
       [H, W, 3] uint8.
@@ -85,7 +85,7 @@ def task(
 
 
 def picture(shown: np.ndarray, alt: str, caption: str = "") -> Picture:
-    """[h, w, 3] or [h, w, 1] uint8 as a picture of a page, in its own size."""
+    """[h, w, 3] or [h, w, 1] uint8 as a picture of the page, in its own size."""
     return Picture(png(shown), "png", shown.shape[1], alt, caption)
 
 
@@ -99,7 +99,7 @@ def png(shown: np.ndarray) -> bytes:
 
 
 def _marked(shown: np.ndarray) -> np.ndarray:
-    """Framed tiles with the frame of a wrong answer and a triangle in the upper right corner."""
+    """Framed tiles with the frame of a wrong prediction and a triangle in the upper right corner."""
     inner = shown[..., _FRAME:-_FRAME, _FRAME:-_FRAME, :]
     marked = framed(inner, WRONG)
     side = max(5, shown.shape[-2] // 4)
@@ -109,7 +109,7 @@ def _marked(shown: np.ndarray) -> np.ndarray:
 
 
 def _resized(image: np.ndarray) -> np.ndarray:
-    """[h, w, c] with 28 to 64 pixels to the longer side: repeated pixels where enlarged, means where reduced."""
+    """[h, w, c] with 28 to 64 pixels on the longer side: pixels are repeated to enlarge, averaged to reduce."""
     from PIL import Image
 
     longest = max(image.shape[:2])

@@ -1,10 +1,10 @@
-"""TensorBoard: every tag that is ever logged stands in one table (docs/metrics.md shows the same)."""
+"""Writes TensorBoard's event files. TAGS explains every tag of a run; docs/metrics.md has the same table."""
 
 from __future__ import annotations
 
 import contextlib
-import io
-import os
+import csv
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,69 +14,56 @@ import numpy as np
 import tensorflow as tf
 
 from cactus_tf.types import Array
-from cactus_tf.utils.files import write_atomic, write_text
 
 TAGS = {
-    "train/loss": "mean query loss of the step's episodes, in nats; MAML and its kin: N times it; Reptile: of all "
-    "images, after adaptation to them",
-    "train/accuracy": "fraction of the step's queries that were right; the labels are clusters, not true labels",
-    "train/support_accuracy": "fraction of the support set that was right before adaptation (learners that adapt)",
-    "val/accuracy": "mean accuracy on fixed validation episodes with true labels; only watched, not on embeddings",
+    "train/loss": "mean query loss of the step's episodes, in nats; MAML and its relatives: N times it; Reptile: mean "
+    "loss of all images after adaptation to them",
+    "train/accuracy": "fraction of the step's queries classified correctly; labels are clusters, not true labels",
+    "train/support_accuracy": "fraction of the support set classified correctly before adaptation (adapting learners)",
+    "val/accuracy": "mean accuracy on fixed validation episodes with true labels, for monitoring only (on images)",
     "val/ci95": "half width of its 95% interval",
     "tasks/training": "the first training tasks of the first learner: a row per label, support images framed in blue, "
     "then queries",
-    "tasks/evaluation": "the first evaluation tasks at the first way and shot, the same way; rows are true classes",
+    "tasks/evaluation": "the first evaluation tasks at the first way and shot: a row per true class, drawn likewise",
     "configuration": "the resolved configuration, as text",
-    "SPLIT/accuracy-WAYway-SHOTshot": "final mean accuracy on the tasks of results.json",
+    "SPLIT/accuracy-WAYway-SHOTshot": "final mean accuracy on the evaluation tasks, as in results.json",
     "SPLIT/ci95-WAYway-SHOTshot": "half width of its 95% interval",
 }
-"""Tags of a run. Embedders log under "embedder/NAME" what their module's METRICS explains."""
-
-_STREAM = "events.out.tfevents.*.v2"  # files of `Events`; those of `replace` end otherwise
+"""Meaning of each tag of a run. Embedders log as "embedder/NAME", see their `INFO.metrics` and `INFO.pictures`."""
 
 
 class Events:
-    """Writes scalars and pictures below one folder as they come; unknown tags are an error.
+    """Writes scalars and pictures below one folder as they come; an unknown tag is an error.
 
-    What goes on in a folder where an earlier, stopped run has logged takes back what that one logged at the same steps
-    and later ones. A folder is touched at the first scalar or picture, and not before.
+    If an earlier run was stopped, TensorBoard hides what it logged at the steps that are logged again. Nothing is
+    created before the first scalar or picture.
     """
 
     def __init__(self, folder: Path, tags: Mapping[str, str] = TAGS, every: int = 10):
         self._folder, self._tags, self._every = folder, tags, every
         self._writer: Any = None
 
-    def _at(self, step: int):
-        """The writer, as default at this step."""
+    def _at(self, step: int) -> contextlib.AbstractContextManager:
+        """Makes the writer the default at this step."""
         if self._writer is None:
-            for earlier in self._folder.glob(_STREAM):
-                _take_back(earlier, step)
             self._writer = tf.summary.create_file_writer(str(self._folder))
+            _mark_start(self._writer, step)
         return self._writer.as_default(step)
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Writes every value at this step.
-
-        Raises:
-          KeyError: a tag that the table does not explain.
-        """
+        """Writes every value at this step."""
         with self._at(step):
             for tag, value in scalars.items():
-                self._tags[tag]
-                tf.summary.scalar(tag, value)
+                tf.summary.scalar(tag, value, description=self._tags[tag])
 
     def show(self, step: int, pictures: Mapping[str, Array]) -> None:
-        """Writes every picture, [rows, columns, h, w, c] in 0..1, as one at this step.
-
-        Raises:
-          KeyError: a tag that the table does not explain.
-        """
+        """Writes every picture, [rows, columns, h, w, c] in 0..1, as one image at this step."""
         with self._at(step):
             for tag, picture in pictures.items():
                 tf.summary.image(tag, tiled(picture)[None], description=self._tags[tag])
 
     def on_step(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Writes the scalars of a training step, every so many steps."""
+        """Writes the scalars of the first and of every n-th training step."""
         if step % self._every == 0 or step == 1:
             self.write(step, {f"train/{name}": value for name, value in scalars.items()})
 
@@ -84,6 +71,17 @@ class Events:
         """Flushes and closes the file."""
         if self._writer is not None:
             self._writer.close()
+
+
+def _mark_start(writer: Any, step: int) -> None:
+    """Marks that logging (re)starts at this step.
+
+    TensorBoard's default data server hides earlier events of later steps by itself, its Python reader only after this
+    mark. `tf.summary` has no function that writes it.
+    """
+    log = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
+    event = tf.compat.v1.Event(step=step, wall_time=time.time(), session_log=log)
+    tf.raw_ops.ImportEvent(writer=writer._resource, event=event.SerializeToString())
 
 
 class EmbedderSummaries(keras.callbacks.Callback):
@@ -94,7 +92,7 @@ class EmbedderSummaries(keras.callbacks.Callback):
       metrics: {name: meaning} of the scalars.
       pictures: {name: meaning} of the pictures, if the network makes any.
       images: [m, h, w, c] uint8 to make them of.
-      every: steps between scalars; pictures come a hundredth as often, and at the end.
+      every: steps between scalars; pictures come every hundred times as many steps, and at the end.
     """
 
     def __init__(
@@ -111,15 +109,15 @@ class EmbedderSummaries(keras.callbacks.Callback):
         self._images = images if pictures else None
         self._step = 0
 
-    def on_train_batch_end(self, batch, logs=None):
-        """Logs every so many steps; `batch` counts from 0."""
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Logs every n-th step; `batch` counts from 0."""
         self._step = batch + 1
         if self._step % self._every == 0:
             self._events.write(self._step, {f"embedder/{name}": float(v) for name, v in (logs or {}).items()})
         if self._step % (100 * self._every) == 0:
             self._show()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Shows the last pictures and flushes."""
         if self._step % (100 * self._every):
             self._show()
@@ -131,76 +129,53 @@ class EmbedderSummaries(keras.callbacks.Callback):
             self._events.show(self._step, {f"embedder/{name}": p for name, p in pictures.items()})
 
 
-def tiled(picture: Array) -> np.ndarray:
-    """[rows, columns, h, w, c] -> [rows h, columns w, c]: one picture of many."""
-    rows, columns, height, width, channels = picture.shape
-    return np.asarray(picture).swapaxes(1, 2).reshape(rows * height, columns * width, channels)
-
-
-class StepTracer:
-    """Records, where asked to, the graph of the training step and a profile of some steps.
+class TrainingEvents:
+    """The events of one learner's meta-training: scalars, and on request the graph and a profile of its step.
 
     Args:
-      folder: of the learner's events.
+      folder: of the events.
       graph: whether to record the graph of the first step.
-      profiled: steps to profile, after the first, which compiles; 0 for none.
+      profiled: number of steps to profile after the first, which compiles.
     """
 
     def __init__(self, folder: Path, graph: bool = False, profiled: int = 0):
-        self._folder, self._graph, self._profiled = folder, graph, profiled
+        self._folder, self._events = folder, Events(folder)
+        self._graph, self._profiled = graph, profiled
         self._steps, self._profiling = 0, False
-        if graph:
-            tf.summary.trace_on(graph=True)
 
-    def on_step(self, step: int) -> None:
-        """After every outer step."""
+    def __enter__(self) -> TrainingEvents:
+        if self._graph:
+            tf.summary.trace_on(graph=True)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._graph:
+            tf.summary.trace_off()
+        self._stop_profile()
+        self._events.close()
+
+    def write(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Writes every value at this step."""
+        self._events.write(step, scalars)
+
+    def on_step(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Logs a training step."""
+        self._events.on_step(step, scalars)
         self._steps += 1
         if self._steps == 1 and self._graph:
-            with _anew(self._folder, "graph").as_default(step):
+            with _replacing_writer(self._folder, "graph").as_default(step):
                 tf.summary.trace_export("train_step")
             self._graph = False
         if self._steps == 1 and self._profiled:
             tf.profiler.experimental.start(str(self._folder))
             self._profiling = True
         if self._steps == 1 + self._profiled:
-            self.close()
+            self._stop_profile()
 
-    def close(self) -> None:
-        """Ends what still goes on."""
-        if self._graph:
-            tf.summary.trace_off()
+    def _stop_profile(self) -> None:
         if self._profiling:
             tf.profiler.experimental.stop()
-        self._graph = self._profiling = False
-
-
-class TrainingEvents:
-    """The events of one learner's meta-training: scalars, and on request the graph and a profile.
-
-    Args:
-      folder: of the events.
-      graph: whether to record the graph of the first step.
-      profiled: number of steps to profile.
-    """
-
-    def __init__(self, folder: Path, graph: bool = False, profiled: int = 0):
-        self._events, self._tracer = Events(folder), StepTracer(folder, graph, profiled)
-
-    def __enter__(self) -> TrainingEvents:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._tracer.close()
-        self._events.close()
-
-    def on_step(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Logs a training step."""
-        self._events.on_step(step, scalars)
-        self._tracer.on_step(step)
-
-    def write(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Writes every value at this step."""
-        self._events.write(step, scalars)
+            self._profiling = False
 
 
 def replace(
@@ -213,25 +188,25 @@ def replace(
     texts: Mapping[str, str] | None = None,
     hparams: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes one part of what is known of a run as a whole, in place of what an earlier call wrote of it.
+    """Writes one part of a run's events, replacing the file of an earlier call.
 
     Args:
       folder: of the events.
       part: its name.
-      step: of all of it.
+      step: of everything in it.
       scalars: value by tag.
       pictures: by tag, each a few [h, w, 3] uint8 of any sizes.
       texts: Markdown by tag.
-      hparams: what TensorBoard compares runs by: numbers, truth values and texts by name.
+      hparams: settings for TensorBoard's HPARAMS: numbers, booleans and texts by name.
     """
     from tensorboard.plugins.hparams import api
 
-    writer = _anew(folder, part)
+    writer = _replacing_writer(folder, part)
     with writer.as_default(step):
         for tag, value in (scalars or {}).items():
             tf.summary.scalar(tag, value, description=_meaning(tag))
         for tag, shown in (pictures or {}).items():
-            tf.summary.image(tag, _of_one_size(shown), max_outputs=len(shown), description=_meaning(tag))
+            tf.summary.image(tag, _padded(shown), max_outputs=len(shown), description=_meaning(tag))
         for tag, text in (texts or {}).items():
             tf.summary.text(tag, text, description=_meaning(tag))
         if hparams:
@@ -239,85 +214,64 @@ def replace(
     writer.close()
 
 
-def write_projector(
-    folder: Path, embeddings: np.ndarray, columns: Mapping[str, Iterable], pictures: np.ndarray | None = None
-) -> None:
-    """Writes what TensorBoard's PROJECTOR shows of some images.
-
-    Args:
-      folder: of the events.
-      embeddings: [n, dim].
-      columns: of what is known of each image, [n] each.
-      pictures: [n, h, w, 3] uint8, h and w up to 64; None where there are no images.
-    """
-    from PIL import Image
-    from tensorboard.plugins import projector
-
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = ["\t".join([f"{x:.4g}" for x in row]) for row in np.asarray(embeddings).tolist()]
-    write_text(folder / "embeddings.tsv", "\n".join(lines) + "\n")
-    head = ["\t".join(columns)] if len(columns) > 1 else []  # TensorBoard takes a single column without a head
-    known = ["\t".join(map(str, values)) for values in zip(*columns.values(), strict=True)]
-    write_text(folder / "metadata.tsv", "\n".join([*head, *known]) + "\n")
-    config = projector.ProjectorConfig()
-    shown = config.embeddings.add()
-    shown.tensor_name, shown.tensor_path, shown.metadata_path = "train images", "embeddings.tsv", "metadata.tsv"
-    if pictures is not None:
-        file = io.BytesIO()
-        Image.fromarray(_sprite(pictures)).save(file, "PNG")
-        write_atomic(folder / "sprite.png", lambda out: out.write(file.getvalue()))
-        shown.sprite.image_path = "sprite.png"
-        shown.sprite.single_image_dim.extend([pictures.shape[2], pictures.shape[1]])
-    write_text(folder / "projector_config.pbtxt", str(config))
-
-
-def _sprite(pictures: np.ndarray) -> np.ndarray:
-    """[n, h, w, 3] -> [s h, s w, 3], row by row, s^2 the next square number."""
-    number, height, width = pictures.shape[:3]
-    side = int(np.ceil(np.sqrt(number)))
-    whole = np.full((side * side, height, width, 3), 255, np.uint8)
-    whole[:number] = pictures
-    return tiled(whole.reshape(side, side, height, width, 3))
-
-
-def _meaning(tag: str) -> str:
-    """Of a tag, or of the pattern that it follows.
-
-    Raises:
-      KeyError: the table does not explain it.
-    """
-    if "way-" in tag:
-        tag = f"SPLIT/{tag.split('/')[1].split('-')[0]}-WAYway-SHOTshot"
-    return TAGS[tag]
-
-
-def _of_one_size(shown: Sequence[np.ndarray]) -> np.ndarray:
-    """Pictures of any sizes as [n, h, w, 3], filled up with white."""
-    height, width = (max(picture.shape[i] for picture in shown) for i in (0, 1))
-    whole = np.full((len(shown), height, width, 3), 255, np.uint8)
-    for room, picture in zip(whole, shown, strict=True):
-        room[: picture.shape[0], : picture.shape[1]] = picture
-    return whole
-
-
-def _anew(folder: Path, part: str):
-    """A writer for one part, whose earlier files are deleted."""
+def _replacing_writer(folder: Path, part: str) -> Any:
+    """A writer for one part; deletes the part's earlier files."""
     for old in folder.glob(f"events.out.tfevents.*.{part}"):
         old.unlink()
     return tf.summary.create_file_writer(str(folder), filename_suffix=f".{part}")
 
 
-def _take_back(path: Path, step: int) -> None:
-    """Leaves in a file of events those before a step: the others are logged anew."""
-    kept, dropped = [], False
-    with contextlib.suppress(tf.errors.DataLossError):  # the last one of a killed run may be half written
-        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-            before = tf.compat.v1.Event.FromString(record).step < step
-            dropped |= not before
-            kept += [record] if before else []
-    if dropped:
-        temporary = path.with_name(f".{os.getpid()}.tmp")
-        with tf.io.TFRecordWriter(str(temporary)) as file:
-            for record in kept:
-                file.write(record)
-        os.replace(temporary, path)
+def _meaning(tag: str) -> str:
+    """What TAGS says of a tag, or of its pattern."""
+    if "way-" in tag:
+        tag = f"SPLIT/{tag.split('/')[1].split('-')[0]}-WAYway-SHOTshot"
+    return TAGS[tag]
+
+
+def write_projector(
+    folder: Path, embeddings: np.ndarray, columns: Mapping[str, Iterable], pictures: np.ndarray | None = None
+) -> None:
+    """Writes what TensorBoard's PROJECTOR shows.
+
+    Args:
+      folder: of the events.
+      embeddings: [n, dim].
+      columns: metadata of the images by name, [n] each.
+      pictures: [n, h, w, 3] uint8, h and w up to 64, or None.
+    """
+    from tensorboard.plugins import projector
+
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savetxt(folder / "embeddings.tsv", embeddings, fmt="%.4g", delimiter="\t")
+    with open(folder / "metadata.tsv", "w", newline="") as file:
+        lines = csv.writer(file, "excel-tab", lineterminator="\n")
+        lines.writerows([list(columns)] if len(columns) > 1 else [])  # TensorBoard wants no head on a single column
+        lines.writerows(zip(*columns.values(), strict=True))
+    info = projector.EmbeddingInfo(
+        tensor_name="train images", tensor_path="embeddings.tsv", metadata_path="metadata.tsv"
+    )
+    if pictures is not None:
+        keras.utils.save_img(folder / "sprite.png", _sprite(pictures), scale=False)
+        info.sprite.image_path = "sprite.png"
+        info.sprite.single_image_dim.extend([pictures.shape[2], pictures.shape[1]])
+    projector.visualize_embeddings(str(folder), projector.ProjectorConfig(embeddings=[info]))
+
+
+def _sprite(pictures: np.ndarray) -> np.ndarray:
+    """[n, h, w, 3] -> [s h, s w, 3], row by row, padded with white to s^2 pictures."""
+    side = int(np.ceil(np.sqrt(len(pictures))))
+    missing = [(0, side * side - len(pictures)), (0, 0), (0, 0), (0, 0)]
+    return tiled(np.pad(pictures, missing, constant_values=255).reshape(side, side, *pictures.shape[1:]))
+
+
+def tiled(picture: Array) -> np.ndarray:
+    """[rows, columns, h, w, c] -> [rows h, columns w, c]."""
+    rows, columns, height, width, channels = picture.shape
+    return np.asarray(picture).swapaxes(1, 2).reshape(rows * height, columns * width, channels)
+
+
+def _padded(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Pictures of several sizes as [n, h, w, 3], padded with white."""
+    height, width, _ = np.max([picture.shape for picture in pictures], axis=0)
+    missing = [[(0, height - p.shape[0]), (0, width - p.shape[1]), (0, 0)] for p in pictures]
+    return np.stack([np.pad(p, m, constant_values=255) for p, m in zip(pictures, missing, strict=True)])

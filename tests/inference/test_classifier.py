@@ -3,6 +3,7 @@
 import datetime
 import doctest
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from cactus_tf.inference import classifier as module
 
 NAMES = np.array(["one", "two", "three", "four"])
 LEARNERS = ["protonets", "maml", "nearest_neighbours"]
+FIRST_RELEASE = Path(__file__).parent / "saved_by_0_1_0"
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ def bare():
     return ct.FewShotClassifier(ct.learners.build("protonets", image_shape=(28, 28, 1), filters=4))
 
 
-# What scikit-learn expects. Flat rows [n, dim] are taken as features; the checks for images of scikit-learn are none.
+# What scikit-learn expects. Its checks have no images, only flat rows [n, dim], which are taken as features.
 @parametrize_with_checks([ct.FewShotClassifier()])
 def test_scikit_learns_checks_of_classifiers_hold(estimator, check):
     check(estimator)
@@ -212,7 +214,7 @@ def test_a_loaded_embedder_knows_what_it_was_built_from(on_pixels, tmp_path):
     assert loaded.embedder.get_params() == on_pixels.embedder.get_params()
 
 
-def test_a_folder_that_says_only_the_embedder_s_name_is_read(on_pixels, digits, tmp_path):
+def test_a_folder_with_only_the_embedder_s_name_is_read(on_pixels, digits, tmp_path):
     on_pixels.save(tmp_path)
     there = json.loads((tmp_path / "classifier.json").read_text())
     for name in ("embedder_context", "embedder_options"):
@@ -223,15 +225,30 @@ def test_a_folder_that_says_only_the_embedder_s_name_is_read(on_pixels, digits, 
 
 
 def test_a_damaged_or_foreign_folder_is_named(bare, tmp_path):
-    with pytest.raises(InputError, match="holds no classifier"):
+    with pytest.raises(InputError, match="is not a saved classifier"):
         ct.FewShotClassifier.load(tmp_path)
     bare.save(tmp_path)
     (tmp_path / "learner.weights.h5").write_bytes(b"damage")
-    with pytest.raises(InputError, match="holds no whole classifier"):
+    with pytest.raises(InputError, match="is incomplete or damaged"):
         ct.FewShotClassifier.load(tmp_path)
     (tmp_path / "classifier.json").write_text('{"format": 99}')
     with pytest.raises(InputError, match="saved by another version"):
         ct.FewShotClassifier.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["protonets", "maml", "pixels"])
+def test_a_classifier_of_the_first_release_predicts_the_same(name):
+    loaded = ct.FewShotClassifier.load(FIRST_RELEASE / name)
+    expected = np.load(FIRST_RELEASE / name / "expected.npy")
+    np.testing.assert_allclose(loaded.predict_proba(np.load(FIRST_RELEASE / "queries.npy")), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["learner", "embedder"])
+def test_members_that_were_not_built_by_name_are_refused(family, tmp_path):
+    learner = ct.learners.build("nearest_neighbours")
+    members = {"learner": learner, "embedder": None, family: object()}
+    with pytest.raises(InputError, match=f"only a {family} that was built by name can be saved"):
+        ct.FewShotClassifier(**members).save(tmp_path)
 
 
 def test_labels_that_json_lacks_are_refused(bare, support, tmp_path):
@@ -249,7 +266,7 @@ def test_images_and_labels_of_different_numbers(bare, support):
 
 
 def test_one_class_only(bare, support):
-    with pytest.raises(InputError, match="all 5 labels are of one class, 'one'"):
+    with pytest.raises(InputError, match="all 5 labels are 'one'"):
         bare.fit(support[0][:5], support[1][:5])
 
 

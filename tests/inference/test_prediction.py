@@ -1,4 +1,4 @@
-"""The command that sorts pictures of one's own: what it writes, says and refuses."""
+"""The command that classifies one's own pictures: what it writes, prints and refuses."""
 
 import csv
 import re
@@ -11,10 +11,11 @@ from PIL import Image
 
 from cactus_tf import datasets
 from cactus_tf.errors import InputError
-from cactus_tf.inference import prediction
+from cactus_tf.inference import prediction_output
 from cactus_tf.inference.folders import Pictures, read_all, read_classes
-from cactus_tf.inference.prediction import Predictions, figure, summary
-from cactus_tf.predict import _usual_place, main
+from cactus_tf.inference.prediction import Predictions
+from cactus_tf.inference.prediction_output import figure, summary
+from cactus_tf.predict import default_folder, main
 
 CLASSES = ["one", "two", "zero"]
 
@@ -38,18 +39,18 @@ def pictures(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def said(digits_run, pictures):
+def evaluated(digits_run, pictures):
     """Exit code, what was printed, and the folder of an evaluated prediction."""
     import contextlib
     import io
 
     out = pictures / "out"
     with contextlib.redirect_stdout(io.StringIO()) as printed:
-        code = sort(digits_run, pictures, "--evaluate", f"--out={out}")
+        code = classify(digits_run, pictures, "--evaluate", f"--out={out}")
     return code, printed.getvalue(), out
 
 
-def sort(run, pictures, *flags, algo="protonets"):
+def classify(run, pictures, *flags, algo="protonets"):
     return main([f"--run={run}", f"--support={pictures / 'support'}", f"--query={pictures / 'query'}", *flags]
                 + ([f"--algo={algo}"] if algo else []))  # fmt: skip
 
@@ -63,9 +64,9 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-def test_the_csv_has_a_row_per_picture_with_its_probabilities(said):
-    found = rows(said[2] / "predictions.csv")
-    assert said[0] == 0
+def test_the_csv_has_a_row_per_picture_with_its_probabilities(evaluated):
+    found = rows(evaluated[2] / "predictions.csv")
+    assert evaluated[0] == 0
     assert list(found[0]) == ["file", "class", "predicted", "p_one", "p_two", "p_zero"]
     assert [row["file"] for row in found] == [f"{name}/{i}.png" for name in CLASSES for i in range(10, 16)]
     for row in found:
@@ -75,77 +76,77 @@ def test_the_csv_has_a_row_per_picture_with_its_probabilities(said):
         assert row["file"].split("/")[0] == row["class"]
 
 
-def test_the_accuracy_is_that_of_the_rows_and_its_interval_is_wilson_s(said):
-    found = rows(said[2] / "predictions.csv")
+def test_the_accuracy_is_that_of_the_rows_and_its_interval_is_wilson_s(evaluated):
+    found = rows(evaluated[2] / "predictions.csv")
     p, n, z = np.mean([row["class"] == row["predicted"] for row in found]), len(found), 1.959964
     middle, half = (p + z * z / (2 * n)), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     low, high = (100 * (middle + sign * half) / (1 + z * z / n) for sign in (-1, 1))
-    assert f"accuracy {100 * p:.1f}%, 95% interval {low:.1f} to {high:.1f} (Wilson), 18 pictures" in said[1]
+    assert f"accuracy {100 * p:.1f}%, 95% interval {low:.1f} to {high:.1f} (Wilson), 18 pictures" in evaluated[1]
 
 
-def test_the_confusion_matrix_counts_the_rows(said):
-    found = rows(said[2] / "predictions.csv")
-    for row in rows(said[2] / "confusion.csv"):
+def test_the_confusion_matrix_counts_the_rows(evaluated):
+    found = rows(evaluated[2] / "predictions.csv")
+    for row in rows(evaluated[2] / "confusion.csv"):
         for name in CLASSES:
             assert int(row[name]) == sum(r["class"] == row["class"] and r["predicted"] == name for r in found)
 
 
-def judged(names, pictures_each=1):
+def evaluated_summary(names, pictures_each=1):
     """The summary of pictures of as many classes, all right but those of the first one, which are taken for another."""
     truth = np.repeat(np.array(names), pictures_each)
     files = np.array([f"{i}.png" for i in range(len(truth))])
     pictures = Pictures(np.zeros((len(truth), 1, 1, 1), np.uint8), files, truth, [])
-    told = np.repeat([1, *range(1, len(names))], pictures_each)
-    return summary(Predictions(pictures, np.array(names), np.eye(len(names))[told], "protonets", len(names)))
+    predicted = np.repeat([1, *range(1, len(names))], pictures_each)
+    return summary(Predictions(pictures, np.array(names), np.eye(len(names))[predicted], "protonets", len(names)))
 
 
 @pytest.mark.parametrize("letters", [3, 6, 10, 37, 60])
 @pytest.mark.parametrize("classes", [2, 7, 12])
 def test_a_confusion_matrix_fits_a_line_however_long_the_names(classes, letters):
-    said = judged([f"{'a' * (letters - 2)}{i:02d}" for i in range(classes)]).splitlines()
-    assert sum("<- predicted" in line for line in said) == 1
-    assert max(map(len, said)) <= 120
+    printed = evaluated_summary([f"{'a' * (letters - 2)}{i:02d}" for i in range(classes)]).splitlines()
+    assert sum("<- predicted" in line for line in printed) == 1
+    assert max(map(len, printed)) <= 120
 
 
 def test_columns_of_long_names_are_headed_by_numbers():
-    said = judged([f"a_class_whose_name_is_rather_long_{i:02d}" for i in range(12)])
-    assert re.search(r"^class +" + " +".join(map(str, range(1, 13))) + "  <- predicted$", said, re.MULTILINE)
-    assert re.search(r"^ 1 a_class_whose_name_is_rather_long_00 +0 +1( +0)+$", said, re.MULTILINE)
+    printed = evaluated_summary([f"a_class_whose_name_is_rather_long_{i:02d}" for i in range(12)])
+    assert re.search(r"^class +" + " +".join(map(str, range(1, 13))) + "  <- predicted$", printed, re.MULTILINE)
+    assert re.search(r"^ 1 a_class_whose_name_is_rather_long_00 +0 +1( +0)+$", printed, re.MULTILINE)
 
 
 def test_of_names_that_are_too_long_what_tells_them_apart_is_kept():
-    said = judged([f"{'a' * 60}_{i:02d}" for i in range(12)], pictures_each=1000)
-    assert max(map(len, said.splitlines())) <= 120
-    assert re.search(r"^12 a+…a*_11( +0)+ +1,000$", said, re.MULTILINE)
+    printed = evaluated_summary([f"{'a' * 60}_{i:02d}" for i in range(12)], pictures_each=1000)
+    assert max(map(len, printed.splitlines())) <= 120
+    assert re.search(r"^12 a+…a*_11( +0)+ +1,000$", printed, re.MULTILINE)
 
 
 def test_a_matrix_of_counts_too_large_for_a_line_is_left_to_its_file(monkeypatch):
-    monkeypatch.setattr(prediction, "_confusion", lambda found: [("", [10_000_000] * 12)] * 12)
-    assert "<- predicted" not in judged([f"{i:02d}" for i in range(12)])
+    monkeypatch.setattr(prediction_output, "_confusion", lambda predictions: [("", [10_000_000] * 12)] * 12)
+    assert "<- predicted" not in evaluated_summary([f"{i:02d}" for i in range(12)])
 
 
 def test_where_every_picture_is_certain_none_is_called_the_least_certain():
     names = np.array(["a", "b"])
     pictures = Pictures(np.zeros((2, 8, 8, 1), np.uint8), np.array(["0.png", "1.png"]), None, [])
     found = Predictions(pictures, names, 0.999 * np.eye(2), "nearest_neighbours", 2)
-    assert "every picture is at 100%, so none is the least certain" in summary(found)
+    assert "every prediction is at 100%" in summary(found)
     texts = [text.get_text() for text in figure(found).axes[0].texts]
     assert "\nleast certain" not in summary(found)
     assert "%" not in "".join(texts)
 
 
-def test_the_summary_counts_names_and_says_where_files_are(said):
-    _, printed, out = said
-    assert "protonets learned 3 classes from 9 pictures and sorted 18" in printed
-    assert "--query: 1 left out: one/broken.png is no picture in a known format" in printed
+def test_the_summary_counts_names_and_says_where_files_are(evaluated):
+    _, printed, out = evaluated
+    assert "protonets learned 3 classes from 9 pictures and classified 18" in printed
+    assert "--query: 1 skipped: one/broken.png is no picture in a known format" in printed
     least = min(rows(out / "predictions.csv"), key=lambda row: max(float(row[f"p_{name}"]) for name in CLASSES))
     assert f"least certain\n  {least['file']}: " in printed
     for name in ("predictions.csv", "predictions.png", "confusion.csv"):
         assert str(out / name) in printed
 
 
-def test_the_picture_is_one(said):
-    with Image.open(said[2] / "predictions.png") as image:
+def test_the_picture_is_one(evaluated):
+    with Image.open(evaluated[2] / "predictions.png") as image:
         assert min(image.size) > 300
         assert np.asarray(image.convert("L")).std() > 10
 
@@ -154,19 +155,19 @@ def test_the_picture_is_one(said):
     ("query", "place"), [("trip.2023", "trip.2023-maml"), ("trip.zip", "trip-maml"), ("a/trip/", "trip-maml")]
 )
 def test_each_query_folder_has_a_place_of_its_own(query, place):
-    assert _usual_place("runs/first", query, "maml") == Path("predictions", "first", place)
+    assert default_folder("runs/first", query, "maml") == Path("predictions", "first", place)
 
 
 def test_ctrl_c_while_the_picture_is_drawn_leaves_nothing(digits_run, pictures, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Figure, "savefig", stopped)
-    assert sort(digits_run, pictures, f"--out={tmp_path / 'out'}", algo="nearest_neighbours") == 130
+    assert classify(digits_run, pictures, f"--out={tmp_path / 'out'}", algo="nearest_neighbours") == 130
     assert capsys.readouterr().err == "stopped; nothing was written\n"
     assert not list(tmp_path.iterdir())
 
 
 def test_labels_are_not_needed_and_files_go_below_predictions(digits_run, pictures, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert sort(digits_run, pictures, "--quiet") == 0
+    assert classify(digits_run, pictures, "--quiet") == 0
     (found,) = tmp_path.rglob("predictions.csv")
     assert found.relative_to(tmp_path).as_posix() == "predictions/digits/query-protonets/predictions.csv"
     assert list(rows(found)[0]) == ["file", "predicted", "p_one", "p_two", "p_zero"]
@@ -174,21 +175,21 @@ def test_labels_are_not_needed_and_files_go_below_predictions(digits_run, pictur
 
 
 @pytest.mark.parametrize("algo", ["maml", "nearest_neighbours"])
-def test_pictures_are_sorted_better_than_by_chance(digits_run, pictures, tmp_path, algo):
-    assert sort(digits_run, pictures, "--quiet", "--evaluate", f"--out={tmp_path}", algo=algo) == 0
+def test_accuracy_is_above_chance(digits_run, pictures, tmp_path, algo):
+    assert classify(digits_run, pictures, "--quiet", "--evaluate", f"--out={tmp_path}", algo=algo) == 0
     right = [row["class"] == row["predicted"] for row in rows(tmp_path / "predictions.csv")]
     assert np.mean(right) > 0.6  # chance is a third, of 18
 
 
-def test_swapping_light_and_dark_of_negatives_gives_the_same_answers(digits_run, pictures, said, tmp_path, capsys):
+def test_swapping_light_and_dark_of_negatives_gives_the_same_answers(digits_run, pictures, evaluated, tmp_path, capsys):
     for picture in pictures.glob("*/*/[0-9]*.png"):
         place = tmp_path / picture.relative_to(pictures)
         place.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(255 - np.asarray(Image.open(picture))).save(place)
     out = tmp_path / "out"
-    assert sort(digits_run, tmp_path, "--invert", "--evaluate", f"--out={out}") == 0
-    assert (out / "predictions.csv").read_text() == (said[2] / "predictions.csv").read_text()
-    assert sort(digits_run, tmp_path, f"--out={out}") == 0
+    assert classify(digits_run, tmp_path, "--invert", "--evaluate", f"--out={out}") == 0
+    assert (out / "predictions.csv").read_text() == (evaluated[2] / "predictions.csv").read_text()
+    assert classify(digits_run, tmp_path, f"--out={out}") == 0
     assert "the run learned light ink on black: --invert" in capsys.readouterr().out
 
 
@@ -275,7 +276,7 @@ def test_query_classes_that_the_support_folder_lacks(digits_run, pictures, tmp_p
     save(tmp_path / "emu", np.zeros((1, 9, 9, 1), np.uint8))
     places = [f"--support={pictures / 'support'}", f"--query={tmp_path}", "--evaluate"]
     message = refused(capsys, f"--run={digits_run}", "--algo=protonets", *places)
-    assert "--query has sub-folders that --support has not, emu: name them as the classes (one, two, zero)" in message
+    assert "--query has sub-folders that --support lacks, emu: name them like the classes (one, two, zero)" in message
 
 
 def test_flags_that_are_missing_or_unknown_are_named(digits_run, capsys):
@@ -284,5 +285,5 @@ def test_flags_that_are_missing_or_unknown_are_named(digits_run, capsys):
 
 
 def test_of_several_learners_one_must_be_named(digits_run, pictures, capsys):
-    assert sort(digits_run, pictures, algo=None) == 2
+    assert classify(digits_run, pictures, algo=None) == 2
     assert "name one of them" in capsys.readouterr().err

@@ -110,7 +110,7 @@ def test_the_markdown_table_has_ours_the_papers_and_the_difference():
         "|  |  | paper |  | 87.78 | 48.09 |",
         "|  |  | difference |  | -17.78 | +1.91 |",
     ]
-    assert text[5:] == ["| acai | CACTUs-reptile | ours | 60.00 ± 1.00 |  |  |"]
+    assert text[5:] == ["| acai | CACTUs-Reptile | ours | 60.00 ± 1.00 |  |  |"]
 
 
 def test_recalled_figures_are_called_so():
@@ -135,11 +135,11 @@ def test_latex_is_a_tabular_with_as_many_columns_as_its_head():
     ("rows", "words"),
     [
         ([], "no results"),
-        ([row(), row(dataset="celeba")], "datasets celeba, omniglot"),
-        ([row(), row(split="val")], "splits test, val"),
-        ([row(), row(0.8)], "two runs of CACTUs-MAML have seed 0"),
-        ([row(), row(seed=1, options={"partitions": 100, "steps": 11})], "several seeds differ in length"),
-        ([row(episodes=100), row(seed=1, episodes=1000)], "several seeds differ in length"),
+        ([row(), row(dataset="celeba")], "datasets, celeba, omniglot"),
+        ([row(), row(split="val")], "splits, test, val"),
+        ([row(), row(0.8)], "two runs of CACTUs-MAML with seed 0 differ"),
+        ([row(), row(seed=1, options={"partitions": 100, "steps": 11})], "differ in more than the seed"),
+        ([row(episodes=100), row(seed=1, episodes=1000)], "differ in more than the seed"),
     ],
 )
 def test_runs_that_do_not_go_into_one_table_are_refused(rows, words):
@@ -165,7 +165,7 @@ def test_a_baseline_of_two_runs_counts_once_whatever_the_others_of_its_run_learn
 
 def test_a_baseline_on_two_embeddings_of_one_name_is_refused():
     rows = [row(algo="nearest_neighbours", options={"embedder_steps": steps}) for steps in (9, 10)]
-    with pytest.raises(InputError, match="two runs of nearest neighbours have seed 0"):
+    with pytest.raises(InputError, match="two runs of nearest neighbours with seed 0 differ"):
         c.compare(rows)
 
 
@@ -181,7 +181,7 @@ def test_the_command_prints_the_table_of_the_runs_named(tmp_path, capsys):
     ("arguments", "words"),
     [
         ([], "name the folders"),
-        (["nowhere"], "nowhere holds no results.json"),
+        (["nowhere"], "nowhere has no results.json"),
         (["nowhere", "--format=pdf"], "--format=pdf: choose from markdown, csv, latex"),
         (["--fromat=csv"], "did you mean --format?"),
     ],
@@ -196,7 +196,7 @@ def test_runs_of_several_data_sets_end_with_one_line_and_code_two(tmp_path, caps
     assert table.main(runs) == 2
     assert capsys.readouterr() == (
         "",
-        "these runs are of the datasets mnist, omniglot: a table is of one, so name runs of one\n",
+        "these runs have several datasets, mnist, omniglot: a table shows one, so name runs of one\n",
     )
 
 
@@ -207,4 +207,4 @@ def test_a_damaged_results_file_is_named(tmp_path, capsys):
     assert "results.json is damaged" in capsys.readouterr().err
     (tmp_path / "a" / "results.json").write_text("[]")
     assert table.main([folder]) == 2
-    assert "no results.json of a run" in capsys.readouterr().err
+    assert "not the results.json of a run" in capsys.readouterr().err

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cactus_tf.report import figures
+from cactus_tf.report import figures, sheets
 from cactus_tf.types import ImageSet, Splits
 
 
@@ -22,7 +22,7 @@ def sheet(tmp_path, grey):
     images = np.full((1, 8, 8, 1), grey, np.uint8)
     images[0, 3:5, 3:5] = 100
     none = np.zeros((0, 8, 8, 1), np.uint8)
-    figures.write_contact_sheet(Splits(ImageSet(images), ImageSet(none), ImageSet(none)), tmp_path)
+    sheets.write_contact_sheet(Splits(ImageSet(images), ImageSet(none), ImageSet(none)), tmp_path)
     picture = np.asarray(Image.open(tmp_path / "contact_sheet.png").convert("L"))
     values, counts = np.unique(picture, return_counts=True)
     return {value for value, count in zip(values.tolist(), counts, strict=True) if count > 50}

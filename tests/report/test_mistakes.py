@@ -15,36 +15,36 @@ def episodes(*labels):
 
 
 @pytest.fixture
-def answers():
+def predicted():
     return np.random.default_rng(0).integers(0, WAY, (NUMBER, WAY, QUERY))
 
 
-def test_every_answer_is_counted_by_true_class_and_class_answered(answers):
+def test_every_prediction_is_counted_by_true_and_predicted_class(predicted):
     tasks = episodes(LABELS)
     counts, together = np.zeros((4, 4)), np.zeros((4, 4))
     for i in range(NUMBER):
         members = [int(LABELS[int(tasks[i].support[label, 0, 0])]) for label in range(WAY)]
         for label in range(WAY):
             for q in range(QUERY):
-                counts[members[label], members[answers[i, label, q]]] += 1
+                counts[members[label], members[predicted[i, label, q]]] += 1
                 for other in members:
                     together[members[label], other] += 1
-    found = confusion(tasks, answers)
+    found = confusion(tasks, predicted)
     np.testing.assert_array_equal(found.counts, counts)
     np.testing.assert_array_equal(found.together, together)
     np.testing.assert_allclose(found.accuracy, np.diag(counts) / np.diag(together))
     np.testing.assert_allclose(found.rates, counts / together)
 
 
-def test_a_class_that_no_task_had_has_no_accuracy(answers):
+def test_a_class_that_no_task_had_has_no_accuracy(predicted):
     rare = np.where(LABELS == 3, 0, LABELS)
     rare[-1] = 3  # one image: too few for any task
-    found = confusion(episodes(rare), answers)
+    found = confusion(episodes(rare), predicted)
     assert np.isnan(found.accuracy).tolist() == [False, False, False, True]
 
 
-def test_divisions_that_have_no_classes_in_common_are_not_counted(answers):
-    assert confusion(episodes(LABELS, LABELS[::-1]), answers) is None
+def test_partitions_without_common_classes_are_not_counted(predicted):
+    assert confusion(episodes(LABELS, LABELS[::-1]), predicted) is None
 
 
 def test_the_class_of_a_label_is_that_of_its_images():

@@ -3,13 +3,13 @@ import re
 
 import pytest
 
-from cactus_tf.report.page import Picture, Section, Table, render, short
+from cactus_tf.report.page import Picture, Section, Table, render
 
 PICTURE = Picture(b"abc", "png", 30, 'a "picture"', "its caption")
 
 
-def test_what_is_said_is_escaped():
-    page = render("<title>", "a & b", [Section("<b>", ["<i>"], [Table(["<th>"], [["<td>"]])], typed="<pre>")])
+def test_every_text_is_escaped():
+    page = render("<title>", "a & b", [Section("<b>", ["<i>"], [Table(["<th>"], [["<td>"]])], preformatted="<pre>")])
     assert not re.search(r"<(b|i|th|td)><", page)
     for text in ("&lt;title&gt;", "a &amp; b", "&lt;b&gt;", "&lt;i&gt;", "&lt;th&gt;", "&lt;td&gt;", "&lt;pre&gt;"):
         assert text in page
@@ -56,19 +56,3 @@ def test_the_page_names_nothing_on_the_network_and_runs_nothing():
     assert "<script" not in page
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
     assert "url(" not in page
-
-
-@pytest.mark.parametrize("letters", [10, 13])
-def test_a_long_name_keeps_its_beginning_and_its_end(letters):
-    name = "Tifinagh-character36"
-    kept = short(name, letters)
-    head, tail = kept.split("…")
-    assert len(kept) == letters
-    assert len(head) >= 4
-    assert name.startswith(head)
-    assert name.endswith(tail)
-    assert tail.endswith("36")
-
-
-def test_a_name_that_fits_stays_as_it_is():
-    assert short("ten letter", 10) == "ten letter"

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
 from cactus_tf import plugins
 from cactus_tf.runs import tensorboard
@@ -25,8 +25,8 @@ def test_the_page_shows_every_tag_with_its_meaning():
 
 @pytest.mark.parametrize("name", plugins.names("embedders"))
 def test_the_page_shows_every_scalar_and_picture_of_every_embedder(name):
-    module = plugins.load("embedders", name)
-    for tag, meaning in {**getattr(module, "METRICS", {}), **getattr(module, "PICTURES", {})}.items():
+    info = plugins.info("embedders", name)
+    for tag, meaning in {**info.metrics, **info.pictures}.items():
         assert f"| `embedder/{tag}` | {meaning} (`{name}`) |" in METRICS_PAGE
 
 
@@ -82,19 +82,19 @@ def log_steps(folder, first, last):
     scalars.close()
 
 
-def test_a_training_that_goes_on_takes_back_what_was_logged_after_its_checkpoint(tmp_path):
+def test_of_a_resumed_training_tensorboard_shows_each_step_once(tmp_path):
     log_steps(tmp_path, 1, 40)
     log_steps(tmp_path, 21, 60)  # the checkpoint was of step 20
     assert logged(tmp_path) == {"train/loss": [1, 10, 20, 30, 40, 50, 60]}
 
 
-def test_a_training_that_begins_anew_takes_back_all(tmp_path):
+def test_of_a_restarted_training_tensorboard_shows_the_last_one(tmp_path):
     log_steps(tmp_path, 1, 40)
     log_steps(tmp_path, 1, 15)
     assert logged(tmp_path) == {"train/loss": [1, 10]}
 
 
-def test_what_a_killed_run_wrote_by_half_does_not_keep_it_from_going_on(tmp_path):
+def test_a_half_written_event_of_a_killed_run_is_skipped(tmp_path):
     log_steps(tmp_path, 1, 40)
     [path] = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:-5])
@@ -191,46 +191,49 @@ def test_the_sprite_has_the_images_row_by_row(tmp_path):
     assert re.findall(r"single_image_dim: (\d+)", config) == ["4", "2"]  # width first
 
 
-def test_the_graph_of_the_training_step_is_logged_where_it_is_asked_for(tmp_path):
+def trained(folder, steps=3, **tracing):
+    """Logs a few steps."""
+    with tensorboard.TrainingEvents(folder, **tracing) as events:
+        for step in range(1, steps + 1):
+            events.on_step(step, {"loss": 1.0})
+
+
+def test_the_graph_of_the_training_step_is_logged_on_request(tmp_path):
     @tf.function
     def double(x):
         return tf.add(x, x, name="doubled")
 
-    tracer = tensorboard.StepTracer(tmp_path, graph=True)
-    double(tf.constant(1.0))
-    for step in (1, 2):
-        tracer.on_step(step)
-    tracer.close()
-    events = EventAccumulator(str(tmp_path)).Reload()
-    [event] = events.Tensors("train_step")
+    with tensorboard.TrainingEvents(tmp_path, graph=True) as events:
+        double(tf.constant(1.0))
+        for step in (1, 2):
+            events.on_step(step, {"loss": 1.0})
+    [event] = EventAccumulator(str(tmp_path)).Reload().Tensors("train_step")
     assert event.step == 1
     assert b"doubled" in event.tensor_proto.string_val[0]
 
 
-def test_a_tracer_that_is_asked_for_nothing_writes_nothing(tmp_path):
-    tracer = tensorboard.StepTracer(tmp_path / "events")
-    tracer.on_step(1)
-    tracer.close()
-    assert not list(tmp_path.rglob("*"))
+def test_by_default_only_scalars_are_logged(tmp_path):
+    trained(tmp_path)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".v2"]
 
 
-def test_so_many_steps_after_the_first_are_profiled_as_were_asked_for(tmp_path, monkeypatch):
-    calls = []
-    monkeypatch.setattr(tf.profiler.experimental, "start", lambda folder: calls.append(folder))
-    monkeypatch.setattr(tf.profiler.experimental, "stop", lambda: calls.append("stop"))
-    tracer = tensorboard.StepTracer(tmp_path, profiled=2)
-    for step in range(1, 6):
-        calls.append(step)
-        tracer.on_step(step)
-    tracer.close()
-    assert calls == [1, str(tmp_path), 2, 3, "stop", 4, 5]
-
-
-def test_a_profile_ends_with_a_training_that_ends_before_it(tmp_path, monkeypatch):
+@pytest.fixture
+def profiler(monkeypatch):
+    """Calls of TensorFlow's profiler."""
     calls = []
     monkeypatch.setattr(tf.profiler.experimental, "start", lambda folder: calls.append("start"))
     monkeypatch.setattr(tf.profiler.experimental, "stop", lambda: calls.append("stop"))
-    tracer = tensorboard.StepTracer(tmp_path, profiled=9)
-    tracer.on_step(1)
-    tracer.close()
-    assert calls == ["start", "stop"]
+    return calls
+
+
+def test_the_requested_number_of_steps_after_the_first_is_profiled(tmp_path, profiler):
+    with tensorboard.TrainingEvents(tmp_path, profiled=2) as events:
+        for step in range(1, 6):
+            profiler.append(step)
+            events.on_step(step, {"loss": 1.0})
+    assert profiler == [1, "start", 2, 3, "stop", 4, 5]
+
+
+def test_a_profile_ends_with_the_training(tmp_path, profiler):
+    trained(tmp_path, steps=1, profiled=9)
+    assert profiler == ["start", "stop"]

@@ -4,19 +4,20 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
 
-from cactus_tf.report import board
+from cactus_tf.config import build_plan
+from cactus_tf.report import run_events
 from cactus_tf.runs import results
 
 
 def log(run):
     embeddings = run.images.reshape(len(run.images), -1)[:, :5].astype(np.float32)
-    board.before_training(run.plan, run.data, embeddings, run.partitions, run.tasks, run.folder / "events")
-    board.after_evaluation(run.plan, run.data, run.rows, run.folder / "events")
+    run_events.before_training(run.plan, run.data, embeddings, run.partitions, run.tasks, run.folder / "events")
+    run_events.after_evaluation(run.plan, run.data, run.rows, run.folder / "events")
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A folder of two runs, one of them logged twice, as after a run that went on."""
+    """A folder of two runs, one of them logged twice, as after a resumed run."""
     folder = tmp_path_factory.mktemp("runs")
     for name, times in (("one", 2), ("two", 1)):
         (folder / name).mkdir()
@@ -61,13 +62,14 @@ def test_tasks_of_both_kinds_are_pictures_of_one_run(shown):
 
 def test_the_text_has_every_setting(runs, shown):
     [text] = shown["one/events/run"]["configuration"][0].ravel()
-    for section, said in results.sections(a_run.make(runs / "one").plan.settings).items():
-        for name, value in said.items():
+    for section, values in results.sections(a_run.make(runs / "one").plan.settings).items():
+        for name, value in values.items():
             assert f"| {section} | {name} | {results.plain(value)} |" in text.decode()
 
 
-def test_what_runs_are_compared_by_are_numbers_truth_values_and_texts():
-    found = board.hparams(a_run.parse("--outer_lr=0.01"), "protonets")
+def test_hparams_are_numbers_booleans_and_texts():
+    plan = build_plan.make(a_run.parse("--outer_lr=0.01"))
+    found = run_events.hparams(plan, plan.learners[0])
     assert found["outer_lr"] == 0.01
     assert (found["algo"], found["embedder"], found["clusters"]) == ("protonets", "pixels", 25)
     assert all(isinstance(value, bool | int | float | str) for value in found.values())

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run beside the curves: its configuration, tasks, embeddings and final accuracies."""
+"""Logs a run for TensorBoard, besides the curves: its configuration, tasks, embeddings and final accuracies."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from cactus_tf.report import tiles
 from cactus_tf.runs import results, tensorboard
 from cactus_tf.types import Partitions, Splits
 
-_TASKS, _ROWS = 3, 20  # tasks that are drawn, and labels of each
-_PROJECTED, _PARTITIONS = 1000, 3  # images of the projector, and partitions that name their clusters
+_TASKS, _ROWS = 3, 20  # tasks that are drawn, and rows of each
+_PROJECTED, _PARTITIONS = 1000, 3  # images in the projector, and partitions whose clusters it shows
 
 
 def before_training(
@@ -31,10 +31,10 @@ def before_training(
     Args:
       plan: of the run.
       data: images, or features.
-      embeddings: [n, dim] of the training images, None where nothing is embedded.
-      partitions: none where nobody learns from tasks.
-      tasks: the training tasks to draw, over images; None where there are none.
-      events: WORKDIR/events.
+      embeddings: [n, dim] of the training images; None if nothing is embedded.
+      partitions: empty if no learner is meta-trained.
+      tasks: training tasks on images to draw, or None.
+      events: the run's folder of events.
     """
     pictures = {} if tasks is None else {"tasks/training": drawn(tasks)}
     tensorboard.replace(events / "run", "start", texts={"configuration": configuration(plan)}, pictures=pictures)
@@ -43,10 +43,10 @@ def before_training(
 
 
 def after_evaluation(plan: RunPlan, data: Splits, rows: Sequence[Mapping[str, Any]], events: Path) -> None:
-    """Writes some evaluation tasks below events/run, and each learner's final accuracies and settings with its curves.
+    """Writes some evaluation tasks to events/run, and each learner's final accuracies and settings beside its curves.
 
     Args:
-      plan, data, events: as of `before_training`.
+      plan, data, events: as in `before_training`.
       rows: of results.json.
     """
     if not rows:
@@ -74,14 +74,14 @@ def configuration(plan: RunPlan) -> str:
     """The resolved configuration as a Markdown table."""
     lines = [
         f"| {section} | {name} | {results.plain(value)} |"
-        for section, said in results.sections(plan.settings).items()
-        for name, value in said.items()
+        for section, values in results.sections(plan.settings).items()
+        for name, value in values.items()
     ]
     return "\n".join(["| section | setting | value |", "|---|---|---|", *lines, f"| run | seed | {plan.run.seed} |"])
 
 
 def scalars(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Final accuracies of one learner by tag."""
+    """A learner's final accuracies by tag."""
     return {
         f"{row['split']}/{name}-{row['way']}way-{row['shot']}shot": row[name]
         for row in rows
@@ -90,7 +90,7 @@ def scalars(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def hparams(plan: RunPlan, learner: LearnerPlan) -> dict[str, Any]:
-    """What runs are compared by: the settings that had a part in a learner's result."""
+    """The settings that affect a learner's result, for TensorBoard's HPARAMS."""
     members = {
         **{name: plan.evaluation.columns[name] for name in ("dataset", "embedder", "partitioner")},
         "algo": learner.name,
@@ -101,7 +101,7 @@ def hparams(plan: RunPlan, learner: LearnerPlan) -> dict[str, Any]:
 
 
 def project(plan: RunPlan, data: Splits, embeddings: np.ndarray, partitions: Partitions, folder: Path) -> None:
-    """Writes a thousand embeddings, spread over all, with their images and clusters for the projector."""
+    """Writes up to a thousand embeddings, spread over all, with images and clusters, for TensorBoard's PROJECTOR."""
     number = len(embeddings)
     chosen = np.unique(np.linspace(0, number - 1, min(number, _PROJECTED)).astype(int))
     columns: dict[str, np.ndarray] = {"image": chosen}

@@ -1,0 +1,180 @@
+"""Shows predictions: predictions.csv, confusion.csv, predictions.png, and the summary on the terminal."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cactus_tf.inference.prediction import Predictions
+from cactus_tf.utils import files
+from cactus_tf.utils.text import shortened
+
+_LEAST_CERTAIN = 5  # pictures that the summary names
+_MATRIX_CLASSES, _LINE, _FEWEST_LETTERS, _HEADING = 12, 120, 5, "  <- predicted"  # of the printed confusion matrix
+_COLUMNS, _CLASS_ROWS, _NAME_LETTERS, _CAPTION_LETTERS = 12, 20, 14, 10  # of the figure
+_DOTS_PER_INCH = 110
+
+
+def write(predictions: Predictions, out: Path) -> list[Path]:
+    """Writes predictions.csv, predictions.png and, if labels are known, confusion.csv; returns their paths."""
+    picture = io.BytesIO()  # drawn before anything is written, because it takes a while
+    figure(predictions).savefig(picture, format="png", dpi=_DOTS_PER_INCH, bbox_inches="tight")
+    files.make_folder(out, "--out")
+    paths = [out / "predictions.csv", out / "predictions.png"]
+    _write_rows(predictions, paths[0])
+    files.write_atomic(paths[1], lambda file: file.write(picture.getvalue()))
+    if predictions.queries.labels is not None:
+        paths.append(out / "confusion.csv")
+        classes = predictions.classes
+        lines = [{"class": name, **dict(zip(classes, row, strict=True))} for name, row in _confusion(predictions)]
+        files.write_csv(paths[-1], lines, ["class", *classes])
+    return paths
+
+
+def _write_rows(predictions: Predictions, path: Path) -> None:
+    """A row per picture: file, class if known, predicted class, a probability per class."""
+    columns = [f"p_{name}" for name in predictions.classes]
+    known = {"file": predictions.queries.files, "predicted": predictions.predicted}
+    if predictions.queries.labels is not None:
+        known = {"file": known["file"], "class": predictions.queries.labels, "predicted": known["predicted"]}
+    rows = [dict(zip(known, values, strict=True)) for values in zip(*known.values(), strict=True)]
+    for row, probabilities in zip(rows, predictions.probabilities, strict=True):
+        row |= {column: f"{p:.6g}" for column, p in zip(columns, probabilities, strict=True)}
+    files.write_csv(path, rows, [*known, *columns])
+
+
+def summary(predictions: Predictions) -> str:
+    """Pictures of each predicted class, the least certain ones and, if labels are known, the accuracy."""
+    known = f"{len(predictions.classes)} classes from {predictions.support:,} pictures"
+    head = f"{predictions.algo} learned {known} and classified {len(predictions.queries.files):,}"
+    lines = [head, "", *_counts(predictions)]
+    lines += _least_certain(predictions) if predictions.graded else ["", "every prediction is at 100%"]
+    return "\n".join(lines if predictions.queries.labels is None else [*lines, *_evaluation(predictions)])
+
+
+def _counts(predictions: Predictions) -> list[str]:
+    """Pictures of each predicted class and, unless all are at 100%, their mean probability."""
+    width = max(len(name) for name in [*predictions.classes, "predicted"]) + 2
+    graded = predictions.graded
+    lines = [f"{'predicted'.ljust(width)}{'pictures':>10}" + (f"{'mean probability':>19}" if graded else "")]
+    for name in predictions.classes:
+        own = predictions.certainty[predictions.predicted == name]
+        mean = f"{100 * own.mean():.0f}%" if len(own) else "-"
+        lines.append(f"{name.ljust(width)}{len(own):>10,}" + (f"{mean:>19}" if graded else ""))
+    return lines
+
+
+def _least_certain(predictions: Predictions) -> list[str]:
+    """The pictures to check first, with their two most probable classes."""
+    lines = ["", "least certain"]
+    for i in np.argsort(predictions.certainty, kind="stable")[:_LEAST_CERTAIN]:
+        best = np.argsort(-predictions.probabilities[i], kind="stable")[:2]
+        shares = ", ".join(f"{predictions.classes[c]} {100 * predictions.probabilities[i, c]:.0f}%" for c in best)
+        lines.append(f"  {predictions.queries.files[i]}: {shares}")
+    return lines
+
+
+def _evaluation(predictions: Predictions) -> list[str]:
+    """Accuracy with its interval and, for few classes, the confusion matrix."""
+    from scipy.stats import binomtest
+
+    right, number = int(np.sum(predictions.predicted == predictions.queries.labels)), len(predictions.queries.files)
+    interval = binomtest(right, number).proportion_ci(method="wilson")
+    low, high = (f"{100 * bound:.1f}" for bound in (interval.low, interval.high))
+    lines = ["", f"accuracy {100 * right / number:.1f}%, 95% interval {low} to {high} (Wilson), {number:,} pictures"]
+    return [*lines, *(_matrix(predictions) if len(predictions.classes) <= _MATRIX_CLASSES else [])]
+
+
+def _matrix(predictions: Predictions) -> list[str]:
+    """The confusion matrix, a row per true class; empty if it is too wide for a line.
+
+    With long names, columns are headed by numbers, and names lose their middle if need be.
+    """
+    names = heads = rows = predictions.classes.tolist()
+    cells = [[f"{n:,}" for n in row] for _, row in _confusion(predictions)]
+    numbers = [cell for row in cells for cell in row]
+    room, width = _LINE - len(_HEADING), max(8, _longest([*names, *numbers]) + 2)
+    if _longest([*names, "class"]) + 2 + width * len(names) > room:
+        heads = [str(i + 1) for i in range(len(names))]
+        width = _longest([*heads, *numbers]) + 2
+        letters = room - width * len(names) - len("12 ") - 2
+        if letters < _FEWEST_LETTERS:
+            return []
+        rows = [f"{head:>2} {shortened(name, letters)}" for head, name in zip(heads, names, strict=True)]
+    first = _longest([*rows, "class"]) + 2
+    lines = ["", "class".ljust(first) + "".join(f"{head:>{width}}" for head in heads) + _HEADING]
+    for row, counts in zip(rows, cells, strict=True):
+        lines.append(row.ljust(first) + "".join(f"{n:>{width}}" for n in counts))
+    return lines
+
+
+def _longest(texts: Sequence[str]) -> int:
+    return max(map(len, texts))
+
+
+def _confusion(predictions: Predictions) -> list[tuple[str, list[int]]]:
+    """(true class, number of its pictures predicted as each class)."""
+    from sklearn.metrics import confusion_matrix
+
+    matrix = confusion_matrix(predictions.queries.labels, predictions.predicted, labels=predictions.classes)
+    return list(zip(predictions.classes.tolist(), matrix.tolist(), strict=True))
+
+
+def figure(predictions: Predictions) -> Any:
+    """A row of pictures per predicted class, from the most to the least certain, and the least certain of all.
+
+    Probabilities are below the pictures unless all are at 100%. Wrong predictions are red, with the true class.
+    """
+    from matplotlib.figure import Figure  # not pyplot: no global state, no window
+
+    rows = _rows(predictions)
+    width, height = 0.75 * _COLUMNS + 1.6, 1.0 * len(rows) + 0.6
+    drawn = Figure(figsize=(width, height), layout="constrained")
+    axes = drawn.subplots()
+    colors = "gray" if np.median(predictions.queries.images) else "gray_r"  # light ink on black: show it as on paper
+    for y, (_, chosen) in enumerate(rows):
+        for x, i in enumerate(chosen):
+            image = predictions.queries.images[i]
+            axes.imshow(image, cmap=colors, vmin=0, vmax=255, extent=(x, x + 0.92, 1.3 * y + 0.92, 1.3 * y))
+            text, color = _caption(predictions, i, named=predictions.graded and y == len(rows) - 1)
+            axes.text(x + 0.46, 1.3 * y + 0.96, text, ha="center", va="top", fontsize=7, color=color)
+    axes.set(xlim=(0, _COLUMNS), ylim=(1.3 * len(rows), 0), xticks=[], aspect="equal")
+    axes.set_yticks([1.3 * y + 0.46 for y in range(len(rows))], [name for name, _ in rows], fontsize=8)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_title(_title(predictions), fontsize=9)
+    return drawn
+
+
+def _title(predictions: Predictions) -> str:
+    order = ", from the most to the least certain, with the probability" if predictions.graded else ""
+    red = "" if predictions.queries.labels is None else "; red: wrong, with the true class in parentheses"
+    return f"pictures by the class that {predictions.algo} predicts{order}{red}"
+
+
+def _rows(predictions: Predictions) -> list[tuple[str, np.ndarray]]:
+    """(title, indices of pictures) of each row: the largest classes, and the least certain pictures."""
+    by_certainty = np.argsort(-predictions.certainty, kind="stable")
+    counts = {name: int(np.sum(predictions.predicted == name)) for name in predictions.classes}
+    largest = sorted(counts, key=counts.__getitem__, reverse=True)[:_CLASS_ROWS]
+    rows = []
+    for name in [name for name in predictions.classes if name in largest and counts[name]]:
+        own = by_certainty[predictions.predicted[by_certainty] == name]
+        spread = np.unique(np.linspace(0, len(own) - 1, min(len(own), _COLUMNS)).astype(int))
+        rows.append((f"{shortened(name, _NAME_LETTERS)}\n{counts[name]:,} pictures", own[spread]))
+    least = [("least certain\nof all", by_certainty[::-1][:_COLUMNS])] if predictions.graded else []
+    return [*rows, *least]
+
+
+def _caption(predictions: Predictions, i: int, named: bool) -> tuple[str, str]:
+    """Text below a picture, and its color."""
+    share = f"{100 * predictions.certainty[i]:.0f}%" if predictions.graded else ""
+    text = f"{shortened(predictions.predicted[i], _CAPTION_LETTERS)}\n{share}" if named else share
+    truth = predictions.queries.labels
+    if truth is None or truth[i] == predictions.predicted[i]:
+        return text, "black"
+    return f"{text}\n({shortened(truth[i], _CAPTION_LETTERS)})".lstrip(), "tab:red"

@@ -1,0 +1,71 @@
+"""Sheets of images with a name beside each row: clusters, tasks, a look at the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cactus_tf.fewshot.episodes import Episodes, gather
+from cactus_tf.report import figures, tiles
+from cactus_tf.types import Partition, Splits
+from cactus_tf.utils.seeds import counter_rng
+
+_CLUSTERS, _IMAGES, _SHEET_ROWS = 12, 12, 4
+_TEXT, _NAME = 10, 8  # points
+
+
+def cluster_rows(images: np.ndarray, partition: Partition) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Indices of some clusters, and tiles of some images of each."""
+    rng, paper = counter_rng(0, 0), tiles.drawings(images)
+    filled = np.flatnonzero(partition.sizes > 0)
+    chosen = np.sort(rng.choice(filled, min(_CLUSTERS, len(filled)), replace=False))
+    members = [partition.cluster(c) for c in chosen]
+    drawn = [rng.choice(m, min(_IMAGES, len(m)), replace=False) for m in members]
+    return chosen, [tiles.tiles(gather(images, numbers), paper) for numbers in drawn]
+
+
+def cluster_figure(images: np.ndarray, partition: Partition) -> Any:
+    """Images of some clusters, a row per cluster."""
+    chosen, rows = cluster_rows(images, partition)
+    title = "some clusters of the first partition, a row per cluster"
+    return _sheet_figure(tiles.sheet(rows), [f"{partition.sizes[c]} images" for c in chosen], title)
+
+
+def task_figure(tasks: Episodes, paper: bool) -> Any:
+    """The first training task: a row per label, support images framed in blue, then queries in gray."""
+    episode = tasks[0]
+    picture = tiles.task(episode.support[:_CLUSTERS], episode.query[:_CLUSTERS], paper=paper, most=_IMAGES)
+    names = [f"label {i}" for i in range(min(tasks.way, _CLUSTERS))]
+    return _sheet_figure(picture, names, "a training task: support in blue, queries in gray")
+
+
+def write_contact_sheet(data: Splits, folder: Path) -> None:
+    """Writes contact_sheet.png: images of every split, spread evenly over its rows."""
+    rows, names = [], []
+    paper = tiles.drawings(data.train.images)
+    for name, images in (("train", data.train.images), ("val", data.val.images), ("test", data.test.images)):
+        numbers = np.unique(np.linspace(0, len(images) - 1, min(len(images), _SHEET_ROWS * _IMAGES)).astype(int))
+        for start in range(0, len(numbers), _IMAGES):
+            rows.append(tiles.tiles(gather(images, numbers[start : start + _IMAGES]), paper))
+            names.append(name)
+    figures.save(_sheet_figure(tiles.sheet(rows), names), folder / "contact_sheet.png")
+
+
+def _sheet_figure(picture: np.ndarray, names: Sequence[str], title: str = "") -> Any:
+    """A picture of rows of equal height, with a name beside each."""
+    height, width = picture.shape[:2]
+    row = height / len(names)
+    inch = 0.5 / row  # a row is half an inch high
+    figure, axes = figures.blank(width * inch + 1.0, height * inch + 0.4)
+    axes.imshow(picture)
+    axes.set_xticks([])
+    axes.set_yticks([row * (i + 0.5) - 0.5 for i in range(len(names))], names, fontsize=_NAME)
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    if title:
+        axes.set_title(title, fontsize=_TEXT)
+    return figure
