@@ -90,12 +90,14 @@ class PartitionerInfo:
       version: raise it when the same settings give other partitions.
       uses_embeddings: whether it reads the embeddings of the training images.
       clusters_of_its_own: whether the number of clusters does not follow `--clusters`.
+      ignores_counts: options -> whether neither `--clusters` nor `--partitions` has an effect.
       fingerprint: options -> what the user's files hold, for a partitioner that reads any.
     """
 
     version: int = 1
     uses_embeddings: bool = True
     clusters_of_its_own: bool = False
+    ignores_counts: Callable[[Any], bool] = never
     fingerprint: Callable[[Any], Any] | None = None
 
 

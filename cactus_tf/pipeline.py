@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from cactus_tf import datasets, plugins, report
+from cactus_tf import datasets, partitioners, plugins, report
 from cactus_tf.config import keys
 from cactus_tf.config import schema as settings
 from cactus_tf.config.plan import sized
@@ -220,8 +220,8 @@ def partition(config: Config, data: Splits, embeddings: dict[str, np.ndarray]) -
         log.info("partition: not needed")
         return []
     part = config.partition
-    build = plugins.load("partitioners", part.partitioner).build
-    partitioner = build(part.clusters, part.partitions, config.options.get(part.partitioner))
+    options = config.options.get(part.partitioner)
+    partitioner = partitioners.make(part.partitioner, part.clusters, part.partitions, options)
     store = artifacts.Artifact(_root(config), "partitions", keys.partitions(config))
     context = PartitionContext(
         images=len(data.train),

@@ -13,6 +13,7 @@ ROOT = Path(cactus_tf.__file__).parent
 GROUND = [
     "errors",
     "types",
+    "utils.arrays",
     "utils.seeds",
     "utils.progress",
     "utils.terminal",
