@@ -107,6 +107,7 @@ def test_there_may_be_as_many_clusters_as_images(small, n, k):
     assert len(set(found)) == k
 
 
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")
 def test_equal_images_can_be_clustered(small):
     assert len(set(minibatch.fit(Rescaled(np.ones((200, 3), np.float32)), 20, seed=0))) >= 1
 

@@ -29,7 +29,8 @@ def coarse_start(x: np.ndarray, clusters: int, seed: int) -> np.ndarray:
     """
     rng = np.random.default_rng(seed)
     dims = max(_SEED_DIMS, *(d for d, _ in _STAGES))
-    y = PCA(min(dims, *x.shape), random_state=seed).fit_transform(x)
+    with np.errstate(invalid="ignore"):  # equal images have no variance to explain
+        y = PCA(min(dims, *x.shape), random_state=seed).fit_transform(x)
     sample = rng.choice(len(x), min(len(x), _IMAGES_PER_CENTER * clusters), replace=False)
     # In float64, since scikit-learn would convert float32 at every one of its k steps.
     candidates = y[sample, :_SEED_DIMS].astype(np.float64)
