@@ -63,8 +63,9 @@ def build(name: str, clusters: int = 500, partitions: int = 100, **options: Any)
     def divide(context: PartitionContext | np.ndarray, seed: int | None = None) -> Partitions:
         if not isinstance(context, PartitionContext):
             context = PartitionContext(images=len(context), embeddings=np.asarray(context))
-        if info.uses_embeddings and np.ndim(context.embeddings) == 2:  # anything else is refused below
-            check_finite(context.embeddings, name)
+        z = context.embeddings
+        if info.uses_embeddings and z is not None and z.ndim == 2:  # anything else is refused below
+            check_finite(z, name)
         return partitioner(context if seed is None else dataclasses.replace(context, seed=seed))
 
     return divide
