@@ -6,6 +6,7 @@ import pytest
 from cactus_tf import partitioners
 from cactus_tf.contracts import PartitionContext
 from cactus_tf.errors import InputError
+from cactus_tf.utils import arrays
 
 EMBEDDINGS = np.random.default_rng(0).normal(size=(120, 3)).astype(np.float32)
 
@@ -33,6 +34,12 @@ def about(embeddings=EMBEDDINGS, images=120, **context):
 def test_embeddings_that_cannot_be_clustered_are_refused(name, context, words):
     with pytest.raises(InputError, match=f"{name}: .*{words}"):
         partitioners.build(name, 4, 1)(context)
+
+
+def test_rows_that_are_not_finite_are_counted_across_chunks(monkeypatch):
+    monkeypatch.setattr(arrays, "_CHUNK_BYTES", 7 * EMBEDDINGS[:1].nbytes)
+    with pytest.raises(InputError, match="kmeans: 2 of 120 embeddings"):
+        partitioners.build("kmeans", 4, 1)(with_nan())
 
 
 @pytest.mark.parametrize("name", ["kmeans", "random"])
