@@ -1,12 +1,11 @@
-"""What an episode costs, as the number of images and of partitions grows.
+"""Time per episode as the number of images and of partitions grows.
 
     python benchmarks/episodes_scale.py [--images=22000,100000,1000000] [--partitions=1,100,2400] [--episodes=2000]
 
-20-way 1-shot 5-query episodes of 28x28 images in a memory map, from random partitions and from partitions kept as
-assignments, as k-means' are, into 500 clusters; at a million images from no more than 100 partitions of the latter,
-which take 4 MB each once they are in use. Prints microseconds of an episode, medians of the first 500 and of the last
-500 (by then most partitions have been in use), seconds until the first one, and how much memory the partitions and the
-sampler have taken up at the end.
+20-way 1-shot 5-query episodes of 28x28 images in a memory map, 500 clusters per partition. Partitions are random ones,
+and ones stored as assignments, as those of k-means are; of a million images no more than 100 of the latter, since each
+takes 4 MB once it is in use. Prints the median microseconds of the first 500 and of the last 500 episodes (by then most
+partitions have been used), seconds until the first one, and the memory of partitions and sampler at the end.
 """
 
 import argparse
@@ -25,11 +24,11 @@ from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.types import AssignedPartitions, Partitions
 
 CLUSTERS = 500
-LARGEST = 100_000_000  # images x partitions that are kept as assignments
+LARGEST = 100_000_000  # images x partitions stored as assignments
 
 
 def blank(path: Path, images: int) -> np.ndarray:
-    """[images, 28, 28, 1] uint8 memory map of a file without contents."""
+    """[images, 28, 28, 1] uint8 memory map of an empty file."""
     np.lib.format.open_memmap(path, "w+", np.uint8, (images, 28, 28, 1))
     return np.load(path, mmap_mode="r")
 
@@ -52,7 +51,7 @@ def random(images: int, partitions: int) -> Partitions:
 
 
 def measure(images: np.ndarray, make: Callable[[], Partitions], episodes: int) -> str:
-    """The last cells of a row."""
+    """The measured cells of a row."""
     before, start = resident()["anonymous"], time.perf_counter()
     stream = Episodes(images, make(), way=20, shot=1, query=5)
     times = []

@@ -1,12 +1,12 @@
-"""K-means of many images into many clusters: what mini-batches lose, and how time grows.
+"""K-means of many images into many clusters: exact and mini-batch, inertia and time.
 
     python benchmarks/kmeans_scale.py [--quality=20000,100000] [--times=10000,100000] [--dim=64] [--seeds=3]
 
-Data are clusters of unequal size in a space of which few directions matter, as embeddings are, in a memory map; k is a
-hundredth of the images. The first table has both methods on the same data, one start each: inertia is that of the means
-of the clusters, its ratio is of the means over the seeds, and time is that of all cores together, since an exact
-k-means has one and mini-batches have all. The second one has one partition as a run makes it, the method chosen by size
-(an exact one is then the best of ten). `--times=10000,100000,1000000` takes minutes more.
+Data are clusters of unequal size with a decaying spectrum, like real embeddings, in a memory map; k is a hundredth of
+the images. The first table runs both methods once per seed on the same data: the inertia ratio is that of the means
+over the seeds; time is summed over the cores, since exact k-means uses one and mini-batches use all. The second table
+makes one partition as a training run does, with the method chosen by size (exact k-means is then the best of ten).
+`--times=10000,100000,1000000` takes minutes more.
 """
 
 import argparse
@@ -15,15 +15,16 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cactus_tf import partitioners
 from cactus_tf.partitioners import kmeans
-from cactus_tf.partitioners.kmeans import minibatch as _minibatch
+from cactus_tf.partitioners.kmeans import minibatch
 from cactus_tf.partitioners.kmeans.start import cluster_means
 
-PIECE = 50_000  # images
+CHUNK = 50_000  # images
 
 
 def write_embeddings(path: Path, images: int, dim: int) -> np.ndarray:
@@ -31,12 +32,12 @@ def write_embeddings(path: Path, images: int, dim: int) -> np.ndarray:
     rng = np.random.default_rng(0)
     groups = 2 * (images // 100)
     spectrum = (1 / np.sqrt(1 + np.arange(dim))).astype(np.float32)
-    centres = rng.normal(size=(groups, dim)).astype(np.float32) * spectrum
+    centers = rng.normal(size=(groups, dim)).astype(np.float32) * spectrum
     shares = rng.dirichlet(np.full(groups, 2.0))
     x = np.lib.format.open_memmap(path, "w+", np.float32, (images, dim))
-    for piece in np.split(x, range(PIECE, images, PIECE)):
-        noise = rng.standard_normal(piece.shape, np.float32)
-        piece[:] = centres[rng.choice(groups, len(piece), p=shares)] + 0.6 * spectrum * noise
+    for chunk in np.split(x, range(CHUNK, images, CHUNK)):
+        noise = rng.standard_normal(chunk.shape, np.float32)
+        chunk[:] = centers[rng.choice(groups, len(chunk), p=shares)] + 0.6 * spectrum * noise
     x.flush()
     return np.load(path, mmap_mode="r")
 
@@ -44,14 +45,14 @@ def write_embeddings(path: Path, images: int, dim: int) -> np.ndarray:
 def inertia(x: np.ndarray, assignments: np.ndarray, clusters: int) -> float:
     """Sum of squared distances to the means of the clusters."""
     means = cluster_means(np.asarray(x), assignments, np.asarray(x[:clusters]))
-    starts = range(0, len(x), PIECE)
+    starts = range(0, len(x), CHUNK)
     return sum(
-        float(((x[i : i + PIECE] - means[assignments[i : i + PIECE]]) ** 2).sum(dtype=np.float64)) for i in starts
+        float(((x[i : i + CHUNK] - means[assignments[i : i + CHUNK]]) ** 2).sum(dtype=np.float64)) for i in starts
     )
 
 
-def timed(call: Callable):
-    """(what it returns, seconds, seconds of all cores together)."""
+def timed(call: Callable[[], Any]) -> tuple[Any, float, float]:
+    """(its result, wall-clock seconds, seconds summed over the cores)."""
     start, used = time.perf_counter(), time.process_time()
     return call(), time.perf_counter() - start, time.process_time() - used
 
@@ -61,16 +62,16 @@ def compare(x: np.ndarray, seeds: int) -> str:
     k = len(x) // 100
     methods = {
         "exact": lambda seed: kmeans.fit(x, k, 1, seed),
-        "minibatch": lambda seed: _minibatch.fit(_minibatch.Rescaled(x), k, seed),
+        "minibatch": lambda seed: minibatch.fit(minibatch.Rescaled(x), k, seed),
     }
     runs = {name: [timed(lambda s=seed, m=method: m(s)) for seed in range(seeds)] for name, method in methods.items()}
-    seconds = [statistics.median(used for _, _, used in found) for found in runs.values()]
-    exact, minibatch = ([inertia(x, labels, k) for labels, *_ in found] for found in runs.values())
-    ratio, spread = statistics.mean(minibatch) / statistics.mean(exact), max(exact) / min(exact)
+    seconds = [statistics.median(used for _, _, used in attempts) for attempts in runs.values()]
+    exact, batches = ([inertia(x, labels, k) for labels, *_ in attempts] for attempts in runs.values())
+    ratio, spread = statistics.mean(batches) / statistics.mean(exact), max(exact) / min(exact)
     return f"| {len(x):,} | {k:,} | {seconds[0]:.1f} | {seconds[1]:.1f} | {ratio:.4f} | {spread:.4f} |"
 
 
-def as_in_a_run(x: np.ndarray) -> str:
+def in_a_run(x: np.ndarray) -> str:
     """A row of the second table."""
     k = len(x) // 100
     _, seconds, used = timed(lambda: partitioners.build("kmeans", k, 1)(x, seed=0))
@@ -86,11 +87,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
     tables = {
-        "| images | clusters | exact, core s | minibatch, core s | inertia ratio | largest / least exact inertia |": (
+        "| images | clusters | exact, core s | minibatch, core s | inertia ratio | max / min exact inertia |": (
             args.quality,
             lambda x: compare(x, args.seeds),
         ),
-        "| images | clusters | method | s | core s | core us per image |": (args.times, as_in_a_run),
+        "| images | clusters | method | s | core s | core us per image |": (args.times, in_a_run),
     }
     for head, (sizes, row) in tables.items():
         print(head, "|---" * (head.count("|") - 1) + "|", sep="\n")

@@ -90,14 +90,14 @@ class PartitionerInfo:
       version: raise it when the same settings give other partitions.
       uses_embeddings: whether it reads the embeddings of the training images.
       clusters_of_its_own: whether the number of usable clusters is known only once they are made.
-      ignores_sizes: options -> whether `--clusters` and `--partitions` have no effect.
+      ignores_counts: options -> whether neither `--clusters` nor `--partitions` has an effect.
       fingerprint: options -> what the user's files hold, for a partitioner that reads any.
     """
 
     version: int = 1
     uses_embeddings: bool = True
     clusters_of_its_own: bool = False
-    ignores_sizes: Callable[[Any], bool] = never
+    ignores_counts: Callable[[Any], bool] = never
     fingerprint: Callable[[Any], Any] | None = None
 
 

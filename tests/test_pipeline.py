@@ -296,7 +296,7 @@ def test_a_stage_ends_the_run_after_it(tmp_path, stage, kinds):
         (["--clusters=2000"], "--clusters=2000 is more than the 1000 training images"),
         (["--clusters=2000", "--algo=cluster_matching"], "--clusters=2000 is more than the 1000 training images"),
         (["--partitioner=labels", "--supervised_fraction=0.5"], "--supervised_fraction=0.5: with --partitioner=labels"),
-        (["--partitioner=hyperplanes", "--hyperplanes_margin=50"], "the largest that one of them allows is 0."),
+        (["--partitioner=hyperplanes", "--hyperplanes_margin=50"], "lower --hyperplanes_margin, --shot or --query"),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(workplace, capsys, flags, words):

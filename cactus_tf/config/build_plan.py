@@ -184,7 +184,7 @@ def _reported(settings: Settings, name: str) -> dict[str, Any]:
     if embedder not in ("none", "features"):
         used["embedder_steps"] = settings.embedding.embedder_steps
     own = settings.options.get(partitioner)
-    if settings.learners and not plugins.info("partitioners", partitioner).ignores_sizes(own):
+    if settings.learners and not plugins.info("partitioners", partitioner).ignores_counts(own):
         used |= {"clusters": part.clusters, "partitions": part.partitions}
     if name in settings.learners and part.supervised_fraction:
         used["supervised_fraction"] = part.supervised_fraction

@@ -10,7 +10,7 @@ from sklearn.cluster import KMeans
 from cactus_tf.contracts import LearnerContext
 from cactus_tf.errors import InputError
 from cactus_tf.utils.seeds import derive
-from cactus_tf.utils.threads import side_by_side
+from cactus_tf.utils.threads import parallel_map
 
 _MAX_ITERATIONS, _TOLERANCE = 3000, 1e-4  # the authors' code
 
@@ -49,7 +49,7 @@ class TrainingClusters:
                 self._context.clusters, n_init=1, max_iter=_MAX_ITERATIONS, tol=_TOLERANCE, random_state=state
             ).fit(x)
 
-        return min(side_by_side(once, self._starts), key=lambda kmeans: kmeans.inertia_)
+        return min(parallel_map(once, self._starts), key=lambda kmeans: kmeans.inertia_)
 
     @property
     def assignments(self) -> np.ndarray:

@@ -1,18 +1,39 @@
-"""The partitioners: a module each, found by its file name."""
+"""Partitioners divide images into clusters; file name = flag value. Import `build` and `make` from here."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from cactus_tf import plugins
-from cactus_tf.contracts import PartitionContext
+from cactus_tf.contracts import PartitionContext, Partitioner, PartitionerInfo
+from cactus_tf.errors import InputError
 from cactus_tf.types import Partitions
+from cactus_tf.utils.arrays import check_finite
+
+__all__ = ["build", "make"]
 
 
-def build(name: str, clusters: int = 500, partitions: int = 100, **options) -> Callable[..., Partitions]:
+def make(name: str, clusters: int, partitions: int, options: Any = None) -> Partitioner:
+    """A partitioner by its name; it checks its context first.
+
+    Raises:
+      InputError: no such partitioner.
+    """
+    module = plugins.load("partitioners", name)
+    divide = module.build(clusters, partitions, options)
+
+    def checked(context: PartitionContext) -> Partitions:
+        _check(name, module.INFO, clusters, partitions, context)
+        return divide(context)
+
+    return checked
+
+
+def build(name: str, clusters: int = 500, partitions: int = 100, **options: Any) -> Callable[..., Partitions]:
     """A partitioner by its name.
 
     Args:
@@ -23,7 +44,7 @@ def build(name: str, clusters: int = 500, partitions: int = 100, **options) -> C
 
     Returns:
       A function of a `PartitionContext`, or of plain embeddings [n, dim], and optionally a seed that replaces the
-      context's.
+      context's. It raises InputError where the embeddings are missing or not finite, or the numbers do not fit.
 
     Raises:
       InputError: no such partitioner, or it has no such setting.
@@ -36,12 +57,41 @@ def build(name: str, clusters: int = 500, partitions: int = 100, **options) -> C
       >>> len(partitions), int(partitions[0].sizes.sum())
       (3, 100)
     """
-    chosen = plugins.options("partitioners", name, **options)
-    partitioner = plugins.load("partitioners", name).build(clusters, partitions, chosen)
+    partitioner = make(name, clusters, partitions, plugins.options("partitioners", name, **options))
+    info: PartitionerInfo = plugins.load("partitioners", name).INFO
 
     def divide(context: PartitionContext | np.ndarray, seed: int | None = None) -> Partitions:
         if not isinstance(context, PartitionContext):
             context = PartitionContext(images=len(context), embeddings=np.asarray(context))
+        z = context.embeddings
+        if info.uses_embeddings and z is not None and z.ndim == 2:  # anything else is refused below
+            check_finite(z, name)
         return partitioner(context if seed is None else dataclasses.replace(context, seed=seed))
 
     return divide
+
+
+def _check(name: str, info: PartitionerInfo, clusters: int, partitions: int, context: PartitionContext) -> None:
+    if partitions < 1:
+        raise InputError(f"{name}: partitions is {partitions}; it must be at least 1")
+    if info.uses_embeddings:
+        _check_embeddings(name, context)
+    if not info.clusters_of_its_own:
+        _check_clusters(name, clusters, context)
+
+
+def _check_embeddings(name: str, context: PartitionContext) -> None:
+    if context.embeddings is None:
+        raise InputError(f"{name}: there are no embeddings to cluster; choose an --embedder")
+    shape = np.shape(context.embeddings)
+    if len(shape) != 2 or shape[0] != context.images:
+        raise InputError(f"{name}: embeddings are {shape}; they must be [{context.images}, dim]")
+
+
+def _check_clusters(name: str, clusters: int, context: PartitionContext) -> None:
+    if clusters > context.images:
+        raise InputError(
+            f"{name}: {clusters} clusters are more than {context.images} images: lower --clusters to {context.images}"
+        )
+    if context.way > clusters:
+        raise InputError(f"{name}: way {context.way} is more than {clusters} clusters: lower --way or raise --clusters")

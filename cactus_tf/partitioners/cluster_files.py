@@ -1,89 +1,88 @@
-"""Clusters that were made elsewhere: JSON files in the format of the authors' ImageNet experiments of 2018-11.
+"""Clusters from JSON files, in the format of the authors' ImageNet experiments of 2018-11.
 
 `cluster_files_dir` holds `train_k{k}.json` and, for more than one partition, `train_k{k}_{i}.json`, i = 1 ... P - 1; or
-a file for each number in `cluster_files_sizes`. Each is an object {image: cluster}: the name of the image's file
-without folders and extension (`n01440764_10026`), or, where such names repeat, with its folders (`cats/7`). Every
-training image must be there; a negative cluster means none.
+one file for each number in `cluster_files_sizes`. Each is an object {image: cluster}. An image is the name of its file
+without folders and extension (`n01440764_10026`), or with its folders (`cats/7`) where such names repeat. Every
+training image needs an entry; a negative cluster means none.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from cactus_tf.config.schema import option
-from cactus_tf.contracts import PartitionContext, Partitioner
+from cactus_tf.contracts import PartitionContext, Partitioner, PartitionerInfo
 from cactus_tf.errors import InputError
 from cactus_tf.types import AssignedPartitions, Partitions
 from cactus_tf.utils.files import checksum
 
 log = logging.getLogger(__name__)
 
-USES_EMBEDDINGS = False
 _PATTERN = "train_k*.json"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Options:
     """Where the clusters are."""
 
     dir: str | None = option(None, "folder with train_k{k}.json, train_k{k}_1.json ...")
     sizes: tuple[int, ...] | None = option(
-        None, "one file train_k{k}.json for each of these k, in place of --clusters and --partitions; a list", low=1
+        None, "k of each file train_k{k}.json to read, replacing --clusters and --partitions; a list", low=1
     )
-
-
-def build(clusters: int, partitions: int, options: Options | None = None) -> Partitioner:
-    """The partitions that the files hold; they are read when they are first needed."""
-    options = options or Options()
-    files = (
-        [f"train_k{k}.json" for k in options.sizes]
-        if options.sizes
-        else [f"train_k{clusters}{f'_{i}' if i else ''}.json" for i in range(partitions)]
-    )
-
-    def read(context: PartitionContext) -> Partitions:
-        folder = _folder(options)
-        missing = [name for name in files if not (folder / name).is_file()]
-        if missing:
-            there = ", ".join(sorted(path.name for path in folder.glob(_PATTERN))[:5]) or f"no {_PATTERN}"
-            raise InputError(
-                f"cluster_files: {folder} lacks {len(missing)} of {len(files)} files, the first {missing[0]} (it has "
-                f"{there}): set --clusters and --partitions, or --cluster_files_sizes, to what there is"
-            )
-        if context.names is None:
-            raise InputError("cluster_files: these training images are no files, so no names lead to their clusters")
-        names = functools.cache(functools.partial(_Names, context.names))
-
-        def assignments(name: str) -> np.ndarray:
-            return names().assignments(folder / name)
-
-        kept = [context.cache(f"assignments-{i}", functools.partial(assignments, name)) for i, name in enumerate(files)]
-        return AssignedPartitions(kept)
-
-    return read
 
 
 def fingerprint(options: Options | None) -> dict[str, int]:
-    """Checksums of the cluster files, by name: other files are other partitions.
-
-    Raises:
-      InputError: no such folder.
-    """
+    """Checksums of the cluster files by name, so that other files make other partitions."""
     paths = sorted(_folder(options or Options()).glob(_PATTERN))
     return {path.name: _checksum(path, path.stat().st_mtime_ns) for path in paths if path.is_file()}
 
 
 @functools.lru_cache(256)
-def _checksum(path: Path, changed: int) -> int:
+def _checksum(path: Path, modified: int) -> int:
     return checksum(path)
+
+
+def _has_sizes(options: Options | None) -> bool:
+    return bool(options and options.sizes)
+
+
+INFO = PartitionerInfo(
+    uses_embeddings=False, clusters_of_its_own=True, ignores_counts=_has_sizes, fingerprint=fingerprint
+)
+USES_EMBEDDINGS = INFO.uses_embeddings
+
+
+def build(clusters: int, partitions: int, options: Options | None = None) -> Partitioner:
+    """A partition for each file; a file is read when its partition is not in the cache."""
+    options = options or Options()
+    files = [f"train_k{clusters}{f'_{i}' if i else ''}.json" for i in range(partitions)]
+    if options.sizes:
+        files = [f"train_k{k}.json" for k in options.sizes]
+    return functools.partial(_partitions, options, files)
+
+
+def _partitions(options: Options, files: Sequence[str], context: PartitionContext) -> Partitions:
+    folder = _folder(options)
+    _check_files(folder, files)
+    if context.names is None:
+        raise InputError("cluster_files: these training images are not files, so no names lead to their clusters")
+    names = functools.cache(functools.partial(_Names, context.names))
+
+    def assignments(name: str) -> np.ndarray:
+        return names().assignments(folder / name)
+
+    return AssignedPartitions(
+        [context.cache(f"assignments-{i}", functools.partial(assignments, name)) for i, name in enumerate(files)]
+    )
 
 
 def _folder(options: Options) -> Path:
@@ -95,8 +94,18 @@ def _folder(options: Options) -> Path:
     return folder
 
 
+def _check_files(folder: Path, files: Sequence[str]) -> None:
+    missing = [name for name in files if not (folder / name).is_file()]
+    if missing:
+        available = ", ".join(sorted(path.name for path in folder.glob(_PATTERN))[:5]) or f"no {_PATTERN}"
+        raise InputError(
+            f"cluster_files: {folder} lacks {len(missing)} of {len(files)} files, the first {missing[0]} (it has "
+            f"{available}): set --clusters and --partitions, or --cluster_files_sizes, to match the files"
+        )
+
+
 class _Names:
-    """Names of the images, as cluster files may have them.
+    """Names of the training images, as keys of cluster files.
 
     Args:
       names: [n] bytes, paths of the images' files.
@@ -108,55 +117,55 @@ class _Names:
         self._repeated = len(set(self._stems)) < len(self._stems)
 
     def assignments(self, path: Path) -> np.ndarray:
-        """[n] int32, the clusters of a file numbered from 0 by rising number, -1 for none.
-
-        Raises:
-          InputError: no such JSON, images that it lacks, or clusters that are no whole numbers.
-        """
+        """[n] int32, the clusters of one file, renumbered from 0 in rising order; -1 for none."""
         clusters = _read(path)
         keys = self._keys(path, clusters)
-        lacking = [key for key in keys if key not in clusters]
-        if lacking:
-            raise InputError(
-                f"{path} lacks {len(lacking)} of {len(keys)} training images, the first {lacking[0]}: every image "
-                "needs a cluster, -1 for none"
-            )
-        left = len(clusters) - len(set(keys))
-        if left:
-            unknown = next(iter(clusters.keys() - set(keys)))
-            log.warning("%s: %d names are no training image's, such as %s", path.name, left, unknown)
-        numbers = [clusters[key] for key in keys]
-        for key, number in zip(keys, numbers, strict=True):
-            if isinstance(number, bool) or not isinstance(number, int) or abs(number) >= 2**31:
-                raise InputError(f"{path}: the cluster of {key} is {json.dumps(number)[:40]}, not a whole number")
-        assignments = np.array(numbers, np.int64)
-        found = np.unique(assignments[assignments >= 0])
-        return np.where(assignments < 0, -1, np.searchsorted(found, assignments)).astype(np.int32)
+        _check_keys(path, keys, clusters)
+        numbers = np.array([_number(path, key, clusters[key]) for key in keys], np.int64)
+        used = np.unique(numbers[numbers >= 0])
+        return np.where(numbers < 0, -1, np.searchsorted(used, numbers)).astype(np.int32)
 
     def _keys(self, path: Path, clusters: Mapping[str, Any]) -> Sequence[str]:
-        """The name of each image in this file."""
+        """The key of each image in this file."""
         if not self._repeated:
             return self._stems if any(stem in clusters for stem in self._stems) else self._paths
         if any(p in clusters for p in self._paths if "/" in p):
             return self._paths
-        seen: set[str] = set()
-        again = next(stem for stem in self._stems if stem in seen or seen.add(stem))  # type: ignore[func-returns-value]
+        again = next(stem for stem, count in Counter(self._stems).items() if count > 1)
         raise InputError(
-            f"{path}: several training images are named {again}: give them with their folders, as in {self._paths[0]}"
+            f"{path}: several training images are named {again}: name them with their folders, as in {self._paths[0]}"
         )
+
+
+def _check_keys(path: Path, keys: Sequence[str], clusters: Mapping[str, Any]) -> None:
+    lacking = [key for key in keys if key not in clusters]
+    if lacking:
+        raise InputError(
+            f"{path} lacks {len(lacking)} of {len(keys)} training images, the first {lacking[0]}: every image "
+            "needs a cluster, -1 for none"
+        )
+    unknown = clusters.keys() - set(keys)
+    if unknown:
+        log.warning("%s: %d names match no training image, such as %s", path.name, len(unknown), next(iter(unknown)))
+
+
+def _number(path: Path, key: str, cluster: Any) -> int:
+    if isinstance(cluster, bool) or not isinstance(cluster, int) or abs(cluster) >= 2**31:
+        raise InputError(f"{path}: the cluster of {key} is {json.dumps(cluster)[:40]}, not a whole number")
+    return cluster
 
 
 def _read(path: Path) -> dict[str, Any]:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            log.warning("%s: %d names come twice; the last counts", path.name, len(pairs) - len(found))
-        return found
+        clusters = dict(pairs)
+        if len(clusters) < len(pairs):
+            log.warning("%s: %d names repeat; the last cluster counts", path.name, len(pairs) - len(clusters))
+        return clusters
 
     try:
         clusters = json.loads(path.read_bytes(), object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is no JSON ({error}): it must be an object of image names and clusters") from error
+        raise InputError(f"{path} is not JSON ({error}): it must be an object of image names and clusters") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror})") from error
     if not isinstance(clusters, dict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from cactus_tf import plugins
+from cactus_tf import partitioners
 from cactus_tf.config.plan import PartitionPlan
 from cactus_tf.contracts import PartitionContext
 from cactus_tf.pipeline.embedding import Embeddings
@@ -31,7 +31,8 @@ def partition(plan: PartitionPlan | None, data: Splits, embeddings: Embeddings, 
     if plan is None:
         log.info("partition: not needed")
         return []
-    build = plugins.load("partitioners", plan.partitioner).build
+    assert plan.clusters is not None
+    partitioner = partitioners.make(plan.partitioner, plan.clusters, plan.partitions, plan.options)
     artifact = Artifact(artifacts, "partitions", plan.key)
     context = PartitionContext(
         images=len(data.train),
@@ -44,7 +45,7 @@ def partition(plan: PartitionPlan | None, data: Splits, embeddings: Embeddings, 
         cache=artifact.cache,
     )
     with files.locked(artifact.folder):
-        partitions = build(plan.clusters, plan.partitions, plan.options)(context)
+        partitions = partitioner(context)
     clusters = len(partitions[0].sizes)
     log.info("partition: %s, %d x %d clusters", plan.partitioner, len(partitions), clusters)
     return mixed(plan.supervised_fraction, data.train, partitions)

@@ -1,11 +1,12 @@
-"""Many clusterings at once."""
+"""Number of cores, and a map over threads."""
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -14,21 +15,31 @@ T = TypeVar("T")
 
 
 def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Number of cores that this process may run on: its affinity mask where the system has one."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
-def side_by_side(make: Callable[[int], T], number: int, watch: Callable = iter) -> list[T]:
-    """[make(0), make(1), ...], as many at once as there are cores, with one thread each.
+def parallel_map(
+    call: Callable[[int], T],
+    number: int,
+    watch: Callable[[Sequence[Future[T]]], Iterable[Future[T]]] = iter,
+) -> list[T]:
+    """[call(0), call(1), ...], one call per core at a time; BLAS and OpenMP get one thread per call.
 
-    That is faster than many threads for one clustering, above all for small ones, and the order of its sums is fixed.
+    One thread per call fixes the order of sums, and is faster than many threads for one call where calls are small.
+
+    Args:
+      call: function of the number of the call; NumPy and scikit-learn release the interpreter lock in it.
+      number: of calls.
+      watch: wraps the sequence of futures, such as a progress bar.
     """
-    workers = min(cores(), number)
     limit = functools.partial(threadpool_limits, 1)  # OpenMP counts threads per thread
-    with limit(), ThreadPoolExecutor(workers, initializer=limit) as pool:
-        jobs = [pool.submit(make, i) for i in range(number)]
+    with limit(), ThreadPoolExecutor(min(cores(), number), initializer=limit) as pool:
+        futures = [pool.submit(call, i) for i in range(number)]
         try:
-            return [job.result() for job in watch(jobs)]
+            return [future.result() for future in watch(futures)]
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

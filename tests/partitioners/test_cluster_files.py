@@ -50,9 +50,9 @@ def test_repeated_base_names_need_their_folders(tmp_path):
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ("{", "is no JSON"),
+        ("{", "is not JSON"),
         ("[1]", "holds a list, not an object"),
-        ("\ufeff\ufeff", "is no JSON"),
+        ("\ufeff\ufeff", "is not JSON"),
         ({"x_1": 1}, "lacks 3 of 4 training images, the first x_2"),
         (CLUSTERS | {"x_2": 1.5}, "the cluster of x_2 is 1.5, not a whole number"),
         (CLUSTERS | {"x_2": "3"}, 'the cluster of x_2 is "3", not'),
@@ -79,16 +79,16 @@ def test_missing_files_and_folders_are_named(tmp_path):
     write(tmp_path, "train_k2.json", CLUSTERS)
     with pytest.raises(InputError, match=r"lacks 2 of 3 files, the first train_k2_1.json .it has train_k2.json"):
         read(tmp_path, partitions=3)
-    with pytest.raises(InputError, match="these training images are no files"):
+    with pytest.raises(InputError, match="these training images are not files"):
         read(tmp_path, names=None)
 
 
-def test_names_of_no_image_and_names_that_come_twice_are_counted(tmp_path, caplog):
+def test_names_of_no_image_and_repeated_names_are_counted(tmp_path, caplog):
     text = json.dumps(CLUSTERS | {"gone": 1, "lost": 1})
     write(tmp_path, "train_k2.json", text[:-1] + ', "y": 5}')
     np.testing.assert_array_equal(read(tmp_path)[0].assignments(4), [1, 0, 1, 0])
-    assert "2 names are no training image's" in caplog.text
-    assert "1 names come twice" in caplog.text
+    assert "2 names match no training image" in caplog.text
+    assert "1 names repeat" in caplog.text
 
 
 def test_the_fingerprint_follows_the_contents_and_not_the_place(tmp_path):

@@ -25,7 +25,7 @@ def test_zones_are_the_sign_patterns_and_margins_belong_to_none():
     distances = RNG.normal(size=(3, 500)).astype(np.float32)
     for margin in (0.0, 0.4):
         packed = [np.packbits(side, axis=1) for side in (distances <= -margin, distances >= margin)]
-        found = hp.zones(hp.Splits(*packed, 500), [2, 0, 1])
+        found = hp.zones(hp.SplitMasks(*packed, 500), [2, 0, 1])
         for image, zone in enumerate(found):
             chosen = distances[[2, 0, 1], image]
             literal = sum(2**i for i, s in enumerate(chosen) if s >= margin) if (abs(chosen) >= margin).all() else -1
@@ -36,13 +36,13 @@ def test_zones_are_the_sign_patterns_and_margins_belong_to_none():
 def test_every_image_of_a_cluster_keeps_its_margin_from_every_plane_and_shares_its_sides(margin):
     options = hp.Options(margin=margin, splits=12)
     rng = hp.counter_rng(hp.derive(3, "hyperplanes"), 0)
-    planes = [hp.hyperplane(CLOUD, rng) for _ in range(300)]
+    planes = [hp.signed_distances(CLOUD, rng) for _ in range(300)]
     planes = [s for s in planes if min((s <= -margin).sum(), (s >= margin).sum()) >= 60][:12]
     splits = hp.make_splits(CLOUD, options, context())
     for split, s in enumerate(planes):
         for side, literal in zip(splits.sides(split), (s <= -margin, s >= margin), strict=True):
             np.testing.assert_array_equal(side, literal)
-    for p, partition in enumerate(hp.HyperplanePartitions(splits, 4, 5, 6, seed=3)):
+    for p, partition in enumerate(divide(4, 12, margin)):
         chosen = matching_choice(partition, planes, margin)
         assert chosen is not None, p
 
@@ -74,32 +74,20 @@ def test_both_sides_of_every_split_hold_ten_times_the_images_of_a_cluster():
         assert min(side.sum() for side in splits.sides(split)) >= 70
 
 
-@pytest.mark.parametrize("needed", [1, 30, 250])
-def test_the_largest_margin_leaves_enough_on_both_sides_and_no_larger_one_does(needed):
-    s = RNG.normal(0.1, 1, 500)
-    m = hp.largest_margin(s, needed)
-    assert min((s <= -m).sum(), (s >= m).sum()) == needed
-    assert min((s <= -m - 1e-9).sum(), (s >= m + 1e-9).sum()) < needed
-
-
 def test_planes_pass_through_the_origin_for_embeddings_of_unit_length_and_elsewhere_otherwise():
     sphere = CLOUD / np.linalg.norm(CLOUD, axis=1, keepdims=True)
     opposite = np.concatenate([sphere, -sphere])
-    s = hp.hyperplane(opposite, np.random.default_rng(1))
+    s = hp.signed_distances(opposite, np.random.default_rng(1))
     np.testing.assert_allclose(s[:2000], -s[2000:], atol=1e-6)
-    s = hp.hyperplane(np.concatenate([CLOUD, -CLOUD]), np.random.default_rng(1))
+    s = hp.signed_distances(np.concatenate([CLOUD, -CLOUD]), np.random.default_rng(1))
     assert abs(s[:2000] + s[2000:]).max() > 1e-3
 
 
-def test_a_partition_is_a_function_of_seed_and_number_and_is_made_again_when_it_was_let_go(monkeypatch):
-    monkeypatch.setattr(hp, "_KEPT", 2)
-    partitions, again = divide(6), divide(6)
-    first = [partitions[p] for p in range(6)]
-    assert len(partitions._newest) == 2
+def test_a_partition_is_a_function_of_seed_and_number():
+    first, again, other = divide(6), divide(6), divide(6, seed=4)
     for p in (5, 0, 3):
         np.testing.assert_array_equal(again[p].indices, first[p].indices)
-        np.testing.assert_array_equal(partitions[p].indices, first[p].indices)
-    assert any((divide(6, seed=4)[p].offsets.tolist() != first[p].offsets.tolist()) for p in range(6))
+    assert any(other[p].offsets.tolist() != first[p].offsets.tolist() for p in range(6))
 
 
 def test_many_partitions_keep_two_bits_per_image_and_split():
@@ -107,65 +95,21 @@ def test_many_partitions_keep_two_bits_per_image_and_split():
     assert splits.below.nbytes + splits.above.nbytes == 2 * 50 * 2000 / 8
 
 
-def test_a_margin_that_leaves_no_zone_is_answered_with_one_that_does():
-    with pytest.raises(InputError, match=r"--hyperplanes_margin=9.*one of them allows is [0-9.]+$") as caught:
-        divide(margin=9.0)
-    usable = float(str(caught.value).rsplit(" ", 1)[1])
-    assert len(divide(margin=usable * 0.7, splits=3, way=2)) == 5
-
-
-def test_a_margin_that_leaves_too_few_zones_is_answered_with_one_that_leaves_enough():
-    with pytest.raises(InputError, match=r"20 zones of 6 images.*one of 200 choices allows is [0-9.]+$") as caught:
-        divide(way=20, margin=0.9)
-    usable = float(str(caught.value).rsplit(" ", 1)[1])
-    assert 0 < usable < 0.9
-    assert len(divide(way=20, margin=usable * 0.7)[0].sizes) >= 20
-
-
-def test_where_a_lower_margin_alone_does_not_give_enough_zones_that_is_said():
-    line = np.linspace(-1, 1, 2000, dtype=np.float32)[:, None]  # three points cut a line into four pieces
-    with pytest.raises(InputError, match="a lower margin alone would not do"):
-        divide(embeddings=line, margin=0.01)
-
-
-def test_the_largest_margin_of_zones_is_found_by_counting():
-    distances = RNG.normal(size=(2, 300))
-
-    def zones_of(m, needed):
-        patterns = itertools.product((-1, 1), repeat=2)
-        return sum(((np.array(p)[:, None] * distances >= m).all(axis=0).sum() >= needed) for p in patterns)
-
-    for way, needed in ((2, 5), (4, 5), (3, 40)):
-        m = hp.largest_zone_margin(distances, way, needed)
-        assert zones_of(m, needed) >= way > zones_of(m + 1e-9, needed)
-    assert hp.largest_zone_margin(distances, 4, 200) == -np.inf
-    assert hp.largest_zone_margin(np.array([[-1, -2, 1.5, 3]]), way=2, needed=2) == 1
-
-
-@pytest.mark.parametrize("margin", [0.1847, 0.1843, 0.0009999, 12.999, 3.0])
-def test_an_advised_margin_is_never_above_the_largest(margin):
-    assert 0.99 * margin <= float(hp._down(margin)) <= margin
-
-
-def test_too_few_images_for_any_margin_are_said():
-    with pytest.raises(InputError, match="no margin would do, so lower --shot or --query or give more images"):
-        divide(embeddings=CLOUD[:100])
-
-
 @pytest.mark.parametrize(
     ("about", "words"),
     [
-        ({"partitions": 0}, "partitions is 0"),
         ({"splits": 2, "way": 20}, "hyperplanes_splits=2.*need 5"),
-        ({"way": 20, "margin": 0.9}, "no choice of 5 planes has 20 zones of 6 images"),
-        ({"embeddings": CLOUD * np.nan}, "NaN or infinite"),
+        (
+            {"margin": 9.0},
+            "hyperplanes_margin=9.0: 0 of 200 hyperplanes have 60 images .* on either side: lower --hyper",
+        ),
+        (
+            {"embeddings": CLOUD[:100]},
+            "0 of 200 hyperplanes have 60 images.*lower --hyperplanes_margin, --shot or --qu",
+        ),
+        ({"way": 20, "margin": 0.9}, "no choice of 5 hyperplanes has 20 zones of 6 images.*lower --hyperplanes_margin"),
     ],
 )
-def test_what_cannot_be_divided_is_refused_in_words(about, words):
+def test_images_that_cannot_be_divided_are_refused_with_the_rule_and_the_remedy(about, words):
     with pytest.raises(InputError, match=words):
         divide(**about)
-
-
-def test_hyperplanes_without_embeddings_are_refused():
-    with pytest.raises(InputError, match="no embeddings to split"):
-        partitioners.build("hyperplanes")(PartitionContext(images=10))

@@ -55,18 +55,6 @@ def test_draws_from_a_random_cluster_are_distinct_members_each_as_likely():
     assert ((counts - expected) ** 2 / expected).sum() < 40  # up to 16 degrees of freedom, once in a thousand times
 
 
-def test_many_random_partitions_are_kept_without_tables_of_labels():
-    partitions = random(images=10**6, clusters=50, partitions=100)
-    kept = sum(p.sizes.nbytes + p._offsets.nbytes for p in partitions)
-    assert kept < 100 * 1000  # bytes; a table would be 4 million for each
-
-
-@pytest.mark.parametrize(("partitions", "words"), [(0, "partitions is 0"), (1, "way 5 is more than 4 clusters")])
-def test_random_partitions_that_cannot_serve_are_refused_in_words(partitions, words):
-    with pytest.raises(InputError, match=words):
-        partitioners.build("random", 4, partitions)(PartitionContext(images=50, way=5))
-
-
 def test_the_oracle_is_the_labels():
     labels = AssignedPartitions([np.array([0, 1, 1, 0])])
     context = PartitionContext(images=4, labels=labels)

@@ -1,10 +1,10 @@
 """K-means of a million images into ten thousand clusters, in minutes and in bounded memory.
 
-Mini-batches (Sculley 2010, "Web-scale k-means clustering"), scikit-learn's `MiniBatchKMeans`, in place of iterations
-over all images until nothing changes. Centres are divided into groups of about 250 neighbours, and an image is compared
-with the centres of one group alone. Every round has other groups, so what a border between groups holds apart in one
-round comes together in another. A round takes a time in proportion to the number of images, whatever that of clusters;
-only before the first round and after the last one is every image compared with every centre.
+Mini-batch k-means (Sculley 2010, "Web-scale k-means clustering") by scikit-learn's `MiniBatchKMeans`, within groups of
+about 250 neighboring centers. An image is compared with the centers of one group, so a round takes time in proportion
+to the number of images, whatever the number of clusters. Every round has other groups, so that clusters on both sides
+of a border between groups meet in a later round. Only before the first round and after the last one is every image
+compared with every center.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from sklearn.cluster import KMeans, MiniBatchKMeans
 from threadpoolctl import threadpool_limits
 
 from cactus_tf.partitioners.kmeans.start import coarse_start
-from cactus_tf.utils.threads import side_by_side
+from cactus_tf.utils.threads import parallel_map
 
-# By measurement (benchmarks/kmeans_scale.py). Groups of 100 clusters cost as much inertia as half the rounds. 16 rounds
-# in place of 32 cost 0.4% of inertia at 100,000 images and 1.1% at a million, of 65 seconds they save 16. An epoch over
-# all images and clusters at once is worth two or three rounds, and at a million images it takes as long as 17. Batches
-# of 5 images per cluster cost up to 0.7%, of 20 up to 0.5%; means over all epochs, in place of new ones in each, up to
-# 2%; moving the centres of small clusters (`reassignment_ratio`) only does harm.
+# Measured with benchmarks/kmeans_scale.py. Groups of 100 clusters cost as much inertia as half the rounds. 16 rounds
+# instead of 32 cost 0.4% of inertia at 100,000 images and 1.1% at a million, and save 16 of 65 seconds there. An epoch
+# over all images and clusters at once is worth two or three rounds and takes as long as 17 at a million images. Batches
+# of 5 images per cluster cost up to 0.7%, of 20 up to 0.5%; means over all epochs instead of new ones in each up to 2%;
+# moving the centers of small clusters (`reassignment_ratio`) never helps.
 _CLUSTERS_PER_GROUP = 250
-_IMAGES_PER_GROUP = 100  # that the first groups are found from
-_IMAGES_PER_CENTRE, _FEWEST_IMAGES = 100, 100_000  # that the start is found from
+_IMAGES_PER_GROUP = 100  # images that the first groups are computed from
+_IMAGES_PER_CENTER, _FEWEST_IMAGES = 100, 100_000  # images that the first centers are computed from
 _ROUNDS = 32
-_BATCH_PER_CENTRE, _SMALLEST_BATCH = 10, 1_000
-_PARTS = 64  # of the images, that the cores take one by one
-_PIECE = 1 << 22  # numbers that are in memory at once on each core: 16 MiB
+_BATCH_PER_CENTER, _SMALLEST_BATCH = 10, 1_000
+_PARTS = 64  # parts of the images, each processed by one core
+_CHUNK = 1 << 22  # numbers in memory at once on each core: 16 MiB
 
 
 @dataclasses.dataclass(frozen=True)
 class Rescaled:
-    """Embeddings times a number per column, computed where they are read, so that a memory map is never held whole.
+    """Embeddings times one factor per column, computed on access so that a memory map is never read whole.
 
     Attributes:
       embeddings: [n, dim] float32.
-      scale: [dim] float32; None leaves them as they are.
+      scale: [dim] float32; None leaves them unchanged.
     """
 
     embeddings: np.ndarray
@@ -49,11 +49,11 @@ class Rescaled:
         return len(self.embeddings)
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """[m, dim] float32 of the images with these numbers; rising ones are kinder to a memory map."""
+        """[m, dim] float32 of the images with these numbers; sorted ones are faster on a memory map."""
         return self._scaled(self.embeddings[rows])
 
     def whole(self) -> np.ndarray:
-        """[n, dim] float32 of all, in memory where they are rescaled."""
+        """[n, dim] float32 of all images, in memory where they are rescaled."""
         return self._scaled(self.embeddings)
 
     def _scaled(self, z: np.ndarray) -> np.ndarray:
@@ -61,9 +61,9 @@ class Rescaled:
 
 
 def fit(x: Rescaled, clusters: int, seed: int) -> np.ndarray:
-    """One clustering, on all cores; the result does not depend on how many there are.
+    """One clustering, on all cores; the result does not depend on their number.
 
-    Memory is that of a batch, a piece and a part of the start on each core, and of a few numbers per image.
+    Memory is that of a batch, a chunk and a part of the start per core, and of a few numbers per image.
 
     Args:
       x: n embeddings.
@@ -71,122 +71,119 @@ def fit(x: Rescaled, clusters: int, seed: int) -> np.ndarray:
       seed: of the start, the groups and the order of the images.
 
     Returns:
-      [n] int32 in 0..k-1, the nearest of the final centres.
+      [n] int32 in 0..k-1, the nearest of the final centers.
     """
     rng = np.random.default_rng(seed)
-    number = max(1, clusters // _CLUSTERS_PER_GROUP)
-    centres = grouped_start(x, clusters, number, rng)
-    labels = nearest_of_all(x, centres)
+    groups = max(1, clusters // _CLUSTERS_PER_GROUP)
+    centers = grouped_start(x, clusters, groups, rng)
+    labels = nearest_of_all(x, centers)
     for _ in range(_ROUNDS):
-        centres, labels = improved(x, centres, labels, number, rng)
-    return nearest_of_all(x, centres)
+        centers, labels = improved(x, centers, labels, groups, rng)
+    return nearest_of_all(x, centers)
 
 
-def grouped_start(x: Rescaled, clusters: int, number: int, rng: np.random.Generator) -> np.ndarray:
-    """Centres [k, dim] to start from.
+def grouped_start(x: Rescaled, clusters: int, groups: int, rng: np.random.Generator) -> np.ndarray:
+    """First centers [k, dim].
 
-    At most 100 images per cluster are divided into groups, and each group finds its share of the centres by itself with
-    `coarse_start`, in proportion to its images.
+    At most 100 images per cluster are divided into groups. `coarse_start` gives each group its share of the centers, in
+    proportion to its images.
     """
-    rows = sample(len(x), max(_IMAGES_PER_CENTRE * clusters, _FEWEST_IMAGES), rng)
-    middles = quick_means(x[rows[sample(len(rows), _IMAGES_PER_GROUP * number, rng)]], number, rng)
-    found = [group for group in members(nearest_of_all(x, middles, rows), number) if len(group)]
-    shares = largest_remainders([len(group) for group in found], clusters)
-    seeds = rng.integers(2**31, size=len(found))
-
-    def centres(g: int) -> np.ndarray:
-        return coarse_start(x[rows[found[g]]], int(shares[g]), int(seeds[g]))
-
-    return np.concatenate(side_by_side(centres, len(found)))
+    rows = sample(len(x), max(_IMAGES_PER_CENTER * clusters, _FEWEST_IMAGES), rng)
+    middles = quick_means(x[rows[sample(len(rows), _IMAGES_PER_GROUP * groups, rng)]], groups, rng)
+    own_rows = [rows[group] for group in members(nearest_of_all(x, middles, rows), groups) if len(group)]
+    shares = largest_remainders([len(group) for group in own_rows], clusters)
+    seeds = rng.integers(2**31, size=len(own_rows))
+    starts = parallel_map(lambda g: coarse_start(x[own_rows[g]], int(shares[g]), int(seeds[g])), len(own_rows))
+    return np.concatenate(starts)
 
 
 def improved(
-    x: Rescaled, centres: np.ndarray, labels: np.ndarray, number: int, rng: np.random.Generator
+    x: Rescaled, centers: np.ndarray, labels: np.ndarray, groups: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """An `epoch` in each of so many groups of neighbouring centres.
+    """One round: an `epoch` in each group of neighboring centers.
 
     Args:
       x: n embeddings.
-      centres: [k, dim].
-      labels: [n] a centre near each image; the image belongs to its group.
-      number: of groups.
+      centers: [k, dim].
+      labels: [n] a center near each image, whose group the image belongs to.
+      groups: number of groups.
       rng: of the groups and the order of the images.
 
     Returns:
-      New centres, and [n] int32 the nearest to each image of those in its group.
+      New centers, and [n] int32 the nearest to each image of those in its group.
     """
-    middles = quick_means(centres, number, rng)
-    group = nearest(Rescaled(centres), np.arange(len(centres)), middles)
-    own_centres, own_images = members(group, number), members(group[labels], number)
-    seeds = rng.integers(2**31, size=number)
-    new, found = centres.copy(), np.empty_like(labels)
+    middles = quick_means(centers, groups, rng)
+    group = nearest(Rescaled(centers), np.arange(len(centers)), middles)
+    own_centers, own_images = members(group, groups), members(group[labels], groups)
+    seeds = rng.integers(2**31, size=groups)
+    new_centers, new_labels = centers.copy(), np.empty_like(labels)
 
     def one(g: int) -> None:
         if len(own_images[g]):
-            new[own_centres[g]], chosen = epoch(x, own_images[g], centres[own_centres[g]], int(seeds[g]))
-            found[own_images[g]] = own_centres[g][chosen]
+            new_centers[own_centers[g]], chosen = epoch(x, own_images[g], centers[own_centers[g]], int(seeds[g]))
+            new_labels[own_images[g]] = own_centers[g][chosen]
 
-    side_by_side(one, number)
-    return new, found
+    parallel_map(one, groups)
+    return new_centers, new_labels
 
 
-def epoch(x: Rescaled, rows: np.ndarray, centres: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mini-batch k-means that sees each of these images once, in random order.
+def epoch(x: Rescaled, rows: np.ndarray, centers: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mini-batch k-means that reads each of these images once, in random order.
 
-    A centre is the mean of the images that were nearest to it in this epoch: those of epochs before would hold it back.
+    A center is the mean of the images that were nearest to it in this epoch; those of earlier epochs would slow it.
 
     Args:
       x: the embeddings.
-      rows: [m] numbers of the images, rising.
-      centres: [c, dim] to start from; where there are fewer images than centres, they stay as they are.
+      rows: [m] sorted numbers of the images.
+      centers: [c, dim] to start from; they stay unchanged where there are fewer images than centers.
       seed: of the order.
 
     Returns:
-      New centres, and [m] the nearest of them.
+      New centers, and [m] the nearest of them.
     """
-    if len(rows) >= len(centres):
-        kmeans = MiniBatchKMeans(len(centres), init=centres, n_init=1, reassignment_ratio=0, compute_labels=False)
-        batches = max(1, len(rows) // max(_BATCH_PER_CENTRE * len(centres), _SMALLEST_BATCH))
+    if len(rows) >= len(centers):
+        kmeans = MiniBatchKMeans(len(centers), init=centers, n_init=1, reassignment_ratio=0, compute_labels=False)
+        batches = max(1, len(rows) // max(_BATCH_PER_CENTER * len(centers), _SMALLEST_BATCH))
         for batch in np.array_split(np.random.default_rng(seed).permutation(rows), batches):
             kmeans.partial_fit(x[np.sort(batch)])
-        centres = kmeans.cluster_centers_
-    return centres, nearest(x, rows, centres)
+        centers = kmeans.cluster_centers_
+    return centers, nearest(x, rows, centers)
 
 
 def quick_means(x: np.ndarray, clusters: int, rng: np.random.Generator) -> np.ndarray:
-    """[clusters, dim] rough centres of [m, dim] numbers, by a short k-means from random ones."""
+    """[clusters, dim] rough centers of [m, dim] numbers, by three iterations of k-means from random ones."""
     kmeans = KMeans(clusters, init="random", n_init=1, max_iter=3, random_state=int(rng.integers(2**31)))
-    with threadpool_limits(1):  # which fixes the order of its sums
+    with threadpool_limits(1):  # fixes the order of sums
         return kmeans.fit(x).cluster_centers_
 
 
-def nearest(x: Rescaled, rows: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """argmin_c ||x_i - c||^2 = argmax_c x_i c - ||c||^2 / 2 for these images, a piece of them at a time: [m] int32."""
-    halves, piece = (centres**2).sum(axis=1) / 2, max(1, _PIECE // max(centres.shape))
-    found, scores = np.empty(len(rows), np.int32), np.empty((min(piece, len(rows)), len(centres)), np.float32)
-    for i in range(0, len(rows), piece):
-        part = rows[i : i + piece]
-        here = np.matmul(x[part], centres.T, out=scores[: len(part)])
-        here -= halves
-        found[i : i + piece] = here.argmax(axis=1)
-    return found
+def nearest(x: Rescaled, rows: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """[m] int32 argmin_c ||x_i - c||^2 = argmax_c x_i c - ||c||^2 / 2 of these images, in chunks."""
+    halves, chunk = (centers**2).sum(axis=1) / 2, max(1, _CHUNK // max(centers.shape))
+    labels, scores = np.empty(len(rows), np.int32), np.empty((min(chunk, len(rows)), len(centers)), np.float32)
+    for i in range(0, len(rows), chunk):
+        part = rows[i : i + chunk]
+        part_scores = np.matmul(x[part], centers.T, out=scores[: len(part)])
+        part_scores -= halves
+        labels[i : i + chunk] = part_scores.argmax(axis=1)
+    return labels
 
 
-def nearest_of_all(x: Rescaled, centres: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+def nearest_of_all(x: Rescaled, centers: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
     """`nearest` of all images, or of these, on all cores."""
     rows = np.arange(len(x)) if rows is None else rows
     parts = np.array_split(rows, _PARTS)
-    return np.concatenate(side_by_side(lambda i: nearest(x, parts[i], centres), _PARTS))
+    return np.concatenate(parallel_map(lambda i: nearest(x, parts[i], centers), _PARTS))
 
 
 def members(groups: np.ndarray, number: int) -> list[np.ndarray]:
-    """For each of so many groups the places, rising, where it stands in the array."""
+    """The sorted positions of each group 0..number-1 in the array."""
     order = np.argsort(groups, kind="stable")
     return np.split(order, np.searchsorted(groups[order], np.arange(1, number)))
 
 
 def sample(n: int, wanted: int, rng: np.random.Generator) -> np.ndarray:
-    """min(n, wanted) of the numbers 0..n-1, uniform without replacement, rising."""
+    """min(n, wanted) of the numbers 0..n-1, uniform without replacement, sorted."""
     return np.arange(n) if wanted >= n else np.sort(rng.choice(n, wanted, replace=False))
 
 
@@ -195,7 +192,7 @@ def largest_remainders(sizes: Sequence[int] | np.ndarray, total: int) -> np.ndar
 
     Args:
       sizes: [groups] at least 1 each.
-      total: what they sum to, from the number of groups to the sum of the sizes.
+      total: their sum, from the number of groups to the sum of the sizes.
     """
     rest = np.asarray(sizes) - 1
     quotas = rest * (total - len(rest)) / max(1, rest.sum())

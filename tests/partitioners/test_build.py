@@ -1,0 +1,67 @@
+"""Checks that all partitioners share."""
+
+import numpy as np
+import pytest
+
+from cactus_tf import partitioners
+from cactus_tf.contracts import PartitionContext
+from cactus_tf.errors import InputError
+from cactus_tf.utils import arrays
+
+EMBEDDINGS = np.random.default_rng(0).normal(size=(120, 3)).astype(np.float32)
+
+
+def with_nan():
+    z = EMBEDDINGS.copy()
+    z[3, 1], z[9, 0] = np.nan, np.inf
+    return z
+
+
+def about(embeddings=EMBEDDINGS, images=120, **context):
+    return PartitionContext(images=images, embeddings=embeddings, **context)
+
+
+@pytest.mark.parametrize("name", ["kmeans", "hyperplanes"])
+@pytest.mark.parametrize(
+    ("context", "words"),
+    [
+        (about(embeddings=None), "there are no embeddings to cluster"),
+        (about(embeddings=with_nan()), "2 of 120 embeddings are NaN or infinite"),
+        (about(images=119), r"must be \[119, dim\]"),
+        (about(embeddings=np.zeros(120)), r"must be \[120, dim\]"),
+    ],
+)
+def test_embeddings_that_cannot_be_clustered_are_refused(name, context, words):
+    with pytest.raises(InputError, match=f"{name}: .*{words}"):
+        partitioners.build(name, 4, 1)(context)
+
+
+def test_rows_that_are_not_finite_are_counted_across_chunks(monkeypatch):
+    monkeypatch.setattr(arrays, "_CHUNK_BYTES", 7 * EMBEDDINGS[:1].nbytes)
+    with pytest.raises(InputError, match="kmeans: 2 of 120 embeddings"):
+        partitioners.build("kmeans", 4, 1)(with_nan())
+
+
+@pytest.mark.parametrize("name", ["kmeans", "random"])
+@pytest.mark.parametrize(
+    ("way", "clusters", "words"),
+    [
+        (2, 121, "121 clusters are more than 120 images: lower --clusters to 120"),
+        (5, 4, "way 5 is more than 4 clusters"),
+    ],
+)
+def test_clusters_fit_between_way_and_images(name, way, clusters, words):
+    with pytest.raises(InputError, match=f"{name}: {words}"):
+        partitioners.build(name, clusters, 1)(about(way=way))
+
+
+@pytest.mark.parametrize("name", ["kmeans", "random", "hyperplanes"])
+def test_there_is_at_least_one_partition(name):
+    with pytest.raises(InputError, match=f"{name}: partitions is 0"):
+        partitioners.build(name, 4, 0)(about())
+
+
+def test_a_run_gets_the_same_checks_and_checks_its_numbers_itself():
+    with pytest.raises(InputError, match="way 5 is more than 4 clusters"):
+        partitioners.make("kmeans", 4, 1)(about(way=5))
+    assert len(partitioners.make("kmeans", 4, 1)(about())) == 1
