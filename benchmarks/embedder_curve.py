@@ -25,7 +25,7 @@ from sklearn.metrics.cluster import contingency_matrix
 from threadpoolctl import threadpool_limits
 
 from cactus_tf import datasets, embedders, learners, partitioners
-from cactus_tf.config import plan
+from cactus_tf.config.presets import Preset, preset
 from cactus_tf.embedders._base.image_arrays import in_chunks
 from cactus_tf.fewshot import evaluation
 from cactus_tf.fewshot.episodes import Episodes
@@ -50,18 +50,18 @@ class Quality:
 
     Args:
       data: with labels, which are only measured against.
-      usual: ways, shots and clusters of the data set.
+      defaults: ways, shots and clusters of the data set.
       episodes: of each way and shot.
     """
 
-    def __init__(self, data: Splits, usual: plan.Usual, episodes: int):
-        self._data, self._usual, self._episodes = data, usual, episodes
+    def __init__(self, data: Splits, defaults: Preset, episodes: int):
+        self._data, self._defaults, self._episodes = data, defaults, episodes
         self._classes = data.train.partitions[0].assignments(len(data.train.images))
 
     def __call__(self, transform) -> dict[str, float]:
         """Accuracies in %, purity and mutual information for a function from images to embeddings."""
         found = self._neighbours(transform(self._data.test.images))
-        divide = partitioners.build("kmeans", clusters=self._usual.clusters, partitions=1)
+        divide = partitioners.build("kmeans", clusters=self._defaults.clusters, partitions=1)
         (partition,) = divide(transform(self._data.train.images), seed=0)
         clusters = partition.assignments(len(self._classes))
         found["purity"] = purity(clusters, self._classes)
@@ -71,8 +71,8 @@ class Quality:
     def _neighbours(self, rows: np.ndarray) -> dict[str, float]:
         learner = learners.build("nearest_neighbours", image_shape=self._data.image_shape, way=5)
         found = {}
-        for way in self._usual.eval_ways:
-            for shot in self._usual.eval_shots:
+        for way in self._defaults.eval_ways:
+            for shot in self._defaults.eval_shots:
                 tasks = Episodes(rows, self._data.test.partitions, way=way, shot=shot, query=5, seed=1)
                 found[f"nn {way}-way {shot}-shot"] = 100 * evaluation.evaluate(learner, tasks, self._episodes).mean
         return found
@@ -145,7 +145,7 @@ def main() -> None:
     args.folder.mkdir(parents=True, exist_ok=True)
     data = datasets.load(args.dataset, data_dir=args.data_dir)
     at = milestones(args.steps) | {int(step) for step in args.at.split(",") if step}
-    quality = Quality(data, plan.DEFAULTS.get(args.dataset, plan.Usual()), args.episodes)
+    quality = Quality(data, preset(args.dataset), args.episodes)
     curve = Curve(args.folder / "curve.csv", at, quality, data.train.images)
     embedder = embedders.build(args.embedder, dataset=args.dataset, steps=args.steps)
     with threadpool_limits(1):

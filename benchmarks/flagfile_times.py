@@ -11,9 +11,9 @@ import argparse
 import re
 from pathlib import Path
 
-from cactus_tf.config import flags, keys
-from cactus_tf.config.schema import Config
-from cactus_tf.runs.evaluation import evaluation_tasks
+from cactus_tf.config import flags
+from cactus_tf.config.build_plan import embedder_name, learner_plan, partitioner_name
+from cactus_tf.config.schema import Settings
 
 FLAGS = Path(__file__).parents[1] / "flags"
 GPU = "one GPU: not measured"
@@ -50,7 +50,7 @@ STARTS = {"cluster_matching": 10, "cluster_colour": 20, "cluster_network": 20}
 NETWORK_BATCHES = 25 * 0.120 / 320  # s an image of cluster_network's 25 epochs, at most: its network is half as wide
 
 
-def stages(config: Config) -> dict[str, float] | None:
+def stages(config: Settings) -> dict[str, float] | None:
     """Seconds by stage, None where they cannot be known."""
     if config.data.dataset not in FILES or not all(measured(config, name) for name in config.learners):
         return None
@@ -64,18 +64,18 @@ def stages(config: Config) -> dict[str, float] | None:
     return None if None in found.values() else found
 
 
-def measured(config: Config, name: str) -> bool:
+def measured(config: Settings, name: str) -> bool:
     """Whether the network is one whose steps were timed, be it with other tasks and ways."""
     t = config.learners[name]
     return t.backbone == "conv4" and t.filters == (64 if name == "protonets" else 32) and not t.on_embeddings
 
 
-def large(config: Config) -> bool:
+def large(config: Settings) -> bool:
     return config.data.dataset in LARGE
 
 
-def embedding(config: Config) -> float | None:
-    name, steps = keys.embedder_name(config), config.embedding.embedder_steps
+def embedding(config: Settings) -> float | None:
+    name, steps = embedder_name(config), config.embedding.embedder_steps
     if name not in EMBEDDER_STEP:
         return 0.0
     step, dataset = EMBEDDER_STEP[name][large(config)], config.data.dataset
@@ -88,19 +88,19 @@ def embedding(config: Config) -> float | None:
     return steps * step * batch / 256 + epochs * TRAINED_ON[dataset] * BETWEEN_EPOCHS[large(config)]
 
 
-def clustering(config: Config, times: int) -> float:
+def clustering(config: Settings, times: int) -> float:
     """Seconds of k-means."""
     if getattr(config.options.get("pixels"), "whiten", False):
         return WHITENED * times
-    dims = DIMS.get(keys.embedder_name(config), 256)
+    dims = DIMS.get(embedder_name(config), 256)
     return KMEANS * TRAINED_ON[config.data.dataset] * config.partition.clusters * dims * times
 
 
-def partitioning(config: Config) -> float:
-    return clustering(config, config.partition.partitions) if keys.partitioner_name(config) == "kmeans" else 0.0
+def partitioning(config: Settings) -> float:
+    return clustering(config, config.partition.partitions) if partitioner_name(config) == "kmeans" else 0.0
 
 
-def training(config: Config, name: str) -> float:
+def training(config: Settings, name: str) -> float:
     if name not in config.learners:
         starts = clustering(config, STARTS[name]) if name in STARTS else 0.0
         return starts + NETWORK_BATCHES * TRAINED_ON[config.data.dataset] * (name == "cluster_network")
@@ -109,25 +109,27 @@ def training(config: Config, name: str) -> float:
         return t.steps * t.tasks_per_step * t.way * (t.shot + t.query) * PROTONETS[large(config)]
     small = MAML_5 + (MAML_20 - MAML_5) * (t.way - 5) / 15
     step = MAML_LARGE * t.way / 5 if large(config) else small
-    validations = t.steps / VALIDATION[0] * VALIDATION[1] * adaptation(config, name, *evaluation_tasks(config, name)[0])
+    validations = (
+        t.steps / VALIDATION[0] * VALIDATION[1] * adaptation(config, name, *learner_plan(config, name).tasks[0])
+    )
     return t.steps * step * t.tasks_per_step / 8 + (0 if config.data.dataset == "celeba" else validations)
 
 
-def adaptation(config: Config, name: str, way: int, shot: int) -> float:
+def adaptation(config: Settings, name: str, way: int, shot: int) -> float:
     """Seconds of one task that a learner adapts to."""
     images = way * (3 * shot + config.evaluation.eval_query) / (5 * (3 * 5 + 5))
     sizes = MAML_LARGE / MAML_5 if large(config) else 1.0
     return ADAPTATION * images * sizes * config.options[name].eval_steps / 50
 
 
-def evaluation(config: Config, name: str) -> float:
+def evaluation(config: Settings, name: str) -> float:
     if name == "protonets":  # every image goes forth once, a third of a step
         return JUDGED_ON[config.data.dataset] * PROTONETS[large(config)] / 3
-    tasks = evaluation_tasks(config, name)
+    tasks = learner_plan(config, name).tasks
     return config.evaluation.eval_episodes * sum(episode(config, name, *task) for task in tasks)
 
 
-def episode(config: Config, name: str, way: int, shot: int) -> float:
+def episode(config: Settings, name: str, way: int, shot: int) -> float:
     if name in ("maml", "scratch"):
         return adaptation(config, name, way, shot)
     if name == "logistic_regression":

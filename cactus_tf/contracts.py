@@ -89,13 +89,15 @@ class PartitionerInfo:
     Attributes:
       version: raise it when the same settings give other partitions.
       uses_embeddings: whether it reads the embeddings of the training images.
-      clusters_of_its_own: whether the number of clusters does not follow `--clusters`.
+      clusters_of_its_own: whether the number of usable clusters is known only once they are made.
+      ignores_sizes: options -> whether `--clusters` and `--partitions` have no effect.
       fingerprint: options -> what the user's files hold, for a partitioner that reads any.
     """
 
     version: int = 1
     uses_embeddings: bool = True
     clusters_of_its_own: bool = False
+    ignores_sizes: Callable[[Any], bool] = never
     fingerprint: Callable[[Any], Any] | None = None
 
 
@@ -118,6 +120,7 @@ class LearnerInfo:
 
     Attributes:
       title: its name in tables.
+      version: raise it when the same weights give other answers: earlier evaluations are then repeated.
       training: the default settings of its meta-training; None for one that is not meta-trained.
       network: which network it has, for one that is not meta-trained.
       fixed_head: whether it cannot answer with more classes than `--way`; larger default evaluation ways are left out.
@@ -128,6 +131,7 @@ class LearnerInfo:
     """
 
     title: str
+    version: int = 1
     training: TrainingSettings | None = None
     network: TrainingSettings | None = None
     fixed_head: bool = False

@@ -25,7 +25,7 @@ Writes what a run learned as a model that is used without cactus_tf, loads it ba
 
 def main(argv: list[str] | None = None) -> int:
     """Exports a run; returns the exit code."""
-    return guarded(export, sys.argv[1:] if argv is None else argv, lambda: HELP)
+    return guarded(export, sys.argv[1:] if argv is None else argv, lambda topic: HELP)
 
 
 def export(argv: Sequence[str]) -> None:

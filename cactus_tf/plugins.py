@@ -1,8 +1,9 @@
-"""A family's member is found by its file name: the file name is the flag's value, and there is no registry to edit."""
+"""Finds the members of a family by file name: the file name is the flag's value, and there is no list to edit."""
 
 import importlib
 import pkgutil
 from types import ModuleType
+from typing import Any
 
 from cactus_tf.errors import InputError
 
@@ -22,23 +23,85 @@ def load(family: str, name: str) -> ModuleType:
       InputError: no such member; the message lists those there are.
     """
     if name not in names(family):
-        raise InputError(f"{name!r} is none of the {family}; there are {', '.join(names(family))}")
+        raise InputError(f"unknown member {name!r} of {family}; choose from {', '.join(names(family))}")
     return importlib.import_module(f"cactus_tf.{family}.{name}")
 
 
-def options(family: str, name: str, **values):
-    """The member's own settings: its `Options` with these values, or None where it has none.
+def info(family: str, name: str) -> Any:
+    """What a member declares about itself: its INFO, the dataclass of its family in `contracts`.
+
+    Raises:
+      InputError: no such member.
+    """
+    module = load(family, name)
+    return vars(module).get("INFO") or _bridge(family, module)
+
+
+def _bridge(family: str, module: ModuleType) -> Any:  # BRIDGE: until every member declares INFO
+    from cactus_tf import contracts
+
+    a = vars(module)
+    if family == "datasets":
+        return contracts.DatasetInfo(
+            a.get("VERSION", 1),
+            tuple(a.get("TAKES", ())),
+            a.get("LIGHT_ON_DARK", False),
+            a.get("files_key"),
+            a.get("gives_features", contracts.never),
+            a.get("picture_decoder"),
+        )
+    if family == "embedders":
+        return contracts.EmbedderInfo(
+            a.get("VERSION", 1),
+            "STEPS" in a,
+            a.get("STEPS"),
+            a.get("METRICS", {}),
+            a.get("PICTURES", {}),
+            a.get("fingerprint"),
+        )
+    if family == "partitioners":
+        name = module.__name__.split(".")[-1]
+        ignores = {"labels": lambda o: True, "cluster_files": lambda o: bool(o and o.sizes)}.get(name, contracts.never)
+        return contracts.PartitionerInfo(
+            a.get("VERSION", 1),
+            a["USES_EMBEDDINGS"],
+            name in ("labels", "hyperplanes", "cluster_files"),
+            ignores,
+            a.get("fingerprint"),
+        )
+    if family == "backbones":
+        return contracts.BackboneInfo("embeddings" if "FILTERS" in a else "images", a.get("FILTERS"))
+    return contracts.LearnerInfo(
+        module.__name__,
+        1,
+        a.get("DEFAULTS"),
+        a.get("NETWORK"),
+        a.get("FIXED_HEAD", False),
+        a.get("USES_EMBEDDINGS", False),
+        a.get("USES_CLUSTERS", False),
+        False,
+        a.get("INTRA_OP_THREADS"),
+    )
+
+
+def options_type(family: str, name: str) -> type | None:
+    """The member's `Options`, a frozen dataclass; None if it has no settings of its own."""
+    return vars(load(family, name)).get("Options")
+
+
+def options(family: str, name: str, **values: Any) -> Any:
+    """The member's own settings: its `Options` with these values, or None if it has none.
 
     Raises:
       InputError: a setting that the member does not have.
     """
-    options_type = getattr(load(family, name), "Options", None)
-    if options_type is None:
+    kind = options_type(family, name)
+    if kind is None:
         if values:
             raise InputError(f"{name} has no settings of its own, so {', '.join(sorted(values))} cannot be set")
         return None
-    unknown = set(values) - set(options_type.__dataclass_fields__)
+    unknown = set(values) - set(kind.__dataclass_fields__)
     if unknown:
-        known = ", ".join(sorted(options_type.__dataclass_fields__))
+        known = ", ".join(sorted(kind.__dataclass_fields__))
         raise InputError(f"{name} has no setting {', '.join(sorted(unknown))}; it has {known}")
-    return options_type(**values)
+    return kind(**values)

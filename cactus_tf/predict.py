@@ -28,7 +28,7 @@ Learns classes from a few pictures of each, with what a run learned without labe
 
 def main(argv: list[str] | None = None) -> int:
     """Sorts pictures; returns the exit code."""
-    return guarded(sort, sys.argv[1:] if argv is None else argv, lambda: HELP)
+    return guarded(sort, sys.argv[1:] if argv is None else argv, lambda topic: HELP)
 
 
 def sort(argv: Sequence[str]) -> None:

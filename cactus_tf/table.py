@@ -10,15 +10,17 @@ from cactus_tf.report import comparison
 
 HELP = """python -m cactus_tf.table RUN ... [--format=markdown|csv|latex]
 
-Prints the results of finished runs of one data set in the layout of the paper's tables: ours, the paper's figure and
-the difference. RUN is a run's folder. Runs that differ in nothing but the seed are taken together: their mean, with the
-95% interval of the mean over seeds (Student's t). CSV has a line per row and task. Redirect it into a file to keep it.
-  --debug: show tracebacks"""
+Prints the results of finished runs of one data set in the layout of the paper's tables: ours, the paper's figure, and
+the difference. Runs that differ only in the seed are averaged; the 95% interval is that of the mean (Student's t).
+
+  RUN         folder of a run
+  --format    markdown, csv (a line per row and task) or latex; default: markdown
+  --debug     show tracebacks"""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Prints the table of the runs named; returns the exit code."""
-    return guarded(show, sys.argv[1:] if argv is None else argv, lambda: HELP)
+    """Prints the table; returns the exit code."""
+    return guarded(show, sys.argv[1:] if argv is None else argv, lambda topic: HELP)
 
 
 def show(argv: Sequence[str]) -> None:

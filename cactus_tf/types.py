@@ -166,6 +166,10 @@ class Splits:
     val: ImageSet
     test: ImageSet
 
+    def __getitem__(self, split: str) -> ImageSet:
+        """The images of "train", "val" or "test"."""
+        return {"train": self.train, "val": self.val, "test": self.test}[split]
+
     @property
     def image_shape(self) -> tuple[int, ...]:
         """(height, width, channels) of every image, or (dim,) of features."""

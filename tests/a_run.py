@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from cactus_tf.config import build_plan
 from cactus_tf.config import flags as cli
 from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.report import Run
@@ -31,6 +32,12 @@ def parse(*flags):
     return cli.parse([*said, *flags])
 
 
+def row(settings, name, task, accuracy):
+    """A row of results.json."""
+    reported = build_plan.learner_plan(settings, name).reported
+    return results.row(build_plan.columns(settings), name, task, accuracy, None, reported)
+
+
 def accuracy(rng):
     """Mostly right answers to every episode, and their accuracy."""
     truth = np.repeat(np.arange(WAY), QUERY)
@@ -41,25 +48,25 @@ def accuracy(rng):
 
 def make(folder, *flags, channels=1, labelled=True):
     """A run whose first learner was trained and judged."""
-    config = parse(*flags)
+    plan = build_plan.make(parse(*flags))
     shown = images(channels)
     partitions = AssignedPartitions([np.arange(60) % 6, np.arange(60) // 10])
     test = ImageSet(images(channels), classes() if labelled else None)
     rows, rng = [], np.random.default_rng(1)
-    for name in config.run.algo if labelled else ():
+    for name in plan.run.algo if labelled else ():
         result = accuracy(rng)
-        predictions.keep(folder / name, "test", (WAY, 1), predictions.Judged(result, {}, []), "key")
-        rows.append(results.row(config, name, (WAY, 1), result, learner=None))
-    for name in config.learners:
+        predictions.write(folder / name, "test", (WAY, 1), predictions.Evaluated(result, {}, []), "key")
+        rows.append(row(plan.settings, name, (WAY, 1), result))
+    for name in plan.settings.learners:
         files.make_folder(folder / name, "--workdir")
         files.write_csv(folder / name / "history.csv", HISTORY, list(HISTORY[0]))
     files.write_json(folder / "seconds.json", {"prepare": 1.5, "train": 2.5})
-    files.write_json(folder / "config.json", results.provenance(config) | {"command": "main.py --way=5"})
-    tasks = Episodes(shown, partitions, way=5, shot=1, query=4) if config.learners else None
+    files.write_json(folder / "config.json", results.provenance(plan.settings) | {"command": "main.py --way=5"})
+    tasks = Episodes(shown, partitions, way=5, shot=1, query=4) if plan.meta_learners else None
     data = Splits(ImageSet(shown), ImageSet(shown), test)
-    return Run(config, folder, data, rows, partitions if config.learners else [], tasks)
+    return Run(plan, folder, data, rows, partitions if plan.meta_learners else [], tasks)
 
 
 def with_embedder(run, embedder, name):
-    embedding = dataclasses.replace(run.config.embedding, embedder=name)
-    return dataclasses.replace(run, config=dataclasses.replace(run.config, embedding=embedding), embedder=embedder)
+    embedding = dataclasses.replace(run.plan.embedding, embedder=name)
+    return dataclasses.replace(run, plan=dataclasses.replace(run.plan, embedding=embedding), embedder=embedder)

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cactus_tf import plugins
-from cactus_tf.config import keys
+from cactus_tf import contracts, plugins
 from cactus_tf.contracts import (
     Embedder,
     EmbedderContext,
@@ -40,9 +39,29 @@ SHORT = {
 
 def tiny(family, name, **values):
     """The member's Options with those of `values` that it has."""
-    options = getattr(plugins.load(family, name), "Options", None)
+    options = plugins.options_type(family, name)
     fields = getattr(options, "__dataclass_fields__", {})
     return options(**{k: v for k, v in values.items() if k in fields}) if options else None
+
+
+INFOS = {
+    "datasets": contracts.DatasetInfo,
+    "embedders": contracts.EmbedderInfo,
+    "partitioners": contracts.PartitionerInfo,
+    "backbones": contracts.BackboneInfo,
+    "learners": contracts.LearnerInfo,
+}
+MEMBERS = [(family, name) for family in plugins.FAMILIES for name in plugins.names(family)]
+
+
+@pytest.mark.parametrize(("family", "name"), MEMBERS)
+def test_every_member_declares_what_it_is(family, name):
+    assert isinstance(plugins.load(family, name).INFO, INFOS[family])
+
+
+def test_learners_have_titles_of_their_own():
+    titles = [plugins.info("learners", name).title for name in LEARNERS]
+    assert len(set(titles)) == len(titles)
 
 
 @pytest.mark.parametrize("name", plugins.names("datasets"))
@@ -50,7 +69,7 @@ def test_a_data_set_can_be_located_loaded_and_versioned(name):
     module = plugins.load("datasets", name)
     assert list(inspect.signature(module.load).parameters)[:2] == ["data_dir", "context"]
     assert callable(module.locate)
-    assert isinstance(module.VERSION, int)
+    assert isinstance(module.INFO.version, int)
 
 
 def test_a_bundled_data_set_is_uint8_in_canonical_order_with_labels_for_every_image():
@@ -234,12 +253,23 @@ def inputs(learner, n, seed):
 def learner(request):
     module = plugins.load("learners", request.param)
     built = module.build(context(), tiny("learners", request.param, **SHORT))
-    assert (built.consumes == "images") or module.USES_EMBEDDINGS
+    assert built.consumes == "images" or module.INFO.uses_embeddings
     return built
+
+
+def name_of(learner):
+    return type(learner).__module__.rsplit(".")[-1]
 
 
 def test_a_learner_keeps_its_protocol(learner):
     assert isinstance(learner, Learner)
+
+
+def test_the_info_of_a_learner_fits_its_protocols(learner):
+    info = plugins.info("learners", name_of(learner))
+    assert isinstance(learner, MetaLearner) == bool(info.training)
+    assert isinstance(learner, GraphLearner) == info.exportable
+    assert isinstance(learner, contracts.ClusterLearner) <= info.uses_clusters
 
 
 def test_a_learner_answers_with_a_logit_per_query_and_class(learner):
@@ -260,7 +290,7 @@ def test_the_order_of_the_support_set_does_not_matter(learner):
 def test_a_support_image_asked_back_gets_its_own_label(learner):
     if not isinstance(learner, FeatureLearner) and learner.consumes == "images":
         pytest.skip("a learner that adapts may forget")
-    if keys.uses_clusters(type(learner).__module__.rsplit(".")[-1]):
+    if plugins.info("learners", name_of(learner)).uses_clusters:
         pytest.skip("support images may share a cluster")
     support, labels = inputs(learner, 3, 0), np.array([1, 2, 0])
     logits = np.asarray(learner.classify(support, labels, support, WAY))

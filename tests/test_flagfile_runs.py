@@ -10,7 +10,7 @@ import pytest
 
 from cactus_tf import pipeline, plugins
 from cactus_tf.config import flags as cli
-from cactus_tf.config import keys
+from cactus_tf.config.build_plan import embedder_name, partitioner_name
 from cactus_tf.types import AssignedPartitions, ImageSet, Splits
 
 FLAGFILES = sorted((Path(__file__).parents[1] / "flags").glob("*.txt"))
@@ -98,7 +98,7 @@ def cluster_files(tmp_path_factory):
 
 def reduced(full):
     """Flags that make the run of a flagfile's configuration small; its members stay, and P = 1."""
-    members = [keys.embedder_name(full), keys.partitioner_name(full), *full.run.algo]
+    members = [embedder_name(full), partitioner_name(full), *full.run.algo]
     ways, shots = full.evaluation.eval_ways or (5,), full.evaluation.eval_shots
     flags = [*SMALL, *(flag for member in members for flag in MEMBERS.get(member, []))]
     flags += [f"--eval_ways={min(ways)}", f"--eval_shots={min(3, *shots)}"]

@@ -14,10 +14,11 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from cactus_tf import pipeline, plugins
+from cactus_tf.config import build_plan, presets
 from cactus_tf.config import flags as cli
-from cactus_tf.config import plan
 from cactus_tf.main import main
-from cactus_tf.runs import evaluation, predictions
+from cactus_tf.pipeline import evaluation
+from cactus_tf.runs import predictions
 
 SLOW = pytest.mark.slow
 SHORT = [
@@ -159,7 +160,7 @@ def test_the_page_is_made_anew_from_what_is_there(first, workplace, capsys):
     assert run(workplace, "first", "--stage=report")[0] == 0
     said = capsys.readouterr().out
     assert "12 steps (0 now" in said
-    assert f"delete {first / 'protonets' / 'judged-*.json'} to judge it anew" in said
+    assert "evaluate: protonets, stored results for 10-way 1-shot, 10-way 5-shot" in said
     assert page.read_text().split("To do it again")[0] == before
 
 
@@ -182,13 +183,13 @@ def test_a_stopped_evaluation_goes_on_where_it_was(workplace, monkeypatch):
 
 def test_every_learner_meets_the_same_evaluation_episodes(workplace, monkeypatch):
     met = []
-    accuracy = evaluation.accuracy
+    accuracy = evaluation.episode_accuracies
 
     def spy(classify, episodes, *rest):
         met.append((episodes.way, episodes.shot, [episodes.indices(i)[0].tolist() for i in range(3)]))
         return accuracy(classify, episodes, *rest)
 
-    monkeypatch.setattr(evaluation, "accuracy", spy)
+    monkeypatch.setattr(evaluation, "episode_accuracies", spy)
     assert run(workplace, "met", "--steps=2", "--eval_episodes=3")[0] == 0
     judged = met[-4:]  # two learners, two shots
     assert len(judged) == 4
@@ -446,14 +447,14 @@ def test_protonets_learn_on_embeddings(workplace):
 
 
 def test_usual_ways_above_a_fixed_head_are_left_out_for_that_learner_and_said(workplace, capsys, monkeypatch):
-    usual = dataclasses.replace(plan.DEFAULTS["digits"], eval_ways=(3, 10))
-    monkeypatch.setitem(plan.DEFAULTS, "digits", usual)
+    changed = dataclasses.replace(presets.PRESETS["digits"], eval_ways=(3, 10))
+    monkeypatch.setitem(presets.PRESETS, "digits", changed)
     flags = [*MAML, "--algo=maml,nearest_neighbours", "--way=4", "--steps=1", "--eval_shots=1"]
     code, folder = run(workplace, "ways", *flags)
     assert code == 0
     found = {(row["algo"], row["way"]) for row in results(folder)["rows"]}
     assert found == {("maml", 3), ("nearest_neighbours", 3), ("nearest_neighbours", 10)}
-    assert "maml is not judged at 10-way: its head has the 4 outputs of --way" in capsys.readouterr().out
+    assert "maml skips 10-way tasks: its head has the 4 outputs of --way" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -471,7 +472,7 @@ def test_threads_inside_a_kernel_are_what_the_learners_want(algo, said, asked, m
     monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
     if said:
         monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", said)
-    pipeline.choose_threads(cli.parse([f"--algo={algo}"]))
+    pipeline.choose_threads(build_plan.make(cli.parse([f"--algo={algo}"])).learners)
     assert calls == asked
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cactus_tf.config import flags as cli
-from cactus_tf.config import keys
+from cactus_tf.config.build_plan import embedder_name, partitioner_name
 
 ROOT = Path(__file__).parents[1]
 FLAGFILES = sorted(path.stem for path in (ROOT / "flags").glob("*.txt"))
@@ -126,7 +126,7 @@ def test_short_is_a_tenth_or_less_of_everything_that_takes_time(fresh, script):
     for name, (full, short) in full_and_short(fresh, script).items():
         for learner, training in full.learners.items():
             assert short.learners[learner].steps <= training.steps / 10, name
-        if full.embedding.embedder_steps and keys.embedder_name(full) != "none":
+        if full.embedding.embedder_steps and embedder_name(full) != "none":
             assert short.embedding.embedder_steps <= full.embedding.embedder_steps / 10, name
         assert short.partition.partitions <= most_partitions(full), name
         assert short.evaluation.eval_episodes <= most_episodes(full), name
@@ -134,7 +134,7 @@ def test_short_is_a_tenth_or_less_of_everything_that_takes_time(fresh, script):
 
 def most_partitions(config):
     """Of a short run; k-means' hundred on Omniglot take two minutes and stay."""
-    p, name = config.partition.partitions, keys.partitioner_name(config)
+    p, name = config.partition.partitions, partitioner_name(config)
     stays = (config.data.dataset, name) == ("omniglot", "kmeans") or name in ("none", "labels", "cluster_files")
     return p if p == 1 or stays else p / 10
 
@@ -251,7 +251,7 @@ def test_runs_lie_where_nothing_else_is_that_differs(fresh, script, flags, paren
     [
         ("digits", ["--seed=1", "--short"], "--short is not the first argument"),
         ("digits", ["--workdir=x"], "--workdir: every run has a folder of its own"),
-        ("digits", ["--seed", "1"], "'1' is no flag: every setting is written --NAME=VALUE"),
+        ("digits", ["--seed", "1"], "unexpected argument '1'; flags look like --name=value"),
         ("baselines", ["--dataset=digits"], "--dataset=digits: there are no baselines of it here; choose from"),
     ],
 )

@@ -1,4 +1,6 @@
-"""How every command begins and ends: flags are read, and one line and an exit code are the end."""
+"""How every command begins and ends: it reads flags, and ends with one line and an exit code."""
+
+from __future__ import annotations
 
 import contextlib
 import difflib
@@ -16,12 +18,10 @@ from absl import logging as absl_logging
 from cactus_tf.errors import InputError, RunError
 from cactus_tf.utils.terminal import without_stderr
 
-_HELP = ("-h", "--help", "-help", "--helpfull", "--helpshort")
-
 
 @contextlib.contextmanager
 def silence(argv: Sequence[str] = ()) -> Iterator[None]:
-    """Keeps TensorFlow's start-up messages off the terminal, unless a command's arguments have --debug.
+    """Hides TensorFlow's start-up messages, unless the command's arguments include --debug.
 
     They come from C++, below Python's sys.stderr.
     """
@@ -36,7 +36,7 @@ def silence(argv: Sequence[str] = ()) -> Iterator[None]:
 def guarded(
     act: Callable[[Sequence[str]], Any],
     argv: Sequence[str],
-    help_text: Callable[[], str],
+    help_text: Callable[[str], str],
     debug: Callable[[], bool] = lambda: False,
     stopped: str = "stopped; nothing was written",
     places: str = "--out",
@@ -46,16 +46,17 @@ def guarded(
     Args:
       act: the command.
       argv: its arguments.
-      help_text: what --help prints.
-      debug: whether tracebacks are wanted though no argument says so.
-      stopped: what Ctrl-C leaves, in words.
-      places: the flags that say where it writes, for what a full or forbidden disk is answered with.
+      help_text: from a topic to the text: "" for --help, "full" for --helpfull, NAME for --help=NAME.
+      debug: whether to print tracebacks even if no argument asks for them.
+      stopped: what to say after Ctrl-C.
+      places: the flags that choose where it writes, for the message about a full or read-only disk.
     """
-    if any(argument in _HELP for argument in argv):
-        sys.stdout.write(help_text() + "\n")
-        return 0
     try:
-        act(argv)
+        topic = _help_topic(argv)
+        if topic is None:
+            act(argv)
+        else:
+            sys.stdout.write(help_text(topic) + "\n")
         return 0
     except KeyboardInterrupt:
         return _end(130, stopped)
@@ -63,6 +64,17 @@ def guarded(
         if debug() or any(a.startswith("--debug") for a in argv):
             traceback.print_exc()
         return _end(*_explain(error, places))
+
+
+def _help_topic(argv: Sequence[str]) -> str | None:
+    for argument in argv:
+        if argument in ("-h", "--help", "-help", "--helpshort"):
+            return ""
+        if argument in ("--helpfull", "-helpfull"):
+            return "full"
+        if argument.startswith("--help="):
+            return argument.removeprefix("--help=")
+    return None
 
 
 def _explain(error: BaseException, places: str) -> tuple[int, str]:
@@ -77,7 +89,7 @@ def _explain(error: BaseException, places: str) -> tuple[int, str]:
     ours = re.search(r"\b(?:RunError|InputError): (.+)", first)  # raised inside a tf.data pipeline
     if ours:
         return 1, ours[1]
-    return 1, f"{type(error).__name__}: {first} (--debug shows where)"
+    return 1, f"{type(error).__name__}: {first} (--debug prints the traceback)"
 
 
 def _end(code: int, message: str) -> int:
@@ -86,11 +98,11 @@ def _end(code: int, message: str) -> int:
 
 
 def start_logging(quiet: bool = False, debug: bool = False) -> None:
-    """Sends the library's messages to standard output through absl, and sets the verbosity of TensorFlow's.
+    """Sends the library's messages to standard output through absl, and sets TensorFlow's verbosity.
 
     Args:
-      quiet: only errors.
-      debug: everything, what TensorFlow says of its inside too.
+      quiet: errors only.
+      debug: everything, including TensorFlow's own messages.
     """
     absl_logging.set_verbosity(absl_logging.DEBUG if debug else absl_logging.WARNING)
     flags.FLAGS.mark_as_parsed()  # absl's own flags keep their defaults; until then its handler writes to stderr alone
@@ -101,19 +113,19 @@ def start_logging(quiet: bool = False, debug: bool = False) -> None:
 
 
 def read_flags(argv: Sequence[str], defaults: Mapping[str, str | bool | None]) -> tuple[dict[str, Any], list[str]]:
-    """The value of every flag of a command by name, and the words that are no flags.
+    """The value of every flag of a command by name, and the arguments that are not flags.
 
     Args:
       argv: the command's arguments.
-      defaults: of every flag; one of True or False is a switch, every other takes text.
+      defaults: of every flag; True or False makes a switch, anything else a text.
 
     Raises:
       InputError: an unknown flag, or a value that it cannot have.
     """
     values = flags.FlagValues()
     for name, default in defaults.items():
-        define = flags.DEFINE_bool if isinstance(default, bool) else flags.DEFINE_string
-        define(name, default, "see HELP", flag_values=values)  # type: ignore[arg-type]
+        define: Any = flags.DEFINE_bool if isinstance(default, bool) else flags.DEFINE_string
+        define(name, default, "see HELP", flag_values=values)
     words = parse_flags(values, argv)
     return {name: values[name].value for name in defaults}, words
 
@@ -121,15 +133,15 @@ def read_flags(argv: Sequence[str], defaults: Mapping[str, str | bool | None]) -
 def read_settings(
     argv: Sequence[str], defaults: Mapping[str, str | bool | None], needed: Sequence[str], remedy: str
 ) -> dict[str, Any]:
-    """The value of every flag of a command that takes nothing else, by name.
+    """The value of every flag of a command that takes only flags, by name.
 
     Args:
       argv, defaults: as of `read_flags`.
-      needed: the flags that must be said.
-      remedy: what to do where they are not.
+      needed: the flags that must be given.
+      remedy: what to do if they are missing.
 
     Raises:
-      InputError: a flag that is unknown, wrong or missing, or a word that is no flag.
+      InputError: a flag that is unknown, wrong or missing, or an argument that is not a flag.
     """
     values, words = read_flags(argv, defaults)
     refuse_words(words)
@@ -140,17 +152,17 @@ def read_settings(
 
 
 def refuse_words(words: Sequence[str]) -> None:
-    """Sees to it that all arguments were flags.
+    """Refuses arguments that are not flags.
 
     Raises:
-      InputError: there are words that are none.
+      InputError: there are some.
     """
     if words:
-        raise InputError(f"{words[0]!r} is no flag: every setting is written --NAME=VALUE; see --help")
+        raise InputError(f"unexpected argument {words[0]!r}; flags look like --name=value; see --help")
 
 
 def parse_flags(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
-    """Reads flags into their values and returns what is no flag.
+    """Reads flags into their values; returns the other arguments.
 
     Raises:
       InputError: an unknown flag, or a value that it cannot have.
@@ -160,7 +172,7 @@ def parse_flags(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
     except flags.UnrecognizedFlagError as error:
         near = difflib.get_close_matches(error.flagname, list(values), n=1)
         hint = f"did you mean --{near[0]}?" if near else "see --help"
-        raise InputError(f"--{error.flagname} is not a flag; {hint}") from error
+        raise InputError(f"--{error.flagname}: unknown flag; {hint}") from error
     except flags.IllegalFlagValueError as error:
         raise InputError(_in_words(str(error), values)) from error
     except (flags.Error, OSError) as error:

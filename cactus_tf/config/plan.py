@@ -1,188 +1,253 @@
-"""What is unsaid is filled: from the data set's usual values, then the learner's, and from the size of the data."""
+"""The plan of a run: what each stage needs, with the key of what it makes. `build_plan` makes one from settings."""
+
+from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from cactus_tf.config.schema import (
-    Config,
-    EmbeddingSettings,
-    EvaluationSettings,
-    PartitionSettings,
-    Said,
-    TrainingSettings,
-    check_ranges,
-    network_only,
-)
-from cactus_tf.errors import InputError
+import numpy as np
 
-_TRAINING = TrainingSettings(way=5, shot=1, steps=30_000, outer_lr=1e-3)
+from cactus_tf.config.schema import RunSettings, Settings, TrainingSettings
+from cactus_tf.contracts import Embedder, EmbedderContext, LearnerContext, LearnerInfo
+from cactus_tf.errors import InputError
+from cactus_tf.fewshot.episodes import Episodes
+from cactus_tf.types import Partitions
+from cactus_tf.utils import seeds
+
+Task = tuple[int, int]
+"""(way, shot)."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Usual:
-    """The usual settings of a data set; the defaults here are those of a data set nobody published on."""
+class DataPlan:
+    """What to prepare.
 
-    embedder: str = "acai"
-    embedder_steps: int | None = None
-    partitioner: str = "kmeans"
-    clusters: Any = 500  # None: as many as the number of images allows
-    partitions: int = 100
-    eval_ways: Any = (5,)  # None: five, or as many as there are labelled classes
-    eval_shots: tuple[int, ...] = (1, 5)
-    training: TrainingSettings = _TRAINING
-    learners: Mapping[str, TrainingSettings] = dataclasses.field(default_factory=dict)
-
-
-DEFAULTS = {
-    # Ours, chosen without labels: about 40 images per cluster as the paper has on Omniglot; pixels because their
-    # partitions agree better with each other than those of a short ACAI (docs/reproduction.md); way and shot as the
-    # paper's on Omniglot; a length of a minute. What adapts needs longer, and takes the way of the paper's MNIST.
-    "digits": Usual(
-        embedder="pixels", clusters=25, partitions=100, eval_ways=(10,), eval_shots=(1, 5),
-        training=TrainingSettings(way=20, shot=1, steps=500, outer_lr=1e-3),
-        learners=dict.fromkeys(("maml", "anil", "meta_sgd", "reptile"), TrainingSettings(way=10, steps=2000)),
-    ),
-    # Hsu et al. 2019, tables 5 and 6; k and P from the authors' scripts.
-    "omniglot": Usual(
-        eval_ways=(5, 20), training=TrainingSettings(way=20, shot=1, steps=30_000, outer_lr=1e-3)
-    ),
-    # Way, shot, steps and rate of table 5 (MAML); table 6 has no column for MNIST.
-    "mnist": Usual(
-        clusters=10, eval_ways=(10,), eval_shots=(1, 5, 10),
-        training=TrainingSettings(way=10, shot=1, steps=30_000, outer_lr=1e-3),
-    ),
-    "miniimagenet": Usual(
-        embedder="deepcluster", partitions=50, eval_ways=(5,), eval_shots=(1, 5, 20, 50),
-        training=TrainingSettings(way=5, shot=1, steps=60_000, outer_lr=1e-3),
-    ),
-    "celeba": Usual(
-        embedder="deepcluster", partitions=50, eval_ways=(2,), eval_shots=(5,),
-        training=TrainingSettings(way=2, shot=1, steps=60_000, outer_lr=1e-3),
-    ),
-    # The authors' scripts of 2018-11, which the paper does not have: imagenet_kmeans, whose clusters come in files.
-    "imagenet": Usual(
-        embedder="deepcluster", clusters=1000, partitions=1, eval_ways=(5,), eval_shots=(1, 5, 20, 50),
-        training=TrainingSettings(way=5, shot=1, steps=120_000, outer_lr=1e-3),
-    ),
-    # Ours: nothing is known of the images, and somebody waits for the end.
-    "folder": Usual(
-        embedder="deepcluster", clusters=None, partitions=50, eval_ways=None, eval_shots=(1, 5),
-        training=TrainingSettings(way=5, shot=1, query=5, steps=5_000, outer_lr=1e-3),
-    ),
-}  # fmt: skip
-"""What each data set takes where a flag is unsaid. A learner's own usual values stand in its module, as DEFAULTS."""
-
-
-def resolve(
-    said: Said,
-    options: Mapping[str, Any],
-    learner_usual: Mapping[str, TrainingSettings],
-    embedder_steps: int | None = None,
-    fixed_heads: Collection[str] = (),
-    usual_networks: Mapping[str, TrainingSettings] | None = None,
-    trained: bool | None = None,
-) -> Config:
-    """Fills what is unsaid: first from the data set's usual values, then from the learner's.
-
-    Args:
-      said: settings as the user said them.
-      options: each chosen member's own settings, by member name.
-      learner_usual: the DEFAULTS of each chosen learner that is meta-trained, by name.
-      embedder_steps: the usual length of the chosen embedder, None where it has none.
-      fixed_heads: the learners that cannot answer with more classes than they were trained with.
-      usual_networks: the NETWORK of each chosen learner that has one and is not meta-trained, by name.
-      trained: whether the embedder has a length; by default whether it has a usual one.
-
-    Raises:
-      InputError: a number is out of its range, or two settings contradict each other.
+    Attributes:
+      dataset, data_dir, eval_dir, image_size: as the flags.
+      options: the data set's own settings, or None.
+      features: whether rows are feature vectors instead of images.
+      mixed: whether training tasks come from true partitions as well.
+      key: what the prepared arrays depend on.
+      train_key: what the training images depend on; other images to evaluate on do not change it.
     """
-    usual = DEFAULTS.get(said.data.dataset, Usual())
-    embedding = merge(said.embedding, EmbeddingSettings(usual.embedder, usual.embedder_steps))
-    trained = embedder_steps is not None if trained is None else trained
-    embedding = dataclasses.replace(
-        embedding, embedder_steps=(embedding.embedder_steps or embedder_steps) if trained else None
-    )
-    partition = merge(said.partition, PartitionSettings(usual.partitioner, usual.clusters, usual.partitions))
-    evaluation = merge(said.evaluation, EvaluationSettings(usual.eval_ways, usual.eval_shots))
-    learners = {
-        name: merge(said.training, usual.learners.get(name, TrainingSettings()), usual.training, own)
-        for name, own in learner_usual.items()
-    }
-    networks = {name: merge(network_only(said.training), own) for name, own in (usual_networks or {}).items()}
-    for settings in (said.data, embedding, partition, evaluation, said.run, *learners.values(), *networks.values()):
-        check_ranges(settings)
-    for member, settings in options.items():
-        check_ranges(settings, f"--{member}_")
-    config = Config(said.data, embedding, partition, learners, networks, evaluation, said.run, dict(options))
-    _check_way(config)
-    _check_network(config)
-    for name in fixed_heads:
-        _check_head(name, config.learners[name].way, said.evaluation.eval_ways, evaluation.eval_ways)
-    return config
+
+    dataset: str
+    data_dir: str | None
+    eval_dir: str | None
+    image_size: int | None
+    options: Any
+    features: bool
+    mixed: bool
+    key: Mapping[str, Any]
+    train_key: Mapping[str, Any]
 
 
-def sized(config: Config, images: int, classes: int) -> Config:
-    """The configuration with what only the data can tell, where it is unsaid.
+@dataclasses.dataclass(frozen=True)
+class EmbeddingPlan:
+    """How to embed.
 
-    Args:
-      config: its clusters or eval_ways may be None.
-      images: for training; a cluster has 40 of them, as on Omniglot (44), but there are 500 at most, the paper's k.
-      classes: to judge on, 0 where there are no labels.
+    Attributes:
+      embedder: by name; "features" if the rows are feature vectors, which need no embedder.
+      options: its own settings, or None.
+      context: what it is built from.
+      seed: of its training.
+      splits: to embed.
+      key: what the fitted embedder depends on.
+      embeddings_key: what the embeddings depend on.
     """
-    partition, evaluation = config.partition, config.evaluation
-    way = max((training.way for training in config.learners.values()), default=2)
-    if partition.clusters is None:
-        partition = dataclasses.replace(partition, clusters=max(way, min(500, images // 40)))
-    if evaluation.eval_ways is None:
-        evaluation = dataclasses.replace(evaluation, eval_ways=(max(2, min(5, way, classes)),))
-    return dataclasses.replace(config, partition=partition, evaluation=evaluation)
+
+    embedder: str
+    options: Any
+    context: EmbedderContext
+    seed: int
+    splits: tuple[str, ...]
+    key: Mapping[str, Any]
+    embeddings_key: Mapping[str, Any]
 
 
-def usual_steps(steps: int | Mapping[str, int], dataset: str | None) -> int | None:
-    """The usual length of an embedder on a data set, from its module's STEPS: one for all, or one by data set.
+@dataclasses.dataclass(frozen=True)
+class PartitionPlan:
+    """How to partition the training images.
 
-    None where only the number of images can tell.
+    Attributes:
+      partitioner: by name.
+      options: its own settings, or None.
+      clusters, partitions: k and P; k is None until the number of images is known.
+      supervised_fraction: share of the training tasks made from true labels.
+      way: N, the largest of the learners'; a partition needs as many usable clusters.
+      images_per_cluster: shot + query of the smallest task.
+      seed: of the partitioner.
+      key: what the partitions depend on.
     """
-    return steps.get(dataset or "") if isinstance(steps, Mapping) else steps
+
+    partitioner: str
+    options: Any
+    clusters: int | None
+    partitions: int
+    supervised_fraction: float
+    way: int
+    images_per_cluster: int
+    seed: int
+    key: Mapping[str, Any]
 
 
-def merge(*layers: Any) -> Any:
-    """One settings object from several of its type: of each field the first value that is not None."""
-    first = layers[0]
-    names = [field.name for field in dataclasses.fields(first)]
-    values = {n: next((v for v in (getattr(layer, n) for layer in layers) if v is not None), None) for n in names}
-    return type(first)(**values)
+@dataclasses.dataclass(frozen=True)
+class LearnerPlan:
+    """How to build, meta-train and evaluate one learner.
 
+    Attributes:
+      name, info: of the learner.
+      options: its own settings, or None.
+      training: how it is meta-trained; None if it is not.
+      network: which network it has; all None if it has none.
+      way: outputs of a head of fixed size.
+      seed: of its initial weights.
+      episodes_seed: of its training episodes.
+      clusters: k, for a learner that clusters the training embeddings itself.
+      embeddings: whether it reads embeddings.
+      tasks: the (way, shot) to evaluate; empty until the number of classes is known.
+      skipped_ways: default evaluation ways that its head is too small for.
+      reported: the settings that had a part in its result: `options` of its rows in results.json.
+    """
 
-def _check_way(config: Config) -> None:
-    if config.partition.partitioner in ("labels", "hyperplanes"):
-        return  # labels and zones have their own number, which only the data know
-    if config.partition.clusters is None:
-        return
-    for training in config.learners.values():
-        if training.way > config.partition.clusters:
-            raise InputError(
-                f"--way={training.way} is more than --clusters={config.partition.clusters}: "
-                "an episode needs a cluster for each of its classes; lower --way or raise --clusters"
+    name: str
+    info: LearnerInfo
+    options: Any
+    training: TrainingSettings | None
+    network: TrainingSettings
+    way: int
+    seed: int
+    episodes_seed: int
+    clusters: int | None
+    embeddings: bool
+    tasks: tuple[Task, ...]
+    skipped_ways: tuple[int, ...]
+    reported: Mapping[str, Any]
+
+    def training_tasks(self, rows: np.ndarray, partitions: Partitions) -> Episodes:
+        """The episodes that the learner is meta-trained on.
+
+        Raises:
+          InputError: the partitions do not allow them.
+        """
+        training = self.training
+        assert training is not None
+        try:
+            return Episodes(
+                rows,
+                partitions,
+                way=training.way,
+                shot=training.shot,
+                query=training.query,
+                seed=self.episodes_seed,
             )
+        except InputError as error:
+            raise InputError(f"--way, --shot, --query, --clusters: {error}") from error
 
+    def context(
+        self,
+        image_shape: tuple[int, ...],
+        embedder: Embedder | None = None,
+        embeddings: np.ndarray | None = None,
+        images: np.ndarray | None = None,
+    ) -> LearnerContext:
+        """What the learner is built from.
 
-def _check_network(config: Config) -> None:
-    for training in (*config.learners.values(), *config.networks.values()):
-        if training.on_embeddings and training.backbone not in (None, "mlp"):
-            raise InputError(
-                f"--on_embeddings: {training.backbone} takes images; leave --backbone out or set --backbone=mlp"
-            )
-
-
-def _check_head(name: str, way: int, said: tuple[int, ...] | None, ways: tuple[int, ...] | None) -> None:
-    """Holds the evaluation ways that were said, and one at least of the usual ones, to the outputs of a fixed head."""
-    if ways is None:
-        return
-    above = [w for w in said or () if w > way] or ([] if any(w <= way for w in ways) else [min(ways)])
-    if above:
-        raise InputError(
-            f"--eval_ways={above[0]} is more than --way={way}: the head of {name} is fixed in training and has --way "
-            "outputs; lower --eval_ways or raise --way"
+        Args:
+          image_shape: (height, width, channels), or (dim,) of features.
+          embedder: the fitted one, or None.
+          embeddings: [n, dim] float32 of the training images; only a learner that clusters them reads more than dim.
+          images: [n, h, w, c] uint8, the training images, for a learner that is trained on their clusters.
+        """
+        return LearnerContext(
+            image_shape=image_shape,
+            way=self.way,
+            seed=self.seed,
+            backbone=self.network.backbone,
+            filters=self.network.filters,
+            norm=self.network.norm,
+            on_embeddings=bool(self.network.on_embeddings),
+            embeddings=embeddings,
+            embedder=embedder,
+            images=images,
+            clusters=self.clusters,  # type: ignore[arg-type]
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationPlan:
+    """The evaluation tasks.
+
+    Attributes:
+      split: to evaluate on.
+      ways: N; None until the number of classes is known.
+      shots, query: K and Q.
+      episodes: of each way and shot.
+      seed: that the episodes' seed derives from.
+      columns: dataset, split, embedder, ... of every row of results.json.
+    """
+
+    split: str
+    ways: tuple[int, ...] | None
+    shots: tuple[int, ...]
+    query: int
+    episodes: int
+    seed: int
+    columns: Mapping[str, Any]
+
+    def tasks(self, rows: np.ndarray, partitions: Partitions, way: int, shot: int, split: str = "") -> Episodes:
+        """The episodes with true labels: the same for every learner.
+
+        Args:
+          rows: [n, ...] images, embeddings or features of the split.
+          partitions: that its true labels make.
+          way, shot: N and K.
+          split: which one; by default the one to evaluate on.
+
+        Raises:
+          InputError: there are too few classes of shot + query images.
+        """
+        split = split or self.split
+        seed = seeds.derive(self.seed, f"evaluation episodes of {split}")
+        try:
+            return Episodes(rows, partitions, way=way, shot=shot, query=self.query, seed=seed)
+        except InputError as error:
+            needed = shot + self.query
+            large = max(int(np.count_nonzero(partition.sizes >= needed)) for partition in partitions)
+            raise InputError(
+                f"--eval_ways={way} --eval_shots={shot}: {large} classes of {split} have {needed} images or more "
+                f"(shot {shot} + query {self.query}): lower --eval_ways, --eval_shots or --eval_query, or add images"
+            ) from error
+
+
+@dataclasses.dataclass(frozen=True)
+class RunPlan:
+    """A whole run.
+
+    Attributes:
+      data: what to prepare.
+      embedding: how to embed; None if nothing reads embeddings.
+      partition: how to partition; None if no learner learns from tasks.
+      learners: in the order of --algo.
+      evaluation: the tasks to evaluate on.
+      run: stage, folders, seed, messages.
+      name: of the default run folder.
+      identity: the settings that may not change within a run folder, and what the files hold that are read.
+      settings: that the plan was made from, as config.json holds them.
+    """
+
+    data: DataPlan
+    embedding: EmbeddingPlan | None
+    partition: PartitionPlan | None
+    learners: tuple[LearnerPlan, ...]
+    evaluation: EvaluationPlan
+    run: RunSettings
+    name: str
+    identity: Mapping[str, Any]
+    settings: Settings
+
+    @property
+    def meta_learners(self) -> tuple[LearnerPlan, ...]:
+        """The learners that are meta-trained."""
+        return tuple(learner for learner in self.learners if learner.training)

@@ -1,7 +1,8 @@
 """Accuracy of any learner on evaluation episodes."""
 
+from __future__ import annotations
+
 import itertools
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -9,40 +10,42 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from cactus_tf.contracts import AdaptingLearner, FeatureLearner, Learner
+from cactus_tf.contracts import AdaptingLearner, FeatureLearner, LeakingLearner, Learner
 from cactus_tf.errors import RunError
 from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.types import Accuracy, Array, Difference, Trace
 from cactus_tf.utils import progress
+from cactus_tf.utils.threads import cores
 
 Classify = Callable[..., Array]
+"""(support, support_labels, query, way) -> logits."""
 
 
 def evaluate(learner: Learner, tasks: Episodes, episodes: int = 1000) -> Accuracy:
-    """Mean accuracy on the first so many episodes, and its 95% interval.
+    """Mean accuracy on the first episodes of a stream, with its 95% interval.
 
     Args:
       learner: classifies what the tasks hold (its `consumes`).
       tasks: made from true labels of unseen images; the same stream for every learner gives paired results.
-      episodes: how many of them.
+      episodes: number of episodes.
 
     Returns:
-      Fractions: the mean over episodes and ci95 (Hsu et al. 2019: 1.96 sigma / sqrt(n)), and each episode's accuracy;
-      and every answer.
+      Fractions: the mean over episodes and ci95 (Hsu et al. 2019: 1.96 sigma / sqrt(n)), each episode's accuracy, and
+      every answer.
 
     Example:
       >>> import cactus_tf as ct
       >>> data = ct.datasets.load("digits")
       >>> pixels = data.test.images.reshape(len(data.test), -1) / 255
       >>> tasks = ct.episodes(pixels, data.test.partitions, way=5, shot=5, query=5, seed=0)
-      >>> found = ct.evaluate(ct.learners.build("nearest_neighbours"), tasks, episodes=50)
-      >>> 0.8 < found.mean < 1, found.per_episode.shape
+      >>> result = ct.evaluate(ct.learners.build("nearest_neighbours"), tasks, episodes=50)
+      >>> 0.8 < result.mean < 1, result.per_episode.shape
       (True, (50,))
     """
     if isinstance(learner, AdaptingLearner):
         return trace_accuracies(learner, tasks, episodes).query[-1]
     classify, rows = with_features(learner, tasks.rows)
-    return accuracy(classify, tasks.with_rows(rows), episodes, leaks(learner))
+    return episode_accuracies(classify, tasks.with_rows(rows), episodes, leaks(learner))
 
 
 class AdaptationAccuracy(NamedTuple):
@@ -55,7 +58,7 @@ class AdaptationAccuracy(NamedTuple):
 def trace_accuracies(learner: AdaptingLearner, tasks: Episodes, episodes: int) -> AdaptationAccuracy:
     """Accuracy on the support set and on the queries after every step of adaptation.
 
-    As many episodes as there are cores are under way at once.
+    One episode per core runs at a time.
 
     Args:
       learner, tasks, episodes: as of `evaluate`.
@@ -75,14 +78,14 @@ def trace_accuracies(learner: AdaptingLearner, tasks: Episodes, episodes: int) -
         right = np.stack([np.mean(np.argmax(logits, axis=-1) == labels, axis=1) for logits, labels in pairs])
         return right, np.argmax(trace.query[-1], axis=-1)
 
-    found = []
-    with progress.bar(total=episodes, desc=_title(tasks)) as bar, ThreadPoolExecutor(os.cpu_count()) as threads:
-        for value in itertools.chain([one(0)], threads.map(one, range(1, episodes))):  # the first one compiles
-            found.append(value)
+    results = []
+    with progress.bar(total=episodes, desc=_title(tasks)) as bar, ThreadPoolExecutor(cores()) as threads:
+        for result in itertools.chain([one(0)], threads.map(one, range(1, episodes))):  # the first one compiles
+            results.append(result)
             bar.update()
-    support, query = np.stack([right for right, _ in found], axis=-1)  # each [steps + 1, episodes]
+    support, query = np.stack([right for right, _ in results], axis=-1)  # each [steps + 1, episodes]
     *before, last = map(over_episodes, query)
-    last = last._replace(answers=np.array([answers for _, answers in found]))
+    last = last._replace(answers=np.array([answers for _, answers in results]))
     return AdaptationAccuracy(list(map(over_episodes, support)), [*before, last])
 
 
@@ -91,7 +94,7 @@ def _check_finite(trace: Trace, learner: AdaptingLearner, tasks: Episodes, i: in
     if step is not None:
         raise RunError(
             f"{_title(tasks)}: the logits of episode {i} are not finite after step {step} of adaptation; "
-            f"{getattr(learner, 'remedy', 'lower the inner rate')}"
+            f"{learner.remedy}"
         )
 
 
@@ -100,23 +103,23 @@ def _title(tasks: Episodes) -> str:
 
 
 def with_features(learner: Learner, rows: np.ndarray) -> tuple[Classify, np.ndarray]:
-    """What to call and on what: features are computed once where the learner's answers allow it."""
-    if leaks(learner):
-        return learner.classify_leaking, rows  # type: ignore[attr-defined]
+    """The function to call and its rows: features are computed once if the learner's answers allow it."""
+    if isinstance(learner, LeakingLearner) and learner.leak:
+        return learner.classify_leaking, rows
     if isinstance(learner, FeatureLearner):
         return learner.classify_features, np.asarray(learner.features(rows))
     return learner.classify, rows
 
 
 def leaks(learner: Learner) -> bool:
-    """Whether the learner is to be told the queries' labels: its accuracy is then none on unseen images."""
-    return bool(getattr(learner, "leak", False))
+    """Whether the learner sees the labels of the queries, so that its accuracy says nothing about unseen images."""
+    return isinstance(learner, LeakingLearner) and learner.leak
 
 
-def accuracy(classify: Classify, episodes: Episodes, number: int, leak: bool = False) -> Accuracy:
+def episode_accuracies(classify: Classify, episodes: Episodes, number: int, leak: bool = False) -> Accuracy:
     """Mean, 95% interval, per-episode accuracy and answers of one classifying function.
 
-    Where `leak` is set, it is a `classify_leaking` and gets the queries' labels, too.
+    With `leak`, the function is a `classify_leaking` and gets the labels of the queries, too.
     """
     with threadpool_limits(1):  # an episode is too small to share among threads
         numbers = progress.bar(range(number), _title(episodes))
@@ -136,20 +139,20 @@ def confidence_interval(per_episode: np.ndarray) -> float:
 
 
 def paired_difference(accuracy: Accuracy, first: Accuracy) -> Difference:
-    """How much better than the first a learner is on the same episodes, and the 95% interval of that.
+    """How much better than the first a learner is on the same episodes, with the 95% interval of the difference.
 
     d_i = a_i - b_i, then mean(d) and 1.96 sigma(d) / sqrt(n), sigma with ddof 0. Easy and hard episodes cancel, so the
-    interval is narrower than that of either accuracy wherever the two learners find the same episodes hard.
+    interval is narrower than that of either accuracy if both learners find the same episodes hard.
     """
     differences = accuracy.per_episode - first.per_episode
     return Difference(float(differences.mean()), confidence_interval(differences))
 
 
 def _answers(classify: Classify, episodes: Episodes, i: int, leak: bool = False) -> np.ndarray:
-    """[way * query] the label that each query of episode i is given."""
+    """[way * query] the answer to each query of episode i."""
     support, query, (support_labels, query_labels) = _flat(episodes, i)
-    told = [query_labels] if leak else []
-    logits = classify(support, support_labels, query, *told, episodes.way)
+    leaked = [query_labels] if leak else []
+    logits = classify(support, support_labels, query, *leaked, episodes.way)
     return np.argmax(logits, axis=-1)
 
 

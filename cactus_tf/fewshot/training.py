@@ -1,8 +1,9 @@
 """The outer loop: Adam on the mean loss of a batch of episodes, with checkpoints and exact resume."""
 
+from __future__ import annotations
+
 import contextlib
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,19 +14,19 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from cactus_tf.contracts import AdaptingLearner, MetaLearner
+from cactus_tf.contracts import AdaptingMetaLearner, MetaLearner, UpdatingLearner
 from cactus_tf.errors import InputError, RunError
 from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.types import Array, Episode, TaskUpdate
 from cactus_tf.utils import history, progress
 from cactus_tf.utils.checkpoints import Checkpoints, tf_variable
+from cactus_tf.utils.threads import cores
 
 log = logging.getLogger(__name__)
 
 OnStep = Callable[[int, dict[str, float]], None]
-_HISTORY_POINTS = 500
-_SIDE_BY_SIDE = max(2, os.cpu_count() or 1)
-"""Tasks of a step that are under way at once; more would only take more memory."""
+_SIDE_BY_SIDE = max(2, cores())
+"""Tasks of a step that run at the same time; more would only take more memory."""
 
 
 class StepResult(NamedTuple):
@@ -34,7 +35,7 @@ class StepResult(NamedTuple):
     Attributes:
       scalars: {"loss": mean loss of the tasks, and their mean metrics}.
       losses: [T] of each task.
-      finite: [T] whether loss and gradient of each task were; if one was not, the step changed nothing.
+      finite: [T] whether loss and gradient of each task are finite; if one is not, the step changed nothing.
     """
 
     scalars: dict[str, Array]
@@ -48,15 +49,15 @@ def adam(rate: float) -> keras.optimizers.Optimizer:
 
 
 def make_task_update(learner: MetaLearner) -> Callable[[Episode], TaskUpdate]:
-    """The compiled part of a step that belongs to one episode: its loss and the gradients of it.
+    """The compiled part of a step for one episode: its loss and gradients.
 
-    It stays a function of its own in the graph of a step. So a step of many tasks is traced and optimised once, not
+    It stays a function of its own in the graph of a step, so a step of many tasks is traced and optimized once, not
     once per task, which would take four times as long to start.
     """
     variables = [tf_variable(v) for v in learner.trainable_variables]
 
     def update(episode: Episode) -> TaskUpdate:
-        if hasattr(learner, "update"):
+        if isinstance(learner, UpdatingLearner):
             return learner.update(episode)
         with tf.GradientTape() as tape:
             loss, metrics = learner.training_loss(episode)
@@ -66,7 +67,7 @@ def make_task_update(learner: MetaLearner) -> Callable[[Episode], TaskUpdate]:
 
 
 def side_by_side(task_update: Callable[[Episode], TaskUpdate], batch: Episode) -> TaskUpdate:
-    """Every task by kernels of its own, as many tasks at once as there are cores; [T, ...] of everything."""
+    """Runs every task with its own kernels, one task per core at a time; [T, ...] of everything."""
     tasks = [Episode(*parts) for parts in zip(*(tf.unstack(part) for part in batch), strict=True)]
     updates: list[TaskUpdate] = []
     for task in tasks:
@@ -77,21 +78,20 @@ def side_by_side(task_update: Callable[[Episode], TaskUpdate], batch: Episode) -
 
 
 def vectorized(task_update: Callable[[Episode], TaskUpdate], batch: Episode) -> TaskUpdate:
-    """All tasks in every kernel; [T, ...] of everything."""
+    """Runs all tasks in the same kernels; [T, ...] of everything."""
     return tf.vectorized_map(task_update, batch, fallback_to_while_loop=False)
 
 
 def make_train_step(learner: MetaLearner, optimizer: keras.optimizers.Optimizer, counter: tf.Variable) -> Callable:
     """The compiled outer step: batch of episodes -> StepResult.
 
-    The tasks are independent in the graph and run side by side. The step counts itself in `counter`, so that weights
-    and count agree wherever a run is interrupted. Where a loss or gradient is not finite, nothing is changed.
+    The tasks are independent in the graph and run side by side. The step increments `counter` itself, so weights and
+    count agree wherever a run is interrupted. If a loss or gradient is not finite, nothing changes.
     """
     variables = learner.trainable_variables
     optimizer.build(variables)
     task_update = make_task_update(learner)
-    run = vectorized if getattr(learner, "vectorized", False) else side_by_side
-    clip = getattr(learner, "gradient_clip", None)
+    run, clip = vectorized if learner.vectorized else side_by_side, learner.gradient_clip
 
     @tf.function(autograph=False)
     def step(batch: Episode) -> StepResult:
@@ -108,7 +108,7 @@ def make_train_step(learner: MetaLearner, optimizer: keras.optimizers.Optimizer,
 
 
 def _finite_tasks(tensors) -> tf.Tensor:
-    """[T] whether all numbers of a task are finite, from [T, ...] each."""
+    """[T] whether all numbers of a task are finite; every tensor is [T, ...]."""
     flat = [tf.reshape(t, (tf.shape(t)[0], -1)) for t in tensors]
     return tf.reduce_all([tf.reduce_all(tf.math.is_finite(t), axis=1) for t in flat], axis=0)
 
@@ -137,19 +137,19 @@ def meta_train(
       learner: its `training_loss` is minimised.
       episodes: training tasks; step s uses episodes s T ... (s + 1) T - 1, so a resumed run sees what it would have.
       tasks_per_step: T, episodes of one outer step.
-      steps: number of outer steps, those of an earlier run in `folder` included.
+      steps: number of outer steps, including those of an earlier run in `folder`.
       outer_lr: beta, the rate of Adam.
-      folder: where checkpoints and history.csv are kept; None keeps nothing.
+      folder: of checkpoints and history.csv; None writes nothing.
       checkpoint_every: steps between checkpoints.
       on_step: called after every step with its number (from 1) and its scalars.
       on_checkpoint: called after every checkpoint with the step's number.
 
     Returns:
-      The number of steps that this call made.
+      The number of steps of this call.
 
     Raises:
       InputError: `folder` holds a longer training than `steps`.
-      RunError: the loss is not finite; the last good checkpoint is kept.
+      RunError: the loss is not finite; the last good checkpoint remains.
 
     Example:
       >>> import cactus_tf as ct
@@ -165,14 +165,14 @@ def meta_train(
     record = _Record([*learner.variables, *optimizer.variables], counter, folder, steps)
     batches = iter(episodes.dataset(tasks_per_step, record.start))
     bar = progress.bar(total=steps, initial=record.start, desc="meta-train", unit="step")
-    with bar, record.written_when_stopped():
+    with bar, record.written_on_interrupt():
         for step in range(record.start + 1, steps + 1):
             batch = next(batches)
-            with _first_step_said(step == record.start + 1):
+            with _announced_compilation(step == record.start + 1):
                 result = train_step(batch)
                 scalars = {name: float(value) for name, value in result.scalars.items()}
             if not np.all(result.finite):
-                raise RunError(_why_not_finite(learner, batch, result, step, record.checkpoints.kept()))
+                raise RunError(_why_not_finite(learner, batch, result, step, record.checkpoints.status()))
             _show(bar, scalars)
             record.curve.add(step, scalars)
             if on_step:
@@ -185,34 +185,15 @@ def meta_train(
 
 
 def checkpoint_folder(folder: Path | None) -> Path | None:
-    """Where a learner's checkpoints lie below its folder."""
+    """The folder of a learner's checkpoints, in the learner's folder."""
     return folder / "checkpoints" if folder else None
 
 
-class History:
-    """The learning curve, thinned to a few hundred points, in `folder`/history.csv."""
-
-    def __init__(self, folder: Path | None, start: int, steps: int):
-        self._path = folder / "history.csv" if folder else None
-        self._every = max(1, steps // _HISTORY_POINTS)
-        self.rows = history.read(self._path, start)
-
-    def add(self, step: int, scalars: dict[str, float]) -> None:
-        """Takes down every so-manieth step."""
-        if step % self._every == 0:
-            self.rows.append({"step": step, **scalars})
-
-    def write(self) -> None:
-        """Writes the file."""
-        if self._path and self.rows:
-            history.write(self._path, self.rows)
-
-
 class _Record:
-    """What a training leaves in its folder, checkpoints and the learning curve; it begins with what is there.
+    """Checkpoints and the learning curve of a training, restored from its folder.
 
     Attributes:
-      start: steps that the newest checkpoint has, which is restored; 0 where there is none.
+      start: steps of the restored checkpoint; 0 if there is none.
 
     Raises:
       InputError: these are more than `steps`.
@@ -223,10 +204,10 @@ class _Record:
         self.start = self.checkpoints.restore()
         if self.start > steps:
             raise InputError(
-                f"{folder} holds a training of {self.start} steps, more than the {steps} asked for: "
+                f"{folder} holds a training of {self.start} steps, more than the requested {steps}: "
                 f"raise --steps to {self.start} or choose another --workdir"
             )
-        self.curve = History(folder, self.start, steps)
+        self.curve = history.Curve(folder / history.NAME if folder else None, self.start, steps)
 
     def write(self) -> None:
         """Writes both."""
@@ -234,8 +215,8 @@ class _Record:
         self.curve.write()
 
     @contextlib.contextmanager
-    def written_when_stopped(self) -> Iterator[None]:
-        """Ctrl-C loses no step."""
+    def written_on_interrupt(self) -> Iterator[None]:
+        """Writes both on Ctrl-C, so that no step is lost."""
         try:
             yield
         except KeyboardInterrupt:
@@ -244,19 +225,19 @@ class _Record:
 
 
 @contextlib.contextmanager
-def _first_step_said(first: bool) -> Iterator[None]:
-    """Says that the first step is compiled, and how long it took."""
+def _announced_compilation(first: bool) -> Iterator[None]:
+    """Announces the compilation of the first step, and how long it took."""
     if first:
-        log.info("train: compiling the training step, once")
+        log.info("train: compiling the training step")
     began = time.monotonic()
     yield
     if first:
-        log.info("train: compiled, with the first step in %.0f s", time.monotonic() - began)
+        log.info("train: compiled and ran the first step in %.0f s", time.monotonic() - began)
 
 
 def _why_not_finite(learner: MetaLearner, batch: Episode, result: StepResult, step: int, kept: str) -> str:
-    """Names the step, the first task that is to blame, and what to lower."""
-    remedy = " and ".join(filter(None, [getattr(learner, "remedy", ""), "try a lower --outer_lr"]))
+    """Names the step, the first task at fault, and what to lower."""
+    remedy = " and ".join(filter(None, [learner.remedy, "try a lower --outer_lr"]))
     bad = int(np.argmin(result.finite))
     task, loss = Episode(*(np.asarray(part[bad]) for part in batch)), result.losses[bad]
     what = f"the gradient of a task from partition {task.partition} is not finite"
@@ -266,8 +247,8 @@ def _why_not_finite(learner: MetaLearner, batch: Episode, result: StepResult, st
 
 
 def _where_it_diverged(learner: MetaLearner, task: Episode) -> str:
-    """In words, the first step of adaptation after which the logits are not finite."""
-    if not isinstance(learner, AdaptingLearner) or not hasattr(learner, "inner_steps"):
+    """Names the first step of adaptation after which the logits are not finite."""
+    if not isinstance(learner, AdaptingMetaLearner):
         return ""
     way, shot = task.support.shape[:2]
     support, query = (x.reshape(-1, *x.shape[2:]) for x in (task.support, task.query))

@@ -12,8 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from cactus_tf import plugins
-from cactus_tf.config import keys
 from cactus_tf.contracts import GraphEncoder, GraphLearner
 from cactus_tf.errors import InputError, RunError
 from cactus_tf.inference import formats
@@ -143,7 +141,7 @@ def _put(made: Path, out: Path) -> None:
 
 def _parts(run: Path, restored: Restored) -> _Parts:
     """What `embed` is: the run's embedder, where it has one in TensorFlow, else the features of its learner."""
-    name, why = restored.config.embedding.embedder, "the run used no embedder"
+    name, why = restored.embedder_name, "the run used no embedder"
     try:
         embedder = restored.embedder or restoring.restore_embedder(run)
     except InputError as error:
@@ -187,7 +185,7 @@ def _classify(restored: Restored) -> Any:
         )
     if embedder is not None and not isinstance(embedder, GraphEncoder):
         raise InputError(
-            f"{name} takes embeddings, and those of {restored.config.embedding.embedder} are only looked up: "
+            f"{name} takes embeddings, and those of {restored.embedder_name} are only looked up: "
             "they have no form that could be exported; take a run with another --embedder"
         )
     encode = tf.identity if embedder is None else embedder.encode
@@ -260,15 +258,14 @@ def _difference(name: str, told: np.ndarray, expected: Array) -> float:
 
 def _task(parts: _Parts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Support images, labels and query images: neighbours in the run's training images; noise where these are gone."""
-    config, name = parts.restored.config, parts.restored.name
-    training = config.learners.get(name)
+    learner, training = parts.restored.plan, parts.restored.plan.training
     way = min(_WAY, training.way or _WAY) if training else _WAY
-    shot = max(_SHOT, getattr(config.options.get(name), "k", 1))  # of nearest neighbours
+    shot = max(_SHOT, learner.options.k if learner.name == "nearest_neighbours" else 1)  # of nearest neighbours
     taken = shot + _QUERY
     images = restoring.training_images(parts.run)
     if images is None or len(images) < taken:
         images = counter_rng(0, 0).integers(0, 256, (way * taken, *parts.restored.image_shape), np.uint8)
-        images = images / np.float32(255) if keys.has_features(config) else images
+        images = images / np.float32(255) if parts.restored.features else images
     way = min(way, len(images) // taken)
     first = np.linspace(0, len(images) - taken, way).astype(int)
     rows = np.stack([images[i : i + taken] for i in first])
@@ -280,13 +277,12 @@ def _describe(parts: _Parts, format: str, functions: dict[str, Any], differences
     restored, dim = parts.restored, None
     if "embed" in functions:
         dim = functions["embed"].get_concrete_function().structured_outputs["embeddings"].shape[-1]
-    training = restored.config.learners.get(restored.name)
-    fixed_head = getattr(plugins.load("learners", restored.name), "FIXED_HEAD", False)
+    training, fixed_head = restored.plan.training, restored.plan.info.fixed_head
     return {
         "version": _VERSION,
         "format": format,
         "run": str(parts.run.resolve()),
-        "dataset": restored.config.data.dataset,
+        "dataset": restored.dataset,
         "learner": restored.name,
         "steps": restored.step,
         "largest_way": training.way if training and fixed_head else None,

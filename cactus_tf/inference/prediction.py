@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 
 from cactus_tf import datasets, plugins
-from cactus_tf.config import keys
 from cactus_tf.errors import InputError
 from cactus_tf.inference.classifier import FewShotClassifier
 from cactus_tf.inference.folders import Pictures, read_all, read_classes
@@ -92,10 +91,10 @@ def predict(
         pictures, fewer than two classes, a class without a readable picture, query classes that support lacks.
     """
     restored = restoring.restore(run, algo)
-    if keys.has_features(restored.config):
+    if restored.features:
         raise InputError(f"{run} learned from features, which pictures do not have: take a run on images")
-    shape, dataset = restored.image_shape, restored.config.data.dataset
-    decode = datasets.picture_decoder(dataset, shape, restored.config.options.get(dataset))
+    shape, dataset = restored.image_shape, restored.dataset
+    decode = datasets.picture_decoder(dataset, shape, restored.dataset_options)
     decode = functools.partial(_inverted, decode=decode) if invert else decode
     known = read_classes("--support", support, decode, shape)
     assert known.labels is not None
@@ -109,7 +108,7 @@ def predict(
             f"--query has sub-folders that --support has not, {', '.join(sorted(strange))}: name them as the classes "
             f"({', '.join(classes)}), or leave --evaluate out"
         )
-    _say(known, queries, shape, getattr(plugins.load("datasets", dataset), "LIGHT_ON_DARK", False))
+    _say(known, queries, shape, plugins.info("datasets", dataset).light_on_dark)
     classifier = FewShotClassifier(restored.learner, restored.embedder, transductive).fit(known.images, known.labels)
     probabilities = classifier.predict_proba(queries.images)
     return Predictions(queries, classifier.classes_, probabilities, restored.name, len(known.images))

@@ -12,7 +12,6 @@ import numpy as np
 
 import cactus_tf
 from cactus_tf import embedders, learners, plugins
-from cactus_tf.config import keys
 from cactus_tf.contracts import Embedder, EmbedderContext, LearnerContext
 from cactus_tf.errors import InputError
 from cactus_tf.utils import files
@@ -36,7 +35,7 @@ def save(classifier: FewShotClassifier, folder: Path) -> None:
     recipe = getattr(learner, "recipe", None)
     if recipe is None:
         raise InputError("this learner does not say how it was built: take one from cactus_tf.learners.build or a run")
-    if keys.uses_clusters(recipe.name):
+    if plugins.info("learners", recipe.name).uses_clusters:
         raise InputError(f"{recipe.name} learns from all training images and cannot be saved: keep its run instead")
     description = {
         "format": _FORMAT,

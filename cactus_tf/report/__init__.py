@@ -24,7 +24,7 @@ _SAID = (result.settings_of, result.reproduction_of)
 def write(run: Run) -> None:
     """Writes report.html and, of what there is, accuracy.png, learning_curve.png, clusters.png and tasks.png."""
     write_pictures(run)
-    title = f"{', '.join(run.config.run.algo)} on {run.config.data.dataset}"
+    title = f"{', '.join(run.plan.run.algo)} on {run.plan.data.dataset}"
     page = render(title, f"cactus_tf, {run.folder.name}", sections(run))
     files.write_text(run.folder / "report.html", page)
 

@@ -13,7 +13,7 @@ from cactus_tf.report import figures, tiles
 from cactus_tf.report.mistakes import Confusion, confusion, hardest, right
 from cactus_tf.report.page import Picture, Section, Table
 from cactus_tf.report.run import Run
-from cactus_tf.runs import evaluation, predictions
+from cactus_tf.runs import predictions
 from cactus_tf.types import ImageSet
 
 _HARDEST, _CLASSES, _EXAMPLES = 3, 8, 5
@@ -33,7 +33,7 @@ def mistakes_of(run: Run, name: str) -> Section | None:
     found = confusion(episodes, given[:_COUNTED])
     if found is None:
         return None
-    images = evaluation.evaluation_set(run.config, run.data)
+    images = run.data[run.plan.evaluation.split]
     names = class_names(images)
     text = (
         f"{row['way']}-way {row['shot']}-shot: the answers to {min(len(given), _COUNTED):,} tasks by "
@@ -108,10 +108,10 @@ def hardest_of(run: Run, name: str) -> Section | None:
 
 def first_judged(run: Run, name: str) -> tuple[Mapping[str, Any], Episodes, np.ndarray] | None:
     """First row of the results of a learner, its episodes and the answers [episodes, way, query]; None if not kept."""
-    row, split = next(row for row in run.rows if row["algo"] == name), run.config.evaluation.eval_split
+    row, split = next(row for row in run.rows if row["algo"] == name), run.plan.evaluation.split
     task = (row["way"], row["shot"])
     given = predictions.of_queries(run.folder / name, split, task, row["query"])
-    images = evaluation.evaluation_set(run.config, run.data)
+    images = run.data[run.plan.evaluation.split]
     if given is None or images.partitions is None:
         return None
-    return row, evaluation.evaluation_episodes(run.config, split, images.images, images.partitions, *task), given
+    return row, run.plan.evaluation.tasks(images.images, images.partitions, *task), given

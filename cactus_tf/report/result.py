@@ -80,7 +80,7 @@ def settings_of(run: Run) -> Section:
     """The resolved configuration."""
     lines = [
         [section, name, results.plain(value)]
-        for section, said in results.sections(run.config).items()
+        for section, said in results.sections(run.plan.settings).items()
         for name, value in said.items()
     ]
     return Section("Configuration", tables=[Table(["section", "setting", "value"], lines, (0, 1, 2))])
@@ -95,7 +95,7 @@ def reproduction_of(run: Run) -> Section:
         Table(["package", "version"], [[name, version] for name, version in kept["package_versions"].items()]),
     ]
     text = (
-        f"Seed {run.config.run.seed}. The command goes on from what is in the run's folder; in another one it begins "
+        f"Seed {run.plan.run.seed}. The command goes on from what is in the run's folder; in another one it begins "
         "anew. Numbers are in results.json and results.csv, every answer to the tasks in the learners' folders."
     )
     return Section("To do it again", [text], tables, typed=kept["command"])

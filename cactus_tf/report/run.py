@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cactus_tf.config import keys
-from cactus_tf.config.schema import Config
+from cactus_tf.config.plan import RunPlan
 from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.types import Partitions, Splits
 from cactus_tf.utils import history
@@ -23,7 +22,7 @@ class Run:
     """What the page tells of.
 
     Attributes:
-      config: resolved and sized.
+      plan: of the run.
       folder: the workdir.
       data: images, or features.
       rows: of results.json.
@@ -32,7 +31,7 @@ class Run:
       embedder: the fitted one, None where nothing is embedded.
     """
 
-    config: Config
+    plan: RunPlan
     folder: Path
     data: Splits
     rows: Sequence[Mapping[str, Any]]
@@ -43,12 +42,13 @@ class Run:
     @property
     def images(self) -> np.ndarray | None:
         """The training images; None where there are only features."""
-        return None if keys.has_features(self.config) else self.data.train.images
+        return None if self.plan.data.features else self.data.train.images
 
     @property
     def histories(self) -> dict[str, list[dict[str, float]]]:
         """Learning curves of those learners that have one."""
-        read = {name: history.read(self.folder / name / "history.csv") for name in self.config.learners}
+        names = [learner.name for learner in self.plan.meta_learners]
+        read = {name: history.read(self.folder / name / history.NAME) for name in names}
         return {name: rows for name, rows in read.items() if rows}
 
 

@@ -23,14 +23,14 @@ def tasks_of(run: Run) -> Section | None:
     """Some of the training tasks, drawn."""
     if run.tasks is None:
         return None
-    paper, name = tiles.drawings(run.tasks.rows), next(iter(run.config.learners))
+    paper, name = tiles.drawings(run.tasks.rows), run.plan.meta_learners[0].name
     pictures = []
     for i in range(_TASKS):
         episode = run.tasks[i]
         picture = tiles.task(episode.support, episode.query, paper=paper)
         what = f"Task {i} that {name} was trained on, made from partition {episode.partition}."
         pictures.append(tiles.picture(picture, f"{what} A row per label.", what))
-    of = "class" if run.config.partition.partitioner == "labels" else "cluster"
+    of = "class" if run.plan.partition and run.plan.partition.partitioner == "labels" else "cluster"
     text = (
         f"Tasks as {name} met them: a row per label, which stands for a {of}; support images ({run.tasks.shot} per "
         f"label) framed in blue, then queries ({run.tasks.query} per label) in grey. At most 10 of either are drawn."
@@ -64,7 +64,7 @@ def embedder_of(run: Run) -> Section | None:
     curve = getattr(run.embedder, "curve", [])
     if run.embedder is None or run.images is None or not curve:
         return None
-    name = run.config.embedding.embedder
+    name = run.plan.embedding.embedder
     module = plugins.load("embedders", name)
     pictures = []
     metrics = getattr(module, "METRICS", {})

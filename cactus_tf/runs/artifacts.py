@@ -1,7 +1,8 @@
-"""Files: atomic writes, artifacts named by what they depend on, and the workdir of a run."""
+"""Artifacts: folders of files that all runs share, named by what they depend on."""
+
+from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import logging
 import threading
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from cactus_tf.config import keys
 from cactus_tf.types import Rows
 from cactus_tf.utils.files import checksum, write_atomic, write_json
 
@@ -19,27 +21,20 @@ log = logging.getLogger(__name__)
 _CHECKSUMS = "checksums.json"
 
 
-def key(settings: Mapping) -> str:
-    """Ten hexadecimal digits that change exactly when the settings do."""
-    canonical = json.dumps(settings, sort_keys=True, default=str)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:10]
-
-
 class Artifact:
     """A folder of files that depend on exactly `settings`: ROOT/KIND-KEY.
 
-    Arrays are kept by name; each carries a checksum, and one that does not match is made again.
+    Arrays are stored by name with a checksum; one that does not match is made again.
     """
 
     def __init__(self, root: Path, kind: str, settings: Mapping):
-        self.key = key(settings)
-        self.folder = root / f"{kind}-{self.key}"
+        self.folder = root / f"{kind}-{keys.digest(settings)}"
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
         write_json(self.folder / "settings.json", settings)
 
     def cache(self, name: str, make: Callable[[], np.ndarray | Rows]) -> np.ndarray:
-        """The array kept as NAME.npy, as a read-only memory map; made and kept first where there is none."""
+        """The array stored as NAME.npy, as a read-only memory map; made and stored first if it is missing."""
         path = self.folder / f"{name}.npy"
         if not self._intact(path):
             made = make()
@@ -48,11 +43,11 @@ class Artifact:
         return np.load(path, mmap_mode="r", allow_pickle=False)
 
     def has_files(self, names: Sequence[str]) -> bool:
-        """True where every named file is there and matches its checksum."""
+        """Whether every named file exists and matches its checksum."""
         return all(self._intact(self.folder / name) for name in names)
 
     def record_files(self, names: Sequence[str]) -> None:
-        """Writes down the checksums of files that were just written: from now on they are taken for whole."""
+        """Records the checksums of files that were just written: they count as complete from now on."""
         for name in names:
             self._record(self.folder / name)
 
@@ -79,7 +74,7 @@ class Artifact:
             return False
         if path.exists() and checksum(path) == recorded:
             return True
-        log.warning("%s is missing or damaged; it is made again", path)
+        log.warning("%s is missing or damaged; making it again", path)
         return False
 
 
@@ -89,7 +84,7 @@ def _writer(made: np.ndarray) -> Callable[[Any], None]:
 
 
 def _write_rows(rows: Rows, file: Any) -> None:
-    """The same file as of the whole array, piece by piece."""
+    """Writes the same file as for the whole array, piece by piece."""
     header = {"descr": np.lib.format.dtype_to_descr(rows.dtype), "fortran_order": False, "shape": rows.shape}
     np.lib.format.write_array_header_1_0(file, header)
     for piece in rows.pieces():

@@ -1,4 +1,6 @@
-"""The folder of a run: which configuration it belongs to."""
+"""The folder of a run belongs to one configuration."""
+
+from __future__ import annotations
 
 import json
 from collections.abc import Mapping
@@ -8,46 +10,46 @@ from typing import Any
 from cactus_tf.errors import InputError
 from cactus_tf.utils.files import read_json, write_json
 
-_CONFIG = "config.json"
+CONFIG = "config.json"
 
 
-def claim(folder: Path, identity: Mapping, config: Mapping) -> None:
-    """Makes the workdir this configuration's own, and writes config.json.
+def claim(folder: Path, identity: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    """Claims a run folder for a configuration, and writes config.json.
 
     Args:
-      folder: the workdir.
-      identity: the settings that may not change; kept in config.json under "identity".
-      config: all of config.json.
+      folder: of the run.
+      identity: the settings that may not change; stored in config.json under "identity".
+      config: everything else in config.json.
 
     Raises:
-      InputError: the workdir holds work of another configuration; says what differs.
+      InputError: the folder holds results of another configuration; says what differs.
     """
-    path = folder / _CONFIG
-    if path.exists() and _holds_work(folder):
-        differing = _differences(read_json(path).get("identity", {}), json.loads(json.dumps(identity)))
-        if differing:
+    path = folder / CONFIG
+    if path.exists() and _has_results(folder):
+        differences = _differences(read_json(path).get("identity", {}), json.loads(json.dumps(identity)))
+        if differences:
             raise InputError(
-                f"--workdir: {folder} belongs to another configuration ({'; '.join(differing)}); "
+                f"--workdir: {folder} belongs to another configuration ({'; '.join(differences)}); "
                 "choose another --workdir or repeat its settings"
             )
     write_json(path, {**config, "identity": identity})
 
 
-def _holds_work(folder: Path) -> bool:
-    """Whether anything was trained or judged there; a run that ended before may be put right and started again."""
+def _has_results(folder: Path) -> bool:
+    """Whether anything was trained or evaluated there; a run that ended before may be corrected and started again."""
     return (folder / "results.json").exists() or any(folder.glob("*/checkpoints/*.index"))
 
 
-def _differences(there: Mapping, here: Mapping, prefix: str = "") -> list[str]:
-    """'name: there A, now B' for every leaf that differs."""
-    found = []
-    for name in sorted({*there, *here}):
-        a, b = there.get(name), here.get(name)
+def _differences(saved: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """'name: A there, now B' for every leaf that differs."""
+    differences = []
+    for name in sorted({*saved, *now}):
+        a, b = saved.get(name), now.get(name)
         if isinstance(a, dict) and isinstance(b, dict):
-            found += _differences(a, b, f"{prefix}{name}.")
+            differences += _differences(a, b, f"{prefix}{name}.")
         elif a != b:
-            found.append(f"{prefix}{name}: there {_shown(a)}, now {_shown(b)}")
-    return found
+            differences.append(f"{prefix}{name}: {_shown(a)} there, now {_shown(b)}")
+    return differences
 
 
 def _shown(value: Any) -> str:

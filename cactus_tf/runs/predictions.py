@@ -1,4 +1,4 @@
-"""What learners answered to evaluation tasks, kept in the workdir, so that a stopped evaluation goes on from it."""
+"""The stored results of evaluation: a stopped evaluation resumes, and a repeated command computes nothing again."""
 
 from __future__ import annotations
 
@@ -11,27 +11,23 @@ import numpy as np
 
 import cactus_tf
 from cactus_tf.config import keys
-from cactus_tf.config.schema import Config
-from cactus_tf.contracts import Learner
+from cactus_tf.config.plan import LearnerPlan, RunPlan, Task
+from cactus_tf.contracts import Learner, MetaLearner
 from cactus_tf.errors import InputError
 from cactus_tf.fewshot.evaluation import over_episodes
-from cactus_tf.runs import artifacts, results
 from cactus_tf.types import Accuracy
 from cactus_tf.utils import files
-
-Task = tuple[int, int]
-"""(way, shot)."""
 
 _DAMAGE = (OSError, ValueError, EOFError)  # of np.load
 
 
-class Judged(NamedTuple):
-    """What came of one learner on the tasks of one way and shot.
+class Evaluated(NamedTuple):
+    """The result of one learner on the tasks of one way and shot.
 
     Attributes:
-      accuracy: of every episode, with the answers where it gives one per query.
-      marks: what a reader of its row must know (`judging.marks`).
-      adaptation: its rows of adaptation.csv; none of a learner that does not adapt.
+      accuracy: of every episode, with the answer to every query if there is one.
+      marks: `leak` and `unanswered`, for its row of results.json.
+      adaptation: its rows of adaptation.csv; none for a learner that does not adapt.
       seconds: that it took.
     """
 
@@ -41,72 +37,86 @@ class Judged(NamedTuple):
     seconds: float = 0.0
 
 
-def depends_on(config: Config, name: str, learner: Learner, inputs: np.ndarray) -> str:
-    """A key of all that may change in a workdir and changes the answers: weights, images, embeddings, tasks, version.
+def key(plan: RunPlan, learner_plan: LearnerPlan, learner: Learner, inputs: np.ndarray) -> str:
+    """A key of everything that changes the answers: weights, embeddings, data, tasks, settings, versions.
 
     Args:
-      config: resolved and sized.
-      name, learner: who answers.
-      inputs: [n, ...] what it takes of the split that it is judged on. Images and labels are known by their data set.
+      plan, learner_plan: of the run and the learner.
+      learner: trained.
+      inputs: [n, ...] its rows of the split to evaluate on; images are known by the key of their data set.
     """
-    weights = [np.asarray(variable) for variable in getattr(learner, "variables", [])]
+    weights = [np.asarray(variable) for variable in learner.variables] if isinstance(learner, MetaLearner) else []
     arrays = [*weights, *([inputs] if learner.consumes == "embeddings" else [])]
-    judged = config.evaluation
-    said = {
-        "version": cactus_tf.__version__,
-        "data": keys.data(config),
-        "options": results.options(config, name),
-        "tasks": [judged.eval_split, judged.eval_query, judged.eval_episodes],
-        "arrays": [hashlib.blake2b(np.ascontiguousarray(array).data).hexdigest() for array in arrays],
-    }
-    return artifacts.key(said)
+    evaluation = plan.evaluation
+    return keys.digest(
+        {
+            "version": [cactus_tf.__version__, learner_plan.info.version],
+            "data": plan.data.key,
+            "options": learner_plan.reported,
+            "tasks": [evaluation.split, evaluation.query, evaluation.episodes],
+            "arrays": [hashlib.blake2b(np.ascontiguousarray(array).data).hexdigest() for array in arrays],
+        }
+    )
 
 
-def keep(folder: Path, split: str, task: Task, judged: Judged, of: str) -> None:
-    """Writes, in this order, accuracies of all episodes, answers, and a description that makes them whole.
+def write(folder: Path, split: str, task: Task, evaluated: Evaluated, key: str) -> None:
+    """Writes accuracies of all episodes, then answers, then a description that makes them complete.
 
     Args:
-      folder: WORKDIR/ALGO; it gets accuracy-, answers- and judged-SPLIT-WAYway-SHOTshot.
-      split: that was judged on.
-      task: (way, shot).
-      judged: what came of it.
-      of: as of `depends_on`.
+      folder: RUN/ALGO; it gets accuracy-, answers- and judged-SPLIT-WAYway-SHOTshot.
+      split, task: that was evaluated.
+      evaluated: the result.
+      key: of `key`.
     """
     files.make_folder(folder, "--workdir")
     description = _path(folder, "judged", split, task, "json")
     description.unlink(missing_ok=True)
-    _write(_path(folder, "accuracy", split, task), judged.accuracy.per_episode)
-    if judged.accuracy.answers is not None:
-        _write(_path(folder, "answers", split, task), judged.accuracy.answers.astype(np.int16))
-    told = {"marks": judged.marks, "adaptation": judged.adaptation, "seconds": round(judged.seconds, 3)}
-    files.write_json(description, {"of": of, **told})
+    _write(_path(folder, "accuracy", split, task), evaluated.accuracy.per_episode)
+    answers = evaluated.accuracy.answers
+    if answers is not None:
+        _write(_path(folder, "answers", split, task), answers.astype(np.int16))
+    content = _content(evaluated.accuracy.per_episode, answers)
+    about = {"marks": evaluated.marks, "adaptation": evaluated.adaptation, "seconds": round(evaluated.seconds, 3)}
+    files.write_json(description, {"of": key, "content": content, **about})
 
 
-def kept(folder: Path, split: str, task: Task, of: str) -> Judged | None:
-    """What `keep` wrote with the same arguments; None where there is nothing whole, or it depends on something else."""
+def read(folder: Path, split: str, task: Task, key: str) -> Evaluated | None:
+    """What `write` wrote with the same arguments; None if it is missing, damaged, or depends on something else."""
     try:
-        there = files.read_json(_path(folder, "judged", split, task, "json"))
-        if there["of"] != of:
+        about = files.read_json(_path(folder, "judged", split, task, "json"))
+        if about["of"] != key:
             return None
-        found = over_episodes(np.load(_path(folder, "accuracy", split, task)))
-        answers = _path(folder, "answers", split, task)
-        found = found._replace(answers=np.load(answers) if answers.exists() else None)
-        return Judged(found, there["marks"], there["adaptation"], there["seconds"])
+        per_episode = np.load(_path(folder, "accuracy", split, task), allow_pickle=False)
+        path = _path(folder, "answers", split, task)
+        answers = np.load(path, allow_pickle=False) if path.exists() else None
+        if about["content"] != _content(per_episode, answers):
+            return None
+        accuracy = over_episodes(per_episode)._replace(answers=answers)
+        return Evaluated(accuracy, about["marks"], about["adaptation"], about["seconds"])
     except (InputError, *_DAMAGE, KeyError, TypeError):
         return None
 
 
 def of_queries(folder: Path, split: str, task: Task, query: int) -> np.ndarray | None:
-    """[episodes, way, query] the labels that the queries were given, those of true label i in row i; None if not kept.
+    """[episodes, way, query] answers to the queries, those of true label i in row i; None if there are none.
 
     Args:
-      folder, split, task: as of `keep`.
+      folder, split, task: as of `write`.
       query: Q of the evaluation episodes.
     """
     try:
-        return np.load(_path(folder, "answers", split, task)).reshape(-1, task[0], query)
-    except _DAMAGE:  # it is only for pictures
+        answers = np.load(_path(folder, "answers", split, task), allow_pickle=False)
+        return answers.reshape(-1, task[0], query)
+    except _DAMAGE:  # only for pictures
         return None
+
+
+def _content(per_episode: np.ndarray, answers: np.ndarray | None) -> str:
+    """A digest of the stored arrays."""
+    digest = hashlib.blake2b(np.ascontiguousarray(per_episode).data, digest_size=16)
+    if answers is not None:
+        digest.update(np.ascontiguousarray(answers.astype(np.int16)).data)
+    return digest.hexdigest()
 
 
 def _path(folder: Path, what: str, split: str, task: Task, suffix: str = "npy") -> Path:
@@ -114,4 +124,8 @@ def _path(folder: Path, what: str, split: str, task: Task, suffix: str = "npy") 
 
 
 def _write(path: Path, array: np.ndarray) -> None:
-    files.write_atomic(path, functools.partial(np.save, arr=array))
+    files.write_atomic(path, functools.partial(_save, array))
+
+
+def _save(array: np.ndarray, file: Any) -> None:
+    np.save(file, array, allow_pickle=False)

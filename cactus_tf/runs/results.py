@@ -1,4 +1,6 @@
-"""What a run says at its beginning and end, and results.json."""
+"""What a run prints at its beginning and end, and results.json."""
+
+from __future__ import annotations
 
 import contextlib
 import dataclasses
@@ -13,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from cactus_tf import plugins
-from cactus_tf.config import keys
-from cactus_tf.config.schema import STAGES, Config
-from cactus_tf.contracts import Learner
+from cactus_tf.config.plan import RunPlan, Task
+from cactus_tf.config.schema import STAGES, Settings
+from cactus_tf.contracts import AdaptingLearner, Learner
 from cactus_tf.fewshot.evaluation import AdaptationAccuracy
 from cactus_tf.types import Accuracy, Difference, Splits
 from cactus_tf.utils import files
 
-JUDGED_WITH = "a data set of your own is judged with --eval_dir=FOLDER, a sub-folder per class"
+EVAL_DIR_HINT = "to measure accuracy on your own images, add --eval_dir=FOLDER with a subfolder per class"
 _PACKAGES = ("cactus-tf", "tensorflow", "keras", "numpy", "scikit-learn", "tensorflow-datasets", "tensorboard")
 _COLUMNS = (
     "dataset", "split", "embedder", "partitioner", "algo", "way", "shot", "query", "episodes",
@@ -33,8 +35,8 @@ class Clock:
 
     Args:
       last: the stage to end after, or "all".
-      path: keeps the seconds, so that those of a stopped run count too. The report begins anew every time; evaluation
-        counts what it used of earlier commands.
+      path: stores the seconds, so that those of a stopped run count, too. The report starts at zero every time;
+        evaluation counts the stored results that it reuses.
     """
 
     def __init__(self, last: str, path: Path):
@@ -47,7 +49,7 @@ class Clock:
 
     @property
     def over(self) -> bool:
-        """Whether the last stage asked for is done."""
+        """Whether the last requested stage is done."""
         return self._last in self._done
 
     @contextlib.contextmanager
@@ -63,20 +65,20 @@ class Clock:
         self._done.add(name)
 
     def count_earlier(self, name: str, seconds: float) -> None:
-        """Adds to a stage that is under way what an earlier command spent on it."""
+        """Adds what an earlier command spent on a stage."""
         self._earlier[name] = self._earlier.get(name, 0.0) + seconds
 
 
-def places(config: Config, data: Splits, folder: Path) -> str:
-    """Where a first run puts what it makes, and how big that gets."""
+def places(plan: RunPlan, data: Splits, folder: Path) -> str:
+    """Where the first run writes, and how much."""
     images = sum(part.images.nbytes for part in (data.train, data.val, data.test))
-    kept = f"{_megabytes(images)} of images"
-    if config.learners and config.partition.partitioner == "kmeans":
-        kept += f", {_megabytes(4 * config.partition.partitions * len(data.train))} of partitions"
+    size = f"{_megabytes(images)} of images"
+    if plan.partition and plan.partition.partitioner == "kmeans":
+        size += f", {_megabytes(4 * plan.partition.partitions * len(data.train))} of partitions"
+    shared = Path(plan.run.artifacts_dir).resolve()
     return (
-        f"first run here: {Path(config.run.artifacts_dir).resolve()} keeps what later runs share ({kept}, the embedder "
-        f"and 4 bytes per number of its embeddings), {folder.resolve()} the results; --artifacts_dir and --workdir put "
-        "them elsewhere"
+        f"Shared cache: {shared} ({size}, the embedder, and 4 bytes per number of its embeddings). "
+        f"Results: {folder.resolve()}. Change them with --artifacts_dir and --workdir."
     )
 
 
@@ -84,32 +86,41 @@ def _megabytes(size: float) -> str:
     return f"{size / 1e6:,.0f} MB" if size >= 1e6 else "under 1 MB"
 
 
-def row(config: Config, name: str, task: tuple[int, int], accuracy: Accuracy, learner: Learner) -> dict[str, Any]:
-    """One row of results.json: a learner at one (way, shot)."""
-    return {
-        "dataset": config.data.dataset,
-        "split": config.evaluation.eval_split,
-        "embedder": keys.embedder_name(config),
-        "partitioner": keys.partitioner_name(config),
+def row(
+    columns: Mapping[str, Any],
+    name: str,
+    task: Task,
+    accuracy: Accuracy,
+    learner: Learner | None,
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """One row of results.json: a learner at one (way, shot).
+
+    Args:
+      columns: `EvaluationPlan.columns`.
+      name, learner: of the learner.
+      task: (way, shot).
+      accuracy: on its episodes.
+      options: `LearnerPlan.reported`.
+    """
+    own = {
         "algo": name,
         "way": task[0],
         "shot": task[1],
-        "query": config.evaluation.eval_query,
-        "episodes": config.evaluation.eval_episodes,
         "accuracy": accuracy.mean,
         "ci95": accuracy.ci95,
-        "transductive": bool(getattr(learner, "transductive", False)),
-        "seed": config.run.seed,
-        "options": options(config, name),
+        "transductive": isinstance(learner, AdaptingLearner) and bool(learner.transductive),
     }
+    values = {**columns, **own}
+    return {**{column: values[column] for column in _COLUMNS}, "options": dict(options)}
 
 
 def against(first: str, difference: Difference) -> dict[str, Any]:
-    """What a row says of its learner against the first one on the same episodes; fractions."""
+    """The part of a row that compares its learner with the first one on the same episodes; fractions."""
     return {"against": {"algo": first, "difference": difference.mean, "ci95": difference.ci95}}
 
 
-def adaptation_rows(name: str, task: tuple[int, int], traced: AdaptationAccuracy) -> list[dict[str, Any]]:
+def adaptation_rows(name: str, task: Task, traced: AdaptationAccuracy) -> list[dict[str, Any]]:
     """Rows of adaptation.csv: a learner at one (way, shot), step 0 before adaptation; fractions."""
     return [
         {
@@ -125,30 +136,10 @@ def adaptation_rows(name: str, task: tuple[int, int], traced: AdaptationAccuracy
     ]
 
 
-def options(config: Config, name: str) -> dict[str, Any]:
-    """The settings that had a part in a learner's result; a member's own ones as their flags are called."""
-    embedder, partitioner = keys.embedder_name(config), keys.partitioner_name(config)
-    network = config.learners.get(name) or config.networks.get(name)
-    used = {k: v for k, v in dataclasses.asdict(network).items() if v is not None} if network else {}
-    if embedder not in ("none", "features"):
-        used["embedder_steps"] = config.embedding.embedder_steps
-    own_sizes = getattr(config.options.get(partitioner), "sizes", None)  # of cluster files, in place of k and P
-    if partitioner not in ("none", "labels") and not own_sizes:
-        used |= {"clusters": config.partition.clusters, "partitions": config.partition.partitions}
-    if name in config.learners and config.partition.supervised_fraction:
-        used["supervised_fraction"] = config.partition.supervised_fraction
-    if keys.uses_clusters(name):
-        used["clusters"] = config.partition.clusters
-    for member in (config.data.dataset, embedder, partitioner, name):
-        if member in config.options:
-            used |= {f"{member}_{k}": v for k, v in dataclasses.asdict(config.options[member]).items()}
-    return used
-
-
-def write(config: Config, rows: Sequence[Mapping], clock: Clock, folder: Path) -> None:
-    """Writes results.json and the same rows as results.csv, their options spread into columns."""
+def write(settings: Settings, rows: Sequence[Mapping], clock: Clock, folder: Path) -> None:
+    """Writes results.json, and the same rows as results.csv with their options spread into columns."""
     value = {
-        "config": dataclasses.asdict(config),
+        "config": dataclasses.asdict(settings),
         "package_versions": package_versions(),
         "started": clock.started,
         "finished": _now(),
@@ -168,11 +159,11 @@ def flat_row(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**{name: value for name, value in row.items() if name not in groups}, **spread}
 
 
-def provenance(config: Config) -> dict[str, Any]:
-    """What config.json holds beside the identity."""
+def provenance(settings: Settings) -> dict[str, Any]:
+    """What config.json holds besides the identity."""
     return {
-        "config": dataclasses.asdict(config),
-        "seed": config.run.seed,
+        "config": dataclasses.asdict(settings),
+        "seed": settings.run.seed,
         "package_versions": package_versions(),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
@@ -187,23 +178,23 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def describe(config: Config, folder: Path) -> str:
-    """The resolved configuration, a line a section."""
-    lines = [f"cactus_tf in {folder}, artifacts in {config.run.artifacts_dir}, seed {config.run.seed}"]
-    for name, said in sections(config).items():
-        lines.append(f"  {name}: " + ", ".join(f"{k}={plain(v)}" for k, v in said.items()))
+def describe(settings: Settings, folder: Path) -> str:
+    """The resolved settings, a line per section."""
+    lines = [f"cactus_tf in {folder}, artifacts in {settings.run.artifacts_dir}, seed {settings.run.seed}"]
+    for name, values in sections(settings).items():
+        lines.append(f"  {name}: " + ", ".join(f"{k}={plain(v)}" for k, v in values.items()))
     return "\n".join(lines)
 
 
-def sections(config: Config) -> dict[str, dict[str, Any]]:
-    """The resolved configuration by section and name, without what does not apply."""
+def sections(settings: Settings) -> dict[str, dict[str, Any]]:
+    """The resolved settings by section and name, without those that do not apply."""
     parts = {
-        "data": config.data,
-        "embedding": config.embedding,
-        "partition": config.partition,
-        **config.learners,
-        "evaluation": config.evaluation,
-        **{f"{name} settings": part for name, part in config.options.items()},
+        "data": settings.data,
+        "embedding": settings.embedding,
+        "partition": settings.partition,
+        **settings.learners,
+        "evaluation": settings.evaluation,
+        **{f"{name} settings": part for name, part in settings.options.items()},
     }
     return {name: {k: v for k, v in dataclasses.asdict(part).items() if v is not None} for name, part in parts.items()}
 
@@ -211,7 +202,7 @@ def sections(config: Config) -> dict[str, dict[str, Any]]:
 def table(rows: Sequence[Mapping]) -> str:
     """A column per (way, shot): accuracy in percent with its 95% interval, a line per learner.
 
-    Below each but the first stands its difference from the first on the same episodes, with the interval of that.
+    Below each learner but the first is its difference from the first on the same episodes, with its own interval.
     """
     tasks = list(dict.fromkeys((r["way"], r["shot"]) for r in rows))
     lines = [("accuracy in %", {task: f"{task[0]}-way {task[1]}-shot" for task in tasks})]
@@ -236,18 +227,18 @@ def closing_words(rows: Sequence[Mapping], folder: Path) -> str:
     """The table, where everything is, and what to do next."""
     return "\n".join(
         [
-            *_judged(rows),
+            *_accuracies(rows),
             f"\nresults      {folder}/results.json, results.csv",
             *([f"report       {folder}/report.html"] if (folder / "report.html").exists() else []),
             f"TensorBoard  tensorboard --logdir {folder}/events",
-            f"next         {_suggestion(rows[0]['dataset'] if rows else 'folder')}; every setting is in --help",
+            f"next         {_suggestion(rows[0]['dataset'] if rows else 'folder')}; see --help for all settings",
         ]
     )
 
 
-def _judged(rows: Sequence[Mapping]) -> list[str]:
+def _accuracies(rows: Sequence[Mapping]) -> list[str]:
     if not rows:
-        return [f"\nno accuracy: the split to judge on has no labels; {JUDGED_WITH}"]
+        return [f"\nno accuracy, because the evaluation split has no labels; {EVAL_DIR_HINT}"]
     first = rows[0]
     about = f"\n{first['dataset']}, {first['split']} split, {first['episodes']} episodes, mean and 95% interval\n"
     return [about, table(rows)]
@@ -256,10 +247,10 @@ def _judged(rows: Sequence[Mapping]) -> list[str]:
 def _suggestion(dataset: str) -> str:
     others = [name for name in plugins.names("datasets") if name != dataset]
     if dataset == "folder":
-        return "compare: --algo=LEARNER,LEARNER shares the episodes, --partitioner=random is how far chance gets"
+        return "compare learners with --algo=LEARNER,LEARNER, or with chance clusters: --partitioner=random"
     if dataset == "digits":
-        return f"real data: --dataset={others[-1]} --data_dir=FOLDER (or {', '.join(others[:-1])})"
-    return "compare: --algo=LEARNER,LEARNER shares the episodes, --partitioner=labels is the oracle"
+        return f"try real data: --dataset={others[-1]} --data_dir=FOLDER (or {', '.join(others[:-1])})"
+    return "compare learners with --algo=LEARNER,LEARNER, or with true labels: --partitioner=labels"
 
 
 def plain(value: Any) -> str:

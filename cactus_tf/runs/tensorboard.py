@@ -174,6 +174,35 @@ class StepTracer:
         self._graph = self._profiling = False
 
 
+class TrainingEvents:
+    """The events of one learner's meta-training: scalars, and on request the graph and a profile.
+
+    Args:
+      folder: of the events.
+      graph: whether to record the graph of the first step.
+      profiled: number of steps to profile.
+    """
+
+    def __init__(self, folder: Path, graph: bool = False, profiled: int = 0):
+        self._events, self._tracer = Events(folder), StepTracer(folder, graph, profiled)
+
+    def __enter__(self) -> TrainingEvents:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._tracer.close()
+        self._events.close()
+
+    def on_step(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Logs a training step."""
+        self._events.on_step(step, scalars)
+        self._tracer.on_step(step)
+
+    def write(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Writes every value at this step."""
+        self._events.write(step, scalars)
+
+
 def replace(
     folder: Path,
     part: str,

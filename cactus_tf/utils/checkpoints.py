@@ -1,4 +1,4 @@
-"""Checkpoints of a training: the newest states, whole or not at all."""
+"""Checkpoints of a training: the newest states, each complete or not there at all."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -18,16 +18,16 @@ _VALUE = ".ATTRIBUTES/VARIABLE_VALUE"  # how TensorFlow ends the name of a tenso
 
 
 class Checkpoints:
-    """The last two states of a training, in `folder`; without a folder it keeps nothing.
+    """The last two states of a training, in `folder`; without a folder nothing is written.
 
     Args:
-      variables: all that must come back, optimizers built before included.
+      variables: all that must be restored, including those of optimizers, which must be built.
       step: the variable, among them or not, that counts the finished steps.
-      folder: of this training alone, made if need be.
-      identity: settings that the state depends on, as JSON can say them.
+      folder: of this training alone; created if missing.
+      identity: settings that the state depends on, as JSON values.
 
     Raises:
-      InputError: the folder holds a training of other settings.
+      InputError: the folder holds a training with other settings.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Checkpoints:
     ):
         self._step, self._folder = step, folder
         self._variables = [tf_variable(v) for v in variables]
-        self._kept: int | None = None
+        self._saved: int | None = None
         self._manager = None
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
@@ -48,67 +48,67 @@ class Checkpoints:
             self._manager = tf.train.CheckpointManager(self._checkpoint, str(folder), 2, checkpoint_name=_NAME)
 
     def restore(self) -> int:
-        """Restores the newest readable state and returns its step; 0, with nothing changed, where there is none."""
+        """Restores the newest readable state and returns its step; 0, with nothing changed, if there is none."""
         for path in self._newest_first():
             if _readable(path):
                 self._checkpoint.restore(path).assert_existing_objects_matched().expect_partial()
-                self._kept = int(self._step)
-                return self._kept
-            log.warning("checkpoint %s is damaged; going on from an older one, or from the start", path)
+                self._saved = int(self._step)
+                return self._saved
+            log.warning("checkpoint %s is damaged; resuming from an older one, or from the start", path)
         return 0
 
     def save(self) -> None:
-        """Keeps the present state, unless it is kept already.
+        """Saves the current state, unless it is saved already.
 
         Raises:
-          RunError: a weight is NaN or infinite, or the file cannot be written; what was kept before stays.
+          RunError: a weight is NaN or infinite, or the file cannot be written; earlier checkpoints remain.
         """
         step = int(self._step)
-        if step in (0, self._kept):
+        if step in (0, self._saved):
             return
         if not all(_finite(v) for v in self._variables):
-            raise RunError(f"weights are NaN or infinite after step {step}; {self.kept()}; lower the rate")
+            raise RunError(f"weights are NaN or infinite after step {step}; {self.status()}; lower the rate")
         if self._manager:
             try:
                 self._manager.save(checkpoint_number=step)
             except tf.errors.OpError as error:
                 reason = error.message.rsplit(";", 1)[-1].split("[")[0].strip()
                 raise RunError(
-                    f"cannot write a checkpoint to {self._folder} ({reason}); {self.kept()}: free some space"
+                    f"cannot write a checkpoint to {self._folder} ({reason}); {self.status()}: free some space"
                 ) from error
-            self._kept = step
+            self._saved = step
 
-    def kept(self) -> str:
-        """Says in words what is kept."""
-        if self._kept is None:
-            return "no checkpoint is kept"
-        return f"the checkpoint of step {self._kept} is kept in {self._folder}"
+    def status(self) -> str:
+        """Which checkpoint there is, in words."""
+        if self._saved is None:
+            return "there is no checkpoint yet"
+        return f"the checkpoint of step {self._saved} is in {self._folder}"
 
     def _newest_first(self) -> list[str]:
         return _newest_first(self._folder) if self._folder else []
 
 
 def load_newest(variables: Sequence[keras.Variable], folder: Path) -> int:
-    """Gives the variables the values of the newest readable state, and changes nothing in the folder.
+    """Assigns the newest readable state to variables, and changes nothing in the folder.
 
     Args:
-      variables: the first of those that the state was kept of, in their order.
+      variables: the first ones that the state was saved from, in their order.
       folder: of a training.
 
     Returns:
-      The step of that state; 0, with nothing changed, where there is none.
+      The step of that state; 0, with nothing changed, if there is none.
 
     Raises:
-      InputError: the state is of other variables.
+      InputError: the state belongs to other variables.
     """
     for path in _newest_first(folder):
         if not _readable(path):
-            log.warning("checkpoint %s is damaged; an older one is taken, if there is one", path)
+            log.warning("checkpoint %s is damaged; using an older one, if there is one", path)
             continue
         reader = tf.train.load_checkpoint(path)
         shapes, names = reader.get_variable_to_shape_map(), [f"variables/{i}/{_VALUE}" for i in range(len(variables))]
         if [shapes.get(name) for name in names] != [list(v.shape) for v in variables]:
-            raise InputError(f"checkpoint {path} is of another network: it was made by another version, train anew")
+            raise InputError(f"checkpoint {path} belongs to another network, made by another version: train again")
         for variable, name in zip(variables, names, strict=True):
             variable.assign(reader.get_tensor(name))
         return int(path.rsplit("-", 1)[1])
@@ -116,25 +116,25 @@ def load_newest(variables: Sequence[keras.Variable], folder: Path) -> int:
 
 
 def _newest_first(folder: Path) -> list[str]:
-    found = (str(path.with_suffix("")) for path in folder.glob(f"{_NAME}-*.index"))
-    return sorted(found, key=lambda path: int(path.rsplit("-", 1)[1]), reverse=True)
+    paths = (str(path.with_suffix("")) for path in folder.glob(f"{_NAME}-*.index"))
+    return sorted(paths, key=lambda path: int(path.rsplit("-", 1)[1]), reverse=True)
 
 
 def _claim(path: Path, identity: Mapping[str, Any]) -> None:
-    there = files.read_json(path) if path.exists() else identity
-    differing = [f"{name} {there.get(name)}, now {now}" for name, now in identity.items() if there.get(name) != now]
+    saved = files.read_json(path) if path.exists() else identity
+    differing = [f"{name} {saved.get(name)}, now {now}" for name, now in identity.items() if saved.get(name) != now]
     if differing:
-        raise InputError(f"{path.parent} keeps a fit with {'; '.join(differing)}: choose another folder or delete it")
+        raise InputError(f"{path.parent} holds a fit with {'; '.join(differing)}: choose another folder or delete it")
     files.write_json(path, identity)
 
 
-def tf_variable(variable) -> tf.Variable:
-    """The tf.Variable behind Keras' variable."""
+def tf_variable(variable: keras.Variable | tf.Variable) -> tf.Variable:
+    """The tf.Variable behind a Keras variable."""
     return variable.value if isinstance(variable, keras.Variable) else variable
 
 
 def _readable(path: str) -> bool:
-    """Reads every tensor, which compares the checksums, so that a damaged state is never half restored."""
+    """Reads every tensor, which verifies the checksums, so that a damaged state is never half restored."""
     try:
         reader = tf.train.load_checkpoint(path)
         for name in reader.get_variable_to_shape_map():

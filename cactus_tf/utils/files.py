@@ -1,4 +1,6 @@
-"""Files: atomic writes, JSON and CSV, and locks."""
+"""Files: atomic writes, JSON and CSV, checksums and locks."""
+
+from __future__ import annotations
 
 import contextlib
 import csv
@@ -23,7 +25,7 @@ def write_atomic(path: Path, write: Callable[[Any], None]) -> None:
     """Calls write(file) on a temporary file and renames it, so that no reader ever sees half a file.
 
     Raises:
-      RunError: it could not be written; what was there before is untouched.
+      RunError: it could not be written; an earlier file is untouched.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -71,10 +73,10 @@ def read_json(path: Path) -> Any:
 
 
 def make_folder(path: Path, flag: str) -> Path:
-    """Creates a folder and proves that it can be written.
+    """Creates a folder and checks that it is writable.
 
     Raises:
-      InputError: it cannot; names the flag to change.
+      InputError: it is not; names the flag to change.
     """
     probe = path / f".probe.{os.getpid()}"
     try:
@@ -88,21 +90,21 @@ def make_folder(path: Path, flag: str) -> Path:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Holds a folder for this process; another one that wants it waits, and says so."""
+    """Locks a folder for this process; another process waits, with a warning."""
     with open(folder / ".lock", "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            log.warning("waiting for another run that is working on %s", folder)
+            log.warning("waiting: another run is using %s", folder)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-_PIECE, _PIECES = 1 << 22, 64  # bytes, and how many pieces of a large file are looked at
+_PIECE, _PIECES = 1 << 22, 64  # bytes, and the number of pieces of a large file to read
 
 
 def checksum(path: Path) -> int:
-    """CRC-32 of a file; of one above 256 MiB, of its length and of 64 pieces spread over it: no more than a second."""
+    """CRC-32 of a file; above 256 MiB, of its length and of 64 pieces spread over it, which takes at most a second."""
     size = path.stat().st_size
     whole = size <= _PIECE * _PIECES
     starts = range(0, size, _PIECE) if whole else np.linspace(0, size - _PIECE, _PIECES).astype(int).tolist()

@@ -27,7 +27,7 @@ def test_a_setting_that_is_empty_is_missing():
 
 
 def test_a_command_of_settings_alone_takes_no_other_words():
-    with pytest.raises(InputError, match=r"^'one' is no flag: every setting is written --NAME=VALUE; see --help$"):
+    with pytest.raises(InputError, match=r"^unexpected argument 'one'; flags look like --name=value; see --help$"):
         commands.read_settings(["--run=there", "one"], DEFAULTS, ("run",), "name it")
 
 
@@ -35,7 +35,7 @@ def test_of_a_command_that_does_not_go_on_ctrl_c_leaves_nothing(capsys):
     def stopped(argv):
         raise KeyboardInterrupt
 
-    assert commands.guarded(stopped, [], lambda: "") == 130
+    assert commands.guarded(stopped, [], lambda topic: "") == 130
     assert capsys.readouterr().err == "stopped; nothing was written\n"
 
 
@@ -43,5 +43,5 @@ def test_where_a_disk_is_full_the_command_s_own_flag_is_named(capsys):
     def full(argv):
         raise OSError(28, "No space left on device", "out/x")
 
-    assert commands.guarded(full, [], lambda: "") == 1
+    assert commands.guarded(full, [], lambda topic: "") == 1
     assert capsys.readouterr().err == "out/x: No space left on device; free or change --out\n"

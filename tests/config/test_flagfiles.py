@@ -5,13 +5,13 @@ import importlib.util
 import re
 from pathlib import Path
 
+import a_run
 import numpy as np
 import pytest
 
 from cactus_tf.config import flags
 from cactus_tf.report import comparison
 from cactus_tf.report.published import RECALLED, figures
-from cactus_tf.runs import results
 from cactus_tf.types import Accuracy
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ def flagfile_times():
 def rows(config):
     """The row of the paper's tables that each learner of a flagfile belongs to."""
     nothing = Accuracy(0.0, 0.0, np.zeros(1))
-    return [comparison.row_of(results.row(config, name, (5, 1), nothing, None)) for name in config.run.algo]
+    return [comparison.row_of(a_run.row(config, name, (5, 1), nothing)) for name in config.run.algo]
 
 
 def header(path):

@@ -4,6 +4,7 @@ import logging
 import pytest
 
 from cactus_tf.config import commands, flags
+from cactus_tf.config.help import help_text
 from cactus_tf.errors import InputError, RunError
 
 
@@ -14,18 +15,18 @@ def ending(capsys, argv, command=lambda config: None):
 
 
 def test_every_field_of_every_settings_class_is_a_flag_with_help():
-    text = flags.help_text()
+    text = " ".join(help_text("full").split())
     for section in flags.SECTIONS:
         for field in dataclasses.fields(section):
-            assert f"--{field.name}: {field.metadata['meaning']}" in text
-    for _, name, options in flags._all_options():
+            assert f"--{field.name} {field.metadata['meaning']}" in text
+    for _, name, options in flags.all_options():
         for field in dataclasses.fields(options):
-            assert f"--{name}_{field.name}: {field.metadata['meaning']}" in text
+            assert f"--{name}_{field.name} {field.metadata['meaning']}" in text
 
 
 def test_no_two_flags_share_a_name():
     names = [field.name for section in flags.SECTIONS for field in dataclasses.fields(section)]
-    names += [f"{name}_{f.name}" for _, name, options in flags._all_options() for f in dataclasses.fields(options)]
+    names += [f"{name}_{f.name}" for _, name, options in flags.all_options() for f in dataclasses.fields(options)]
     assert len(set(names)) == len(names)
 
 
@@ -62,19 +63,19 @@ def test_a_later_flag_wins_over_a_flagfile_and_a_flagfile_over_an_earlier_flag(t
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["--dataset=omniglott"], "--dataset=omniglott: there is no such dataset; choose from "),
-        (["--embedder=umap"], "--embedder=umap: there is no such embedder; choose from acai"),
-        (["--partitioner=x"], "--partitioner=x: there is no such partitioner; choose from"),
+        (["--dataset=omniglott"], "--dataset=omniglott: unknown dataset; choose from "),
+        (["--embedder=umap"], "--embedder=umap: unknown embedder; choose from acai"),
+        (["--partitioner=x"], "--partitioner=x: unknown partitioner; choose from"),
         (
             ["--algo=protonets,x"],
-            "--algo=x: there is no such algo; choose from anil, cluster_colour, cluster_matching",
+            "--algo=x: unknown algo; choose from anil, cluster_colour, cluster_matching",
         ),
-        (["--backbone=x"], "--backbone=x: there is no such backbone; choose from conv4, mlp, resnet"),
-        (["--norm=x"], "--norm=x: there is no such norm; choose from running, batch, layer, none"),
-        (["--stage=x"], "--stage=x: there is no such stage; choose from all, prepare"),
-        (["--eval_split=x"], "--eval_split=x: there is no such eval_split; choose from test, val, train"),
-        (["--embeder=acai"], "--embeder is not a flag; did you mean --embedder?"),
-        (["--zzzz"], "--zzzz is not a flag; see --help"),
+        (["--backbone=x"], "--backbone=x: unknown backbone; choose from conv4, mlp, resnet"),
+        (["--norm=x"], "--norm=x: unknown norm; choose from running, batch, layer, none"),
+        (["--stage=x"], "--stage=x: unknown stage; choose from all, prepare"),
+        (["--eval_split=x"], "--eval_split=x: unknown eval_split; choose from test, val, train"),
+        (["--embeder=acai"], "--embeder: unknown flag; did you mean --embedder?"),
+        (["--zzzz"], "--zzzz: unknown flag; see --help"),
         (["--way=five"], "--way=five: it must be a whole number"),
         (["--outer_lr=fast"], "--outer_lr=fast: it must be a number"),
         (["--outer_lr=inf"], "--outer_lr=inf: it must be at least 0 and finite"),
@@ -87,18 +88,21 @@ def test_a_later_flag_wins_over_a_flagfile_and_a_flagfile_over_an_earlier_flag(t
         (["--eval_ways="], "--eval_ways is empty"),
         (["--eval_ways=5,1"], "--eval_ways=1: it must be at least 2"),
         (["--way=20", "--clusters=10"], "--way=20 is more than --clusters=10"),
-        (["omniglot"], "'omniglot' is no flag"),
+        (["omniglot"], "unexpected argument 'omniglot'; flags look like --name=value"),
         (["--flagfile=nowhere.txt"], "nowhere.txt"),
         (
             ["--algo=maml", "--way=5", "--eval_ways=5,20"],
-            "--eval_ways=20 is more than --way=5: the head of maml",
+            "--eval_ways=20 is more than --way=5: maml has a fixed head",
         ),
         (["--algo=maml", "--way=5"], "--eval_ways=10 is more than --way=5"),
         (["--algo=maml", "--on_embeddings", "--backbone=conv4"], "--on_embeddings: conv4 takes images"),
-        (["--algo=protonets", "--nearest_neighbours_k=3"], "--nearest_neighbours_k is for nearest_neighbours"),
-        (["--maml_inner_lr=0.1"], "--maml_inner_lr is for maml, which this run does not use: drop it"),
-        (["--mlp_dropout_legacy_leak"], "--mlp_dropout_legacy_leak is for mlp_dropout, which this run does not use"),
-        (["--hyperplanes_margin=1"], "--hyperplanes_margin is for hyperplanes, which this run does not use"),
+        (["--algo=protonets", "--nearest_neighbours_k=3"], "--nearest_neighbours_k is a setting of nearest_neighbours"),
+        (["--maml_inner_lr=0.1"], "--maml_inner_lr is a setting of maml, which this run does not use"),
+        (
+            ["--mlp_dropout_legacy_leak"],
+            "--mlp_dropout_legacy_leak is a setting of mlp_dropout, which this run does not use",
+        ),
+        (["--hyperplanes_margin=1"], "--hyperplanes_margin is a setting of hyperplanes, which this run does not use"),
         (["--nearest_neighbours_k=0"], "--nearest_neighbours_k=0: it must be at least 1"),
     ],
 )
@@ -116,9 +120,9 @@ def test_bad_flags_end_with_code_2_and_one_line_that_names_the_flag(capsys, argv
         (InputError("bad thing:\n say less"), 2, "bad thing: say less"),
         (RunError("went wrong"), 1, "went wrong"),
         (OSError(28, "No space left on device", "runs/x"), 1, "runs/x: No space left on device"),
-        (KeyboardInterrupt(), 130, "run the same command again to go on"),
+        (KeyboardInterrupt(), 130, "rerun the command to resume"),
         (ValueError("{{node x}} Error in MapDataset: RunError: a.jpg is empty\nTraceback"), 1, "a.jpg is empty"),
-        (ZeroDivisionError("first\nsecond"), 1, "ZeroDivisionError: first (--debug shows where)"),
+        (ZeroDivisionError("first\nsecond"), 1, "ZeroDivisionError: first (--debug prints the traceback)"),
     ],
 )
 def test_every_failure_is_one_line_with_its_exit_code(capsys, error, code, words):
@@ -144,6 +148,24 @@ def test_help_ends_with_code_0(capsys):
     code, out, _ = ending(capsys, ["--help"])
     assert code == 0
     assert "--eval_episodes" in out
+
+
+def test_help_shows_the_25_flags_that_people_use_first_and_no_setting_of_a_member():
+    text = help_text()
+    assert [line for line in text.splitlines() if line.startswith("  --acai")] == []
+    assert sum(line.startswith("  --") and not line.startswith("  --help") for line in text.splitlines()) == 25
+
+
+def test_help_of_a_member_shows_its_settings_with_their_defaults(capsys):
+    code, out, _ = ending(capsys, ["--help=maml"])
+    assert code == 0
+    assert "--maml_inner_lr" in out
+    assert "default: 0.05" in out
+    assert ending(capsys, ["--help=nobody"])[0] == 2
+
+
+def test_help_shows_defaults_as_numbers_by_data_set():
+    assert "25 (digits), 500 (omniglot, miniimagenet, celeba)" in " ".join(help_text().split())
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cactus_tf.config import build_plan
 from cactus_tf.config import flags as cli
-from cactus_tf.config import keys
 from cactus_tf.contracts import DataContext
 from cactus_tf.datasets import folder
 from cactus_tf.datasets._io import entries, layout
@@ -452,11 +452,12 @@ def test_the_place_of_the_files_is_not_in_the_key(key, tmp_path):
 def test_artifacts_that_learn_depend_on_training_pictures_alone(key, tmp_path):
     key()
     flags = ["--dataset=folder", f"--data_dir={tmp_path / 'data'}"]
-    one, other = cli.parse(flags), cli.parse([*flags, f"--eval_dir={tmp_path / 'eval'}"])
-    assert keys.data(one) != keys.data(other)
-    assert keys.embedder(one) == keys.embedder(other)
-    assert keys.partitions(one) == keys.partitions(other)
-    assert keys.embeddings(one) != keys.embeddings(other)
+    made = [build_plan.make(cli.parse([*flags, *more])) for more in ([], [f"--eval_dir={tmp_path / 'eval'}"])]
+    one, other = made
+    assert one.data.key != other.data.key
+    assert one.embedding.key == other.embedding.key
+    assert one.partition.key == other.partition.key
+    assert one.embedding.embeddings_key != other.embedding.embeddings_key
 
 
 # The whole line

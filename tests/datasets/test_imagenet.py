@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cactus_tf import pipeline
+from cactus_tf.config import build_plan
 from cactus_tf.config import flags as cli
-from cactus_tf.config import keys
 from cactus_tf.contracts import DataContext
 from cactus_tf.datasets import imagenet
 from cactus_tf.datasets._io import decoding, shards
@@ -18,6 +17,7 @@ from cactus_tf.datasets.miniimagenet import ravi
 from cactus_tf.errors import RunError
 from cactus_tf.fewshot.episodes import gather
 from cactus_tf.main import main
+from cactus_tf.pipeline.preparation import prepare
 from cactus_tf.report import inspection
 
 EACH, DIM = 6, 5  # images of a class, numbers of a feature
@@ -234,7 +234,7 @@ def test_the_key_tells_other_names_and_not_the_place(folder, tmp_path):
 
 def test_the_fraction_is_in_no_key_of_the_arrays(folder):
     def key(*flags):
-        return keys.data(cli.parse(["--dataset=imagenet", f"--data_dir={folder}", *flags]))
+        return build_plan.make(cli.parse(["--dataset=imagenet", f"--data_dir={folder}", *flags])).data.key
 
     assert key("--supervised_fraction=0.5") == key()
     assert key("--imagenet_decode=lazily") != key()
@@ -372,7 +372,8 @@ def test_a_mixture_without_any_of_these_classes_is_refused(tmp_path, complains):
 def test_a_run_asks_for_the_true_partition_only_where_it_mixes_it_in(folder, tmp_path):
     def prepared(*flags):
         places = [f"--data_dir={folder}", f"--artifacts_dir={tmp_path}"]
-        return pipeline.prepare(cli.parse(["--dataset=imagenet", "--image_size=8", *places, *flags]))
+        plan = build_plan.make(cli.parse(["--dataset=imagenet", "--image_size=8", *places, *flags]))
+        return prepare(plan.data, tmp_path)
 
     assert prepared().train.supervised is None
     assert len(prepared("--supervised_fraction=0.5").train.supervised[0].sizes) == len(MINI)

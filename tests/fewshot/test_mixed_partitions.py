@@ -1,13 +1,12 @@
 import numpy as np
 import pytest
 
-from cactus_tf import pipeline, preflight
+from cactus_tf.config import build_plan
 from cactus_tf.config import flags as cli
-from cactus_tf.config import keys
-from cactus_tf.config import schema as settings
 from cactus_tf.errors import InputError
 from cactus_tf.fewshot.episodes import Episodes
-from cactus_tf.runs import results
+from cactus_tf.pipeline import preflight
+from cactus_tf.pipeline.partitioning import mixed
 from cactus_tf.types import AssignedPartitions, ImageSet, MixedPartitions, Splits
 
 IMAGES = np.arange(60, dtype=np.float32)[:, None]
@@ -64,8 +63,8 @@ def test_a_side_without_a_usable_partition_is_refused_unless_it_is_never_drawn()
     episodes(MixedPartitions(useless, TRUE, 1.0))
 
 
-def config(*flags):
-    return cli.parse(["--algo=protonets", *flags])
+def plan(*flags):
+    return build_plan.make(cli.parse(["--algo=protonets", *flags]))
 
 
 def all_splits(**about):
@@ -73,55 +72,60 @@ def all_splits(**about):
     return Splits(images, images, images)
 
 
+def mix(partitions, data, fraction):
+    return mixed(fraction, data.train, partitions)
+
+
 def test_without_a_fraction_the_pipeline_mixes_nothing():
-    assert pipeline.mix(config(), all_splits(partitions=TRUE, supervised=TRUE), PSEUDO) is PSEUDO
+    assert mix(PSEUDO, all_splits(partitions=TRUE, supervised=TRUE), 0.0) is PSEUDO
 
 
 def test_the_pipeline_mixes_in_true_partitions_with_the_probability_said():
-    mixed = pipeline.mix(config("--supervised_fraction=0.25"), all_splits(partitions=TRUE), PSEUDO)
-    assert drawn(mixed, 400)[3] == pytest.approx(100, abs=35)  # 4 standard deviations
+    both = mix(PSEUDO, all_splits(partitions=TRUE), 0.25)
+    assert drawn(both, 400)[3] == pytest.approx(100, abs=35)  # 4 standard deviations
 
 
 @pytest.mark.parametrize("own", [None, TRUE], ids=["those of the split", "the data set's own"])
 def test_the_true_partitions_are_those_of_the_split_unless_the_data_set_has_others_for_this(own):
     labels = AssignedPartitions([np.arange(60) // 12])
-    mixed = pipeline.mix(config("--supervised_fraction=0.5"), all_splits(partitions=labels, supervised=own), PSEUDO)
-    assert mixed[3] is (own or labels)[0]
+    both = mix(PSEUDO, all_splits(partitions=labels, supervised=own), 0.5)
+    assert both[3] is (own or labels)[0]
 
 
 @pytest.mark.parametrize("labels", [None, AssignedPartitions([])], ids=["no labels", "labels that make no task"])
 def test_a_fraction_of_images_without_labels_is_refused(labels):
-    with pytest.raises(InputError, match=r"--supervised_fraction=0.5: the training images have no labels: leave it"):
-        preflight.check_mixture(config("--supervised_fraction=0.5"), ImageSet(IMAGES, labels))
+    with pytest.raises(InputError, match=r"--supervised_fraction=0.5: the training images have no labels; drop"):
+        preflight.check_mixture(plan("--supervised_fraction=0.5"), ImageSet(IMAGES, labels))
 
 
 def test_a_fraction_of_the_oracles_own_labels_is_refused():
-    oracle = config("--supervised_fraction=0.5", "--partitioner=labels")
-    with pytest.raises(InputError, match="with --partitioner=labels every task has true labels: leave one out"):
+    oracle = plan("--supervised_fraction=0.5", "--partitioner=labels")
+    with pytest.raises(InputError, match="with --partitioner=labels every task has true labels; drop one"):
         preflight.check_mixture(oracle, ImageSet(IMAGES, TRUE))
 
 
 def test_the_oracle_may_be_mixed_with_other_true_partitions():
-    oracle = config("--supervised_fraction=0.5", "--partitioner=labels")
+    oracle = plan("--supervised_fraction=0.5", "--partitioner=labels")
     preflight.check_mixture(oracle, ImageSet(IMAGES, TRUE, supervised=TRUE))
 
 
 def test_where_nobody_learns_from_tasks_a_fraction_is_not_asked_about():
-    neighbours = cli.parse(["--algo=nearest_neighbours", "--supervised_fraction=0.5"])
+    neighbours = build_plan.make(cli.parse(["--algo=nearest_neighbours", "--supervised_fraction=0.5"]))
     preflight.check_mixture(neighbours, ImageSet(IMAGES))
 
 
 def test_the_fraction_changes_the_identity_of_a_run_and_no_artifact():
-    plain, mixing = config(), config("--supervised_fraction=0.5")
-    assert settings.identity(plain) != settings.identity(mixing)
-    assert keys.partitions(plain) == keys.partitions(mixing)
+    plain, mixing = plan(), plan("--supervised_fraction=0.5")
+    assert plain.identity != mixing.identity
+    assert plain.partition.key == mixing.partition.key
 
 
 def test_the_results_show_the_fraction_of_learners_that_learn_from_tasks():
-    mixing = cli.parse(["--algo=protonets,nearest_neighbours", "--supervised_fraction=0.5"])
-    assert results.options(mixing, "protonets")["supervised_fraction"] == 0.5
-    assert "supervised_fraction" not in results.options(mixing, "nearest_neighbours")
-    assert "supervised_fraction" not in results.options(config(), "protonets")
+    flags = ["--algo=protonets,nearest_neighbours", "--supervised_fraction=0.5"]
+    protonets, neighbours = build_plan.make(cli.parse(flags)).learners
+    assert protonets.reported["supervised_fraction"] == 0.5
+    assert "supervised_fraction" not in neighbours.reported
+    assert "supervised_fraction" not in plan().learners[0].reported
 
 
 def test_tasks_of_unmixed_partitions_are_what_they_were():

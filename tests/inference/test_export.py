@@ -201,7 +201,7 @@ def test_those_that_the_message_names_are_those_that_can_be_exported():
             "--format=h5: there is no such format; choose from savedmodel, tfl",
         ),
         (["--run=RUN", "--out=RUN", "--overwrite"], "exists and is no export, so it is left alone"),
-        (["--run=RUN", "--out=OUT", "more"], "'more' is no flag"),
+        (["--run=RUN", "--out=OUT", "more"], "unexpected argument 'more'"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

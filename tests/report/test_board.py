@@ -10,8 +10,8 @@ from cactus_tf.runs import results
 
 def log(run):
     embeddings = run.images.reshape(len(run.images), -1)[:, :5].astype(np.float32)
-    board.before_training(run.config, run.data, embeddings, run.partitions, run.tasks, run.folder / "events")
-    board.after_evaluation(run.config, run.data, run.rows, run.folder / "events")
+    board.before_training(run.plan, run.data, embeddings, run.partitions, run.tasks, run.folder / "events")
+    board.after_evaluation(run.plan, run.data, run.rows, run.folder / "events")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_tasks_of_both_kinds_are_pictures_of_one_run(shown):
 
 def test_the_text_has_every_setting(runs, shown):
     [text] = shown["one/events/run"]["configuration"][0].ravel()
-    for section, said in results.sections(a_run.make(runs / "one").config).items():
+    for section, said in results.sections(a_run.make(runs / "one").plan.settings).items():
         for name, value in said.items():
             assert f"| {section} | {name} | {results.plain(value)} |" in text.decode()
 

@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 
 from cactus_tf import report
-from cactus_tf.config import keys
 from cactus_tf.report import comparison, evaluated, result, training
 from cactus_tf.report.mistakes import Confusion
 from cactus_tf.runs import results
@@ -104,7 +103,7 @@ def test_labels_of_several_divisions_show_the_hardest_tasks_but_no_classes(tmp_p
 def test_the_table_has_ours_the_papers_figure_and_both_differences(tmp_path):
     config = a_run.parse("--dataset=omniglot", "--embedder=acai", "--algo=maml,nearest_neighbours")
     rows = [
-        results.row(config, name, (5, 1), a_run.Accuracy(mean, 0.01, np.zeros(1)), learner=None)
+        a_run.row(config, name, (5, 1), a_run.Accuracy(mean, 0.01, np.zeros(1)))
         for name, mean in (("maml", 0.7), ("nearest_neighbours", 0.6))
     ]
     rows[1] |= results.against("maml", Difference(-0.1, 0.02))
@@ -131,7 +130,7 @@ def test_the_first_sentence_says_what_was_learnt_how_well_and_how_well_chance_do
 
 def test_every_setting_and_the_command_stand_on_the_page(made):
     text = (made.folder / "report.html").read_text()
-    for section, said in results.sections(made.config).items():
+    for section, said in results.sections(made.plan.settings).items():
         for name in said:
             assert re.search(rf">{section}</td>\s*<td[^>]*>{name}</td>", text), (section, name)
     assert "main.py --way=5" in text
@@ -186,9 +185,10 @@ def test_an_embedder_with_a_network_shows_its_curves_and_pictures(made):
     assert kinds == [("svg+xml", "Squared"), ("png", "Reconstructions:")]
 
 
-def test_features_are_not_drawn(tmp_path, monkeypatch):
-    monkeypatch.setattr(keys, "has_features", lambda config: True)
-    run = dataclasses.replace(a_run.make(tmp_path), tasks=None)
+def test_features_are_not_drawn(tmp_path):
+    made = a_run.make(tmp_path)
+    data = dataclasses.replace(made.plan.data, features=True)
+    run = dataclasses.replace(made, plan=dataclasses.replace(made.plan, data=data), tasks=None)
     assert training.tasks_of(run) is None
     assert evaluated.hardest_of(run, "protonets") is None
     assert [picture.kind for picture in training.clusters_of(run).pictures] == ["svg+xml"]

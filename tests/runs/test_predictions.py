@@ -1,19 +1,18 @@
 import dataclasses
 import shutil
-from types import SimpleNamespace
 
 import a_run
 import numpy as np
 import pytest
 from PIL import Image
 
-from cactus_tf.config import flags
+from cactus_tf.config import build_plan, flags
 from cactus_tf.fewshot.evaluation import over_episodes
 from cactus_tf.runs import predictions
 
 TASK = (5, 1)
 GIVEN = np.arange(20).reshape(2, 10) % 5
-JUDGED = predictions.Judged(
+EVALUATED = predictions.Evaluated(
     over_episodes(np.array([1 / 3, 0.7]))._replace(answers=GIVEN),
     {"unanswered": 1},
     [{"algo": "maml", "step": 0, "query_accuracy": 0.1}],
@@ -21,39 +20,54 @@ JUDGED = predictions.Judged(
 )
 
 
-def learner(*weights, consumes="images"):
-    return SimpleNamespace(variables=[np.float32(weights)], consumes=consumes)
+class Weights:
+    """A trained learner that is nothing but its weights."""
+
+    gradient_clip, vectorized, remedy = None, False, ""
+
+    def __init__(self, *weights, consumes="images"):
+        self.variables = self.trainable_variables = [np.float32(weights)]
+        self.consumes = consumes
+
+    def classify(self, support, support_labels, query, way): ...
+
+    def training_loss(self, episode): ...
+
+
+def key(settings, learner, inputs):
+    plan = build_plan.make(settings)
+    return predictions.key(plan, plan.learners[0], learner, inputs)
 
 
 def test_what_was_kept_comes_back_to_the_last_bit(tmp_path):
-    predictions.keep(tmp_path / "maml", "test", TASK, JUDGED, "key")
-    found = predictions.kept(tmp_path / "maml", "test", TASK, "key")
-    assert (found.accuracy.mean, found.accuracy.ci95) == (JUDGED.accuracy.mean, JUDGED.accuracy.ci95)
-    np.testing.assert_array_equal(found.accuracy.per_episode, JUDGED.accuracy.per_episode)
+    predictions.write(tmp_path / "maml", "test", TASK, EVALUATED, "key")
+    found = predictions.read(tmp_path / "maml", "test", TASK, "key")
+    assert (found.accuracy.mean, found.accuracy.ci95) == (EVALUATED.accuracy.mean, EVALUATED.accuracy.ci95)
+    np.testing.assert_array_equal(found.accuracy.per_episode, EVALUATED.accuracy.per_episode)
     np.testing.assert_array_equal(found.accuracy.answers, GIVEN)
-    assert found[1:] == JUDGED[1:]
+    assert found[1:] == EVALUATED[1:]
 
 
 @pytest.mark.parametrize("other", [("val", TASK, "key"), ("test", (5, 5), "key"), ("test", TASK, "another")])
 def test_answers_to_something_else_are_not_used(tmp_path, other):
-    predictions.keep(tmp_path, "test", TASK, JUDGED, "key")
-    assert predictions.kept(tmp_path, *other) is None
+    predictions.write(tmp_path, "test", TASK, EVALUATED, "key")
+    assert predictions.read(tmp_path, *other) is None
 
 
 @pytest.mark.parametrize("left", [0, 0.5], ids=["empty", "half"])
 @pytest.mark.parametrize("name", ["judged-{}.json", "accuracy-{}.npy", "answers-{}.npy"])
 def test_damaged_files_count_as_none(tmp_path, name, left):
-    predictions.keep(tmp_path, "test", TASK, JUDGED, "key")
+    predictions.write(tmp_path, "test", TASK, EVALUATED, "key")
     path = tmp_path / name.format("test-5way-1shot")
     whole = path.read_bytes()
     path.write_bytes(whole[: int(left * len(whole))])
-    assert predictions.kept(tmp_path, "test", TASK, "key") is None
+    assert predictions.read(tmp_path, "test", TASK, "key") is None
     if name.startswith("answers"):
         assert predictions.of_queries(tmp_path, "test", TASK, query=2) is None
 
 
 def test_answers_are_given_by_task_label_and_query(tmp_path):
-    predictions.keep(tmp_path, "test", TASK, JUDGED, "key")
+    predictions.write(tmp_path, "test", TASK, EVALUATED, "key")
     np.testing.assert_array_equal(predictions.of_queries(tmp_path, "test", TASK, query=2), GIVEN.reshape(2, 5, 2))
     assert predictions.of_queries(tmp_path, "test", (5, 5), query=2) is None
 
@@ -66,13 +80,13 @@ def test_answers_depend_on_weights_settings_and_tasks():
     longer = a_run.parse("--steps=7")
     other = a_run.parse("--eval_episodes=13")
     keys = [
-        predictions.depends_on(config, "protonets", learner(1, 2), IMAGES),
-        predictions.depends_on(config, "protonets", learner(1, 3), IMAGES),
-        predictions.depends_on(longer, "protonets", learner(1, 2), IMAGES),
-        predictions.depends_on(other, "protonets", learner(1, 2), IMAGES),
+        key(config, Weights(1, 2), IMAGES),
+        key(config, Weights(1, 3), IMAGES),
+        key(longer, Weights(1, 2), IMAGES),
+        key(other, Weights(1, 2), IMAGES),
     ]
     assert len(set(keys)) == len(keys)
-    assert predictions.depends_on(config, "protonets", learner(1, 2), IMAGES) == keys[0]
+    assert key(config, Weights(1, 2), IMAGES) == keys[0]
 
 
 def test_answers_depend_on_the_images_and_labels_that_are_judged_on(tmp_path):
@@ -85,21 +99,17 @@ def test_answers_depend_on_the_images_and_labels_that_are_judged_on(tmp_path):
     said = ["--dataset=folder", f"--data_dir={tmp_path / 'learned'}", "--algo=nearest_neighbours"]
     folders = [tmp_path / name for name in ("some", "others", "relabelled")]
     configs = [flags.parse([*said, f"--eval_dir={folder}"]) for folder in folders]
-    keys = [predictions.depends_on(c, "nearest_neighbours", learner(1), IMAGES) for c in configs]
+    keys = [key(c, Weights(1), IMAGES) for c in configs]
     assert len(set(keys)) == 3
 
 
 def test_answers_depend_on_embeddings_where_the_learner_takes_them():
     config = a_run.parse()
-    taking = learner(1, consumes="embeddings")
-    assert predictions.depends_on(config, "protonets", taking, EMBEDDINGS) != predictions.depends_on(
-        config, "protonets", taking, EMBEDDINGS + 1
-    )
+    taking = Weights(1, consumes="embeddings")
+    assert key(config, taking, EMBEDDINGS) != key(config, taking, EMBEDDINGS + 1)
 
 
 def test_answers_do_not_depend_on_how_the_run_is_shown():
     config = a_run.parse()
     shown = dataclasses.replace(config, run=dataclasses.replace(config.run, debug=True, workdir="elsewhere"))
-    assert predictions.depends_on(shown, "protonets", learner(1), IMAGES) == predictions.depends_on(
-        config, "protonets", learner(1), IMAGES
-    )
+    assert key(shown, Weights(1), IMAGES) == key(config, Weights(1), IMAGES)

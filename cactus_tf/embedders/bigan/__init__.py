@@ -14,7 +14,6 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from cactus_tf.config.plan import usual_steps
 from cactus_tf.config.schema import option
 from cactus_tf.contracts import Embedder, EmbedderContext
 from cactus_tf.embedders._base.adam import ConstantThenDecay, FusedAdam
@@ -245,7 +244,7 @@ def build(context: EmbedderContext | None = None, options: Options | None = None
     if options.filters % 4:
         raise InputError(f"--bigan_filters={options.filters}: it must be a multiple of 4, for two groups of 1.5 x it")
     options = dataclasses.replace(options, dims=options.dims or DIMS.get(context.dataset, DIMS[None]))
-    steps = context.steps or usual_steps(STEPS, context.dataset)
+    steps = context.steps or STEPS.get(context.dataset or "")
     return TrainedEmbedder("bigan", Bigan, options, steps, functools.partial(sized, steps))
 
 

@@ -21,7 +21,6 @@ import numpy as np
 import tensorflow as tf
 from sklearn.metrics import normalized_mutual_info_score
 
-from cactus_tf.config.plan import usual_steps
 from cactus_tf.config.schema import option
 from cactus_tf.contracts import Embedder, EmbedderContext
 from cactus_tf.embedders._base.fitting import Network, Plan
@@ -292,7 +291,7 @@ def build(context: EmbedderContext | None = None, options: Options | None = None
     name = context.dataset or ""
     if options.clusters is None:
         options = dataclasses.replace(options, clusters=CLUSTERS.get(name))
-    steps = context.steps or usual_steps(STEPS, context.dataset)
+    steps = context.steps or STEPS.get(context.dataset or "")
     return TrainedEmbedder("deepcluster", DeepCluster, options, steps, functools.partial(sized, steps))
 
 

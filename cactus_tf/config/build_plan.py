@@ -1,0 +1,257 @@
+"""From resolved settings to the plan of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from cactus_tf import plugins
+from cactus_tf.config import keys
+from cactus_tf.config.plan import DataPlan, EmbeddingPlan, EvaluationPlan, LearnerPlan, PartitionPlan, RunPlan
+from cactus_tf.config.presets import default_clusters, default_eval_way
+from cactus_tf.config.schema import Settings, TrainingSettings
+from cactus_tf.contracts import EmbedderContext
+from cactus_tf.utils import seeds
+
+
+def make(settings: Settings) -> RunPlan:
+    """The plan of a run. What only the data can tell, k and the evaluation ways, may be missing; see `complete`.
+
+    Raises:
+      InputError: files of the user that a key depends on are missing.
+    """
+    return _assemble(settings, data_plan(settings))
+
+
+def complete(plan: RunPlan, images: int, classes: int) -> RunPlan:
+    """The plan with what only the data can tell.
+
+    Args:
+      plan: of `make`.
+      images: number of training images.
+      classes: number of classes to evaluate on; 0 without labels.
+    """
+    settings, way = plan.settings, largest_way(plan.settings)
+    partition, evaluation = settings.partition, settings.evaluation
+    if partition.clusters is None:
+        partition = dataclasses.replace(partition, clusters=default_clusters(images, way))
+    if evaluation.eval_ways is None:
+        evaluation = dataclasses.replace(evaluation, eval_ways=(default_eval_way(classes, way),))
+    settings = dataclasses.replace(settings, partition=partition, evaluation=evaluation)
+    return dataclasses.replace(_assemble(settings, plan.data), identity=plan.identity, name=plan.name)
+
+
+def _assemble(settings: Settings, data: DataPlan) -> RunPlan:
+    learners = tuple(learner_plan(settings, name) for name in settings.run.algo)
+    embedding = _embedding_plan(settings, data) if _needs_embeddings(settings) else None
+    partition = _partition_plan(settings, data, embedding) if settings.learners else None
+    evaluation = settings.evaluation
+    identity = _identity(settings, data)
+    names = (settings.data.dataset, embedder_name(settings), partitioner_name(settings), "+".join(settings.run.algo))
+    return RunPlan(
+        data=data,
+        embedding=embedding,
+        partition=partition,
+        learners=learners,
+        evaluation=EvaluationPlan(
+            split=evaluation.eval_split,
+            ways=evaluation.eval_ways,
+            shots=evaluation.eval_shots,
+            query=evaluation.eval_query,
+            episodes=evaluation.eval_episodes,
+            seed=settings.run.seed,
+            columns=columns(settings),
+        ),
+        run=settings.run,
+        name=f"{'-'.join(names)}-{keys.digest(identity)[:6]}",
+        identity=identity,
+        settings=settings,
+    )
+
+
+def data_plan(settings: Settings) -> DataPlan:
+    """The plan of the prepared data; reads the names and sizes of the user's files if the key depends on them.
+
+    Raises:
+      InputError: these files are missing.
+    """
+    data, info = settings.data, plugins.info("datasets", settings.data.dataset)
+    options = settings.options.get(data.dataset)
+    key = {**keys.member("datasets", data.dataset, options), "image_size": data.image_size}
+    train_key = key
+    if info.files_key is not None:
+        files = info.files_key(data.data_dir, data.eval_dir)
+        key = {**key, "files": files}
+        train_key = {**key, "files": files["train"]} if isinstance(files, Mapping) else key
+    return DataPlan(
+        dataset=data.dataset,
+        data_dir=data.data_dir,
+        eval_dir=data.eval_dir,
+        image_size=data.image_size,
+        options=options,
+        features=has_features(settings),
+        mixed=settings.partition.supervised_fraction > 0,
+        key=key,
+        train_key=train_key,
+    )
+
+
+def _embedding_plan(settings: Settings, data: DataPlan) -> EmbeddingPlan:
+    name, steps = settings.embedding.embedder, settings.embedding.embedder_steps
+    options = settings.options.get(name)
+    if data.features:
+        name, key = "features", {"data": data.train_key, "name": "features"}
+    else:
+        member = keys.member("embedders", name, options)
+        key = {"data": data.train_key, **member, "steps": steps, "seed": settings.run.seed}
+    return EmbeddingPlan(
+        embedder=name,
+        options=options,
+        context=EmbedderContext(dataset=data.dataset, steps=steps),
+        seed=seeds.derive(settings.run.seed, "embedder"),
+        splits=tuple(dict.fromkeys(["train", settings.evaluation.eval_split])),
+        key=key,
+        embeddings_key=key if data.key == data.train_key else {**key, "judged": data.key},
+    )
+
+
+def _partition_plan(settings: Settings, data: DataPlan, embedding: EmbeddingPlan | None) -> PartitionPlan:
+    part, way = settings.partition, largest_way(settings)
+    options = settings.options.get(part.partitioner)
+    return PartitionPlan(
+        partitioner=part.partitioner,
+        options=options,
+        clusters=part.clusters,
+        partitions=part.partitions,
+        supervised_fraction=part.supervised_fraction,
+        way=way,
+        images_per_cluster=min(t.shot + t.query for t in settings.learners.values()),
+        seed=seeds.derive(settings.run.seed, "partitions"),
+        key={
+            "embeddings": embedding.key if embedding else data.train_key,
+            **keys.member("partitioners", part.partitioner, options),
+            "clusters": part.clusters,
+            "partitions": part.partitions,
+            "way": way,
+            "seed": settings.run.seed,
+        },
+    )
+
+
+def learner_plan(settings: Settings, name: str) -> LearnerPlan:
+    """The plan of one learner; needs none of the data."""
+    info = plugins.info("learners", name)
+    training = settings.learners.get(name)
+    network = training or settings.networks.get(name) or TrainingSettings()
+    ways, shots = settings.evaluation.eval_ways or (), settings.evaluation.eval_shots
+    able = tuple(way for way in ways if not info.fixed_head or way <= network.way)
+    return LearnerPlan(
+        name=name,
+        info=info,
+        options=settings.options.get(name),
+        training=training,
+        network=network,
+        way=network.way or max(ways, default=2),
+        seed=seeds.derive(settings.run.seed, "weights"),
+        episodes_seed=seeds.derive(settings.run.seed, "training episodes"),
+        clusters=settings.partition.clusters,
+        embeddings=reads_embeddings(settings, name),
+        tasks=tuple((way, shot) for way in able for shot in shots),
+        skipped_ways=tuple(way for way in ways if way not in able),
+        reported=_reported(settings, name),
+    )
+
+
+def columns(settings: Settings) -> dict[str, Any]:
+    """What every row of results.json says about the run."""
+    return {
+        "dataset": settings.data.dataset,
+        "split": settings.evaluation.eval_split,
+        "embedder": embedder_name(settings),
+        "partitioner": partitioner_name(settings),
+        "query": settings.evaluation.eval_query,
+        "episodes": settings.evaluation.eval_episodes,
+        "seed": settings.run.seed,
+    }
+
+
+def _reported(settings: Settings, name: str) -> dict[str, Any]:
+    """The settings that had a part in a learner's result; a member's own ones under the names of their flags."""
+    embedder, partitioner = embedder_name(settings), partitioner_name(settings)
+    part, network = settings.partition, settings.learners.get(name) or settings.networks.get(name)
+    used = {k: v for k, v in dataclasses.asdict(network).items() if v is not None} if network else {}
+    if embedder not in ("none", "features"):
+        used["embedder_steps"] = settings.embedding.embedder_steps
+    own = settings.options.get(partitioner)
+    if settings.learners and not plugins.info("partitioners", partitioner).ignores_sizes(own):
+        used |= {"clusters": part.clusters, "partitions": part.partitions}
+    if name in settings.learners and part.supervised_fraction:
+        used["supervised_fraction"] = part.supervised_fraction
+    if plugins.info("learners", name).uses_clusters:
+        used["clusters"] = part.clusters
+    for member in (settings.data.dataset, embedder, partitioner, name):
+        if member in settings.options:
+            used |= {f"{member}_{k}": v for k, v in dataclasses.asdict(settings.options[member]).items()}
+    return used
+
+
+def _identity(settings: Settings, data: DataPlan) -> dict[str, Any]:
+    """All settings that change the numbers, but no length, evaluation, stage or display; and what read files hold."""
+    sections = {
+        "data": keys.trained_on("data", settings.data),
+        "embedding": keys.trained_on("embedding", settings.embedding),
+        "partition": keys.trained_on("partition", settings.partition),
+        **{f"learners.{name}": keys.trained_on("training", part) for name, part in settings.learners.items()},
+        **{f"networks.{name}": keys.trained_on("training", part) for name, part in settings.networks.items()},
+        **{f"options.{name}": keys.trained_on(name, part) for name, part in settings.options.items()},
+    }
+    files, read = data.train_key.get("files"), _fingerprints(settings)
+    contents = {**({"files": files} if files else {}), **({"read": read} if read else {})}
+    return {**sections, "algo": list(settings.run.algo), "seed": settings.run.seed, **contents}
+
+
+def _fingerprints(settings: Settings) -> dict[str, Any]:
+    """What the files hold that embedder and partitioner read, by member."""
+    used = [("embedders", embedder_name(settings)), ("partitioners", partitioner_name(settings))]
+    infos = {name: plugins.info(family, name) for family, name in used if name not in ("none", "features")}
+    return {n: info.fingerprint(settings.options.get(n)) for n, info in infos.items() if info.fingerprint is not None}
+
+
+# What follows from settings.
+
+
+def has_features(settings: Settings) -> bool:
+    """Whether the data set's rows are feature vectors, which need no embedder."""
+    name = settings.data.dataset
+    return plugins.info("datasets", name).gives_features(settings.options.get(name))
+
+
+def largest_way(settings: Settings) -> int:
+    """The largest N of the training episodes."""
+    return max((training.way for training in settings.learners.values()), default=2)
+
+
+def reads_embeddings(settings: Settings, name: str) -> bool:
+    """Whether a learner reads embeddings."""
+    network = settings.learners.get(name) or settings.networks.get(name)
+    return plugins.info("learners", name).uses_embeddings or bool(network and network.on_embeddings)
+
+
+def _needs_embeddings(settings: Settings) -> bool:
+    """Whether a learner or the partitioner reads embeddings; the oracle with ProtoNets, for one, does not."""
+    if any(reads_embeddings(settings, name) for name in settings.run.algo):
+        return True
+    return bool(settings.learners) and plugins.info("partitioners", settings.partition.partitioner).uses_embeddings
+
+
+def embedder_name(settings: Settings) -> str:
+    """The embedder that matters; "features" for feature vectors, "none" if nothing reads embeddings."""
+    if not _needs_embeddings(settings):
+        return "none"
+    return "features" if has_features(settings) else settings.embedding.embedder
+
+
+def partitioner_name(settings: Settings) -> str:
+    """The partitioner that matters; "none" if no learner learns from tasks."""
+    return settings.partition.partitioner if settings.learners else "none"

@@ -1,0 +1,120 @@
+"""The text of --help: the flags that people use first, all flags, or those of one member."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+from cactus_tf import plugins
+from cactus_tf.config import schema
+from cactus_tf.config.presets import PRESETS, Preset
+from cactus_tf.errors import InputError
+
+FIRST = (
+    "dataset", "data_dir", "eval_dir", "image_size", "embedder", "embedder_steps", "partitioner", "clusters",
+    "partitions", "algo", "way", "shot", "query", "steps", "backbone", "on_embeddings", "eval_ways", "eval_shots",
+    "eval_episodes", "eval_split", "stage", "workdir", "artifacts_dir", "seed", "quiet",
+)  # fmt: skip
+"""The flags that --help shows; --helpfull shows all."""
+
+_WIDTH, _INDENT = 110, 20
+_USAGE = "Usage: python -m cactus_tf.main [--FLAG=VALUE ...] [--flagfile=FILE ...]   (a later flag wins)"
+_WHAT = "Embeds images without labels, clusters them, meta-learns on the clusters, and evaluates on labeled tasks."
+_MORE = "  --help=MEMBER  settings of one member, such as --help=acai or --help=maml\n  --helpfull     every flag\n"
+_CHOICES = {
+    "dataset": "datasets", "embedder": "embedders", "partitioner": "partitioners", "backbone": "backbones",
+    "algo": "learners",
+}  # fmt: skip
+
+
+def help_text(topic: str = "") -> str:
+    """What `--help` (topic ""), `--helpfull` ("full") or `--help=NAME` print.
+
+    Raises:
+      InputError: no member of that name.
+    """
+    if topic not in ("", "full"):
+        return _member_help(topic)
+    shown = None if topic == "full" else FIRST
+    parts = [_USAGE, _WHAT, *(_section_help(section, shown) for section in schema.GivenSettings())]
+    if shown:
+        return "\n\n".join([*parts, "More\n" + _MORE.rstrip()])
+    members = [(family, name) for family in ("datasets", "embedders", "partitioners", "learners") for name in
+               plugins.names(family)]  # fmt: skip
+    return "\n\n".join([*parts, *(_options_help(f, n) for f, n in members if plugins.options_type(f, n))])
+
+
+def _section_help(section: Any, shown: tuple[str, ...] | None) -> str:
+    fields = [field for field in dataclasses.fields(section) if shown is None or field.name in shown]
+    lines = [_line(f"--{field.name}", field, _default(field), _choices(field.name)) for field in fields]
+    return "\n".join([str(section.__doc__), *lines])
+
+
+def _member_help(name: str) -> str:
+    families = [family for family in plugins.FAMILIES if name in plugins.names(family)]
+    if not families:
+        every = ", ".join(name for family in plugins.FAMILIES for name in plugins.names(family))
+        raise InputError(f"--help={name}: unknown member; choose from {every}")
+    return "\n\n".join(_options_help(family, name) for family in families)
+
+
+def _options_help(family: str, name: str) -> str:
+    first = (inspect.getdoc(plugins.load(family, name)) or "").split("\n")[0]
+    kind = plugins.options_type(family, name)
+    fields = dataclasses.fields(kind) if kind else ()
+    lines = [_line(f"--{name}_{field.name}", field, _plain(field.default)) for field in fields]
+    return "\n".join([f"{name} ({family}): {first}", *(lines or ["  no settings of its own"])])
+
+
+def _line(flag: str, field: dataclasses.Field, default: str, choices: str = "") -> str:
+    about = field.metadata
+    low, high = about["low"], about["high"]
+    bounds = f"{low} to {high}" if high is not None else f"at least {low}" if low is not None else ""
+    details = "; ".join(filter(None, [about["symbol"], about["unit"], bounds]))
+    text = f"{about['meaning']}{choices}" + (f" ({details})" if details else "")
+    source = f" ({about['source']})" if about["source"] else ""
+    lines = [text, *([f"default: {default}{source}"] if default else [])]
+    wrapped = [part for line in lines for part in textwrap.wrap(line, _WIDTH - _INDENT, break_on_hyphens=False)]
+    head = f"  {flag}".ljust(_INDENT)
+    first = [head + wrapped[0]] if len(flag) + 4 <= _INDENT else [head, " " * _INDENT + wrapped[0]]
+    return "\n".join([*first, *(" " * _INDENT + part for part in wrapped[1:])])
+
+
+def _choices(field: str) -> str:
+    return f": {', '.join(plugins.names(_CHOICES[field]))}" if field in _CHOICES else ""
+
+
+def _default(field: dataclasses.Field) -> str:
+    """The default as text; where data sets or learners differ, each value with their names."""
+    if field.default is not None:
+        return _plain(field.default)
+    if field.name == "embedder_steps":
+        return _grouped({n: plugins.info("embedders", n).steps for n in plugins.names("embedders")}, "by data set")
+    if field.name in {f.name for f in dataclasses.fields(Preset)} - {"query"}:
+        return _grouped({n: getattr(preset, field.name) or "chosen from the data" for n, preset in PRESETS.items()})
+    if field.name in {f.name for f in dataclasses.fields(schema.TrainingSettings)}:
+        infos = {name: plugins.info("learners", name).training for name in plugins.names("learners")}
+        return _grouped({name: getattr(own, field.name) for name, own in infos.items() if own})
+    return ""
+
+
+def _grouped(values: Mapping[str, Any], mapped: str = "") -> str:
+    """ "500 (celeba, omniglot), 25 (digits)", or the value alone if there is only one; `mapped` stands for mappings."""
+    groups: dict[str, list[str]] = {}
+    for name, value in values.items():
+        if value is not None:
+            groups.setdefault(mapped if isinstance(value, Mapping) else _plain(value), []).append(name)
+    if len(groups) == 1 and len(next(iter(groups.values()))) == len(values):
+        return next(iter(groups))
+    return ", ".join(f"{value} ({', '.join(names)})" for value, names in groups.items())
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

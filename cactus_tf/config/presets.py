@@ -1,0 +1,121 @@
+"""The default settings of each data set, with their sources.
+
+A learner's own defaults, the same on every data set, are in its module (`INFO.training`), and so are an embedder's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from cactus_tf.config.schema import EmbeddingSettings, EvaluationSettings, PartitionSettings, TrainingSettings
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """The default settings of a data set; the defaults here are those of one without published settings.
+
+    Attributes:
+      source: where the numbers come from.
+      embedder, partitioner: by name.
+      clusters: k; None: 40 images per cluster, at most 500 clusters.
+      partitions: P.
+      eval_ways: N of the evaluation tasks; None: five, or as many as there are labeled classes.
+      eval_shots: K of the evaluation tasks.
+      way, shot, query, steps, outer_lr: N, K, Q, outer steps and beta of meta-training; None takes the learner's.
+      learners: what differs for single learners.
+    """
+
+    source: str
+    embedder: str = "acai"
+    partitioner: str = "kmeans"
+    clusters: int | None = 500
+    partitions: int = 100
+    eval_ways: tuple[int, ...] | None = (5,)
+    eval_shots: tuple[int, ...] = (1, 5)
+    way: int = 5
+    shot: int = 1
+    query: int | None = None
+    steps: int = 30_000
+    outer_lr: float = 1e-3
+    learners: Mapping[str, TrainingSettings] = dataclasses.field(default_factory=dict)
+
+    @property
+    def embedding(self) -> EmbeddingSettings:
+        """As a settings section."""
+        return EmbeddingSettings(self.embedder)
+
+    @property
+    def partition(self) -> PartitionSettings:
+        """As a settings section."""
+        return PartitionSettings(self.partitioner, self.clusters, self.partitions)  # type: ignore[arg-type]
+
+    @property
+    def evaluation(self) -> EvaluationSettings:
+        """As a settings section."""
+        return EvaluationSettings(self.eval_ways, self.eval_shots)  # type: ignore[arg-type]
+
+    def training(self, learner: str) -> TrainingSettings:
+        """The training settings of one learner; fields that its module decides are None."""
+        own = self.learners.get(learner, TrainingSettings())
+        return TrainingSettings(
+            way=own.way or self.way,
+            shot=own.shot or self.shot,
+            query=own.query or self.query,  # type: ignore[arg-type]
+            steps=own.steps or self.steps,
+            outer_lr=own.outer_lr or self.outer_lr,
+        )
+
+
+_ADAPTING_ON_DIGITS = TrainingSettings(way=10, steps=2000)  # longer, and the way of the paper's MNIST
+
+PRESETS = {
+    "digits": Preset(
+        "chosen without labels: about 40 images per cluster, way and shot as on Omniglot, a length of a minute; pixels,"
+        " because their partitions agree better with each other than those of a short ACAI (docs/reproduction.md)",
+        embedder="pixels", clusters=25, partitions=100, eval_ways=(10,), way=20, steps=500,
+        learners=dict.fromkeys(("maml", "anil", "meta_sgd", "reptile"), _ADAPTING_ON_DIGITS),
+    ),
+    "omniglot": Preset(
+        "Hsu et al. 2019, tables 5 and 6; k and P from the authors' scripts",
+        clusters=500, partitions=100, eval_ways=(5, 20), way=20, steps=30_000,
+    ),
+    "mnist": Preset(
+        "Hsu et al. 2019, table 5 (MAML), for ProtoNets too, as table 6 has no column for MNIST",
+        clusters=10, partitions=100, eval_ways=(10,), eval_shots=(1, 5, 10), way=10, steps=30_000,
+    ),
+    "miniimagenet": Preset(
+        "Hsu et al. 2019, tables 5 and 6; k and P from the authors' scripts",
+        embedder="deepcluster", clusters=500, partitions=50, eval_shots=(1, 5, 20, 50), steps=60_000,
+    ),
+    "celeba": Preset(
+        "Hsu et al. 2019, tables 5 and 6; k and P from the authors' scripts",
+        embedder="deepcluster", clusters=500, partitions=50, eval_ways=(2,), eval_shots=(5,), way=2, steps=60_000,
+    ),
+    "imagenet": Preset(
+        "the authors' scripts of November 2018 (imagenet_kmeans), which the paper does not describe",
+        embedder="deepcluster", clusters=1000, partitions=1, eval_shots=(1, 5, 20, 50), steps=120_000,
+    ),
+    "folder": Preset(
+        "ours: nothing is known about the images, and somebody is waiting",
+        embedder="deepcluster", clusters=None, partitions=50, eval_ways=None, query=5, steps=5_000,
+    ),
+}  # fmt: skip
+"""By data set."""
+
+UNPUBLISHED = Preset("Hsu et al. 2019, the settings of most data sets")
+
+
+def preset(dataset: str) -> Preset:
+    """The default settings of a data set."""
+    return PRESETS.get(dataset, UNPUBLISHED)
+
+
+def default_clusters(images: int, way: int) -> int:
+    """k if the preset leaves it open: 40 images per cluster, as on Omniglot (44), at most the paper's 500."""
+    return max(way, min(500, images // 40))
+
+
+def default_eval_way(classes: int, way: int) -> int:
+    """N of evaluation if the preset leaves it open: five, or as many as there are classes, or as in training."""
+    return max(2, min(5, way, classes))

@@ -1,0 +1,104 @@
+"""The straight line, one stage per file: prepare, embed, partition, train, evaluate, report.
+
+`run` is the whole of it. This room is the only place where two families meet.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from cactus_tf import report
+from cactus_tf.config import build_plan
+from cactus_tf.config.plan import LearnerPlan, RunPlan
+from cactus_tf.pipeline.embedding import embed
+from cactus_tf.pipeline.evaluation import evaluate, evaluation_images
+from cactus_tf.pipeline.meta_training import first_tasks, train
+from cactus_tf.pipeline.partitioning import partition
+from cactus_tf.pipeline.preflight import check, count_classes
+from cactus_tf.pipeline.preparation import prepare, show
+from cactus_tf.report import board as run_events
+from cactus_tf.runs import folder as run_folder
+from cactus_tf.runs import results
+from cactus_tf.runs.inputs import write_inputs
+from cactus_tf.utils import files
+
+log = logging.getLogger(__name__)
+
+
+def run(plan: RunPlan) -> list[dict[str, Any]]:
+    """Runs the stages up to `plan.run.stage`, reusing what earlier runs left.
+
+    Returns:
+      The rows of results.json, [] if the run stops before evaluation.
+    """
+    choose_threads(plan.learners)
+    artifacts = Path(plan.run.artifacts_dir)
+    first_run = not artifacts.exists()
+    files.make_folder(artifacts, "--artifacts_dir")
+    folder = files.make_folder(Path(plan.run.workdir or Path("runs") / plan.name), "--workdir")
+    with files.locked(folder):
+        run_folder.claim(folder, plan.identity, results.provenance(plan.settings))
+        log.info("%s", results.describe(plan.settings, folder))
+        return _stages(plan, folder, artifacts, first_run)
+
+
+def _stages(plan: RunPlan, folder: Path, artifacts: Path, first_run: bool) -> list[dict[str, Any]]:
+    """The stages, in a locked run folder."""
+    clock = results.Clock(plan.run.stage, folder / "seconds.json")
+    with clock.stage("prepare"):
+        data = prepare(plan.data, artifacts)
+        if first_run:
+            log.info("%s", results.places(plan, data, folder))
+        if plan.run.stage == "prepare":
+            show(plan.data, data, folder)
+        images = evaluation_images(plan.evaluation, data)
+        plan = build_plan.complete(plan, len(data.train), count_classes(plan.evaluation, images))
+        check(plan, data)
+    if clock.over:
+        return []
+    with clock.stage("embed"):
+        embedder, embeddings = embed(plan.embedding, data, artifacts, folder)
+        write_inputs(plan, data, folder)
+    if clock.over:
+        return []
+    with clock.stage("partition"):
+        partitions = partition(plan.partition, data, embeddings, artifacts)
+    if clock.over:
+        return []
+    with clock.stage("train"):
+        tasks = first_tasks(plan, data, partitions)
+        run_events.before_training(plan, data, embeddings.get("train"), partitions, tasks, folder / "events")
+        learners = train(plan, data, embedder, embeddings, partitions, folder)
+    if clock.over:
+        return []
+    with clock.stage("evaluate"):
+        rows = evaluate(plan, data, embeddings, learners, folder, clock)
+    results.write(plan.settings, rows, clock, folder)
+    if not clock.over:
+        with clock.stage("report"):
+            run_events.after_evaluation(plan, data, rows, folder / "events")
+            report.write(report.Run(plan, folder, data, rows, partitions, tasks, embedder))
+    log.info("%s", results.closing_words(rows, folder))
+    return rows
+
+
+def choose_threads(learners: Sequence[LearnerPlan]) -> None:
+    """Gives TensorFlow the threads that the learners want, unless it has started already or the user has chosen.
+
+    Learners of many small kernels run tasks side by side, a thread each; more threads inside a kernel would double
+    their time (docs/benchmarks.md).
+    """
+    wanted = [learner.info.intra_op_threads for learner in learners]
+    chosen = min((n for n in wanted if n is not None), default=None)
+    if chosen is None or "TF_NUM_INTRAOP_THREADS" in os.environ:
+        return
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(chosen)
+    except RuntimeError:
+        log.debug("TensorFlow has started already; its threads stay as they are")

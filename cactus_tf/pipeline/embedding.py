@@ -1,0 +1,78 @@
+"""Stage 2: images become embeddings, without labels."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from cactus_tf import embedders, plugins, report
+from cactus_tf.config.plan import EmbeddingPlan
+from cactus_tf.contracts import Embedder
+from cactus_tf.runs import tensorboard
+from cactus_tf.runs.artifacts import Artifact
+from cactus_tf.types import Splits
+from cactus_tf.utils import files
+from cactus_tf.utils.arrays import check_finite
+
+log = logging.getLogger(__name__)
+
+Embeddings = dict[str, np.ndarray]
+"""By split, [n, dim] float32."""
+
+
+def embed(
+    plan: EmbeddingPlan | None, data: Splits, artifacts: Path, folder: Path
+) -> tuple[Embedder | None, Embeddings]:
+    """The fitted embedder, and the embeddings of the splits that are used.
+
+    Args:
+      plan: how to embed; None if nothing reads embeddings.
+      data: [n, h, w, c] uint8 images, or [n, dim] float32 features.
+      artifacts: the folder that runs share.
+      folder: of the run, for TensorBoard events.
+
+    Returns:
+      None and nothing without a plan; None and the features if rows are features.
+    """
+    if plan is None:
+        log.info("embed: not needed")
+        return None, {}
+    if plan.embedder == "features":
+        log.info("embed: not needed, the features are the embeddings; --embedder is ignored")
+        return None, {split: data[split].images for split in plan.splits}
+    fitted, arrays = Artifact(artifacts, "embedder", plan.key), Artifact(artifacts, "embeddings", plan.embeddings_key)
+    with files.locked(fitted.folder):
+        embedder = fit_or_load(plan, data.train.images, fitted, folder)
+        embeddings = {
+            split: arrays.cache(split, functools.partial(_transform, embedder, data[split].images, plan.embedder))
+            for split in plan.splits
+        }
+    log.info("embed: %s, %d numbers per image", plan.embedder, embeddings["train"].shape[1])
+    return embedder, embeddings
+
+
+def fit_or_load(plan: EmbeddingPlan, images: np.ndarray, artifact: Artifact, folder: Path) -> Embedder:
+    """The embedder in the artifact; fitted first if there is none."""
+    embedder = embedders.make(plan.embedder, plan.context, plan.options)
+    if artifact.files() and artifact.has_files(artifact.files()):
+        return embedder.load(artifact.folder / "model")
+    info, callbacks = plugins.info("embedders", plan.embedder), []
+    if info.trained:
+        events, shown = folder / "events" / "embedder", report.pictured(images)
+        callbacks = [tensorboard.EmbedderSummaries(events, info.metrics, info.pictures, shown)]
+    embedder.fit(images, seed=plan.seed, folder=artifact.folder / "partial", callbacks=callbacks)
+    model = artifact.folder / "model"
+    model.mkdir(exist_ok=True)
+    embedder.save(model)
+    artifact.record_files([str(p.relative_to(artifact.folder)) for p in model.iterdir()])
+    return embedder
+
+
+def _transform(embedder: Embedder, images: np.ndarray, name: str) -> np.ndarray:
+    """[n, dim] float32, every number finite."""
+    embeddings = np.asarray(embedder.transform(images), np.float32)
+    check_finite(embeddings, name)
+    return embeddings

@@ -1,0 +1,60 @@
+"""Stage 3: embeddings become partitions, whose clusters serve as classes."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from cactus_tf import plugins
+from cactus_tf.config.plan import PartitionPlan
+from cactus_tf.contracts import PartitionContext
+from cactus_tf.pipeline.embedding import Embeddings
+from cactus_tf.runs.artifacts import Artifact
+from cactus_tf.types import ImageSet, MixedPartitions, Partitions, Splits
+from cactus_tf.utils import files
+
+log = logging.getLogger(__name__)
+
+
+def partition(plan: PartitionPlan | None, data: Splits, embeddings: Embeddings, artifacts: Path) -> Partitions:
+    """The partitions of the training images.
+
+    Args:
+      plan: how to partition; None if no learner learns from tasks.
+      data: images, with their labels for the oracle and the mixture.
+      embeddings: by split; "train" is what is partitioned.
+      artifacts: the folder that runs share.
+
+    Returns:
+      P partitions, [] without a plan.
+    """
+    if plan is None:
+        log.info("partition: not needed")
+        return []
+    build = plugins.load("partitioners", plan.partitioner).build
+    artifact = Artifact(artifacts, "partitions", plan.key)
+    context = PartitionContext(
+        images=len(data.train),
+        embeddings=embeddings.get("train"),
+        labels=data.train.partitions,
+        names=data.train.names,
+        way=plan.way,
+        images_per_cluster=plan.images_per_cluster,
+        seed=plan.seed,
+        cache=artifact.cache,
+    )
+    with files.locked(artifact.folder):
+        partitions = build(plan.clusters, plan.partitions, plan.options)(context)
+    clusters = len(partitions[0].sizes)
+    log.info("partition: %s, %d x %d clusters", plan.partitioner, len(partitions), clusters)
+    return mixed(plan.supervised_fraction, data.train, partitions)
+
+
+def mixed(fraction: float, train: ImageSet, partitions: Partitions) -> Partitions:
+    """The partitions, together with true ones if a fraction of the tasks is supervised."""
+    if not fraction:
+        return partitions
+    true = train.supervised or train.partitions
+    assert true
+    log.warning("partition: a task has true labels with probability %g", fraction)
+    return MixedPartitions(partitions, true, fraction)

@@ -1,0 +1,59 @@
+"""Stage 1: image files become memory-mapped arrays."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from pathlib import Path
+
+from cactus_tf import datasets
+from cactus_tf.config.plan import DataPlan
+from cactus_tf.contracts import DataContext
+from cactus_tf.report import figures, inspection
+from cactus_tf.runs.artifacts import Artifact
+from cactus_tf.types import Splits
+from cactus_tf.utils import files
+
+log = logging.getLogger(__name__)
+
+
+def prepare(plan: DataPlan, artifacts: Path) -> Splits:
+    """Images of the three splits, as memory maps.
+
+    Args:
+      plan: what to prepare.
+      artifacts: the folder that runs share.
+    """
+    artifact = Artifact(artifacts, "data", plan.key)
+    context = DataContext(
+        artifact.cache,
+        artifact.folder,
+        image_size=plan.image_size,
+        eval_dir=plan.eval_dir,
+        options=plan.options,
+        report=functools.partial(files.write_json, artifact.folder / "prepared.json"),
+        mixed=plan.mixed,
+    )
+    with files.locked(artifact.folder):
+        data = datasets.load(plan.dataset, plan.data_dir, context)
+    sizes = f"train {len(data.train):,}, val {len(data.val):,}, test {len(data.test):,}"
+    log.info("prepare: %s, %s images of %s", plan.dataset, sizes, "x".join(map(str, data.image_shape)))
+    _warn_of_skipped_files(artifact.folder / "prepared.json")
+    return data
+
+
+def show(plan: DataPlan, data: Splits, folder: Path) -> None:
+    """Prints what is in the data and draws a contact sheet."""
+    log.info("%s", inspection.describe(data))
+    if not plan.features:
+        figures.write_contact_sheet(data, folder)
+        log.info("contact sheet: %s", folder / "contact_sheet.png")
+
+
+def _warn_of_skipped_files(path: Path) -> None:
+    """Counts the files that this or an earlier preparation skipped."""
+    report = files.read_json(path) if path.exists() else {}
+    missing = report.get("missing", {}).get("number", 0) if isinstance(report.get("missing"), dict) else 0
+    counts = [f"{n:,} {what}" for n, what in ((len(report.get("skipped", [])), "skipped"), (missing, "missing")) if n]
+    if counts:
+        log.warning("prepare: files or folders %s; see %s", ", ".join(counts), path)
