@@ -100,7 +100,7 @@ def test_more_classes_than_the_head_has_are_an_error_that_names_both_flags():
 
 
 def test_a_norm_with_running_averages_is_an_error_that_lists_the_others():
-    with pytest.raises(InputError, match=r"--norm=running keeps averages over tasks.*batch, layer, none"):
+    with pytest.raises(InputError, match=r"--norm=running averages statistics over tasks.*batch, layer or none"):
         build(norm="running")
 
 
