@@ -7,13 +7,11 @@ import dataclasses
 from cactus_tf.contracts import LearnerContext
 from cactus_tf.learners import maml
 from cactus_tf.learners._adaptation.networks import build_network, head_only
-from cactus_tf.learners._adaptation.options import DEFAULTS, Options
+from cactus_tf.learners._adaptation.options import Options
 
-__all__ = ["DEFAULTS", "FIXED_HEAD", "INFO", "INTRA_OP_THREADS", "Options", "build"]
+__all__ = ["INFO", "Options", "build"]
 
 INFO = dataclasses.replace(maml.INFO, title="ANIL")
-FIXED_HEAD = INFO.fixed_head
-INTRA_OP_THREADS = INFO.intra_op_threads
 
 
 def build(context: LearnerContext, options: Options | None = None) -> maml.MAML:

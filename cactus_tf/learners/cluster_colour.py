@@ -18,8 +18,6 @@ from cactus_tf.learners._logistic import logistic_logits
 from cactus_tf.types import Array
 
 INFO = LearnerInfo(title="cluster coloring", uses_embeddings=True, uses_clusters=True)
-USES_EMBEDDINGS = INFO.uses_embeddings
-USES_CLUSTERS = INFO.uses_clusters
 
 _PASSES = 500  # of the solver; the authors' code
 _QUERIES = 5  # a cluster needs shot + 5 images to pass its label on; the authors' number of queries

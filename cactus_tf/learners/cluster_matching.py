@@ -13,8 +13,6 @@ from cactus_tf.learners._clusters import TrainingClusters, votes
 from cactus_tf.types import Array
 
 INFO = LearnerInfo(title="cluster matching", uses_embeddings=True, uses_clusters=True)
-USES_EMBEDDINGS = INFO.uses_embeddings
-USES_CLUSTERS = INFO.uses_clusters
 
 
 @dataclasses.dataclass(frozen=True)

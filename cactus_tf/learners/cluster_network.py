@@ -23,8 +23,6 @@ from cactus_tf.types import Array
 from cactus_tf.utils.seeds import derive
 
 INFO = LearnerInfo(title="cluster network", uses_embeddings=True, uses_clusters=True)
-USES_EMBEDDINGS = INFO.uses_embeddings
-USES_CLUSTERS = INFO.uses_clusters
 
 _LAYERS, _FILTERS, _BATCH = 4, 32, 500
 _NO_VOTE = 1e-6  # below any fraction of votes; its logarithm is finite

@@ -17,7 +17,6 @@ from cactus_tf.learners._logistic import logistic_logits
 from cactus_tf.types import Array
 
 INFO = LearnerInfo(title="linear classifier", uses_embeddings=True)
-USES_EMBEDDINGS = INFO.uses_embeddings
 
 
 @dataclasses.dataclass(frozen=True)

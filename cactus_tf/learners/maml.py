@@ -17,8 +17,6 @@ from cactus_tf.types import Episode, TaskLoss
 __all__ = ["INFO", "MAML", "Options", "build"]
 
 INFO = LearnerInfo(title="MAML", training=DEFAULTS, fixed_head=True, exportable=True, intra_op_threads=1)
-FIXED_HEAD = INFO.fixed_head
-INTRA_OP_THREADS = INFO.intra_op_threads
 
 
 def build(context: LearnerContext, options: Options | None = None) -> MAML:

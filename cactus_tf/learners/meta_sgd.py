@@ -11,13 +11,11 @@ import tensorflow as tf
 from cactus_tf.contracts import LearnerContext
 from cactus_tf.learners import maml
 from cactus_tf.learners._adaptation.networks import build_network, everything_but_norms
-from cactus_tf.learners._adaptation.options import DEFAULTS, Options
+from cactus_tf.learners._adaptation.options import Options
 
-__all__ = ["DEFAULTS", "FIXED_HEAD", "INFO", "INTRA_OP_THREADS", "Options", "build"]
+__all__ = ["INFO", "Options", "build"]
 
 INFO = dataclasses.replace(maml.INFO, title="Meta-SGD")
-FIXED_HEAD = INFO.fixed_head
-INTRA_OP_THREADS = INFO.intra_op_threads
 
 
 def build(context: LearnerContext, options: Options | None = None) -> maml.MAML:

@@ -24,7 +24,6 @@ from cactus_tf.types import Array
 from cactus_tf.utils.seeds import derive
 
 INFO = LearnerInfo(title="MLP with dropout", uses_embeddings=True)
-USES_EMBEDDINGS = INFO.uses_embeddings
 
 _LEARNING_RATE = 1e-3  # of Adam, full batch; the authors' code
 _MOST_EPOCHS, _PATIENCE = 500, 2  # of the leaking rule; the authors' code

@@ -15,7 +15,6 @@ from cactus_tf.errors import InputError
 from cactus_tf.types import Array
 
 INFO = LearnerInfo(title="nearest neighbours", uses_embeddings=True, exportable=True)
-USES_EMBEDDINGS = INFO.uses_embeddings
 
 _NO_VOTE = 1e-6  # below any fraction of votes; its logarithm is finite
 

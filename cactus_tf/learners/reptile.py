@@ -11,15 +11,13 @@ from cactus_tf.fewshot.losses import episode_labels, fraction_correct, summed_lo
 from cactus_tf.learners import maml
 from cactus_tf.learners._adaptation.learner import LearnedInitialization
 from cactus_tf.learners._adaptation.networks import build_network, everything
-from cactus_tf.learners._adaptation.options import DEFAULTS, AdaptationOptions
+from cactus_tf.learners._adaptation.options import AdaptationOptions
 from cactus_tf.learners._inputs import flat_rows
 from cactus_tf.types import Episode, TaskLoss, TaskUpdate
 
-__all__ = ["DEFAULTS", "FIXED_HEAD", "INFO", "INTRA_OP_THREADS", "Options", "Reptile", "build"]
+__all__ = ["INFO", "Options", "Reptile", "build"]
 
 INFO = dataclasses.replace(maml.INFO, title="Reptile")
-FIXED_HEAD = INFO.fixed_head
-INTRA_OP_THREADS = INFO.intra_op_threads
 Options = AdaptationOptions
 
 

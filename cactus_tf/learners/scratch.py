@@ -10,12 +10,9 @@ from cactus_tf.contracts import LearnerContext, LearnerInfo
 from cactus_tf.learners._adaptation.inner_loop import AdaptedNetwork
 from cactus_tf.learners._adaptation.learner import AdaptedLearner
 from cactus_tf.learners._adaptation.networks import build_network, everything_but_norms
-from cactus_tf.learners._adaptation.options import DEFAULTS as _MAML_DEFAULTS
-from cactus_tf.learners._adaptation.options import TRANSDUCTIVE, AdaptationOptions
+from cactus_tf.learners._adaptation.options import DEFAULTS, TRANSDUCTIVE, AdaptationOptions
 
-INFO = LearnerInfo(title="training from scratch", network=network_only(_MAML_DEFAULTS), intra_op_threads=1)
-NETWORK = INFO.network
-INTRA_OP_THREADS = INFO.intra_op_threads
+INFO = LearnerInfo(title="training from scratch", network=network_only(DEFAULTS), intra_op_threads=1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -106,7 +106,7 @@ def test_what_the_clusters_lack_is_an_error_when_they_are_needed_and_not_before(
         learners.build(name, image_shape=(28, 28, 1), images=noise, embeddings=embeddings, clusters=50)
         for embeddings in (None, np.zeros((20, 2), np.float32))
     ]
-    with pytest.raises(InputError, match=f"{name} clusters the training embeddings, and there are none"):
+    with pytest.raises(InputError, match=f"{name} clusters the training embeddings, but there are none"):
         built[0].prepare()
     with pytest.raises(InputError, match=f"{name}: --clusters=50 is more than the 20 training images"):
         built[1].prepare()

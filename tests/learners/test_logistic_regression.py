@@ -32,10 +32,10 @@ def literal(support, labels, query, way, c):
 
     found = minimize(objective, np.zeros(way * dim + way), method="BFGS", options={"gtol": 1e-6})
     w, b = found.x[: way * dim].reshape(way, dim), found.x[way * dim :]
-    return centred(query @ w.T + b)
+    return centered(query @ w.T + b)
 
 
-def centred(logits):
+def centered(logits):
     return logits - logits.mean(axis=1, keepdims=True)  # a softmax does not know the mean
 
 
@@ -47,15 +47,15 @@ def centred(logits):
 def test_the_solver_goes_to_the_minimum_of_the_objective_if_it_is_let(way, n, dim, c):
     support, query, labels = points(0, n, dim), points(1, 6, dim), np.arange(n) % way
     logits = logistic_logits(support, labels, query, way, c=c, passes=100_000, tolerance=1e-8)
-    np.testing.assert_allclose(centred(logits), literal(support, labels, query, way, c), atol=1e-4)
+    np.testing.assert_allclose(centered(logits), literal(support, labels, query, way, c), atol=1e-4)
 
 
 def test_it_stops_where_the_authors_stop():
     support, labels, query = 2 + points(2, 40, 8), np.arange(40) % 4, 2 + points(3, 50, 8)
     theirs = LogisticRegression(solver="saga", C=1.0, max_iter=1000, tol=1e-4, random_state=0)
-    expected = centred(theirs.fit(support.astype(float), labels).decision_function(query))
-    logits = centred(learners.build("logistic_regression").classify(support, labels, query, 4))
-    minimum = centred(logistic_logits(support, labels, query, 4, passes=100_000, tolerance=1e-8))
+    expected = centered(theirs.fit(support.astype(float), labels).decision_function(query))
+    logits = centered(learners.build("logistic_regression").classify(support, labels, query, 4))
+    minimum = centered(logistic_logits(support, labels, query, 4, passes=100_000, tolerance=1e-8))
     off = np.abs(logits - expected).max()
     assert off < 0.05  # the order of draws
     assert off < np.abs(logits - minimum).max() / 3

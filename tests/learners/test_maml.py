@@ -55,7 +55,7 @@ def test_the_head_starts_standard_normal_on_small_images_and_glorot_on_large_one
     assert np.abs(large).max() <= np.sqrt(6 / sum(large.shape))
 
 
-def test_large_images_are_pooled_and_their_gradients_clipped_unless_said_otherwise():
+def test_large_images_are_pooled_and_their_gradients_clipped_by_default():
     large = {"image_shape": (84, 84, 3)}
     assert build(**large).gradient_clip == 10
     assert build().gradient_clip is None
@@ -100,7 +100,7 @@ def test_more_classes_than_the_head_has_are_an_error_that_names_both_flags():
 
 
 def test_a_norm_with_running_averages_is_an_error_that_lists_the_others():
-    with pytest.raises(InputError, match=r"--norm=running keeps averages over tasks.*batch, layer, none"):
+    with pytest.raises(InputError, match=r"--norm=running averages statistics over tasks.*batch, layer or none"):
         build(norm="running")
 
 
