@@ -33,55 +33,7 @@ def info(family: str, name: str) -> Any:
     Raises:
       InputError: no such member.
     """
-    module = load(family, name)
-    return vars(module).get("INFO") or _bridge(family, module)
-
-
-def _bridge(family: str, module: ModuleType) -> Any:  # BRIDGE: until every member declares INFO
-    from cactus_tf import contracts
-
-    a = vars(module)
-    if family == "datasets":
-        return contracts.DatasetInfo(
-            a.get("VERSION", 1),
-            tuple(a.get("TAKES", ())),
-            a.get("LIGHT_ON_DARK", False),
-            a.get("files_key"),
-            a.get("gives_features", contracts.never),
-            a.get("picture_decoder"),
-        )
-    if family == "embedders":
-        return contracts.EmbedderInfo(
-            a.get("VERSION", 1),
-            "STEPS" in a,
-            a.get("STEPS"),
-            a.get("METRICS", {}),
-            a.get("PICTURES", {}),
-            a.get("fingerprint"),
-        )
-    if family == "partitioners":
-        name = module.__name__.split(".")[-1]
-        ignores = {"labels": lambda o: True, "cluster_files": lambda o: bool(o and o.sizes)}.get(name, contracts.never)
-        return contracts.PartitionerInfo(
-            a.get("VERSION", 1),
-            a["USES_EMBEDDINGS"],
-            name in ("labels", "hyperplanes", "cluster_files"),
-            ignores,
-            a.get("fingerprint"),
-        )
-    if family == "backbones":
-        return contracts.BackboneInfo("embeddings" if "FILTERS" in a else "images", a.get("FILTERS"))
-    return contracts.LearnerInfo(
-        module.__name__,
-        1,
-        a.get("DEFAULTS"),
-        a.get("NETWORK"),
-        a.get("FIXED_HEAD", False),
-        a.get("USES_EMBEDDINGS", False),
-        a.get("USES_CLUSTERS", False),
-        False,
-        a.get("INTRA_OP_THREADS"),
-    )
+    return load(family, name).INFO
 
 
 def options_type(family: str, name: str) -> type | None:

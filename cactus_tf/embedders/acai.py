@@ -39,7 +39,6 @@ INFO = EmbedderInfo(
         "interpolations": "a row per pair of images: decoded mixes of their codes, the share of the second from 0 to 1",
     },
 )
-METRICS, PICTURES = INFO.metrics, INFO.pictures
 _MIXES = 9  # of a picture
 
 

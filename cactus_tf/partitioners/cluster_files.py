@@ -58,7 +58,6 @@ def _has_sizes(options: Options | None) -> bool:
 INFO = PartitionerInfo(
     uses_embeddings=False, clusters_of_its_own=True, ignores_counts=_has_sizes, fingerprint=fingerprint
 )
-USES_EMBEDDINGS = INFO.uses_embeddings
 
 
 def build(clusters: int, partitions: int, options: Options | None = None) -> Partitioner:

@@ -22,7 +22,6 @@ from cactus_tf.types import GroupedPartition, Partitions
 from cactus_tf.utils.seeds import counter_rng, derive
 
 INFO = PartitionerInfo(clusters_of_its_own=True)
-USES_EMBEDDINGS = INFO.uses_embeddings
 BOX = 0.8  # the authors' code: points on the planes are uniform in (-0.8, 0.8)^d
 _CLUSTERS_PER_SIDE = 10  # the authors' code: each side of a split holds the images of 10 clusters
 _TRIES = 200  # hyperplanes per split; combinations of splits per partition

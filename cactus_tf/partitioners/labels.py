@@ -7,7 +7,6 @@ from cactus_tf.errors import InputError
 from cactus_tf.types import Partitions
 
 INFO = PartitionerInfo(uses_embeddings=False, clusters_of_its_own=True, ignores_counts=lambda options: True)
-USES_EMBEDDINGS = INFO.uses_embeddings
 
 
 def build(clusters: int, partitions: int, options: None = None) -> Partitioner:

@@ -12,7 +12,6 @@ from cactus_tf.types import GroupedPartition, Partitions
 from cactus_tf.utils.seeds import counter_rng
 
 INFO = PartitionerInfo(version=3, uses_embeddings=False)
-USES_EMBEDDINGS, VERSION = INFO.uses_embeddings, INFO.version
 
 
 def build(clusters: int, partitions: int, options: None = None) -> Partitioner:

@@ -39,7 +39,6 @@ INFO = EmbedderInfo(
         "interpolations": "a row per pair of images: the generator on mixes of their codes, from one to the other",
     },
 )
-METRICS, PICTURES = INFO.metrics, INFO.pictures
 
 
 def build(context: EmbedderContext | None = None, options: Options | None = None) -> Embedder:

@@ -43,7 +43,6 @@ INFO = EmbedderInfo(
         "inputs": "images as they are embedded, a random training crop of each, and its Sobel maps; zero is gray"
     },
 )
-METRICS, PICTURES = INFO.metrics, INFO.pictures
 _LEAST_BATCH, _STEPS_PER_EPOCH = 16, 30  # ours: a new head in every epoch needs more than a few steps
 
 

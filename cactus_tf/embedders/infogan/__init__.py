@@ -31,7 +31,6 @@ INFO = EmbedderInfo(
         "codes": "a row per continuous code and category: the code from -2 to 2, all else fixed",
     },
 )
-METRICS, PICTURES = INFO.metrics, INFO.pictures
 
 
 def build(context: EmbedderContext | None = None, options: Options | None = None) -> Embedder:

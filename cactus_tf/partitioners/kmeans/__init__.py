@@ -32,7 +32,6 @@ from cactus_tf.utils.threads import parallel_map
 log = logging.getLogger(__name__)
 
 INFO = PartitionerInfo(version=2)
-USES_EMBEDDINGS, VERSION = INFO.uses_embeddings, INFO.version
 MAX_ITERATIONS, TOLERANCE = 3000, 1e-4  # the authors' code
 _ELKAN_BOUNDS = 5e7  # Elkan's k-means, of the same result, stores a float32 per image and cluster: at most 200 MB
 _EXACT = 1e8
