@@ -13,9 +13,9 @@ import numpy as np
 
 from cactus_tf import datasets, plugins
 from cactus_tf.config import keys
+from cactus_tf.datasets import Pictures, read_all, read_classes
 from cactus_tf.errors import InputError
 from cactus_tf.inference.classifier import FewShotClassifier
-from cactus_tf.inference.folders import Pictures, read_all, read_classes
 from cactus_tf.report.page import short
 from cactus_tf.runs import restoring
 from cactus_tf.utils import files

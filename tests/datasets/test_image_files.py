@@ -4,12 +4,12 @@ import logging
 
 import numpy as np
 import pytest
+from cactus_tf.datasets._io.shards import decode_all
 
 from cactus_tf.contracts import DataContext
 from cactus_tf.datasets._io import preparing, shards
 from cactus_tf.datasets._io.entries import Skipped, UnreadableError, listing
 from cactus_tf.datasets._io.preparing import Listed, by_class, prepare_files
-from cactus_tf.datasets._io.shards import decode_all
 from cactus_tf.runs.artifacts import Artifact
 
 SHAPE = (2, 2, 1)

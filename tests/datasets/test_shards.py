@@ -6,12 +6,12 @@ import types
 
 import numpy as np
 import pytest
+from cactus_tf.datasets._io.shards import decode_all
 from PIL import Image
 
 from cactus_tf.datasets._io import shards
 from cactus_tf.datasets._io.decoding import array
 from cactus_tf.datasets._io.entries import Entry, UnreadableError, listing
-from cactus_tf.datasets._io.shards import decode_all
 from cactus_tf.errors import RunError
 
 SHAPE = (2, 3)

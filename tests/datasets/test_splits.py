@@ -1,12 +1,12 @@
 import dataclasses
 
 import numpy as np
+from cactus_tf.datasets._io.splits import Labeled, in_order, prepare
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from cactus_tf.contracts import DataContext
-from cactus_tf.datasets._io.splits import Labeled, in_order, prepare
 
 pixels = st.sampled_from([0, 1, 127, 128, 255])  # few values, so that rows often agree in their first bytes
 few_images = hnp.arrays(np.uint8, st.tuples(st.integers(1, 12), st.just(2), st.just(2), st.just(1)), elements=pixels)

@@ -2,10 +2,10 @@ import errno
 
 import numpy as np
 import pytest
+from cactus_tf.datasets._io.shards import digest
 
 from cactus_tf.datasets._io import streamed
 from cactus_tf.datasets._io.entries import UnreadableError
-from cactus_tf.datasets._io.shards import digest
 from cactus_tf.errors import RunError
 
 

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from cactus_tf import datasets
+from cactus_tf.datasets import Pictures, read_all, read_classes
 from cactus_tf.errors import InputError
 from cactus_tf.inference import prediction
-from cactus_tf.inference.folders import Pictures, read_all, read_classes
 from cactus_tf.inference.prediction import Predictions, figure, summary
 from cactus_tf.predict import _usual_place, main
 
