@@ -3,9 +3,9 @@ import json
 
 import numpy as np
 import pytest
-from cactus_tf.datasets._io.splits import Labeled, in_order
 
 from cactus_tf.datasets import mnist
+from cactus_tf.datasets._io.preparing import Labeled, in_order
 from cactus_tf.main import main
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = mnist.FILES

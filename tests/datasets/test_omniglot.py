@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cactus_tf.datasets._io.splits import Labeled, in_order
 from PIL import Image
 
 from cactus_tf.datasets import omniglot
+from cactus_tf.datasets._io.preparing import Labeled, in_order
 from cactus_tf.main import main
 
 # As the specification lists them: floor((i + 0.5) * 105 / 28).

@@ -165,7 +165,7 @@ def prepare_files(
             for split, one in listed.items():
                 rows = one.decoded or decode_files(f"{name} {split}", one.entries, how, folder / split, context.workers)
                 skipped.extend(rows.skipped)
-                _check_readable(name, split, found.splits[split], rows, skipped)
+                _check_readable(name, split, len(found.splits[split].entries) or len(rows.rows), rows, skipped)
                 splits[split] = in_digest_order(one, rows)
             report_skipped(name, skipped)
             reasons = [{"file": s.name, "reason": s.reason} for s in skipped]
@@ -229,11 +229,12 @@ def _rows_at(rows: np.ndarray, numbers: np.ndarray) -> Rows:
     return Rows((len(numbers), *rows.shape[1:]), rows.dtype, pieces)
 
 
-def _check_readable(name: str, split: str, listed: Listed, decoded: Decoded, skipped: Sequence[Skipped]) -> None:
-    number = len(listed.entries) or len(decoded.rows)
+def _check_readable(name: str, split: str, number: int, decoded: Decoded, skipped: Sequence[Skipped]) -> None:
     if number and not len(decoded.read):
-        first = f"{skipped[-1].name} {skipped[-1].reason}"
-        raise InputError(f"{name}: not one of {number} files for {split} could be read, such as {first}")
+        first, reason = (decoded.skipped or skipped)[0]
+        raise InputError(
+            f"{name}: not one of {number} files for {split} could be read; the first is {first}, which {reason}"
+        )
 
 
 @contextlib.contextmanager
