@@ -64,12 +64,12 @@ def sample(ink: np.ndarray) -> np.ndarray:
     return np.uint8(255) * ink[..., SAMPLED[:, np.newaxis], SAMPLED, np.newaxis]
 
 
-def picture_decoder(shape: tuple[int, int, int], options: Any = None) -> Callable[[bytes], np.ndarray]:
+def picture_decoder(shape: tuple[int, ...], options: Any = None) -> Callable[[bytes], np.ndarray]:
     """The function from a picture's bytes to its row, dark ink made light; drawings of other sizes are smoothed."""
     return functools.partial(_drawing, shape=shape)
 
 
-def _drawing(content: bytes, shape: tuple[int, int, int]) -> np.ndarray:
+def _drawing(content: bytes, shape: tuple[int, ...]) -> np.ndarray:
     with decoding.opened(content) as picture:
         pixels = decoding.flattened(picture, 1)
         official = picture.size == (SIZE, SIZE)

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cactus_tf.datasets.celeba import annotations
-from cactus_tf.datasets.celeba.annotations import ATTRIBUTES, read_attributes, read_parts
+from cactus_tf.datasets.celeba.annotations import ATTRIBUTES, read_annotations, read_attributes, read_parts
 from cactus_tf.errors import InputError
 
 ROW = " ".join(["-1", " 1"] * 20)
@@ -156,7 +155,7 @@ def write(folder, attributes, parts):
 
 def test_the_lists_are_joined_by_name_whatever_their_order(tmp_path):
     lines = [f"{name} {'1 ' * number}{'-1 ' * (40 - number)}" for name, number in (("c", 3), ("a", 1), ("b", 2))]
-    found = annotations.read(*write(tmp_path, official(*lines), b"b 1\nc 2\na 0\n"))
+    found = read_annotations(*write(tmp_path, official(*lines), b"b 1\nc 2\na 0\n"))
     assert found.names == ["a", "b", "c"]
     assert found.attributes.sum(axis=1).tolist() == [1, 2, 3]
     assert found.parts.tolist() == [0, 1, 2]
@@ -166,10 +165,10 @@ def test_the_lists_are_joined_by_name_whatever_their_order(tmp_path):
 def test_a_name_that_only_one_list_has_is_named_with_its_line(tmp_path, complains):
     paths = write(tmp_path, official(f"1.jpg {ROW}", f"2.jpg {ROW}"), b"1.jpg 0\n")
     with complains(f"{paths[0]}, line 4", paths[1], "no line for 2.jpg", "one release"):
-        annotations.read(*paths)
+        read_annotations(*paths)
     paths = write(tmp_path, official(f"1.jpg {ROW}"), b"3.jpg 2\n1.jpg 0\n")
     with complains(f"{paths[1]}, line 1", paths[0], "no line for 3.jpg"):
-        annotations.read(*paths)
+        read_annotations(*paths)
 
 
 def test_a_list_that_cannot_be_read_is_named(tmp_path, complains):
@@ -177,4 +176,4 @@ def test_a_list_that_cannot_be_read_is_named(tmp_path, complains):
     paths[1].unlink()
     paths[1].mkdir()
     with complains(paths[1], "cannot be read", "directory"):
-        annotations.read(*paths)
+        read_annotations(*paths)

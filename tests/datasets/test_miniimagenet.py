@@ -181,10 +181,10 @@ def test_rows_that_break_a_rule_and_absent_or_bad_files_are_left_out_and_listed(
     reasons = {entry["file"]: entry["reason"] for entry in told["skipped"]}
     end = 16 * EACH + 1
     assert reasons == {
-        "val.csv, line 2": f"names {first}00000001, which is not there",
+        "val.csv, line 2": f"names {first}00000001, which does not exist",
         f"val.csv, line {end + 1}": f"repeats {last}00000003 of val.csv, line {end - EACH + 3}",
-        f"val.csv, line {end + 2}": "has label 'n00000000', none of miniImageNet's WordNet ids",
-        f"val.csv, line {end + 3}": "has 1 columns, not 2",
+        f"val.csv, line {end + 2}": "has label 'n00000000', which is not a WordNet id of miniImageNet",
+        f"val.csv, line {end + 3}": "has 1 columns, expected 2",
         f"val.csv, line {end + 4}": f"labels {last}00000002 as {first}",
         ravi_name(last, 1): "is truncated or damaged",
         f"again/{ravi_name(first, 2)}": f"has the same name as {ravi_name(first, 2)}",

@@ -49,7 +49,7 @@ def opened(content: bytes | IO[bytes]) -> Iterator[Image.Image]:
         raise UnreadableError("is truncated or damaged") from error
 
 
-def array(content: bytes, shape: tuple[int, int, int], fit: str = "crop", *, reduced: bool = False) -> np.ndarray:
+def array(content: bytes, shape: tuple[int, ...], fit: str = "crop", *, reduced: bool = False) -> np.ndarray:
     """The picture in these bytes as [height, width, channels] uint8, upright, resized with smoothing (Lanczos).
 
     Args:

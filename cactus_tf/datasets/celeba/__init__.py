@@ -26,8 +26,7 @@ from cactus_tf.datasets._io.entries import Entry, Skipped, UnreadableError, show
 from cactus_tf.datasets._io.listing import listing
 from cactus_tf.datasets._io.preparing import NOT_CACHED, Listed, SplitFiles, prepare_files
 from cactus_tf.datasets._io.rows import Decoding, decode_stream
-from cactus_tf.datasets.celeba import annotations
-from cactus_tf.datasets.celeba.annotations import ATTRIBUTES
+from cactus_tf.datasets.celeba.annotations import ATTRIBUTES, Annotations, read_annotations
 from cactus_tf.datasets.celeba.attributes import AttributePools
 from cactus_tf.errors import InputError
 from cactus_tf.types import Splits
@@ -139,12 +138,12 @@ def decoding_of(context: DataContext) -> Decoding:
     return Decoding(functools.partial(image_array, crop=CROPS[crop], size=size), (size, size, 3))
 
 
-def picture_decoder(shape: tuple[int, int, int], options: Options | None = None) -> Callable[[bytes], np.ndarray]:
+def picture_decoder(shape: tuple[int, ...], options: Options | None = None) -> Callable[[bytes], np.ndarray]:
     """The function from a picture's bytes to its row; of pictures of other sizes the middle is taken."""
     return functools.partial(_face, shape=shape, crop=CROPS[(options or Options()).crop])
 
 
-def _face(content: bytes, shape: tuple[int, int, int], crop: int | None) -> np.ndarray:
+def _face(content: bytes, shape: tuple[int, ...], crop: int | None) -> np.ndarray:
     with decoding.opened(content) as picture:
         aligned = picture.size == ALIGNED
     return image_array(content, crop, shape[0]) if aligned else decoding.array(content, shape)
@@ -177,7 +176,7 @@ def find(pictures: Path, attribute_list: Path, part_list: Path) -> FaceFiles:
     Raises:
       InputError: a list breaks a rule, or there is no picture for training.
     """
-    rows = annotations.read(attribute_list, part_list)
+    rows = read_annotations(attribute_list, part_list)
     by_name, skipped = _by_name(pictures)
     present = np.array([name in by_name for name in rows.names], bool)
     splits = {}
@@ -217,7 +216,7 @@ def _warn_of_stored(splits: Splits, data_dir: str | Path | None, folder: Path | 
         )
 
 
-def _names_at(rows: annotations.Annotations, mask: np.ndarray) -> list[str]:
+def _names_at(rows: Annotations, mask: np.ndarray) -> list[str]:
     return [rows.names[i] for i in np.flatnonzero(mask)]
 
 

@@ -48,7 +48,7 @@ class _Line(NamedTuple):
     fields: list[str]
 
 
-def read(attribute_path: Path, part_path: Path) -> Annotations:
+def read_annotations(attribute_path: Path, part_path: Path) -> Annotations:
     """Both lists, joined by name.
 
     Raises:
