@@ -23,7 +23,7 @@ from cactus_tf.datasets._io.decoding import FITS, array, is_gray, opened
 from cactus_tf.datasets._io.entries import Entry, shown
 from cactus_tf.datasets._io.layout import COUNTED, FEWEST, Tree, locate
 from cactus_tf.datasets._io.preparing import NOT_CACHED, Labeled, Listed, SplitFiles, prepare_files
-from cactus_tf.datasets._io.rows import Decoded, Decoding, decode_files
+from cactus_tf.datasets._io.rows import Decoded, Decoding, decode_files, unread
 from cactus_tf.errors import InputError
 from cactus_tf.types import Splits
 
@@ -66,7 +66,7 @@ def load(data_dir: str | Path | None = None, context: DataContext = NOT_CACHED) 
         return SplitFiles(tree.splits, tree.skipped, functools.partial(_summary, tree))
 
     def decoding(listed: Mapping[str, Listed], folder: Path) -> Decoding:
-        how = Decoding(header, (3,), "int32", read=_itself)
+        how = Decoding(header, (3,), "int32", read=unread)
         headers = decode_files("folder headers", listed["train"].entries, how, folder / "headers", context.workers)
         shape = default_shape(headers, context.image_size)
         return Decoding(picture_decoder(shape, options), shape)
@@ -115,10 +115,6 @@ def default_shape(headers: Decoded, image_size: int | None) -> tuple[int, int, i
 def picture_decoder(shape: tuple[int, ...], options: Options | None = None) -> Callable[[bytes], np.ndarray]:
     """The function from a picture's bytes to its row [height, width, channels] uint8."""
     return functools.partial(array, shape=shape, fit=(options or Options()).fit, reduced=True)
-
-
-def _itself(entry: Entry) -> Entry:
-    return entry
 
 
 def _summary(tree: Tree, splits: Mapping[str, Labeled]) -> dict[str, Any]:

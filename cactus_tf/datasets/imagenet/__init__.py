@@ -27,7 +27,7 @@ from cactus_tf.datasets._io import decoding
 from cactus_tf.datasets._io.entries import Entry, Skipped, shown
 from cactus_tf.datasets._io.lazy import LazyImages
 from cactus_tf.datasets._io.preparing import NOT_CACHED, Listed, SplitFiles, prepare_files
-from cactus_tf.datasets._io.rows import Decoding
+from cactus_tf.datasets._io.rows import Decoding, unread
 from cactus_tf.datasets.folder import class_folders
 from cactus_tf.datasets.imagenet import features
 from cactus_tf.datasets.imagenet.class_tree import (
@@ -79,7 +79,7 @@ def load(data_dir: str | Path | None = None, context: DataContext = NOT_CACHED) 
         warn_of_enlarging(source, side)
         decode = picture_decoder((side, side, 3))
         once = options.decode == "once"
-        how = Decoding(decode, (side, side, 3)) if once else Decoding(readable, (1,), read=_itself)
+        how = Decoding(decode, (side, side, 3)) if once else Decoding(readable, (1,), read=unread)
         splits = _prepare(source, context, how, printable=not once)
         if not once:
             splits = _lazy(splits, source, decode, (side, side, 3), context.workers)
@@ -110,10 +110,6 @@ def readable(entry: Entry) -> np.ndarray:
     """One zero for a picture whose beginning can be read; the rest may be damaged."""
     with entry.open() as file, decoding.opened(file):
         return np.zeros(1, np.uint8)
-
-
-def _itself(entry: Entry) -> Entry:
-    return entry
 
 
 def _check(options: Options, context: DataContext) -> None:
