@@ -33,7 +33,8 @@ from memory import Peak
 
 from cactus_tf import embedders, learners, partitioners
 from cactus_tf.contracts import DataContext, PartitionContext
-from cactus_tf.datasets._io.preparing import Listed, prepare_files
+from cactus_tf.datasets._io.preparing import Listed, SplitFiles, prepare_files
+from cactus_tf.datasets._io.rows import Decoding
 from cactus_tf.runs import artifacts
 from cactus_tf.types import ImageSet, Partitions
 
@@ -67,12 +68,13 @@ class Setting(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """An image in the file of all, as `datasets._entries.Entry` is one in a folder."""
+    """An image in one file of all images, in place of `Entry`, an image file in a folder."""
 
     root: str
     name: str
     size: int
     stamp: int = 0
+    archived: bool = False
 
     def open(self) -> io.BytesIO:
         return io.BytesIO(self.read())
@@ -117,8 +119,9 @@ def prepare(setting: Setting) -> None:
     entries = [Stored(raw, f"{i:07d}", size) for i in range(setting.images)]
     listed = {"train": Listed(entries, np.load(setting.folder / "labels.npy")), "val": Listed([]), "test": Listed([])}
     store = setting.store("data")
-    decode = functools.partial(as_image, shape=setting.shape)
-    prepare_files("generated", lambda: listed, decode, lambda: setting.shape, DataContext(store.cache, store.folder))
+    how = Decoding(functools.partial(as_image, shape=setting.shape), setting.shape, read=Stored.read)
+    context = DataContext(store.cache, store.folder)
+    prepare_files("generated", lambda _: SplitFiles(listed, []), lambda *_: how, context)
 
 
 def fit(setting: Setting, name: str) -> None:

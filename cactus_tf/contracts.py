@@ -151,7 +151,7 @@ class DataContext:
     Attributes:
       cache: stores prepared arrays.
       folder: stores unfinished preparation, which resumes from there; None means a temporary folder.
-      workers: processes that decode images; None means one per core.
+      workers: threads that decode images; None means one per core.
       image_size: side in pixels that images are resized to; None means the data set's default.
       eval_dir: folder of labeled images to evaluate on, for a data set that accepts one.
       options: the data set's own settings; None means their defaults.

@@ -1,8 +1,7 @@
 """MNIST, LeCun, Cortes, Burges: 50,000 / 10,000 / 10,000 images, the same ten digits in every split.
 
-The authors' train / val split is not known; the official training images are shuffled with the seed of their Omniglot
-split. tensorflow-datasets has the images in an order of its own, so the images are first ordered by label and bytes:
-every source then gives the same split.
+The authors' train / val split is unknown; here the official training images are shuffled with the seed of their
+Omniglot split. The images are first ordered by label and bytes, so that every source gives the same split.
 """
 
 from __future__ import annotations
@@ -15,15 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
-from cactus_tf.contracts import DataContext
+from cactus_tf.contracts import DataContext, DatasetInfo
 from cactus_tf.datasets._io import official_files, tfds
-from cactus_tf.datasets._io.splits import NOT_CACHED, Labeled, in_order, prepare
+from cactus_tf.datasets._io.preparing import NOT_CACHED, Labeled, in_order, prepare_arrays
 from cactus_tf.errors import InputError
 from cactus_tf.types import Splits
 
-VERSION = 1
-LIGHT_ON_DARK = True
-TRAIN = 50_000  # of the official training images; the others are for validation
+INFO = DatasetInfo(light_on_dark=True)
+VERSION, LIGHT_ON_DARK = INFO.version, INFO.light_on_dark
+TRAIN = 50_000  # of the official training images; the others are val
 OFFICIAL = {"train": 60_000, "test": 10_000}  # images
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 WANTED = tuple((name, f"{name}.gz") for name in FILES)
@@ -36,21 +35,21 @@ def load(data_dir: str | Path | None = None, context: DataContext = NOT_CACHED) 
     """MNIST: 50,000 train, 10,000 val and 10,000 test images [28, 28, 1].
 
     Args:
-      data_dir: folder with the four idx files, with or without .gz; None takes tensorflow-datasets.
-      context: keeps the arrays; labels are the digits.
+      data_dir: folder with the four idx files, with or without .gz; None downloads them by tensorflow-datasets.
+      context: stores the arrays; labels are the digits.
 
     Raises:
       InputError: files are missing, damaged or incomplete.
     """
     read = locate(data_dir)
-    return prepare("mnist", lambda: split(complete(read())), context)
+    return prepare_arrays("mnist", lambda: split(complete(read())), context)
 
 
 def locate(data_dir: str | Path | None) -> Callable[[], dict[str, Labeled]]:
     """The function that reads the official "train" and "test" images.
 
     Raises:
-      InputError: data_dir is given and lacks files. Damage to them is found when they are read.
+      InputError: data_dir is given and lacks files. Damaged files are an error when they are read.
     """
     if data_dir is None:
         return _read_tfds
@@ -58,11 +57,7 @@ def locate(data_dir: str | Path | None) -> Callable[[], dict[str, Labeled]]:
 
 
 def complete(official: dict[str, Labeled]) -> dict[str, Labeled]:
-    """The data themselves.
-
-    Raises:
-      InputError: they are not 60,000 and 10,000 images.
-    """
+    """The same data, or an InputError where they are not 60,000 and 10,000 images."""
     found = {name: len(data.labels) for name, data in official.items()}
     if found != OFFICIAL:
         counts = f"{found['train']} train and {found['test']} test images"
@@ -71,7 +66,7 @@ def complete(official: dict[str, Labeled]) -> dict[str, Labeled]:
 
 
 def split(official: dict[str, Labeled]) -> dict[str, Labeled]:
-    """Divides the official training images, whatever order they come in."""
+    """Splits the official training images, whatever their order."""
     ordered = in_order(official["train"])
     rows = np.arange(len(ordered.labels))
     np.random.RandomState(42).shuffle(rows)
@@ -79,20 +74,16 @@ def split(official: dict[str, Labeled]) -> dict[str, Labeled]:
 
 
 def parse_idx(name: str, content: bytes) -> np.ndarray:
-    """The uint8 array of an idx file: two zero bytes, type, rank, big-endian sizes, then the values.
-
-    Raises:
-      InputError: another format, type or length; `name` says of which file.
-    """
+    """The uint8 array of an idx file: two zero bytes, type, rank, big-endian sizes, then the values."""
     if len(content) < 4 or content[:2] != b"\0\0":
-        raise InputError(f"{name} is no idx file, it does not begin with two zero bytes: get it again from {ORIGIN}")
+        raise InputError(f"{name} does not begin with two zero bytes, as idx files do: get it again from {ORIGIN}")
     kind, rank = content[2], content[3]
     if kind != UNSIGNED_BYTE:
         raise InputError(f"{name} holds idx type 0x{kind:02x}, not unsigned bytes (0x08): get it again from {ORIGIN}")
     start = 4 + 4 * rank
     shape = np.frombuffer(content[4:start].ljust(4 * rank, b"\0"), ">u4").astype(int)
     if len(content) != start + shape.prod():
-        promised = f"{start + shape.prod()} bytes promised, {len(content)} there"
+        promised = f"{start + shape.prod()} bytes expected, {len(content)} present"
         raise InputError(f"{name} is truncated or damaged ({promised}): get it again from {ORIGIN}")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
@@ -108,10 +99,10 @@ def _read_tfds() -> dict[str, Labeled]:
 
 
 def _read_files(paths: Sequence[Path]) -> dict[str, Labeled]:
-    return {"train": _labelled(*paths[:2]), "test": _labelled(*paths[2:])}
+    return {"train": _labeled(*paths[:2]), "test": _labeled(*paths[2:])}
 
 
-def _labelled(image_path: Path, label_path: Path) -> Labeled:
+def _labeled(image_path: Path, label_path: Path) -> Labeled:
     """The images of one file with the labels of the other."""
     images = parse_idx(str(image_path), _content(image_path))
     labels = parse_idx(str(label_path), _content(label_path))
@@ -125,7 +116,7 @@ def _labelled(image_path: Path, label_path: Path) -> Labeled:
 
 
 def _content(path: Path) -> bytes:
-    """The bytes of a file, unpacked if it ends in .gz."""
+    """The bytes of a file, decompressed if it ends in .gz."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             return file.read()

@@ -1,13 +1,12 @@
-"""Omniglot as CACTUs has it: 28x28 binary drawings, 1100 / 100 / 423 characters for train / val / test.
+"""Omniglot as in CACTUs: 28x28 binary drawings, 1100 / 100 / 423 characters for train / val / test.
 
 Lake, Salakhutdinov, Tenenbaum 2015. The split and the pixels equal the authors' own arrays byte for byte, apart from
-the order of the rows. Characters are not rotated, neither for more classes nor for more images.
+the order of the rows. Characters are not rotated.
 """
 
 from __future__ import annotations
 
 import functools
-import io
 import re
 import zipfile
 import zlib
@@ -16,17 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from cactus_tf.contracts import DataContext
+from cactus_tf.contracts import DataContext, DatasetInfo
 from cactus_tf.datasets._io import decoding, official_files, tfds
-from cactus_tf.datasets._io.splits import NOT_CACHED, Labeled, prepare
+from cactus_tf.datasets._io.entries import UnreadableError
+from cactus_tf.datasets._io.preparing import NOT_CACHED, Labeled, prepare_arrays
 from cactus_tf.errors import InputError
 from cactus_tf.types import Splits
 from cactus_tf.utils import progress
 
-VERSION = 1
-LIGHT_ON_DARK = True
 CHARACTERS, DRAWINGS = 1623, 20  # drawings of each character
 SIZE = 105  # pixels of a side of the original drawings
 SAMPLED = (2 * np.arange(28) + 1) * SIZE // 56  # floor((i + 0.5) 105 / 28): nearest neighbours of 28 rows or columns
@@ -41,21 +38,21 @@ def load(data_dir: str | Path | None = None, context: DataContext = NOT_CACHED) 
     """Omniglot: 22,000 train, 2,000 val and 8,460 test images [28, 28, 1], ink 255 on paper 0.
 
     Args:
-      data_dir: folder with the official archives or with the folders they unpack to; None takes tensorflow-datasets.
-      context: keeps the arrays. The labels it keeps are the authors': 0..1099, 1100..1199 and 1200..1622.
+      data_dir: folder with the official archives or the folders they unpack to; None downloads by tensorflow-datasets.
+      context: stores the arrays. Labels are the authors': 0..1099, 1100..1199 and 1200..1622.
 
     Raises:
       InputError: files are missing, damaged or incomplete.
     """
     read = locate(data_dir)
-    return prepare("omniglot", lambda: split(complete(read())), context)
+    return prepare_arrays("omniglot", lambda: split(complete(read())), context)
 
 
 def locate(data_dir: str | Path | None) -> Callable[[], Labeled]:
     """The function that reads all drawings with their class number c = 0..1622.
 
     Raises:
-      InputError: data_dir is given and lacks files. Damage to them is found when they are read.
+      InputError: data_dir is given and lacks files. Damaged files are an error when they are read.
     """
     if data_dir is None:
         return _read_tfds
@@ -67,12 +64,12 @@ def sample(ink: np.ndarray) -> np.ndarray:
     return np.uint8(255) * ink[..., SAMPLED[:, np.newaxis], SAMPLED, np.newaxis]
 
 
-def picture_decoder(shape: tuple[int, int, int], options: Any = None) -> Callable[[bytes], np.ndarray]:
-    """The function from a picture's bytes to its row, dark ink as light; drawings of other sizes are smoothed."""
+def picture_decoder(shape: tuple[int, ...], options: Any = None) -> Callable[[bytes], np.ndarray]:
+    """The function from a picture's bytes to its row, dark ink made light; drawings of other sizes are smoothed."""
     return functools.partial(_drawing, shape=shape)
 
 
-def _drawing(content: bytes, shape: tuple[int, int, int]) -> np.ndarray:
+def _drawing(content: bytes, shape: tuple[int, ...]) -> np.ndarray:
     with decoding.opened(content) as picture:
         pixels = decoding.flattened(picture, 1)
         official = picture.size == (SIZE, SIZE)
@@ -80,11 +77,7 @@ def _drawing(content: bytes, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def complete(data: Labeled) -> Labeled:
-    """The data themselves.
-
-    Raises:
-      InputError: they are not 1623 characters with 20 drawings each.
-    """
+    """The same data, or an InputError where they are not 1623 characters with 20 drawings each."""
     counts = np.bincount(data.labels, minlength=CHARACTERS)
     wrong = np.flatnonzero(counts != DRAWINGS)
     if len(wrong):
@@ -145,10 +138,10 @@ def _unpacked(path: Path) -> Iterator[tuple[str, bytes]]:
 def _ink(name: str, content: bytes) -> np.ndarray:
     """[105, 105] bool, true where a PNG is black."""
     try:
-        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+        with decoding.opened(content) as image:
             pixels = np.asarray(image.convert("L"))
-    except (OSError, SyntaxError, ValueError, EOFError, zlib.error) as error:  # what Pillow raises on damaged files
-        raise InputError(f"{name} is a truncated or damaged PNG: get it again from {ORIGIN}") from error
+    except UnreadableError as error:
+        raise InputError(f"{name} {error}: get it again from {ORIGIN}") from error
     if pixels.shape != (SIZE, SIZE):
         height, width = pixels.shape
         raise InputError(f"{name} is {width}x{height} pixels, but drawings are {SIZE}x{SIZE}; {REMEDY}")
@@ -159,5 +152,9 @@ def _class_number(name: str) -> int:
     """c = 0..1622 of a drawing, the number before the underscore minus one."""
     c = int(name.rsplit("/", 1)[-1][:4]) - 1
     if not 0 <= c < CHARACTERS:
-        raise InputError(f"{name} is no drawing of a character 0001..{CHARACTERS}: remove it, or {REMEDY}")
+        raise InputError(f"{name} is not a drawing of a character 0001..{CHARACTERS}: remove it, or {REMEDY}")
     return c
+
+
+INFO = DatasetInfo(light_on_dark=True, picture_decoder=picture_decoder)
+VERSION, LIGHT_ON_DARK = INFO.version, INFO.light_on_dark

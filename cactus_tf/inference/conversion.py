@@ -1,4 +1,4 @@
-"""Images as people have them, made what a learner takes: uint8, of its size and its number of channels."""
+"""Arrays of images in any range and size to what a learner takes: uint8, of its size and number of channels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cactus_tf.datasets._io import decoding
+from cactus_tf import datasets
 from cactus_tf.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ _UNIT, _BYTES = 1, 255  # the largest values of the two scales
 
 
 def pixel_scale(images: Any) -> int | None:
-    """The largest value that floats in images could have: 1 where none is above it, else 255; None without floats.
+    """The scale of floating-point images: 1 if no value is above 1, else 255; None for integers.
 
     Args:
       images: [n, h, w] or [n, h, w, c], or a list of [h, w] or [h, w, c].
@@ -32,16 +32,16 @@ def pixel_scale(images: Any) -> int | None:
 def prepare(images: Any, scale: int | None = None, shape: tuple[int, ...] | None = None) -> np.ndarray:
     """[n, height, width, channels] uint8.
 
-    Another size is resized as pictures of `--dataset=folder` are: the middle of it, with smoothing. Colour becomes
-    grey by ITU-R 601 (0.299 R + 0.587 G + 0.114 B); grey becomes colour by equal channels.
+    Other sizes are resized as by `--dataset=folder`: the middle of the image, with smoothing. Color becomes gray by
+    ITU-R 601 (0.299 R + 0.587 G + 0.114 B); gray becomes color by equal channels.
 
     Args:
       images: as of `pixel_scale`.
-      scale: the largest value that floats could have, 1 or 255; None takes `pixel_scale`. Integers are in 0..255.
-      shape: (height, width, channels) of the result; None leaves the images as they are.
+      scale: of floating-point images, 1 or 255; None takes `pixel_scale`. Integers are in 0..255.
+      shape: (height, width, channels) of the result; None keeps that of the images.
 
     Raises:
-      InputError: no images, values or shapes that images cannot have, or floats that are all in another range.
+      InputError: no images, values or shapes that images cannot have, or floats in another range than `scale`.
     """
     arrays = _arrays(images)
     high = _highest(arrays)
@@ -53,12 +53,12 @@ def prepare(images: Any, scale: int | None = None, shape: tuple[int, ...] | None
         if len(shapes) > 1:
             raise InputError(f"images have {len(shapes)} shapes, {shapes[0]} and others: resize them to one")
         return np.concatenate(arrays)
-    _say_changes(arrays, shape)
-    return np.concatenate([_brought_to(array, shape) for array in arrays])
+    _log_changes(arrays, shape)
+    return np.concatenate([_resized(array, shape) for array in arrays])
 
 
 def _arrays(images: Any) -> list[np.ndarray]:
-    """The images as arrays [n, h, w, c] each: one, or one per image where they come as a list of several shapes."""
+    """The images as one array [n, h, w, c], or as one array per image for a list of several shapes."""
     if isinstance(images, Sequence) and len(images) and len({np.shape(image) for image in images}) > 1:
         return [_with_channels(np.asarray(image)[np.newaxis]) for image in images]
     array = np.asarray(images)
@@ -69,17 +69,17 @@ def _arrays(images: Any) -> list[np.ndarray]:
 
 def _with_channels(array: np.ndarray) -> np.ndarray:
     if not len(array):
-        raise InputError("there are no images: give one at least")
+        raise InputError("there are no images: give at least one")
     if array.ndim not in (3, 4) or not array.size:
         raise InputError(
             f"images must be [n, height, width] or [n, height, width, channels], not {list(array.shape)}: reshape them"
         )
     if array.ndim == 3 and array.shape[-1] in (1, 3):
-        raise InputError(f"one image of shape {list(array.shape)} is no list of images: give image[None]")
+        raise InputError(f"{list(array.shape)} is the shape of one image, not of a list: give image[None]")
     array = array[..., np.newaxis] if array.ndim == 3 else array
     if array.shape[-1] not in (1, 3):
         raise InputError(
-            f"images have {array.shape[-1]} channels, their shape is {list(array.shape)}: give 1 (grey) or 3 (colour), "
+            f"images have {array.shape[-1]} channels, their shape is {list(array.shape)}: give 1 (gray) or 3 (color) "
             "as the last axis"
         )
     return array
@@ -95,7 +95,7 @@ def _checked(array: np.ndarray) -> np.ndarray:
 
 
 def _highest(arrays: Sequence[np.ndarray]) -> float | None:
-    """The largest value of images that are floats; None where none are."""
+    """The largest value of floating-point images; None where there are none."""
     return max((float(_checked(array).max()) for array in arrays if array.dtype.kind == "f"), default=None)
 
 
@@ -104,7 +104,7 @@ def _scale_of(high: float | None) -> int | None:
 
 
 def _check_range(high: float | None, scale: int | None) -> None:
-    """Holds the images of a call, one of which may be as dark as any, to the range that is said."""
+    """The images of later calls must have the range of the first; an all-black image has any."""
     if scale == _UNIT and high is not None and high > _UNIT:
         raise InputError(f"these images reach {high:g}, and those of fit were in 0..1: give both in one range")
     if scale == _BYTES and high is not None and 0 < high <= _UNIT:
@@ -123,15 +123,15 @@ def _bytes(array: np.ndarray, scale: int | None) -> np.ndarray:
     return np.rint(array * np.float64(_BYTES / (scale or _BYTES))).astype(np.uint8)
 
 
-def _say_changes(arrays: Sequence[np.ndarray], shape: tuple[int, ...]) -> None:
+def _log_changes(arrays: Sequence[np.ndarray], shape: tuple[int, ...]) -> None:
     found = sorted({array.shape[1:] for array in arrays} - {tuple(shape)})
     if found:
         sizes = ", ".join("x".join(map(str, other)) for other in found[:3]) + (", ..." if len(found) > 3 else "")
-        log.info("images of %s are brought to %s, the shape that was trained on", sizes, "x".join(map(str, shape)))
+        log.info("images of %s are resized to %s, the shape of the training images", sizes, "x".join(map(str, shape)))
 
 
-def _brought_to(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _resized(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if array.shape[1:] == tuple(shape):
         return array
     pictures = (Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image) for image in array)
-    return np.stack([decoding.fitted(picture, shape) for picture in pictures])
+    return np.stack([datasets.fitted(picture, shape) for picture in pictures])

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from cactus_tf import datasets, plugins
+from cactus_tf.datasets import Pictures, read_all, read_classes
 from cactus_tf.errors import InputError
 from cactus_tf.inference.classifier import FewShotClassifier
-from cactus_tf.inference.folders import Pictures, read_all, read_classes
 from cactus_tf.runs import restoring
 
 log = logging.getLogger(__name__)

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cactus_tf.datasets.celeba import annotations
-from cactus_tf.datasets.celeba.annotations import ATTRIBUTES, parse_attributes, parse_parts
+from cactus_tf.datasets.celeba.annotations import ATTRIBUTES, read_annotations, read_attributes, read_parts
 from cactus_tf.errors import InputError
 
 ROW = " ".join(["-1", " 1"] * 20)
@@ -33,6 +32,11 @@ def attribute_csv(rows):
 HEADER = " ".join(ATTRIBUTES)
 
 
+def write_list(folder, name, content):
+    (folder / name).write_bytes(content)
+    return folder / name
+
+
 def official(*lines, count=None, names=HEADER):
     return "\n".join([str(len(lines) if count is None else count), names, *lines, ""]).encode()
 
@@ -49,47 +53,52 @@ NAMES = st.text(st.characters(exclude_categories=("Z", "C")), min_size=1, max_si
 TABLES = st.dictionaries(NAMES, st.lists(st.booleans(), min_size=40, max_size=40), max_size=4)
 
 
-@given(TABLES)
-def test_both_forms_of_the_attributes_are_read_back(rows):
+@given(rows=TABLES)
+def test_both_forms_of_the_attributes_are_read_back(tmp_path_factory, rows):
+    folder = tmp_path_factory.mktemp("lists")
     for name, text in (("list.txt", attribute_text(rows)), ("list.CSV", attribute_csv(rows))):
-        found = parse_attributes(name, text.encode())
+        found = read_attributes(write_list(folder, name, text.encode()))
         assert {name: list(map(bool, values)) for name, (_, values) in found.items()} == rows
         first = 3 if name == "list.txt" else 2
         assert [line for line, _ in found.values()] == list(range(first, first + len(rows)))
 
 
-@given(st.dictionaries(NAMES, st.integers(0, 2), max_size=5), st.sampled_from(["\n", "\r\n"]))
-def test_both_forms_of_the_parts_are_read_back(rows, end):
+@given(rows=st.dictionaries(NAMES, st.integers(0, 2), max_size=5), end=st.sampled_from(["\n", "\r\n"]))
+def test_both_forms_of_the_parts_are_read_back(tmp_path_factory, rows, end):
+    folder = tmp_path_factory.mktemp("lists")
     text = "".join(f"{name} {part}{end}" for name, part in rows.items())
-    assert {n: part for n, (_, part) in parse_parts("list.txt", text.encode()).items()} == rows
+    found = read_parts(write_list(folder, "list.txt", text.encode()))
+    assert {name: code[0] for name, (_, code) in found.items()} == rows
     text = csv_text(["image_id", "partition"], rows.items()).replace("\n", end)
-    assert {n: part for n, (_, part) in parse_parts("list.csv", text.encode()).items()} == rows
+    found = read_parts(write_list(folder, "list.csv", text.encode()))
+    assert {name: code[0] for name, (_, code) in found.items()} == rows
 
 
-@given(st.data())
-def test_a_list_that_was_tampered_with_is_read_or_refused_in_one_line(data):
+@given(data=st.data())
+def test_a_list_that_was_tampered_with_is_read_or_refused_in_one_line(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("lists")
     content = bytearray(official(f"1.jpg {ROW}", f"2.jpg {ROW}"))
     start = data.draw(st.integers(0, len(content)))
     end = start + data.draw(st.integers(0, 60))
     content[start:end] = data.draw(st.binary(max_size=4) | st.sampled_from([b"\n", b" 1", b",", b'"', b"\n\n"]))
-    for parse in (parse_attributes, parse_parts):
+    for read in (read_attributes, read_parts):
         for name in ("list.txt", "list.csv"):
             try:
-                parse(name, bytes(content))
+                read(write_list(folder, name, bytes(content)))
             except InputError as error:
-                assert str(error).startswith("list.")
+                assert str(error).startswith(f"{folder}/list.")
                 assert "\n" not in str(error)
 
 
-def test_a_byte_order_mark_blank_lines_and_foreign_line_ends_do_no_harm():
+def test_a_byte_order_mark_blank_lines_and_foreign_line_ends_do_no_harm(tmp_path):
     content = b"\xef\xbb\xbf" + official(f"1.jpg {ROW}", "").replace(b"2\n", b"1\n", 1).replace(b"\n", b"\r\n")
-    assert list(parse_attributes("list.txt", content)) == ["1.jpg"]
+    assert list(read_attributes(write_list(tmp_path, "list.txt", content))) == ["1.jpg"]
 
 
 SWAPPED = " ".join([*ATTRIBUTES[:3], ATTRIBUTES[4], ATTRIBUTES[3], *ATTRIBUTES[5:]])
 WRONG = {
-    "nothing": (b"", "line 1", "must be the number of pictures"),
-    "no count": (official(f"1.jpg {ROW}", count="x"), "line 1", "must be the number of pictures"),
+    "nothing": (b"", "line 1", "expected the number of pictures"),
+    "no count": (official(f"1.jpg {ROW}", count="x"), "line 1", "expected the number of pictures"),
     "a count beyond counting": (official(f"1.jpg {ROW}", count="9" * 5000), "line 1", "number of pictures"),
     "another count": (official(f"1.jpg {ROW}", count=7), "1 pictures", "line 1 says 7"),
     "39 names": (official(names=" ".join(ATTRIBUTES[:39])), "line 2", "39 attribute names", "40"),
@@ -97,16 +106,16 @@ WRONG = {
     "39 values": (official(f"1.jpg {ROW}", f"2.jpg {ROW[3:]}"), "line 4", "39 values", "40"),
     "41 values": (official(f"1.jpg {ROW} 1"), "line 3", "41 values"),
     "a value of 0": (official(f"1.jpg {ROW[:-1]}0"), "line 3", "Young is 0", "-1 or 1"),
-    "a name twice": (official(f"1.jpg {ROW}", f"2.jpg {ROW}", f"1.jpg {ROW}"), "line 5", "1.jpg", "already, 3"),
+    "a name twice": (official(f"1.jpg {ROW}", f"2.jpg {ROW}", f"1.jpg {ROW}"), "line 5", "1.jpg is already in line 3"),
     "not text": (official(f"1.jpg {ROW}", "\xe9.jpg").replace(b"\xc3", b""), "line 4", "UTF-8"),
 }
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_broken_list_of_attributes_is_named_with_line_and_rule(case, complains):
+def test_a_broken_list_of_attributes_is_named_with_line_and_rule(case, tmp_path, complains):
     content, *words = WRONG[case]
-    with complains("Anno/list.txt", *words):
-        parse_attributes("Anno/list.txt", content)
+    with complains(tmp_path / "list.txt", *words):
+        read_attributes(write_list(tmp_path, "list.txt", content))
 
 
 WRONG_CSV = {
@@ -117,25 +126,25 @@ WRONG_CSV = {
 
 
 @pytest.mark.parametrize("case", WRONG_CSV)
-def test_a_broken_csv_of_attributes_is_named_with_line_and_rule(case, complains):
+def test_a_broken_csv_of_attributes_is_named_with_line_and_rule(case, tmp_path, complains):
     content, *words = WRONG_CSV[case]
     with complains("list.csv", *words):
-        parse_attributes("list.csv", content)
+        read_attributes(write_list(tmp_path, "list.csv", content))
 
 
 WRONG_PARTS = {
-    "part 3": (b"1.jpg 0\n2.jpg 3\n", "line 2", "part 3", "0 (train), 1 (val) or 2 (test)"),
-    "one column": (b"1.jpg 0\n\n2.jpg\n", "line 3", "1 columns"),
-    "three columns": (b"1.jpg 0 0\n", "line 1", "3 columns"),
-    "a name twice": (b"1.jpg 0\n1.jpg 0\n", "line 2", "1.jpg has a line already, 1"),
+    "part 3": (b"1.jpg 0\n2.jpg 3\n", "line 2", "the split is 3, expected 0 or 1 or 2"),
+    "one column": (b"1.jpg 0\n\n2.jpg\n", "line 3", "0 values"),
+    "three columns": (b"1.jpg 0 0\n", "line 1", "2 values"),
+    "a name twice": (b"1.jpg 0\n1.jpg 0\n", "line 2", "1.jpg is already in line 1"),
 }
 
 
 @pytest.mark.parametrize("case", WRONG_PARTS)
-def test_a_broken_list_of_parts_is_named_with_line_and_rule(case, complains):
+def test_a_broken_list_of_parts_is_named_with_line_and_rule(case, tmp_path, complains):
     content, *words = WRONG_PARTS[case]
     with complains("list.txt", *words):
-        parse_parts("list.txt", content)
+        read_parts(write_list(tmp_path, "list.txt", content))
 
 
 def write(folder, attributes, parts):
@@ -146,7 +155,7 @@ def write(folder, attributes, parts):
 
 def test_the_lists_are_joined_by_name_whatever_their_order(tmp_path):
     lines = [f"{name} {'1 ' * number}{'-1 ' * (40 - number)}" for name, number in (("c", 3), ("a", 1), ("b", 2))]
-    found = annotations.read(*write(tmp_path, official(*lines), b"b 1\nc 2\na 0\n"))
+    found = read_annotations(*write(tmp_path, official(*lines), b"b 1\nc 2\na 0\n"))
     assert found.names == ["a", "b", "c"]
     assert found.attributes.sum(axis=1).tolist() == [1, 2, 3]
     assert found.parts.tolist() == [0, 1, 2]
@@ -156,10 +165,10 @@ def test_the_lists_are_joined_by_name_whatever_their_order(tmp_path):
 def test_a_name_that_only_one_list_has_is_named_with_its_line(tmp_path, complains):
     paths = write(tmp_path, official(f"1.jpg {ROW}", f"2.jpg {ROW}"), b"1.jpg 0\n")
     with complains(f"{paths[0]}, line 4", paths[1], "no line for 2.jpg", "one release"):
-        annotations.read(*paths)
+        read_annotations(*paths)
     paths = write(tmp_path, official(f"1.jpg {ROW}"), b"3.jpg 2\n1.jpg 0\n")
     with complains(f"{paths[1]}, line 1", paths[0], "no line for 3.jpg"):
-        annotations.read(*paths)
+        read_annotations(*paths)
 
 
 def test_a_list_that_cannot_be_read_is_named(tmp_path, complains):
@@ -167,4 +176,4 @@ def test_a_list_that_cannot_be_read_is_named(tmp_path, complains):
     paths[1].unlink()
     paths[1].mkdir()
     with complains(paths[1], "cannot be read", "directory"):
-        annotations.read(*paths)
+        read_annotations(*paths)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from cactus_tf.contracts import DataContext
 from cactus_tf.datasets import celeba
-from cactus_tf.datasets._io import decoding, shards
+from cactus_tf.datasets._io import decoding, rows
 from cactus_tf.datasets.celeba.annotations import ATTRIBUTES
 from cactus_tf.main import main
 
@@ -183,9 +183,9 @@ def test_pictures_are_cut_in_the_middle_and_resized_with_smoothing(crop, release
     box = {"square": (0, 20, 178, 198), "none": (0, 0, 178, 218), "face146": (16, 36, 162, 182)}
     box = (box | {"face108": (35, 55, 143, 163)})[crop]
     smooth = picture.crop(box).resize((84, 84), Image.Resampling.LANCZOS)
-    decode, shape = celeba.decoder(DataContext(options=celeba.Options(crop)))
-    assert shape == (84, 84, 3)
-    np.testing.assert_array_equal(decode(content), np.asarray(smooth))
+    how = celeba.decoding_of(DataContext(options=celeba.Options(crop)))
+    assert how.shape == (84, 84, 3)
+    np.testing.assert_array_equal(how.decode(content), np.asarray(smooth))
 
 
 def test_grey_pictures_become_coloured():
@@ -293,8 +293,7 @@ def test_missing_pictures_are_counted_and_listed_and_the_others_used(release, tm
     assert [len(splits.train), len(splits.val), len(splits.test)] == [30, 25, 28]
     lacking = 202_599 - 83
     assert f"celeba: {lacking:,} pictures are missing" in caplog.text
-    assert "30 of 162,770 train, 25 of 19,867 val, 28 of 19,962 test" in caplog.text
-    assert "the first is 000006.jpg" in caplog.text
+    assert "such as 000006.jpg; using 30 of 162,770 train, 25 of 19,867 val, 28 of 19,962 test" in caplog.text
     assert kept.notes == {"skipped": [], "missing": {"number": lacking, "files": absent}}
 
 
@@ -334,10 +333,10 @@ def test_files_that_cannot_be_used_are_named_and_the_others_used(release, tmp_pa
         "000004.jpg": reasons["000004.jpg"],
         "Bjørk 笑.jpg": "is not in list_eval_partition.txt",
         "again/000006.jpg": reasons["again/000006.jpg"],
-        "circle": "link to a folder that it lies in",
+        "circle": "link to a folder that contains it",
         "img_align_celeba": "holds 1 files that do not end in .jpg",
     }
-    assert "damaged" in reasons["000004.jpg"] or "no picture" in reasons["000004.jpg"]
+    assert "damaged" in reasons["000004.jpg"] or "not a picture" in reasons["000004.jpg"]
     assert "has the name of 000006.jpg" in reasons["again/000006.jpg"]
     assert "8 files or folders left out" in caplog.text
     json.dumps(kept.notes)
@@ -369,24 +368,24 @@ def test_missing_files_are_named_before_anything_is_read(release, tmp_path, comp
 def test_a_broken_list_is_named_with_its_line(release, tmp_path, complains):
     path = flat(tmp_path, release) / "list_attr_celeba.txt"
     path.write_text(path.read_text().replace("\n000002.jpg ", "\n000002.jpg 0 "))
-    with complains(path, "line 4", "must be -1 or 1"):
+    with complains(path, "line 4", "41 values after the name, expected 40"):
         celeba.load(tmp_path)
 
 
 def test_a_stopped_preparation_goes_on(release, tmp_path, monkeypatch):
-    monkeypatch.setattr(shards, "SHARD", 16)
+    monkeypatch.setattr(rows, "SHARD", 16)
     data_dir, scratch, calls = flat(tmp_path / "data", release), tmp_path / "kept", []
-    usual = decoding.flattened
+    flattened = decoding.flattened
 
     def stopping(image, channels):
         calls.append(1)
         if len(calls) == 36:
             raise KeyboardInterrupt
-        return usual(image, channels)
+        return flattened(image, channels)
 
     monkeypatch.setattr(decoding, "flattened", stopping)
     with pytest.raises(KeyboardInterrupt):
-        small(folder=scratch).load(data_dir)
+        small(folder=scratch, workers=1).load(data_dir)
     kept = small(folder=scratch)
     kept.load(data_dir)
     assert len(calls) == 36 + TOTAL - 32  # the two shards that were whole are not made again

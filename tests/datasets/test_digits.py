@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cactus_tf.datasets import digits
-from cactus_tf.datasets._io.splits import Labeled
+from cactus_tf.datasets._io.preparing import Labeled
 
 
 @pytest.fixture(scope="module")

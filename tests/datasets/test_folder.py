@@ -10,7 +10,8 @@ from cactus_tf.config import build_plan
 from cactus_tf.config import flags as cli
 from cactus_tf.contracts import DataContext
 from cactus_tf.datasets import folder
-from cactus_tf.datasets._io import entries, layout
+from cactus_tf.datasets._io import layout, preparing
+from cactus_tf.datasets._io.listing import listing
 from cactus_tf.main import main
 from cactus_tf.runs.artifacts import Artifact
 
@@ -74,7 +75,7 @@ def test_sub_folders_of_eval_dir_are_classes_in_the_order_of_their_names(tmp_pat
     assert by_class(data.test) == [["ant/4.png"], ["cat/2.png", "cat/deep/3.png"], ["dog/1.png"]]
     assert len(data.val) == 0
     assert notes[0]["classes"] == {"test": ["ant", "cat", "dog"]}
-    assert notes[0]["skipped"] == [{"file": "loose.png", "reason": "lies in no class's folder"}]
+    assert notes[0]["skipped"] == [{"file": "loose.png", "reason": "lies in no class folder"}]
 
 
 def test_train_val_and_test_are_honoured(tmp_path, caplog):
@@ -89,7 +90,7 @@ def test_train_val_and_test_are_honoured(tmp_path, caplog):
     assert by_class(data.test) == [["test/z/5.png"]]
     skipped = {s["file"]: s["reason"] for s in notes[0]["skipped"]}
     beside = "lies beside the sub-folder train"
-    assert skipped == {"test/6.png": "lies in no class's folder", "more/7.png": beside, "8.png": beside}
+    assert skipped == {"test/6.png": "lies in no class folder", "more/7.png": beside, "8.png": beside}
     assert "3 files or folders left out" in caplog.text
 
 
@@ -255,7 +256,7 @@ def test_a_file_that_is_no_picture_decides_on_nothing(tmp_path):
     (tmp_path / "c.png").write_text("words")
     notes = []
     assert load(tmp_path, notes).image_shape == (8, 8, 1)
-    assert notes[0]["skipped"] == [{"file": "c.png", "reason": "is no picture in a known format"}]
+    assert notes[0]["skipped"] == [{"file": "c.png", "reason": "is not a picture in a known format"}]
 
 
 def test_extensions_do_not_matter_but_to_be_looked_at(tmp_path, caplog):
@@ -265,7 +266,7 @@ def test_extensions_do_not_matter_but_to_be_looked_at(tmp_path, caplog):
     with caplog.at_level("INFO"):
         assert names(load(tmp_path, notes).train) == ["a.JPG", "b.webp"]
     assert notes[0]["other_files"] == 1
-    assert "1 files with other extensions" in caplog.text
+    assert "1 files with extensions that are not those of pictures" in caplog.text
 
 
 @pytest.mark.parametrize("fit, black", [("crop", False), ("stretch", False), ("pad", True)])
@@ -282,7 +283,7 @@ def test_headers_are_read_without_the_rest_of_the_file(tmp_path):
         Image.fromarray(pixels).save(tmp_path / f"a.{kind}")
         with open(tmp_path / f"a.{kind}", "r+b") as file:
             file.truncate(5000)
-        [entry] = entries.listing(tmp_path, (f".{kind}",)).entries
+        [entry] = listing(tmp_path, (f".{kind}",)).entries
         assert folder.header(entry).tolist() == [400, 300, True]
 
 
@@ -291,8 +292,8 @@ def test_headers_are_read_without_the_rest_of_the_file(tmp_path):
 
 @pytest.mark.parametrize(
     "arguments, words",
-    [((None,), ("--data_dir",)), (("absent",), ("data_dir", "absent", "is not there")),
-     (("data", "absent"), ("eval_dir", "absent", "is not there"))],
+    [((None,), ("--data_dir",)), (("absent",), ("data_dir", "absent", "does not exist")),
+     (("data", "absent"), ("eval_dir", "absent", "does not exist"))],
 )  # fmt: skip
 def test_what_is_not_there_is_one_line(tmp_path, monkeypatch, arguments, words, complains):
     monkeypatch.chdir(put(tmp_path, "data/a.png", "data/b.png"))
@@ -374,7 +375,7 @@ def test_what_is_kept_is_neither_listed_nor_decoded(tmp_path, monkeypatch):
     put(tmp_path / "data", "a.png", "b.png")
     store = Artifact(tmp_path, "data", {})
     before = load(tmp_path / "data", cache=store.cache, folder=store.folder)
-    for module, name in ((layout, "listing"), (folder, "decode_all")):
+    for module, name in ((layout, "listing"), (folder, "decode_files"), (preparing, "decode_files")):
         monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("looked at the files"))
     after = load(tmp_path / "data", cache=store.cache, folder=store.folder)
     np.testing.assert_array_equal(before.train.images, after.train.images)

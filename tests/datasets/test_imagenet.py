@@ -1,7 +1,6 @@
 import io
 import json
 import os
-import signal
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from cactus_tf.config import build_plan
 from cactus_tf.config import flags as cli
 from cactus_tf.contracts import DataContext
 from cactus_tf.datasets import imagenet
-from cactus_tf.datasets._io import decoding, shards
+from cactus_tf.datasets._io import decoding, rows
 from cactus_tf.datasets._io.lazy import LazyImages
 from cactus_tf.datasets.miniimagenet import ravi
 from cactus_tf.errors import RunError
@@ -117,7 +116,7 @@ def test_enlarged_images_are_named(folder, decode, caplog):
     for side, said in ((30, False), (31, True)):
         caplog.clear()
         imagenet.load(folder, DataContext(image_size=side, options=imagenet.Options(decode=decode)))
-        assert (f"{folder} (30x20, for one) are enlarged to {side}x{side}" in caplog.text) == said
+        assert (f"{folder} (such as 30x20) are enlarged to {side}x{side}" in caplog.text) == said
 
 
 def test_missing_classes_are_counted(folder, caplog):
@@ -172,7 +171,7 @@ def test_bad_files_are_left_out_and_listed(tmp_path, loaded):
         assert len(data.train) == len(loaded.train) - left
         reasons = {entry["file"]: entry["reason"] for entry in told["skipped"]}
         assert reasons[f"n00000001/{empty.name}"] == "is empty"
-        assert reasons[f"n00000001/{text.name}"] == "is no picture in a known format"
+        assert reasons[f"n00000001/{text.name}"] == "is not a picture in a known format"
         assert len(reasons) == left
     number = data.train.names.tolist().index(f"n00000001/{bad.name}".encode())
     with pytest.raises(RunError, match=f"{bad.name} is truncated or damaged"):
@@ -197,31 +196,28 @@ def test_a_link_to_a_folder_above_is_left_out(tmp_path, loaded):
     (tmp_path / TRAIN[0] / "loop").symlink_to(tmp_path / TRAIN[0])
     told = {}
     assert len(imagenet.load(tmp_path, DataContext(image_size=8, report=told.update)).train) == len(loaded.train)
-    assert told["skipped"] == [{"file": f"{TRAIN[0]}/loop", "reason": "link to a folder that it lies in"}]
+    assert told["skipped"] == [{"file": f"{TRAIN[0]}/loop", "reason": "link to a folder that contains it"}]
 
 
-def test_a_stopped_preparation_goes_on(folder, loaded, tmp_path, monkeypatch):
-    monkeypatch.setattr(shards, "SHARD", 10)
-    made = shards._make_shard
-    done = []
+def test_a_stopped_preparation_resumes(folder, loaded, tmp_path, monkeypatch):
+    monkeypatch.setattr(rows, "SHARD", 10)
+    context = DataContext(image_size=8, folder=tmp_path, workers=1)
+    flattened, decoded = decoding.flattened, []
 
-    def stopping(rows, start, *rest):
-        if len(done) == 3:
-            signal.raise_signal(signal.SIGINT)
-        done.append(start)
-        return made(rows, start, *rest)
+    def stopping(image, channels):
+        if len(decoded) == 35:  # within the second shard of val
+            raise KeyboardInterrupt
+        decoded.append(image)
+        return flattened(image, channels)
 
-    monkeypatch.setattr(shards, "_make_shard", stopping)
+    monkeypatch.setattr(decoding, "flattened", stopping)
     with pytest.raises(KeyboardInterrupt):
-        imagenet.load(folder, DataContext(image_size=8, folder=tmp_path))
+        imagenet.load(folder, context)
     again = []
-    monkeypatch.setattr(
-        shards, "_make_shard", lambda rows, start, *rest: again.append(start) or made(rows, start, *rest)
-    )
-    data = imagenet.load(folder, DataContext(image_size=8, folder=tmp_path))
+    monkeypatch.setattr(decoding, "flattened", lambda *arguments: again.append(1) or flattened(*arguments))
+    data = imagenet.load(folder, context)
     np.testing.assert_array_equal(data.test.images, loaded.test.images)
-    assert len(done) == 3
-    assert len(again) == 3 + 10 + 12 - 3
+    assert len(again) == EACH * len(WNIDS) - 24 - 10  # all but the three shards of train and the first of val
 
 
 def test_the_key_tells_other_names_and_not_the_place(folder, tmp_path):
@@ -312,8 +308,8 @@ def test_features_are_rows(feature_folder):
         (np.zeros(DIM, np.int32), "holds int32, not floating-point numbers"),
         (np.array([0, np.nan, 0, 0, 0], np.float32), "holds NaN or infinity"),
         (np.array([1e300, 0, 0, 0, 0]), "holds NaN or infinity"),
-        (np.array([{}] * DIM, object), "is no .npy file, or a damaged one"),
-        (None, "is no .npy file, or a damaged one"),
+        (np.array([{}] * DIM, object), "is not a .npy file, or is damaged"),
+        (None, "is not a .npy file, or is damaged"),
     ],
 )
 def test_bad_features_are_left_out_with_their_reason(array, reason, tmp_path):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cactus_tf.datasets import mnist
-from cactus_tf.datasets._io.splits import Labeled, in_order
+from cactus_tf.datasets._io.preparing import Labeled, in_order
 from cactus_tf.main import main
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = mnist.FILES
@@ -156,13 +156,13 @@ def test_a_damaged_gz_is_named(small, tmp_path, complains):
 
 
 WRONG = {
-    "not idx": ({TRAIN_IMAGES: b"GIF89a" * 100}, TRAIN_IMAGES, "no idx file"),
+    "not idx": ({TRAIN_IMAGES: b"GIF89a" * 100}, TRAIN_IMAGES, "does not begin with two zero bytes"),
     "floats": ({TRAIN_IMAGES: idx(np.zeros((30, 28, 28), np.float32), kind=0x0D)}, TRAIN_IMAGES, "0x0d"),
     "32x32": ({TEST_IMAGES: idx(np.zeros((20, 32, 32), np.uint8))}, TEST_IMAGES, "(20, 32, 32)"),
     "labels for images": ({TEST_IMAGES: idx(np.zeros(20, np.uint8))}, TEST_IMAGES, "(20,)"),
     "too few labels": ({TEST_LABELS: idx(np.zeros(19, np.uint8))}, TEST_LABELS, "(19,)"),
     "label 10": ({TEST_LABELS: idx(np.full(20, 10, np.uint8))}, TEST_LABELS, "label 10"),
-    "bytes after the end": ({TRAIN_LABELS: idx(np.zeros(30, np.uint8)) + b"x"}, TRAIN_LABELS, "38 bytes promised, 39"),
+    "bytes after the end": ({TRAIN_LABELS: idx(np.zeros(30, np.uint8)) + b"x"}, TRAIN_LABELS, "38 bytes expected, 39"),
 }
 
 

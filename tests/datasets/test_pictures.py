@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cactus_tf.datasets._io.decoding import FORMATS, MOST_PIXELS, array, is_grey, opened
+from cactus_tf.datasets._io.decoding import FORMATS, MOST_PIXELS, array, is_gray, opened
 from cactus_tf.datasets._io.entries import UnreadableError
 
 HEIGHT, WIDTH = 6, 10
@@ -157,7 +157,7 @@ def test_colour_becomes_grey_by_luminance():
 )  # fmt: skip
 def test_grey_is_told_by_the_format(mode, kind, grey):
     with opened(encoded(Image.new(mode, (8, 8)), kind)) as image:
-        found = is_grey(image)
+        found = is_gray(image)
     assert found == grey
 
 
@@ -204,7 +204,7 @@ def test_an_empty_file_is_said_to_be(unreadable):
 
 @pytest.mark.parametrize("content", [b"just some words, longer than a header", b"%PDF-1.4", b"II*\0" + bytes(60)])
 def test_what_is_no_picture_is_said_to_be(content, unreadable):
-    with unreadable("no picture in a known format"):
+    with unreadable("not a picture in a known format"):
         array(content, COLOUR)
 
 

@@ -53,7 +53,7 @@ def test_another_size_is_resized_as_a_picture_in_a_folder_is(caplog):
     Image.fromarray(wide[0]).save(file := io.BytesIO(), "PNG")
     with caplog.at_level(logging.INFO):
         np.testing.assert_array_equal(prepare(wide, shape=(8, 8, 1))[0], array(file.getvalue(), (8, 8, 1)))
-    assert caplog.messages == ["images of 20x30x1 are brought to 8x8x1, the shape that was trained on"]
+    assert caplog.messages == ["images of 20x30x1 are resized to 8x8x1, the shape of the training images"]
 
 
 def test_images_of_several_sizes_are_brought_to_one():
@@ -78,7 +78,7 @@ def test_grey_becomes_colour_by_equal_channels():
         (np.full((2, 4, 4), np.inf), "NaN or infinity"),
         (BYTES[:0], "there are no images"),
         (BYTES[0, ..., 0], r"not \[9, 9\]: reshape them"),
-        (COLOURS[0], r"one image of shape \[9, 9, 3\]"),
+        (COLOURS[0], r"\[9, 9, 3\] is the shape of one image"),
         (COLOURS.transpose(0, 3, 1, 2), "9 channels"),
         (np.array([["a"]]), "of type <U1"),
         ([np.zeros((4, 4)), np.zeros((5, 5))], "2 shapes"),

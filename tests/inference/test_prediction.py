@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from cactus_tf import datasets
+from cactus_tf.datasets import Pictures, read_all, read_classes
 from cactus_tf.errors import InputError
 from cactus_tf.inference import prediction_output
-from cactus_tf.inference.folders import Pictures, read_all, read_classes
 from cactus_tf.inference.prediction import Predictions
 from cactus_tf.inference.prediction_output import figure, summary
 from cactus_tf.predict import default_folder, main

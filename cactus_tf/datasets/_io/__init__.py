@@ -1,1 +1,1 @@
-"""Reading image files: listing, archives, decoding, preparing; shared by the data sets."""
+"""Files of images to prepared arrays: listing, archives, decoding, ordering. Only the data sets import from here."""

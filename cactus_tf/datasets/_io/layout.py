@@ -1,4 +1,4 @@
-"""Which of a user's pictures are for training and which to judge on, and of which class, by the folders they lie in."""
+"""Splits and classes of a user's pictures, by the folders they lie in."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cactus_tf.datasets._io.decoding import EXTENSIONS
-from cactus_tf.datasets._io.entries import Entry, Listing, Skipped, listing, shown
+from cactus_tf.datasets._io.entries import Entry, Skipped, shown
+from cactus_tf.datasets._io.listing import Listing, listing
 from cactus_tf.datasets._io.preparing import Listed
 from cactus_tf.errors import InputError
 
 SPLITS = ("train", "val", "test")
 FEWEST = 2  # training images
 COUNTED = {
-    "other_files": "files with other extensions than those of pictures were not looked at",
+    "other_files": "files with extensions that are not those of pictures were ignored",
     "of_eval_dir": "pictures of data_dir lie in eval_dir and are not trained on",
 }
 _TRAINING_NAMES = ("train", "training")
@@ -25,53 +26,69 @@ _LIKE_SPLITS = (*_TRAINING_NAMES, "val", "valid", "validation", "dev", "developm
 
 
 class Tree(NamedTuple):
-    """What is where.
+    """A user's pictures.
 
     Attributes:
       splits: the pictures of each split.
-      classes: of each split with labels the names of its classes, by label.
-      empty: of such a split the sub-folders without pictures.
+      classes: the class names of each labeled split, by label.
+      empty: the sub-folders without pictures of each labeled split.
       skipped: what could not be looked at, or has no place in the layout.
-      about: numbers for the summary, by what they count; COUNTED has it in words.
-      warnings: what else is to be said.
+      counts: numbers for the summary; COUNTED explains them.
+      warnings: other messages for the user.
     """
 
     splits: dict[str, Listed]
     classes: dict[str, list[str]]
     empty: dict[str, list[str]]
     skipped: list[Skipped]
-    about: dict[str, int]
+    counts: dict[str, int]
     warnings: list[str]
+
+
+class _File(NamedTuple):
+    """A picture, and the parts of its path in composed Unicode."""
+
+    parts: tuple[str, ...]
+    entry: Entry
+
+    def below(self) -> _File:
+        """The same without its top folder."""
+        return _File(self.parts[1:], self.entry)
 
 
 def locate(data_dir: str | Path | None, eval_dir: str | Path | None = None) -> Callable[[], Tree]:
     """The function that lists the pictures.
 
     Raises:
-      InputError: no data_dir, one of them is not there, or data_dir lies in eval_dir.
+      InputError: no data_dir, a folder does not exist, or data_dir lies in eval_dir.
     """
     if data_dir is None:
         raise InputError("folder needs --data_dir: name the folder or zip archive that holds your pictures")
     for name, place in (("data_dir", data_dir), ("eval_dir", eval_dir)):
-        if place is not None and not os.path.exists(Path(place).expanduser()):
-            raise InputError(f"{name} {shown(place)} is not there: name a folder or zip archive of pictures")
+        if place is not None:
+            existing(name, place)
+    data = Path(data_dir).expanduser()
     if eval_dir is None:
-        return functools.partial(_tree, Path(data_dir).expanduser(), None)
-    data, judged = Path(data_dir).expanduser(), Path(eval_dir).expanduser()
-    if _lies_in(os.path.realpath(data), os.path.realpath(judged)):
+        return functools.partial(_tree, data, None)
+    evaluation = Path(eval_dir).expanduser()
+    if _lies_in(os.path.realpath(data), os.path.realpath(evaluation)):
         raise InputError(
-            f"data_dir {shown(data)} lies in eval_dir {shown(judged)}, whose pictures are not trained on: "
+            f"data_dir {shown(data)} lies in eval_dir {shown(evaluation)}, whose pictures are not trained on: "
             "name another folder for one of them"
         )
-    return functools.partial(_tree, data, judged)
+    return functools.partial(_tree, data, evaluation)
+
+
+def existing(name: str, place: str | Path) -> Path:
+    """The path of a folder or archive that must exist; `name` is what the user calls it."""
+    path = Path(place).expanduser()
+    if not os.path.exists(path):
+        raise InputError(f"{name} {shown(place)} does not exist: name a folder or zip archive of pictures")
+    return path
 
 
 def pictures(name: str, place: Path) -> Listing:
-    """What a folder or archive holds.
-
-    Raises:
-      InputError: no pictures.
-    """
+    """The pictures of a folder or archive, of which there must be one at least."""
     found = listing(place, EXTENSIONS)
     if not found.entries:
         looked = f"{', '.join(EXTENSIONS)}; {found.others} other files"
@@ -81,80 +98,59 @@ def pictures(name: str, place: Path) -> Listing:
 
 
 def class_folders(name: str, place: Path, skipped: list[Skipped]) -> tuple[Listed, list[str]]:
-    """The pictures of a folder or archive with a sub-folder per class, and the names of the classes, by label.
-
-    Args:
-      name: what the folder is called, for messages.
-      place: the folder or archive.
-      skipped: is lengthened by what is left out.
-
-    Raises:
-      InputError: there are no pictures, or no sub-folders.
-    """
+    """The pictures of a folder or archive with a sub-folder per class, and the class names by label."""
     found = pictures(name, place)
     skipped += found.skipped
-    listed, names = _labelled(_files(found.entries, place), "test", skipped)
+    listed, names = _labeled(_files(found.entries, place), "test", skipped)
     if not names:
         raise InputError(f"{name} {shown(place)} has no sub-folders with pictures: it takes one per class")
     return listed, names
 
 
 def without_pictures(place: Path, names: Sequence[str]) -> list[str]:
-    """The sub-folders of a folder that are not among the names; of an archive none."""
+    """The sub-folders of a folder that are not among these names."""
     try:
-        with os.scandir(place) as found:
-            there = [child.name for child in found if child.is_dir() and not child.name.startswith(".")]
-    except OSError:
+        with os.scandir(place) as scanned:
+            folders = [child.name for child in scanned if child.is_dir() and not child.name.startswith(".")]
+    except OSError:  # an archive, for one
         return []
-    composed = (shown(unicodedata.normalize("NFC", name)) for name in there)
-    return sorted(set(composed) - set(names))
-
-
-class _File(NamedTuple):
-    """A picture and its path as the layout sees it, in composed Unicode."""
-
-    parts: tuple[str, ...]
-    entry: Entry
+    return sorted({shown(unicodedata.normalize("NFC", name)) for name in folders} - set(names))
 
 
 def _tree(data_dir: Path, eval_dir: Path | None) -> Tree:
     found = pictures("data_dir", data_dir)
     entries = _outside(found.entries, data_dir, eval_dir)
-    about = {"other_files": found.others, "of_eval_dir": len(found.entries) - len(entries)}
-    files, top = _split_files(_files(entries, data_dir), data_dir)
-    parts, skipped = _parts(files, top)
+    counts = {"other_files": found.others, "of_eval_dir": len(found.entries) - len(entries)}
+    files, top = _without_wrapper(_files(entries, data_dir), data_dir)
+    parts, skipped = _by_split(files, top)
     skipped += found.skipped
     warnings = _unlike_splits(files, top)
-    named = {split: _labelled(parts.get(split, []), split, skipped) for split in SPLITS}
+    labeled = {split: _labeled(parts.get(split, []), split, skipped) for split in SPLITS}
+    folders = {split: top / split for split in SPLITS}
     if eval_dir is not None:
-        if len(named["test"][0].entries):
+        if labeled["test"][0].entries:
             warnings.append(f"eval_dir takes the place of {shown(top / 'test')}")
-        named["test"] = class_folders("eval_dir", eval_dir, skipped)
-    splits = {split: listed for split, (listed, _) in named.items()}
-    _check_enough(splits["train"], data_dir, found)
-    classes = {split: names for split, (_, names) in named.items() if names}
-    judged = {"test": eval_dir} if eval_dir is not None else {}
-    empty = {split: without_pictures(judged.get(split, top / split), names) for split, names in classes.items()}
-    return Tree(splits, classes, empty, skipped, about, warnings)
-
-
-def _check_enough(train: Listed, data_dir: Path, found: Listing) -> None:
-    if len(train.entries) < FEWEST:
+        labeled["test"], folders["test"] = class_folders("eval_dir", eval_dir, skipped), eval_dir
+    train = labeled["train"][0].entries
+    if len(train) < FEWEST:
         raise InputError(
-            f"data_dir {shown(data_dir)} holds {len(found.entries)} pictures, {len(train.entries)} of them for "
-            f"training, and at least {FEWEST} are needed: add more"
+            f"data_dir {shown(data_dir)} holds {len(found.entries)} pictures, {len(train)} of them for training, "
+            f"and at least {FEWEST} are needed: add more"
         )
+    classes = {split: names for split, (_, names) in labeled.items() if names}
+    empty = {split: without_pictures(folders[split], names) for split, names in classes.items()}
+    return Tree({s: listed for s, (listed, _) in labeled.items()}, classes, empty, skipped, counts, warnings)
 
 
-def _outside(entries: Sequence[Entry], data_dir: Path, eval_dir: Path | None) -> Sequence[Entry]:
-    """The files that do not lie in eval_dir, whatever links lead there."""
+def _outside(entries: list[Entry], data_dir: Path, eval_dir: Path | None) -> list[Entry]:
+    """The files that do not lie in eval_dir, links followed."""
     if eval_dir is None or not os.path.isdir(data_dir):
         return entries
-    judged = os.path.realpath(eval_dir)
+    evaluation = os.path.realpath(eval_dir)
 
     @functools.cache
     def apart(folder: str) -> bool:
-        return not _lies_in(os.path.realpath(data_dir / folder), judged)
+        return not _lies_in(os.path.realpath(data_dir / folder), evaluation)
 
     return [entry for entry in entries if apart(os.path.dirname(entry.name))]
 
@@ -164,36 +160,34 @@ def _lies_in(path: str, folder: str) -> bool:
 
 
 def _files(entries: Sequence[Entry], place: Path) -> list[_File]:
-    """The pictures with their places; an archive's one folder that holds all the rest does not count."""
+    """The pictures with their paths; without the one folder that wraps all files of an archive."""
     files = [_File(tuple(unicodedata.normalize("NFC", entry.name).split("/")), entry) for entry in entries]
-    return [_below(file) for file in files] if os.path.isfile(place) and _around(files) else files
+    return [file.below() for file in files] if os.path.isfile(place) and _wrapper(files) else files
 
 
-def _split_files(files: Sequence[_File], data_dir: Path) -> tuple[Sequence[_File], Path]:
-    """The files without a folder around train, val and test, and the place below which they lie."""
-    around, below = _around(files), [_below(file) for file in files]
-    if around and _tops(below) & set(SPLITS):
-        return below, data_dir / around
-    return files, data_dir
+def _without_wrapper(files: list[_File], data_dir: Path) -> tuple[list[_File], Path]:
+    """The files without a folder around train, val and test, and the folder that these lie in."""
+    wrapper, below = _wrapper(files), [file.below() for file in files]
+    return (below, data_dir / wrapper) if wrapper and _tops(below) & set(SPLITS) else (files, data_dir)
 
 
-def _around(files: Sequence[_File]) -> str | None:
-    """The one folder that holds all files, where there is one and it is no split."""
+def _wrapper(files: Sequence[_File]) -> str | None:
+    """The one folder that holds all files, where there is one and it is not a split."""
     tops = _tops(files)
-    alone = len(tops) == 1 and all(len(file.parts) > 1 for file in files) and not tops & set(SPLITS)
-    return tops.pop() if alone else None
+    single = len(tops) == 1 and all(len(file.parts) > 1 for file in files) and not tops & set(SPLITS)
+    return tops.pop() if single else None
 
 
 def _tops(files: Sequence[_File]) -> set[str]:
-    """The sub-folders that files lie in."""
+    """The top folders of the files."""
     return {file.parts[0] for file in files if len(file.parts) > 1}
 
 
 def _unlike_splits(files: Sequence[_File], place: Path) -> list[str]:
-    """Warnings of folders that look like splits and are not taken for any."""
+    """Warnings of folders that look like splits but are not."""
     tops = _tops(files)
     alike = sorted(shown(name) for name in tops - set(SPLITS) if name.lower() in _LIKE_SPLITS)
-    rule = "only train, val and test, so written, are splits"
+    rule = "only folders named exactly train, val and test are splits"
     if "train" in tops:
         return [f"{', '.join(alike)} beside train in {shown(place)} left out: {rule}"] if alike else []
     if any(name.lower() in _TRAINING_NAMES for name in alike):
@@ -205,36 +199,32 @@ def _unlike_splits(files: Sequence[_File], place: Path) -> list[str]:
     return [f"{inner} has a sub-folder train, and {shown(place)} has none: all is trained on; name {inner} as data_dir"]
 
 
-def _below(file: _File) -> _File:
-    return _File(file.parts[1:], file.entry)
-
-
-def _parts(files: Sequence[_File], data_dir: Path) -> tuple[dict[str, list[_File]], list[Skipped]]:
-    """The files of each split, and those that lie beside the splits.
+def _by_split(files: Sequence[_File], data_dir: Path) -> tuple[dict[str, list[_File]], list[Skipped]]:
+    """The files of each split, and those that lie beside the splits; without a sub-folder train all are for training.
 
     Raises:
-      InputError: there is `val` or `test`, and no `train`: whether to train on them is not for us to guess.
+      InputError: there is `val` or `test` but no `train`, so it is unclear whether to train on them.
     """
     tops = _tops(files) & set(SPLITS)
     if not tops:
-        return {"train": [_File(file.parts[-1:], file.entry) for file in files]}, []  # sub-folders mean nothing
+        return {"train": [_File(file.parts[-1:], file.entry) for file in files]}, []
     if "train" not in tops:
         lone = f"{shown(data_dir)} has a sub-folder {min(tops)} and no pictures in a sub-folder train"
         raise InputError(f"data_dir {lone}: put the training pictures there, or rename {min(tops)}")
-    parts = {split: [_below(f) for f in files if len(f.parts) > 1 and f.parts[0] == split] for split in SPLITS}
+    inside = {split: [f.below() for f in files if len(f.parts) > 1 and f.parts[0] == split] for split in SPLITS}
     beside = [f.entry for f in files if len(f.parts) == 1 or f.parts[0] not in SPLITS]
-    return parts, [Skipped(shown(entry.name), "lies beside the sub-folder train") for entry in beside]
+    return inside, [Skipped(shown(entry.name), "lies beside the sub-folder train") for entry in beside]
 
 
-def _labelled(files: Sequence[_File], split: str, skipped: list[Skipped]) -> tuple[Listed, list[str]]:
-    """The pictures of a split by class, a class per sub-folder, and the names of the classes.
+def _labeled(files: Sequence[_File], split: str, skipped: list[Skipped]) -> tuple[Listed, list[str]]:
+    """The pictures of a split and its class names, one per sub-folder.
 
-    Where there are no sub-folders, or training pictures lie beside them, there are no labels.
+    There are no labels where there are no sub-folders, or where training pictures lie beside them.
     """
     loose = [file.entry for file in files if len(file.parts) == 1]
     if len(loose) == len(files) or (loose and split == "train"):
         return Listed([file.entry for file in files]), []
-    skipped += [Skipped(shown(entry.name), "lies in no class's folder") for entry in loose]
+    skipped += [Skipped(shown(entry.name), "lies in no class folder") for entry in loose]
     classes: dict[str, list[Entry]] = {}
     for file in files:
         if len(file.parts) > 1:

@@ -1,50 +1,21 @@
-"""Images that stay in their files until they are asked for."""
+"""Images that stay in their files until they are indexed."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cactus_tf.datasets._io import decoding
 from cactus_tf.datasets._io.entries import Entry, UnreadableError
-from cactus_tf.datasets._io.shards import Decode
 from cactus_tf.errors import RunError
 
-_CACHE = 1 << 28  # bytes of decoded images that are kept
+_CACHED = 1 << 28  # bytes of decoded images
 _ALONE = 4  # images that one thread decodes sooner than others start
-_PIECE = 128  # images decoded at once on the way through all
-_BEGINNING = 1 << 16  # bytes in which a picture says its format and size
-
-
-class Beginning(Entry):
-    """A file of which only the beginning is read."""
-
-    def read(self) -> bytes:
-        """The first 64 KiB.
-
-        Raises:
-          UnreadableError: they cannot be had.
-        """
-        try:
-            with open(Path(self.root, self.name), "rb") as file:
-                return file.read(_BEGINNING)
-        except OSError as error:
-            raise UnreadableError(f"cannot be read ({error.strerror})") from error
-
-
-def header(content: bytes) -> np.ndarray:
-    """One zero for the beginning of a picture; what follows may still be damaged.
-
-    Raises:
-      UnreadableError: no picture in a known format, or one of no or too many pixels.
-    """
-    with decoding.opened(content):
-        return np.zeros(1, np.uint8)
+_PIECE = 128  # images decoded at once when iterating
 
 
 class LazyImages:
@@ -53,48 +24,44 @@ class LazyImages:
     Args:
       root: folder of the files.
       names: [n] bytes, their paths below it in UTF-8.
-      decode: a file's bytes to one image.
+      decode: a file's bytes -> one image, uint8.
       shape: of one image.
-      dtype: of one image.
-      workers: threads; decoding leaves Python alone.
+      workers: threads; None lets Python choose.
     """
 
     def __init__(
         self,
         root: Path,
         names: np.ndarray,
-        decode: Decode,
+        decode: Callable[[bytes], np.ndarray],
         shape: tuple[int, ...],
-        dtype: Any = np.uint8,
         workers: int | None = None,
     ):
-        self.shape, self.dtype, self.ndim = (len(names), *shape), np.dtype(dtype), 1 + len(shape)
-        self.nbytes = int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+        self.shape, self.dtype, self.ndim = (len(names), *shape), np.dtype(np.uint8), 1 + len(shape)
+        self.nbytes = int(np.prod(self.shape, dtype=np.int64))
         self._root, self._names, self._decode, self._workers = root, names, decode, workers
         self._numbers = np.arange(len(names))
-        kept = _CACHE // max(1, int(np.prod(shape)) * self.dtype.itemsize)
-        self._cached = functools.lru_cache(max(1, kept))(self._read)
+        self._cached = functools.lru_cache(max(1, _CACHED // max(1, int(np.prod(shape)))))(self._read)
 
     def __len__(self) -> int:
         return len(self._names)
 
     def __getitem__(self, key: Any) -> np.ndarray:
-        """The images of these numbers.
+        """The images with these numbers.
 
         Raises:
-          RunError: a file cannot be decoded; names it.
+          RunError: a file cannot be decoded.
         """
         numbers = self._numbers[key]
         if numbers.ndim == 0:
             return self._cached(int(numbers)).copy()
-        images = self._all(numbers.ravel().tolist())
-        return images.reshape(*numbers.shape, *self.shape[1:])
+        return self._all(numbers.ravel().tolist()).reshape(*numbers.shape, *self.shape[1:])
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for start in range(0, len(self), _PIECE):
             yield from self[start : start + _PIECE]
 
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """All of them, in memory."""
         return self[:] if dtype is None else self[:].astype(dtype)
 
@@ -114,6 +81,5 @@ class LazyImages:
         try:
             return self._decode(Entry(str(self._root), name, 0).read())
         except UnreadableError as error:
-            raise RunError(
-                f"{self._root / name} {error}: put it right and start again, or decode once, which leaves it out"
-            ) from error
+            remedy = "repair or remove it and start again, or use --imagenet_decode=once, which leaves it out"
+            raise RunError(f"{self._root / name} {error}: {remedy}") from error

@@ -14,7 +14,7 @@ def find(data_dir: str | Path, wanted: Sequence[tuple[str, ...]], origin: str) -
 
     Args:
       data_dir: the folder to look in.
-      wanted: alternative names of each, the first that exists is taken.
+      wanted: alternative names of each; the first that exists is taken.
       origin: where a user gets them.
 
     Raises:
@@ -23,12 +23,11 @@ def find(data_dir: str | Path, wanted: Sequence[tuple[str, ...]], origin: str) -
     folder = Path(data_dir).expanduser()
     if not folder.is_dir():
         everything = ", ".join(" or ".join(names) for names in wanted)
-        raise InputError(
-            f"data_dir {shown(folder)} is not a folder; it must be one that holds {everything}, from {origin}"
-        )
+        raise InputError(f"data_dir {shown(folder)} is not a folder; name one that holds {everything}, from {origin}")
     present = [[folder / name for name in names if (folder / name).exists()] for names in wanted]
     missing = [" or ".join(names) for names, paths in zip(wanted, present, strict=True) if not paths]
     if missing:
-        lacking = ", ".join(missing)
-        raise InputError(f"data_dir {shown(folder)} does not hold {lacking}; get what is missing from {origin}")
+        raise InputError(
+            f"data_dir {shown(folder)} does not hold {', '.join(missing)}; get what is missing from {origin}"
+        )
     return [paths[0] for paths in present]

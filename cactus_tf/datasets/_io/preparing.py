@@ -1,7 +1,8 @@
-"""Data sets of many image files: decoded once, put in canonical order, and kept."""
+"""From labeled images to the three splits: decoded and ordered once, then read from the cache."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import shutil
@@ -14,28 +15,49 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cactus_tf.contracts import DataContext
+from cactus_tf.datasets._io import archives
 from cactus_tf.datasets._io.entries import Entry, Skipped, shown
-from cactus_tf.datasets._io.shards import Decode, Decoded, decode_all
+from cactus_tf.datasets._io.rows import Decoded, Decoding, claim, decode_files
 from cactus_tf.errors import InputError
 from cactus_tf.types import AssignedPartitions, ImageSet, Partitions, Rows, Splits
+from cactus_tf.utils import files
 
 logger = logging.getLogger(__name__)
 
+NOT_CACHED = DataContext()
 _PIECE = 1024  # rows copied at once
+
+
+class Labeled(NamedTuple):
+    """Images and their classes.
+
+    Attributes:
+      images: [n, height, width, channels] uint8, 0..255.
+      labels: [n] int32, at least 0; or [n, attributes]; or empty where there are none.
+      names: [n] bytes, the file of each image; empty where images are not files.
+    """
+
+    images: np.ndarray | Rows
+    labels: np.ndarray
+    names: np.ndarray = np.zeros(0, "S1")
+
+    def take(self, rows: np.ndarray) -> Labeled:
+        """The rows of a mask or of a list of row numbers, in that order; of images in memory without names."""
+        return Labeled(np.asarray(self.images)[rows], self.labels[rows])
 
 
 class Listed(NamedTuple):
     """The files of one split.
 
     Attributes:
-      entries: in an order that depends on their names alone; none where the images are not files.
+      entries: in an order that depends on their names alone; empty where the images are not files.
       labels: [n] classes, or [n, attributes]; None where there are none.
-      made: the rows, where they are made already.
+      decoded: the rows, where they are already decoded.
     """
 
     entries: Sequence[Entry]
     labels: np.ndarray | None = None
-    made: Decoded | None = None
+    decoded: Decoded | None = None
 
     @classmethod
     def of_classes(cls, classes: Sequence[Sequence[Entry]]) -> Listed:
@@ -44,76 +66,127 @@ class Listed(NamedTuple):
         return cls(entries, np.repeat(np.arange(len(classes), dtype=np.int32), [len(c) for c in classes]))
 
 
-def prepare_files(
-    name: str,
-    listing: Callable[[], Mapping[str, Listed]],
-    decode: Decode,
-    shape: Callable[[], tuple[int, ...]],
-    context: DataContext,
-    *,
-    dtype: str = "uint8",
-    skipped: Sequence[Skipped] = (),
-    partitions: Callable[[np.ndarray], Partitions] | None = None,
-    about: Mapping[str, Any] | None = None,
-) -> Splits:
-    """The splits of a data set of many files, decoded only if the context does not keep them all.
+class SplitFiles(NamedTuple):
+    """The files of a data set.
 
-    Args:
-      name: of the data set, for messages.
-      listing: the files of "train", "val" and "test"; called at most once, and not at all where all is kept.
-      decode: bytes to one row.
-      shape: gives that of a row; called after `listing`.
-      context: keeps `train-images`, `train-labels`, `train-names` and so on, and what a stopped preparation has done.
-      dtype: of a row.
-      skipped: found before, or by `listing`, which may lengthen it; counted with the rest.
-      partitions: what labels say; by default one partition, the classes present numbered from 0 by rising label.
-      about: more that the context is told of what was found; read at the end.
-
-    Returns:
-      Splits whose rows are ordered by class, then by a digest of the image: independent of names and of the source.
-
-    Raises:
-      InputError: not one file of a split could be read.
-      RunError: the disk is full.
+    Attributes:
+      splits: "train", "val" and "test".
+      skipped: files and folders that were left out.
+      summary: the prepared splits -> more for prepared.json.
     """
-    scratch = _Scratch(context.folder)
-    left_out: list[Skipped] = []
 
-    @functools.cache
-    def decoded() -> dict[str, tuple[Listed, Decoded, np.ndarray]]:
-        started = time.monotonic()
-        found = {}
-        for split, listed in listing().items():
-            made = listed.made or decode_all(
-                f"{name} {split}", listed.entries, decode, shape(), scratch.path(split), context.workers, dtype
-            )
-            if len(made.rows) and not len(made.kept):
-                raise InputError(f"{name}: not one of {len(made.rows)} files for {split} could be read; {_first(made)}")
-            left_out.extend(made.skipped)
-            found[split] = (listed, made, canonical_order(listed, made))
-        counts = ", ".join(f"{len(order)} {split}" for split, (_, _, order) in found.items())
-        logger.info("prepared %s: %s images in %.1f seconds", name, counts, time.monotonic() - started)
-        return found
+    splits: Mapping[str, Listed]
+    skipped: Sequence[Skipped]
+    summary: Callable[[Mapping[str, Labeled]], Mapping[str, Any]] = lambda _: {}
 
-    def image_set(split: str) -> ImageSet:
-        images = context.cache(f"{split}-images", lambda: ordered_rows(*decoded()[split][1:]))
-        labels = context.cache(f"{split}-labels", lambda: _labels(*decoded()[split]))
-        names = context.cache(f"{split}-names", lambda: _names(*decoded()[split]))
-        said = (partitions or by_class)(labels) if len(labels) else None
-        return ImageSet(images, said, names if len(names) else None)
 
-    splits = Splits(image_set("train"), image_set("val"), image_set("test"))
-    if decoded.cache_info().currsize:
-        left_out = [*skipped, *left_out]
-        report_skipped(name, left_out)
-        context.report({**(about or {}), "skipped": [{"file": s.name, "reason": s.reason} for s in left_out]})
-    scratch.remove(splits)
-    return splits
+def in_order(data: Labeled) -> Labeled:
+    """Rows ordered by class, then by image bytes: the same array whatever the order of the source."""
+    n, images = len(data.labels), np.asarray(data.images)
+    classes = data.labels.astype(">i4").reshape(n, 1).view(np.uint8)  # big-endian: byte order is number order
+    keys = np.concatenate([classes, images.reshape(n, -1)], axis=1)
+    return data.take(np.argsort(keys.view(f"S{keys.shape[1]}").ravel(), kind="stable"))
 
 
 def by_class(labels: np.ndarray) -> Partitions:
     """[n] labels as one partition: the classes present, numbered from 0 by rising label."""
     return AssignedPartitions([np.unique(labels, return_inverse=True)[1]])
+
+
+def prepare(
+    name: str,
+    read: Callable[[], Mapping[str, Labeled]],
+    context: DataContext,
+    arrays: Sequence[str] = ("images", "labels"),
+    partitions: Callable[[np.ndarray], Partitions] = by_class,
+) -> Splits:
+    """The splits of a data set, read only if the context does not store them all.
+
+    Args:
+      name: of the data set, for messages.
+      read: "train", "val" and "test", each in its final order; called at most once.
+      context: stores `train-images`, `train-labels`, `val-images`, ...
+      arrays: which fields of `Labeled` are stored.
+      partitions: from the labels of a split; called where there are any.
+    """
+
+    @functools.cache
+    def labeled() -> Mapping[str, Labeled]:
+        started = time.monotonic()
+        splits = read()
+        counts = ", ".join(f"{data.images.shape[0]} {split}" for split, data in splits.items())
+        logger.info("prepared %s: %s images in %.1f seconds", name, counts, time.monotonic() - started)
+        return splits
+
+    def image_set(split: str) -> ImageSet:
+        def stored(array: str) -> np.ndarray:
+            return context.cache(f"{split}-{array}", lambda: getattr(labeled()[split], array))
+
+        images, labels, *names = map(stored, arrays)
+        truth = partitions(labels) if len(labels) else None
+        return ImageSet(images, truth, names[0] if names and len(names[0]) else None)
+
+    return Splits(image_set("train"), image_set("val"), image_set("test"))
+
+
+def prepare_arrays(name: str, read: Callable[[], Mapping[str, Labeled]], context: DataContext) -> Splits:
+    """`prepare` for a source whose images fit in memory, in any order."""
+    return prepare(name, lambda: {split: in_order(data) for split, data in read().items()}, context)
+
+
+def prepare_files(
+    name: str,
+    listing: Callable[[Path], SplitFiles],
+    decoding: Callable[[Mapping[str, Listed], Path], Decoding],
+    context: DataContext,
+    partitions: Callable[[np.ndarray], Partitions] = by_class,
+) -> Splits:
+    """`prepare` for many image files: rows are ordered by class, then by a digest of the image, whatever the source.
+
+    Args:
+      name: of the data set, for messages.
+      listing: the files; gets a folder for unfinished work.
+      decoding: how they become rows; gets the listed files, unpacked, and a folder for unfinished work.
+      context: stores the arrays and unfinished work.
+      partitions: as of `prepare`.
+
+    Raises:
+      InputError: not one file of a split could be read.
+      RunError: the disk is full.
+    """
+    with _unfinished(context.folder) as folder:
+
+        def read() -> dict[str, Labeled]:
+            found = listing(folder)
+            skipped = list(found.skipped)
+            listed = {s: unpacked(one, folder / "unpacked" / s, skipped) for s, one in found.splits.items()}
+            how = decoding(listed, folder)
+            splits = {}
+            for split, one in listed.items():
+                rows = one.decoded or decode_files(f"{name} {split}", one.entries, how, folder / split, context.workers)
+                skipped.extend(rows.skipped)
+                _check_readable(name, split, len(found.splits[split].entries) or len(rows.rows), rows, skipped)
+                splits[split] = in_digest_order(one, rows)
+            report_skipped(name, skipped)
+            reasons = [{"file": s.name, "reason": s.reason} for s in skipped]
+            context.report({**found.summary(splits), "skipped": reasons})
+            return splits
+
+        return prepare(name, read, context, ("images", "labels", "names"), partitions)
+
+
+def unpacked(listed: Listed, folder: Path, skipped: list[Skipped]) -> Listed:
+    """The same files below FOLDER, if they lie in an archive; damaged ones are added to `skipped`."""
+    archived, note = listed.entries, folder / "unpacked.json"
+    if not archived or not archived[0].archived:
+        return listed
+    if claim(folder, archived) or not note.exists():
+        files.write_json(note, list(archives.unpack(archived, folder / "files").items()))
+    damaged = dict(files.read_json(note))
+    skipped.extend(Skipped(shown(archived[i].name), reason) for i, reason in damaged.items())
+    intact = [i for i in range(len(archived)) if i not in damaged]
+    entries = [archived[i]._replace(root=str(folder / "files"), archived=False) for i in intact]
+    return Listed(entries, None if listed.labels is None else listed.labels[intact])
 
 
 def report_skipped(name: str, skipped: Sequence[Skipped], most: int = 5) -> None:
@@ -124,54 +197,52 @@ def report_skipped(name: str, skipped: Sequence[Skipped], most: int = 5) -> None
         logger.warning("%s: %d files or folders left out: %s%s", name, len(skipped), some, more)
 
 
-def canonical_order(listed: Listed, made: Decoded) -> np.ndarray:
-    """[m] positions in `made.kept`: by class where there is one, then by digest, then by attributes."""
-    halves = np.ascontiguousarray(made.digests).view(">u8")
+def in_digest_order(listed: Listed, decoded: Decoded) -> Labeled:
+    """The rows that could be read, by class where there is one, then by digest, then by attributes."""
+    halves = np.ascontiguousarray(decoded.digests).view(">u8")
     keys = [halves[:, 1], halves[:, 0]]
+    labels = np.zeros(0, np.int32)
     if listed.labels is not None:
-        labels = listed.labels[made.kept]
+        labels = listed.labels[decoded.read]
         keys = [*keys, labels] if labels.ndim == 1 else [*labels.T, *keys]
-    return np.lexsort(keys)
+    order = np.lexsort(keys)
+    numbers = decoded.read[order]
+    names = [shown(listed.entries[i].name).encode() for i in numbers] if listed.entries else []
+    return Labeled(
+        _rows_at(decoded.rows, numbers),
+        labels[order] if listed.labels is not None else labels,
+        np.array(names, np.bytes_) if names else np.zeros(0, "S1"),
+    )
 
 
-def ordered_rows(made: Decoded, order: np.ndarray) -> Rows:
-    """The rows in this order, in pieces."""
-    numbers = made.kept[order]
+def _rows_at(rows: np.ndarray, numbers: np.ndarray) -> Rows:
+    """The rows with these numbers, in pieces."""
 
     def pieces() -> Iterator[np.ndarray]:
         for start in range(0, len(numbers), _PIECE):
             wanted = numbers[start : start + _PIECE]
             along = np.argsort(wanted)  # in the order of the file
-            piece = np.empty((len(wanted), *made.rows.shape[1:]), made.rows.dtype)
-            piece[along] = made.rows[wanted[along]]
+            piece = np.empty((len(wanted), *rows.shape[1:]), rows.dtype)
+            piece[along] = rows[wanted[along]]
             yield piece
 
-    return Rows((len(numbers), *made.rows.shape[1:]), made.rows.dtype, pieces)
+    return Rows((len(numbers), *rows.shape[1:]), rows.dtype, pieces)
 
 
-def _labels(listed: Listed, made: Decoded, order: np.ndarray) -> np.ndarray:
-    return np.zeros(0, np.int32) if listed.labels is None else listed.labels[made.kept[order]]
+def _check_readable(name: str, split: str, number: int, decoded: Decoded, skipped: Sequence[Skipped]) -> None:
+    if number and not len(decoded.read):
+        first, reason = (decoded.skipped or skipped)[0]
+        raise InputError(
+            f"{name}: not one of {number} files for {split} could be read; the first is {first}, which {reason}"
+        )
 
 
-def _names(listed: Listed, made: Decoded, order: np.ndarray) -> np.ndarray:
-    names = [shown(listed.entries[i].name).encode() for i in made.kept[order]] if listed.entries else []
-    return np.array(names, np.bytes_) if names else np.zeros(0, "S1")
-
-
-def _first(made: Decoded) -> str:
-    return f"the first is {made.skipped[0].name}, which {made.skipped[0].reason}"
-
-
-class _Scratch:
-    """Where unfinished work lies: the context's folder, or one that ends with the process."""
-
-    def __init__(self, folder: Path | None):
-        self._kept = folder
-        self._passing = None if folder else tempfile.TemporaryDirectory(prefix="cactus_tf-")
-
-    def path(self, split: str) -> Path:
-        return (self._kept or Path(self._passing.name)) / "partial" / split  # type: ignore[union-attr]
-
-    def remove(self, splits: Splits) -> None:
-        """Called when all rows are where they stay."""
-        shutil.rmtree((self._kept or Path(self._passing.name)) / "partial", ignore_errors=True)  # type: ignore[union-attr]
+@contextlib.contextmanager
+def _unfinished(folder: Path | None) -> Iterator[Path]:
+    """Where unfinished work is stored: FOLDER/partial, removed at a good end; without a folder a temporary one."""
+    if folder is None:
+        with tempfile.TemporaryDirectory(prefix="cactus_tf-") as temporary:
+            yield Path(temporary)
+        return
+    yield folder / "partial"
+    shutil.rmtree(folder / "partial", ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Data sets that tensorflow-datasets downloads."""
+"""Downloads by tensorflow-datasets."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ def batches(name: str, split: str, remedy: str, undecoded: Sequence[str] = ()) -
       name: of the data set in tensorflow-datasets.
       split: its name there.
       remedy: what the user can do instead of downloading.
-      undecoded: features that come as the bytes of their files: TensorFlow's usual decoding of JPEG is a fast one,
-        whose pixels differ from Pillow's.
+      undecoded: features that stay the bytes of their files; TensorFlow's JPEG pixels differ from Pillow's.
 
     Yields:
       Arrays [at most 512, ...] by feature name, a dictionary of them where a feature is one.
@@ -43,12 +42,12 @@ def batches(name: str, split: str, remedy: str, undecoded: Sequence[str] = ()) -
         raise InputError(f"{builder.data_dir} is damaged ({_brief(error)}): delete this folder, or {remedy}") from error
 
 
-def _prepared(name: str, remedy: str):
-    """The builder of a data set whose files are there."""
+def _prepared(name: str, remedy: str) -> Any:
+    """The builder of a downloaded data set."""
     import tensorflow_datasets as tfds
 
     try:
-        with _patience(), contextlib.redirect_stdout(sys.stderr):
+        with _few_retries(), contextlib.redirect_stdout(sys.stderr):
             builder = tfds.builder(name)
             builder.download_and_prepare()
     except Exception as error:  # of requests, TensorFlow, the file system or the library itself
@@ -57,19 +56,19 @@ def _prepared(name: str, remedy: str):
 
 
 @contextlib.contextmanager
-def _patience() -> Iterator[None]:
-    """Fewer retries while downloading, and no progress bars where nobody looks."""
+def _few_retries() -> Iterator[None]:
+    """Fewer retries while downloading, and no progress bars off a terminal."""
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download import downloader
 
-    usual = downloader.MAX_RETRIES
+    retries = downloader.MAX_RETRIES
     downloader.MAX_RETRIES = RETRIES
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
     try:
         yield
     finally:
-        downloader.MAX_RETRIES = usual
+        downloader.MAX_RETRIES = retries
 
 
 def _brief(error: BaseException, limit: int = 200) -> str:

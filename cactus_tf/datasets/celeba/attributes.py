@@ -1,4 +1,4 @@
-"""Two-cluster partitions from triples of Boolean attributes, made when they are asked for.
+"""Two-cluster partitions from triples of Boolean attributes, made on access.
 
 Hsu et al. 2019, section 4 (CelebA): a task asks whether an image has one pattern of three attributes or its complement.
 """
@@ -8,13 +8,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 ORDER = 3  # attributes of a pool
-PATTERNS = 4  # of the 8 patterns of a triple those that begin with 0; the others are their complements
-LEAST = 2  # images of a side that any task takes: one for support, one for query
-_RARE = 128  # a side with fewer than n / 128 images is kept as a list
+PATTERNS = 4  # the patterns of a triple that begin with 0; the other 4 are their complements
+LEAST = 2  # images per side that any task takes: one for support, one for query
+_RARE = 128  # a side with fewer than n / 128 images is stored as a list
 
 
 class AttributePool:
@@ -25,7 +26,7 @@ class AttributePool:
       mask: the bits of the triple.
       values: the masked words of the members of cluster 0 and 1.
       sizes: [2] number of members.
-      rare: keeps the members of rare clusters by (mask, value); shared by all pools.
+      rare: members of rare clusters by (mask, value); shared by all pools.
     """
 
     def __init__(self, words: np.ndarray, mask: int, values: tuple[int, int], sizes: np.ndarray, rare: dict):
@@ -40,8 +41,8 @@ class AttributePool:
     def draw(self, c: int, number: int, rng: np.random.Generator) -> np.ndarray:
         """[number] distinct image numbers of cluster c, uniform.
 
-        The time does not grow with n. Of a cluster with at least n / 128 images, random images are tried until enough
-        are members: at most 128 tries a member on average. The members of a rarer one are found once and kept.
+        The time does not grow with n. For a cluster with at least n / 128 images, random images are tried until enough
+        are members: at most 128 tries per member on average. The members of a rarer one are listed once.
         """
         size = int(self.sizes[c])
         if number > size:
@@ -51,7 +52,7 @@ class AttributePool:
         return self._tried(c, number, rng)
 
     def assignments(self, images: int) -> np.ndarray:
-        """[images] 0 or 1, and -1 for images of neither."""
+        """[images] 0 or 1, and -1 for images of neither cluster."""
         table = np.full(images, -1, np.int32)
         for c in (0, 1):
             table[self.cluster(c)] = c
@@ -79,15 +80,14 @@ class AttributePool:
 
 
 class AttributePools(Sequence):
-    """All partitions that triples of attributes make, as a lazy sequence of `AttributePool`s.
+    """All partitions from triples of attributes, as a lazy sequence of `AttributePool`s.
 
-    Triples in lexicographic order, of each the patterns 000, 001, 010, 011; left out are those where the pattern or its
-    complement has fewer than `least` images. Which pools are large enough for a shot and query, the sampler sees from
-    their sizes.
+    Triples in lexicographic order, each with the patterns 000, 001, 010, 011, without those whose pattern or complement
+    has fewer than `least` images. The sampler sees from the sizes which pools are large enough for a shot and query.
 
-    Memory: 4 bytes per image for the attributes, 24 per pool, and the members of rare clusters: of the 8 patterns of a
-    triple at most 7 are rare and each holds less than n / 128, so 1140 triples keep less than 250 bytes per image,
-    41 MB of 162,770 images.
+    Memory: 4 bytes per image for the attributes, 24 per pool, and the members of rare clusters: at most 7 of the 8
+    patterns of a triple are rare and each holds less than n / 128, so 1140 triples take less than 250 bytes per image,
+    41 MB for 162,770 images.
 
     Args:
       labels: [n, attributes] Boolean, or 0 and 1; 3 to 32 attributes.
@@ -113,15 +113,15 @@ class AttributePools(Sequence):
     def __len__(self) -> int:
         return len(self.sizes)
 
-    def __getitem__(self, p):
+    def __getitem__(self, p: Any) -> Any:
         p = range(len(self))[p]  # negative numbers and range errors as in a list
         bits = [1 << int(attribute) for attribute in self.triples[p]]
-        shown = (int(self.patterns[p]) >> np.arange(ORDER)[::-1]) & 1  # b1, b2, b3
-        pattern = sum(bit for bit, b in zip(bits, shown, strict=True) if b)
+        values = (int(self.patterns[p]) >> np.arange(ORDER)[::-1]) & 1  # b1, b2, b3
+        pattern = sum(bit for bit, b in zip(bits, values, strict=True) if b)
         return AttributePool(self._words, sum(bits), (sum(bits) - pattern, pattern), self.sizes[p], self._rare)
 
     def of_size(self, images: int) -> int:
-        """Number of pools with at least so many images on both sides."""
+        """Number of pools with at least this many images on both sides."""
         return int((self.sizes >= images).all(axis=1).sum())
 
 
@@ -131,7 +131,7 @@ def triples(attributes: int) -> np.ndarray:
 
 
 def pattern_counts(labels: np.ndarray) -> np.ndarray:
-    """How many images have each pattern of each triple.
+    """Counts the images of each pattern of each triple.
 
     Args:
       labels: [n, attributes] bool.

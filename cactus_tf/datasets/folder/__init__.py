@@ -1,9 +1,8 @@
-"""Pictures of your own: a folder or zip archive without labels, and perhaps one of labelled pictures to judge on.
+"""Pictures of your own: a folder or zip archive without labels, and optionally labeled pictures to evaluate on.
 
-Every picture below `data_dir` is for training, whatever sub-folder it lies in. Only where `data_dir` has a sub-folder
-`train` are its sub-folders `train`, `val` and `test` the splits, and their sub-folders classes; one folder around them
-does not count. Below `eval_dir` each sub-folder is a class of the test split; pictures that lie there are never trained
-on.
+All pictures below `data_dir` are for training, in whatever sub-folder. Only if `data_dir` has a sub-folder `train` are
+its sub-folders `train`, `val` and `test` the splits, and their sub-folders the classes; one folder around them is
+ignored. Each sub-folder of `eval_dir` is a class of the test split; pictures in it are never trained on.
 """
 
 from __future__ import annotations
@@ -12,82 +11,67 @@ import dataclasses
 import functools
 import hashlib
 import logging
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cactus_tf.config.schema import option
-from cactus_tf.contracts import DataContext
-from cactus_tf.datasets._io.decoding import FITS, array, is_grey, opened
-from cactus_tf.datasets._io.entries import Entry, Skipped, shown
+from cactus_tf.contracts import DataContext, DatasetInfo
+from cactus_tf.datasets._io.decoding import FITS, array, is_gray, opened
+from cactus_tf.datasets._io.entries import Entry, shown
 from cactus_tf.datasets._io.layout import COUNTED, FEWEST, Tree, locate
-from cactus_tf.datasets._io.preparing import Listed, prepare_files
-from cactus_tf.datasets._io.shards import Decoded, decode_all
-from cactus_tf.datasets._io.splits import NOT_CACHED
+from cactus_tf.datasets._io.preparing import NOT_CACHED, Labeled, Listed, SplitFiles, prepare_files
+from cactus_tf.datasets._io.rows import Decoded, Decoding, decode_files, unread
 from cactus_tf.errors import InputError
 from cactus_tf.types import Splits
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
-TAKES = ("image_size", "eval_dir")
-SIDE, SMALL_SIDE = 84, 28  # pixels: miniImageNet's, and Omniglot's for pictures that are grey and small
-SMALL = 64  # pixels that the longer side of half of the small ones has at most
+SIDE, SMALL_SIDE = 84, 28  # pixels: as in miniImageNet, and as in Omniglot for small gray pictures
+SMALL = 64  # pixels: small pictures are those whose median longer side is at most this
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """Settings of a folder of pictures."""
 
-    fit: str = option(
-        "crop", "what becomes of oblong pictures: crop keeps the middle, stretch distorts, pad adds black bars"
-    )
+    fit: str = option("crop", "oblong pictures: crop keeps the middle, stretch distorts, pad adds black bars")
 
 
 def load(data_dir: str | Path | None = None, context: DataContext = NOT_CACHED) -> Splits:
-    """The pictures, square, grey if all training pictures are, else in colour.
+    """The pictures, square; gray if all training pictures are gray, else in color.
 
     Args:
       data_dir: folder or zip archive.
-      context: keeps the arrays. `image_size` is by default 84, or 28 where all training pictures are grey and half of
+      context: stores the arrays. `image_size` is by default 84, or 28 where all training pictures are gray and half of
         them have no side above 64 pixels.
 
     Raises:
-      InputError: there are no two pictures to train on, `eval_dir` has no classes, or it holds `data_dir`.
+      InputError: fewer than two pictures to train on, `eval_dir` has no classes, or it contains `data_dir`.
     """
     options = context.options or Options()
     if options.fit not in FITS:
-        raise InputError(f"--folder_fit={options.fit}: there is no such fit; choose from {', '.join(FITS)}")
-    list_all = locate(data_dir, context.eval_dir)
-    skipped: list[Skipped] = []
-    about: dict[str, Any] = {}
+        raise InputError(f"--folder_fit={options.fit}: choose from {', '.join(FITS)}")
+    list_pictures = locate(data_dir, context.eval_dir)
 
-    def read(scratch: Path) -> dict[str, Listed]:
-        tree = list_all()
-        skipped.extend(tree.skipped)
-        _say(tree)
-        headers = _headers(tree.splits["train"].entries, scratch / "headers", context.workers)
-        shape = usual_shape(headers, context.image_size)
-        decode = picture_decoder(shape, options)
-        splits = {
-            split: listed._replace(
-                made=decode_all(
-                    f"folder {split}", listed.entries, decode, shape, scratch / split, context.workers, "uint8"
-                )
-            )
-            for split, listed in tree.splits.items()
-        }
-        about.update({"classes": _readable_classes(tree, splits), **tree.about})
-        return splits
+    def listing(_: Path) -> SplitFiles:
+        tree = list_pictures()
+        for message in tree.warnings:
+            logger.warning("folder: %s", message)
+        for counted, number in tree.counts.items():
+            if number:
+                logger.info("folder: %d %s", number, COUNTED[counted])
+        return SplitFiles(tree.splits, tree.skipped, functools.partial(_summary, tree))
 
-    with tempfile.TemporaryDirectory(prefix="cactus_tf-") as passing:
-        scratch = (context.folder or Path(passing)) / "partial"  # removed by `prepare_files`
-        splits = prepare_files(
-            "folder", lambda: read(scratch), _made_already, tuple, context, skipped=skipped, about=about
-        )
+    def decoding(listed: Mapping[str, Listed], folder: Path) -> Decoding:
+        how = Decoding(header, (3,), "int32", read=unread)
+        headers = decode_files("folder headers", listed["train"].entries, how, folder / "headers", context.workers)
+        shape = default_shape(headers, context.image_size)
+        return Decoding(picture_decoder(shape, options), shape)
+
+    splits = prepare_files("folder", listing, decoding, context)
     if len(splits.train) < FEWEST:
         raise InputError(f"{shown(str(data_dir))}: only {len(splits.train)} picture could be read: add more")
     return splits
@@ -95,76 +79,57 @@ def load(data_dir: str | Path | None = None, context: DataContext = NOT_CACHED) 
 
 @functools.lru_cache(4)
 def files_key(data_dir: str | Path | None, eval_dir: str | Path | None) -> dict[str, str]:
-    """What the pictures are for training, "train", and for judging, "rest": changes when a file is added, removed,
-    renamed, or changes its size or time. Looks once in the life of a process.
+    """A key of the training pictures, "train", and one of the others, "rest"; the files are listed once per process.
+
+    They change when a file is added, removed, renamed, or changes its size or time.
     """
     splits = locate(data_dir, eval_dir)().splits
-    return {"train": _digest(splits["train"]), "rest": _digest(splits["val"], splits["test"])}
+    return {"train": _hash(splits["train"]), "rest": _hash(splits["val"], splits["test"])}
 
 
 def header(entry: Entry) -> np.ndarray:
-    """[3] int32 of a picture: width, height, and whether its format is grey. Reads only the beginning of a file."""
+    """[3] int32 of a picture: width, height, and whether its format is gray. Reads only the beginning of a file."""
     with entry.open() as file, opened(file) as image:
-        return np.array([image.width, image.height, is_grey(image)], np.int32)
+        return np.array([image.width, image.height, is_gray(image)], np.int32)
 
 
-def usual_shape(found: Decoded, image_size: int | None) -> tuple[int, int, int]:
+def default_shape(headers: Decoded, image_size: int | None) -> tuple[int, int, int]:
     """(height, width, channels) for pictures with these headers.
 
     Raises:
       InputError: none of them could be read.
     """
-    if not len(found.kept):
-        first = found.skipped[0]
-        raise InputError(
-            f"not one of {len(found.skipped)} training pictures could be read; the first is {first.name}, "
-            f"which {first.reason}: name a folder of other pictures"
+    if not len(headers.read):
+        first = (
+            f"; the first is {headers.skipped[0].name}, which {headers.skipped[0].reason}" if headers.skipped else ""
         )
-    width, height, grey = np.asarray(found.rows[found.kept]).T
-    small = grey.all() and np.median(np.maximum(width, height)) <= SMALL
+        raise InputError(
+            f"not one of {len(headers.rows)} training pictures could be read{first}: name a folder of other pictures"
+        )
+    width, height, gray = np.asarray(headers.rows[headers.read]).T
+    small = gray.all() and np.median(np.maximum(width, height)) <= SMALL
     side = image_size or (SMALL_SIDE if small else SIDE)
-    return side, side, 1 if grey.all() else 3
+    return side, side, 1 if gray.all() else 3
 
 
-def picture_decoder(shape: tuple[int, int, int], options: Options | None = None) -> Callable[[bytes], np.ndarray]:
+def picture_decoder(shape: tuple[int, ...], options: Options | None = None) -> Callable[[bytes], np.ndarray]:
     """The function from a picture's bytes to its row [height, width, channels] uint8."""
     return functools.partial(array, shape=shape, fit=(options or Options()).fit, reduced=True)
 
 
-def _headers(entries: Sequence[Entry], place: Path, workers: int | None) -> Decoded:
-    return decode_all("folder headers", entries, header, (3,), place, workers, "int32", read=_itself)
-
-
-def _made_already(content: bytes) -> np.ndarray:
-    raise AssertionError("all splits come with their rows")
-
-
-def _readable_classes(tree: Tree, splits: Mapping[str, Listed]) -> dict[str, list[str]]:
-    """The names of each split's classes with a readable picture, in the order in which `by_class` numbers them.
-
-    A warning names the others.
-    """
+def _summary(tree: Tree, splits: Mapping[str, Labeled]) -> dict[str, Any]:
+    """For prepared.json: counts, and each split's classes with a readable picture, in their order; warns of others."""
     readable = {}
     for split, classes in tree.classes.items():
-        made, labels = splits[split].made, splits[split].labels
-        assert made is not None and labels is not None
-        present = set(labels[made.kept].tolist())
+        present = set(splits[split].labels.tolist())
         readable[split] = [name for label, name in enumerate(classes) if label in present]
-        without = sorted([*tree.empty[split], *(n for label, n in enumerate(classes) if label not in present)])
+        without = sorted({*tree.empty[split], *classes} - set(readable[split]))
         if without:
             logger.warning("folder: %d %s classes without a picture: %s", len(without), split, ", ".join(without))
-    return readable
+    return {"classes": readable, **tree.counts}
 
 
-def _say(tree: Tree) -> None:
-    for warning in tree.warnings:
-        logger.warning("folder: %s", warning)
-    for counted, number in tree.about.items():
-        if number:
-            logger.info("folder: %d %s", number, COUNTED[counted])
-
-
-def _digest(*parts: Listed) -> str:
+def _hash(*parts: Listed) -> str:
     """Of names, sizes, times and classes."""
     state = hashlib.blake2b(digest_size=8)
     for part in parts:
@@ -174,5 +139,5 @@ def _digest(*parts: Listed) -> str:
     return state.hexdigest()
 
 
-def _itself(entry: Entry) -> Entry:
-    return entry
+INFO = DatasetInfo(takes=("image_size", "eval_dir"), files_key=files_key, picture_decoder=picture_decoder)
+VERSION, TAKES = INFO.version, INFO.takes

@@ -6,8 +6,8 @@ one of `train/`, `ILSVRC/Data/CLS-LOC/train/`, `images_84x84/`, `imagenet/images
 wanted size come first, then the originals, then the largest others. Features lie in `features/` or
 `imagenet/features/`, a `.npy` with one vector per image.
 
-Images are decoded once, to squares of 84 pixels unless said, aspect ratio not kept, in the canonical order; or, with
-`decode` = lazily, when they are needed, in the order of their names: nothing but names is then kept on disk.
+Images are decoded once, by default to squares of 84 pixels, aspect ratio not kept, in the canonical order. With
+`decode` = lazily they are decoded each time they are needed, in the order of their names; only names are stored.
 """
 
 from __future__ import annotations
@@ -15,40 +15,46 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cactus_tf.config.schema import option
-from cactus_tf.contracts import DataContext
+from cactus_tf.contracts import DataContext, DatasetInfo
 from cactus_tf.datasets._io import decoding
 from cactus_tf.datasets._io.entries import Entry, Skipped, shown
-from cactus_tf.datasets._io.lazy import Beginning, LazyImages, header
-from cactus_tf.datasets._io.preparing import Listed, prepare_files
-from cactus_tf.datasets._io.splits import NOT_CACHED
+from cactus_tf.datasets._io.lazy import LazyImages
+from cactus_tf.datasets._io.preparing import NOT_CACHED, Listed, SplitFiles, prepare_files
+from cactus_tf.datasets._io.rows import Decoding, unread
 from cactus_tf.datasets.folder import class_folders
 from cactus_tf.datasets.imagenet import features
-from cactus_tf.datasets.imagenet.class_tree import REMEDY, SIDE, Source, digests, locate, say_enlarged, say_missing
+from cactus_tf.datasets.imagenet.class_tree import (
+    REMEDY,
+    SIDE,
+    Source,
+    locate,
+    names_keys,
+    warn_of_enlarging,
+    warn_of_missing,
+)  # fmt: skip
 from cactus_tf.datasets.miniimagenet import ravi, split_lists
 from cactus_tf.errors import InputError
 from cactus_tf.types import AssignedPartitions, ImageSet, Partitions, Splits
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
-TAKES = ("image_size",)
 INPUTS, DECODES = ("images", "features"), ("once", "lazily")
 _LISTS = (".", "miniimagenet_splits", "imagenet/miniimagenet_splits")
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What of ImageNet is read, and how."""
+    """What is read of ImageNet, and how."""
 
     input: str = option("images", "images, or features: a .npy with one vector per image, for --on_embeddings")
-    decode: str = option("once", "once, to an array on disk, or lazily, every time that an image is needed")
+    decode: str = option("once", "once, to an array on disk; or lazily, each time an image is needed")
 
 
 def load(data_dir: str | Path | None = None, context: DataContext = NOT_CACHED) -> Splits:
@@ -56,45 +62,54 @@ def load(data_dir: str | Path | None = None, context: DataContext = NOT_CACHED) 
 
     Args:
       data_dir: folder with the class folders.
-      context: keeps the arrays; its image_size replaces 84. Labels are the classes of a split by WordNet id.
+      context: stores the arrays; its image_size replaces 84. Labels are the classes of a split by WordNet id.
 
     Raises:
-      InputError: no class folders, a class to judge on is missing, or settings that contradict each other.
+      InputError: no class folders, a val or test class is missing, or settings that contradict each other.
     """
     options = context.options or Options()
     _check(options, context)
     side = context.image_size or SIDE
     source = locate(data_dir, options.input, side)
-    say_missing(source)
-    if options.input == "images":
-        say_enlarged(source, side)
+    warn_of_missing(source)
     if options.input == "features":
-        splits = _prepare_features(source, context)
-    elif options.decode == "once":
-        splits = _prepare_images(source, context, side)
+        dim = features.length(_all_files(source))
+        splits = _prepare(source, context, Decoding(functools.partial(features.vector, dim=dim), (dim,), "float32"))
     else:
-        splits = _prepare_names(source, context, side)
+        warn_of_enlarging(source, side)
+        decode = picture_decoder((side, side, 3))
+        once = options.decode == "once"
+        how = Decoding(decode, (side, side, 3)) if once else Decoding(readable, (1,), read=unread)
+        splits = _prepare(source, context, how, printable=not once)
+        if not once:
+            splits = _lazy(splits, source, decode, (side, side, 3), context.workers)
     if not context.mixed:
         return splits
-    listed = split_lists.find([Path(data_dir or ".").expanduser() / folder for folder in _LISTS])
-    return dataclasses.replace(splits, train=_with_supervised(splits.train, source, listed))
+    lists = split_lists.find([Path(data_dir or ".").expanduser() / folder for folder in _LISTS])
+    return dataclasses.replace(splits, train=_with_supervised(splits.train, source, lists))
 
 
-def picture_decoder(shape: tuple[int, int, int], options: Any = None) -> Callable[[bytes], np.ndarray]:
+def picture_decoder(shape: tuple[int, ...], options: Any = None) -> Callable[[bytes], np.ndarray]:
     """The function from a picture's bytes to its row [height, width, channels] uint8."""
     return functools.partial(decoding.array, shape=shape, fit="stretch")
 
 
 def gives_features(options: Options | None) -> bool:
-    """Whether the rows are vectors in place of images."""
+    """Whether rows are vectors instead of images."""
     return options is not None and options.input == "features"
 
 
 def files_key(data_dir: str | Path | None, eval_dir: str | Path | None) -> list[str]:
-    """What tells these images or features from others: the names of all files, by class; not what they hold."""
+    """Keys of the names of all files, by class; their contents are not read."""
     if data_dir is None:
         locate(None)
-    return digests(str(data_dir))
+    return names_keys(str(data_dir))
+
+
+def readable(entry: Entry) -> np.ndarray:
+    """One zero for a picture whose beginning can be read; the rest may be damaged."""
+    with entry.open() as file, decoding.opened(file):
+        return np.zeros(1, np.uint8)
 
 
 def _check(options: Options, context: DataContext) -> None:
@@ -107,82 +122,57 @@ def _check(options: Options, context: DataContext) -> None:
         raise InputError("--image_size is for images; leave it out with --imagenet_input=features")
 
 
-def _listed(source: Source, skipped: list[Skipped], entry: Callable[..., Entry] = Entry) -> dict[str, Listed]:
-    """The files of every class.
+def _prepare(source: Source, context: DataContext, how: Decoding, printable: bool = False) -> Splits:
+    listing = functools.partial(_split_files, source, printable)
+    return prepare_files("imagenet", listing, lambda *_: how, context)
 
-    Raises:
-      InputError: a class of val or test has none.
+
+def _split_files(source: Source, printable: bool, folder: Path) -> SplitFiles:
+    """The files of every class; a val or test class without files is an InputError.
+
+    Args:
+      source: the class folders.
+      printable: leave out files that cannot be opened again by the name that is stored.
+      folder: not used.
     """
-    found = {}
+    splits = {}
+    skipped: list[Skipped] = []
     for split, wnids in source.classes.items():
         classes = []
         for wnid in wnids:
-            entries, left_out, _ = class_folders.files(source.root, wnid, source.extensions)
-            skipped.extend(left_out)
-            classes.append([entry(*e) for e in entries])
+            found = class_folders.files(source.root, wnid, source.extensions)
+            skipped.extend(found.skipped)
+            hidden = [entry for entry in found.entries if printable and shown(entry.name) != entry.name]
+            skipped.extend(Skipped(shown(entry.name), "has a name that is not UTF-8") for entry in hidden)
+            classes.append([entry for entry in found.entries if entry not in hidden])
         empty = [wnid for wnid, entries in zip(wnids, classes, strict=True) if not entries]
         if empty and split != "train":
             raise InputError(f"{shown(source.root)} has no files in the {split} classes {', '.join(empty)}: {REMEDY}")
         if empty:
             logger.warning("imagenet: %d train classes have no files, such as %s", len(empty), empty[0])
-        found[split] = Listed.of_classes(classes)
-    return found
+        splits[split] = Listed.of_classes(classes)
+    return SplitFiles(splits, skipped)
 
 
-def _prepare_images(source: Source, context: DataContext, side: int) -> Splits:
-    skipped: list[Skipped] = []
-    decode = picture_decoder((side, side, 3))
-    listing = functools.partial(_listed, source, skipped)
-    return prepare_files("imagenet", listing, decode, lambda: (side, side, 3), context, skipped=skipped)
+def _all_files(source: Source) -> Iterator[Entry]:
+    for wnids in source.classes.values():
+        for wnid in wnids:
+            yield from class_folders.files(source.root, wnid, source.extensions).entries
 
 
-def _prepare_features(source: Source, context: DataContext) -> Splits:
-    skipped: list[Skipped] = []
-    first = (
-        entry
-        for wnids in source.classes.values()
-        for wnid in wnids
-        for entry in class_folders.files(source.root, wnid, source.extensions).entries
-    )
-    dim = features.length(first)
-    decode = functools.partial(features.vector, dim=dim)
-    listing = functools.partial(_listed, source, skipped)
-    return prepare_files("imagenet", listing, decode, lambda: (dim,), context, dtype="float32", skipped=skipped)
-
-
-def _prepare_names(source: Source, context: DataContext, side: int) -> Splits:
-    """Images that are decoded when they are needed; only the beginnings of the files are looked at before."""
-    skipped: list[Skipped] = []
-    shape = (side, side, 3)
-
-    def listing() -> dict[str, Listed]:
-        return {split: _printable(found, skipped) for split, found in _listed(source, skipped, Beginning).items()}
-
-    looked_at = prepare_files("imagenet", listing, header, lambda: (1,), context, skipped=skipped)
-    decode = picture_decoder(shape)
+def _lazy(splits: Splits, source: Source, decode: Callable, shape: tuple[int, ...], workers: int | None) -> Splits:
+    """The same splits with images that are decoded when they are needed."""
 
     def lazy(images: ImageSet) -> ImageSet:
-        rows = LazyImages(source.root, images.names, decode, shape, workers=context.workers)  # type: ignore[arg-type]
-        return ImageSet(rows, images.partitions, images.names)  # type: ignore[arg-type]
+        assert images.names is not None
+        rows: Any = LazyImages(source.root, images.names, decode, shape, workers)
+        return ImageSet(rows, images.partitions, images.names)
 
-    return Splits(*(lazy(images) for images in (looked_at.train, looked_at.val, looked_at.test)))
-
-
-def _printable(listed: Listed, skipped: list[Skipped]) -> Listed:
-    """Without the files that cannot be found again by the name that is kept."""
-    assert listed.labels is not None
-    kept = [i for i, entry in enumerate(listed.entries) if shown(entry.name) == entry.name]
-    others = (entry for entry in listed.entries if shown(entry.name) != entry.name)
-    skipped.extend(Skipped(shown(entry.name), "has a name that is not UTF-8") for entry in others)
-    return Listed([listed.entries[i] for i in kept], listed.labels[kept])
+    return Splits(lazy(splits.train), lazy(splits.val), lazy(splits.test))
 
 
 def _with_supervised(train: ImageSet, source: Source, lists: Mapping[str, Path] | None) -> ImageSet:
-    """The training images with miniImageNet's 64 classes as a partition of their own.
-
-    Raises:
-      InputError: none of these classes is there.
-    """
+    """The training images with miniImageNet's 64 classes as `supervised` partition; InputError without any class."""
     assert train.names is not None
     wnids = [wnid for wnid in ravi.CLASSES["train"] if wnid in source.classes["train"]]
     if not wnids:
@@ -190,19 +180,25 @@ def _with_supervised(train: ImageSet, source: Source, lists: Mapping[str, Path] 
             f"--supervised_fraction: none of miniImageNet's 64 training classes is in {shown(source.root)}: {REMEDY}"
         )
     entries = {wnid: class_folders.files(source.root, wnid, source.extensions).entries for wnid in wnids}
-    rows: list[split_lists.Row] = []
-    if lists:
-        rows = split_lists.read(lists["train"], "train", [])
-    return dataclasses.replace(train, supervised=_supervised(train.names, entries, rows))
+    listed = split_lists.read(lists["train"], "train", []) if lists else []
+    return dataclasses.replace(train, supervised=_supervised(train.names, entries, listed))
 
 
-def _supervised(names: np.ndarray, entries: Mapping[str, list[Entry]], rows: list[split_lists.Row]) -> Partitions:
+def _supervised(
+    names: np.ndarray, entries: Mapping[str, list[Entry]], listed: list[split_lists.ListedImage]
+) -> Partitions:
     """One partition: of each class the images that the list names, else the first 600 by ImageNet's numbers."""
-    files = split_lists.Files([entry for found in entries.values() for entry in found], [])
-    listed = split_lists.by_class(rows, files, [])
+    files = split_lists.FilesByStem([entry for found in entries.values() for entry in found], [])
+    by_class = split_lists.by_class(listed, files, [])
     cluster = {}
     for c, (wnid, found) in enumerate(sorted(entries.items())):
-        chosen = listed.get(wnid) or ravi.by_number(found)[: ravi.IMAGES]
+        chosen = by_class.get(wnid) or ravi.by_number(found)[: ravi.IMAGES]
         cluster.update({shown(entry.name).encode(): c for entry in chosen})
     assignments = np.array([cluster.get(name, -1) for name in names.tolist()], np.int32)
     return AssignedPartitions([assignments], len(entries))
+
+
+INFO = DatasetInfo(
+    takes=("image_size",), files_key=files_key, gives_features=gives_features, picture_decoder=picture_decoder
+)
+VERSION, TAKES = INFO.version, INFO.takes

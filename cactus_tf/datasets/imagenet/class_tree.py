@@ -1,4 +1,4 @@
-"""Where a user has ImageNet's class folders, and what is said of them: missing classes, images that are too small."""
+"""The class folders of a user's ImageNet, with warnings of missing classes and of images that are too small."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REMEDY = (
 
 
 class Source(NamedTuple):
-    """Where the class folders are.
+    """Class folders.
 
     Attributes:
       root: their folder.
@@ -44,7 +44,7 @@ def locate(data_dir: str | Path | None, kind: str = "images", side: int = SIDE) 
     """The class folders of images or features.
 
     Raises:
-      InputError: there are none, or a class of val or test or every other one is missing.
+      InputError: there are none, a val or test class is missing, or every training class is.
     """
     if data_dir is None:
         raise InputError(f"imagenet needs data_dir, tensorflow-datasets does not download it: {REMEDY}")
@@ -56,50 +56,49 @@ def locate(data_dir: str | Path | None, kind: str = "images", side: int = SIDE) 
     if root is None:
         what = "*.npy" if kind == "features" else "*.JPEG"
         raise InputError(f"data_dir {shown(folder)} has no class folders with {kind} (n01440764/{what}): {REMEDY}")
-    there = class_folders.wnids(root)
-    classes = {split: [wnid for wnid in ravi.CLASSES[split] if wnid in there] for split in ("val", "test")}
-    for split, found in classes.items():
-        missing = [wnid for wnid in ravi.CLASSES[split] if wnid not in found]
+    wnids = class_folders.wnids(root)
+    for split in ("val", "test"):
+        missing = [wnid for wnid in ravi.CLASSES[split] if wnid not in wnids]
         if missing:
             raise InputError(f"{shown(root)} lacks the {split} classes {', '.join(missing)}: {REMEDY}")
-    train = [wnid for wnid in there if ravi.SPLIT_OF.get(wnid) not in ("val", "test")]
+    train = [wnid for wnid in wnids if ravi.SPLIT_OF.get(wnid) not in ("val", "test")]
     if not train:
         raise InputError(f"{shown(root)} has no class to train on, only those of val and test: {REMEDY}")
-    return Source(root, {"train": train, **classes}, extensions)
+    return Source(root, {"train": train, **{s: list(ravi.CLASSES[s]) for s in ("val", "test")}}, extensions)
 
 
 @functools.lru_cache(8)
-def digests(data_dir: str) -> list[str]:
-    """Of the names of all files by class, one for each folder that holds class folders; looks once in a process."""
+def names_keys(data_dir: str) -> list[str]:
+    """A key of the names of all files for each folder that holds class folders; looked up once per process."""
     folder = Path(data_dir).expanduser()
     originals = [folder / name for name in _FOLDERS]
     sides = [root for side in _SIDES for root in _roots(folder, "images", side)]
     roots = dict.fromkeys([*originals, *sides, *_roots(folder, "features", SIDE)])
-    return [class_folders.names_digest(root) for root in roots if class_folders.wnids(root)]
+    return [class_folders.names_key(root) for root in roots if class_folders.wnids(root)]
 
 
-def say_missing(source: Source) -> None:
-    """Warns where there are not as many class folders as ImageNet has classes."""
-    there = sum(map(len, source.classes.values()))
-    if there != CLASSES:
+def warn_of_missing(source: Source) -> None:
+    """Warns where the number of class folders is not that of ImageNet's classes."""
+    folders = sum(map(len, source.classes.values()))
+    if folders != CLASSES:
         lacking = [wnid for wnid in ravi.CLASSES["train"] if wnid not in source.classes["train"]]
         some = f", such as {lacking[0]}" if lacking else ""
         logger.warning(
             "imagenet: %d class folders, ImageNet has %d; of miniImageNet's 64 training classes %d are missing%s",
-            there,
+            folders,
             CLASSES,
             len(lacking),
             some,
         )
 
 
-def say_enlarged(source: Source, side: int) -> None:
-    """Warns where the first image of every class to validate on is smaller than what is made of it."""
+def warn_of_enlarging(source: Source, side: int) -> None:
+    """Warns where the first image of every val class is smaller than the images made of it."""
     sizes = [size for wnid in source.classes["val"] if (size := _first_size(source, wnid))]
     if sizes and all(max(size) < side for size in sizes):
         width, height = max(sizes)
         logger.warning(
-            "imagenet: the images in %s (%dx%d, for one) are enlarged to %dx%d: name a folder with larger ones as "
+            "imagenet: the images in %s (such as %dx%d) are enlarged to %dx%d: name a folder with larger images as "
             "data_dir, or lower --image_size",
             shown(source.root),
             width,
@@ -110,7 +109,7 @@ def say_enlarged(source: Source, side: int) -> None:
 
 
 def _roots(folder: Path, kind: str, side: int) -> list[Path]:
-    """Folders that class folders may lie in, the likeliest first."""
+    """Folders that may hold the class folders, in order of preference."""
     if kind == "features":
         return [folder / name for name in ("imagenet/features", "features", *_FOLDERS)]
     others = sorted({*_SIDES} - {side}, reverse=True)
@@ -119,7 +118,7 @@ def _roots(folder: Path, kind: str, side: int) -> list[Path]:
 
 
 def _of_side(folder: Path, side: int) -> list[Path]:
-    """Where the authors' folders with squares of this side lie."""
+    """The authors' folders of squares of this side."""
     return [folder / f"{above}images_{side}x{side}" for above in ("imagenet/", "")]
 
 
@@ -130,7 +129,7 @@ def _holds(root: Path, extensions: tuple[str, ...]) -> bool:
 
 
 def _first_size(source: Source, wnid: str) -> tuple[int, int] | None:
-    """Width and height of a class's first image, where it has one that can be read."""
+    """Width and height of a class's first image; None where it cannot be read."""
     name = min((n for n in _names(source.root / wnid) if n.lower().endswith(source.extensions)), default=None)
     if name is None:
         return None

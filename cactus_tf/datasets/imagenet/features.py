@@ -1,4 +1,4 @@
-"""Features of images that were computed elsewhere: a .npy file of one vector per image."""
+"""Precomputed features: a .npy file of one vector per image."""
 
 from __future__ import annotations
 
@@ -15,15 +15,11 @@ _TRIED = 20  # files of which one must be readable
 
 
 def vector(content: bytes, dim: int | None = None) -> np.ndarray:
-    """[dim] float32 from the bytes of a .npy file.
-
-    Raises:
-      UnreadableError: damaged, of another shape or of no floating-point type, NaN or infinite.
-    """
+    """[dim] float32 from the bytes of a .npy file; UnreadableError for another shape or type, NaN or infinity."""
     try:
         array = np.load(io.BytesIO(content), allow_pickle=False)
     except (OSError, ValueError, EOFError, SyntaxError, MemoryError) as error:
-        raise UnreadableError("is no .npy file, or a damaged one") from error
+        raise UnreadableError("is not a .npy file, or is damaged") from error
     if not isinstance(array, np.ndarray) or array.ndim != 1 or not array.size:
         raise UnreadableError(f"has shape {list(getattr(array, 'shape', []))}, not one vector")
     if not np.issubdtype(array.dtype, np.floating):
@@ -38,15 +34,11 @@ def vector(content: bytes, dim: int | None = None) -> np.ndarray:
 
 
 def length(entries: Iterable[Entry]) -> int:
-    """Numbers of the first vector that can be read.
-
-    Raises:
-      InputError: none of the first 20 files can.
-    """
-    reason = "there is none"
+    """Length of the first vector that can be read; InputError where none of the first 20 files can."""
+    reason = "there are no files"
     for _, entry in zip(range(_TRIED), entries, strict=False):
         try:
             return len(vector(entry.read()))
         except UnreadableError as error:
             reason = f"{entry.name} {error}"
-    raise InputError(f"not one of the first .npy files can be read; {reason}: each must hold one vector of an image")
+    raise InputError(f"not one of the first .npy files can be read; {reason}: each must hold the vector of one image")

@@ -1,4 +1,4 @@
-"""miniImageNet's classes as Ravi and Larochelle (2017) divide them, and how their image names relate to ImageNet's."""
+"""miniImageNet's classes as split by Ravi and Larochelle (2017), and how their image names relate to ImageNet's."""
 
 from __future__ import annotations
 
@@ -38,25 +38,25 @@ SPLIT_OF = {wnid: split for split, wnids in CLASSES.items() for wnid in wnids}
 
 def imagenet_number(stem: str) -> int | None:
     """629 from ImageNet's own n01532829_629, None from any other name."""
-    found = _IMAGENET_NAME.fullmatch(stem)
-    return int(found[1]) if found else None
+    match = _IMAGENET_NAME.fullmatch(stem)
+    return int(match[1]) if match else None
 
 
-def counter(stem: str) -> int | None:
+def position(stem: str) -> int | None:
     """5 from Ravi's n0153282900000005, None from any other name."""
-    found = _RAVI_NAME.fullmatch(stem)
-    return int(found[1]) if found else None
+    match = _RAVI_NAME.fullmatch(stem)
+    return int(match[1]) if match else None
 
 
 def by_number(entries: Sequence[Entry]) -> list[Entry]:
-    """Files of one class by the number in ImageNet's names; other names come after, by themselves.
+    """Files of one class by the number in ImageNet's names; files with other names come last, by name.
 
-    Ravi's lists name an image by its place in this order, counted from 1: the place is taken from the whole folder of
-    ImageNet's training images, so a folder that lacks some gives other images from the first gap on.
+    Ravi's lists give an image by its position in this order, from 1, counted in the whole folder of ImageNet's training
+    images: in a folder that lacks some, positions after the first gap give other images.
     """
 
-    def place(entry: Entry) -> tuple[bool, int, str]:
+    def key(entry: Entry) -> tuple[bool, int, str]:
         number = imagenet_number(entry.stem)
         return number is None, number or 0, entry.name
 
-    return sorted(entries, key=place)
+    return sorted(entries, key=key)

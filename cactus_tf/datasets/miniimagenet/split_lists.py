@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -16,11 +15,11 @@ FILES = {split: f"{split}.csv" for split in ravi.CLASSES}
 _HEADER = ["filename", "label"]
 
 
-class Row(NamedTuple):
-    """One image of a list.
+class ListedImage(NamedTuple):
+    """One row of a list.
 
     Attributes:
-      place: file and line, to be named.
+      place: file and line, for messages.
       stem: name of the image without its extension.
       wnid: its class.
     """
@@ -34,85 +33,76 @@ def find(folders: Iterable[Path]) -> dict[str, Path] | None:
     """The three lists by split, in the first of these folders that has any; None where none has.
 
     Raises:
-      InputError: it has some of them only.
+      InputError: a folder has only some of them.
     """
     for folder in folders:
-        there = {split: folder / name for split, name in FILES.items() if (folder / name).is_file()}
-        missing = [FILES[split] for split in FILES if split not in there]
-        if there and missing:
-            raise InputError(
-                f"{shown(folder)} lacks {' and '.join(missing)}: put all three lists of miniImageNet there"
-            )
-        if there:
-            return there
+        present = {split: folder / name for split, name in FILES.items() if (folder / name).is_file()}
+        missing = [FILES[split] for split in FILES if split not in present]
+        if present and missing:
+            raise InputError(f"{shown(folder)} lacks {' and '.join(missing)}: add all three lists of miniImageNet")
+        if present:
+            return present
     return None
 
 
-def read(path: Path, split: str, skipped: list[Skipped]) -> list[Row]:
-    """The rows of one list; those that cannot be used go to `skipped`.
+def read(path: Path, split: str, skipped: list[Skipped]) -> list[ListedImage]:
+    """The rows of one list; those that cannot be used are added to `skipped`.
 
     Raises:
       InputError: the file cannot be read or has another header, or a row's class belongs to another split.
     """
+    images: dict[str, ListedImage] = {}
+    reader = None
     try:
-        text = path.read_text("utf-8-sig")
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            header = [cell.strip() for cell in next(reader, [])]
+            if header != _HEADER:
+                header_text = shown(",".join(header))
+                raise InputError(f"{path.name}, line 1: the header is {header_text!r}, expected 'filename,label'")
+            for cells in filter(None, reader):
+                image = _image(cells, f"{path.name}, line {reader.line_num}", split, skipped)
+                if image and image.stem in images:
+                    skipped.append(Skipped(image.place, f"repeats {image.stem} of {images[image.stem].place}"))
+                elif image:
+                    images[image.stem] = image
+    except csv.Error as error:
+        line = reader.line_num if reader else 1
+        raise InputError(f"{path.name}, line {line}: not CSV ({error}): get miniImageNet's list again") from error
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8"
         raise InputError(f"{shown(path)} cannot be read ({reason}): get miniImageNet's list again") from error
-    return parse(text, path.name, split, skipped)
+    return list(images.values())
 
 
-def parse(text: str, name: str, split: str, skipped: list[Skipped]) -> list[Row]:
-    """The rows of a list's text; see `read`."""
-    reader = csv.reader(io.StringIO(text, newline=""))
-    rows: dict[str, Row] = {}
-    try:
-        header = [cell.strip() for cell in next(reader, [])]
-        if header != _HEADER:
-            raise InputError(f"{name}, line 1: the header is {shown(','.join(header))!r}, it must be filename,label")
-        for cells in reader:
-            place = f"{name}, line {reader.line_num}"
-            if not cells:
-                continue
-            row = _row(cells, place, split, skipped)
-            if row and row.stem in rows:
-                skipped.append(Skipped(place, f"repeats {row.stem} of {rows[row.stem].place}"))
-            elif row:
-                rows[row.stem] = row
-    except csv.Error as error:
-        raise InputError(f"{name}, line {reader.line_num}: no csv ({error}): get miniImageNet's list again") from error
-    return list(rows.values())
-
-
-def _row(cells: Sequence[str], place: str, split: str, skipped: list[Skipped]) -> Row | None:
+def _image(cells: Sequence[str], place: str, split: str, skipped: list[Skipped]) -> ListedImage | None:
     """One row, or None where it breaks a rule."""
+    stem, wnid = PurePosixPath(shown(cells[0].strip())).stem, cells[1].strip() if len(cells) > 1 else ""
+    problem = None
     if len(cells) != len(_HEADER):
-        skipped.append(Skipped(place, f"has {len(cells)} columns, not 2"))
-        return None
-    stem, wnid = PurePosixPath(shown(cells[0].strip())).stem, cells[1].strip()
-    if wnid not in ravi.SPLIT_OF:
-        skipped.append(Skipped(place, f"has label {shown(wnid)!r}, none of miniImageNet's WordNet ids"))
-        return None
-    if ravi.SPLIT_OF[wnid] != split:
+        problem = f"has {len(cells)} columns, expected 2"
+    elif wnid not in ravi.SPLIT_OF:
+        problem = f"has label {shown(wnid)!r}, which is not a WordNet id of miniImageNet"
+    elif ravi.SPLIT_OF[wnid] != split:
         raise InputError(
-            f"{place}: {wnid} is a {ravi.SPLIT_OF[wnid]} class of Ravi and Larochelle's division, not a {split} one: "
-            "use their lists"
+            f"{place}: {wnid} is a {ravi.SPLIT_OF[wnid]} class of Ravi and Larochelle, not a {split} class"
         )
-    if not stem:
-        skipped.append(Skipped(place, "names no file"))
+    elif not stem:
+        problem = "has no file name"
+    elif ravi.WNID.match(stem) and not stem.startswith(wnid):
+        problem = f"labels {stem} as {wnid}"
+    if problem:
+        skipped.append(Skipped(place, problem))
         return None
-    if ravi.WNID.match(stem) and not stem.startswith(wnid):
-        skipped.append(Skipped(place, f"labels {stem} as {wnid}"))
-        return None
-    return Row(place, stem, wnid)
+    return ListedImage(place, stem, wnid)
 
 
-class Files:
-    """The files that rows may mean.
+class FilesByStem:
+    """The files that rows of a list may name.
 
     Args:
       entries: all of them, of any class.
-      skipped: is told which of two files with one name is left out, the one in more folders.
+      skipped: of two files with one name, the one in more folders is added.
     """
 
     def __init__(self, entries: Sequence[Entry], skipped: list[Skipped]):
@@ -121,36 +111,34 @@ class Files:
             first = self._by_stem.setdefault(shown(entry.stem), entry)
             if first is not entry:
                 skipped.append(Skipped(shown(entry.name), f"has the same name as {shown(first.name)}"))
-        self._numbered = _numbered(self._by_stem)
+        numbered: dict[str, list[Entry]] = {}
+        for stem, entry in self._by_stem.items():
+            if ravi.imagenet_number(stem) is not None:
+                numbered.setdefault(stem[:9], []).append(entry)
+        self._numbered = {wnid: ravi.by_number(members) for wnid, members in numbered.items()}
 
-    def of(self, row: Row) -> Entry | None:
-        """The file that a row means: by its name, else by its place in the class folder; None where there is none."""
-        if row.stem in self._by_stem:
-            return self._by_stem[row.stem]
-        place, there = ravi.counter(row.stem), self._numbered.get(row.wnid, [])
-        return there[place - 1] if place and place <= len(there) else None
-
-
-def _numbered(by_stem: Mapping[str, Entry]) -> dict[str, list[Entry]]:
-    """Of each class the files with ImageNet's own names, by their number."""
-    found: dict[str, list[Entry]] = {}
-    for stem, entry in by_stem.items():
-        if ravi.imagenet_number(stem) is not None:
-            found.setdefault(stem[:9], []).append(entry)
-    return {wnid: ravi.by_number(entries) for wnid, entries in found.items()}
+    def of(self, image: ListedImage) -> Entry | None:
+        """The file of a row: by its name, else by its position in ImageNet's class folder; None where there is none."""
+        if image.stem in self._by_stem:
+            return self._by_stem[image.stem]
+        position, files = ravi.position(image.stem), self._numbered.get(image.wnid, [])
+        return files[position - 1] if position and position <= len(files) else None
 
 
-def by_class(rows: Sequence[Row], files: Files, skipped: list[Skipped]) -> dict[str, list[Entry]]:
-    """The files of each class in the order of the rows; rows without a file, or with another row's, go to `skipped`."""
-    found: dict[str, list[Entry]] = {}
+def by_class(images: Sequence[ListedImage], files: FilesByStem, skipped: list[Skipped]) -> dict[str, list[Entry]]:
+    """The files of each class in the order of the rows.
+
+    Rows without a file, or with the file of another row, are added to `skipped`.
+    """
+    classes: dict[str, list[Entry]] = {}
     taken: set[Entry] = set()
-    for row in rows:
-        entry = files.of(row)
+    for image in images:
+        entry = files.of(image)
         if entry is None:
-            skipped.append(Skipped(row.place, f"names {row.stem}, which is not there"))
+            skipped.append(Skipped(image.place, f"names {image.stem}, which does not exist"))
         elif entry in taken:
-            skipped.append(Skipped(row.place, f"names {row.stem}, a file that another row names"))
+            skipped.append(Skipped(image.place, f"names {image.stem}, a file that another row names"))
         else:
             taken.add(entry)
-            found.setdefault(row.wnid, []).append(entry)
-    return found
+            classes.setdefault(image.wnid, []).append(entry)
+    return classes

@@ -1,17 +1,19 @@
 import collections
+import errno
 import functools
-import multiprocessing
 import shutil
+import threading
 import types
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from cactus_tf.datasets._io import shards
+from cactus_tf.datasets._io import rows
 from cactus_tf.datasets._io.decoding import array
-from cactus_tf.datasets._io.entries import Entry, UnreadableError, listing
-from cactus_tf.datasets._io.shards import decode_all
+from cactus_tf.datasets._io.entries import Entry, UnreadableError
+from cactus_tf.datasets._io.listing import listing
+from cactus_tf.datasets._io.rows import Decoding, decode_files, decode_stream, row_digest
 from cactus_tf.errors import RunError
 
 SHAPE = (2, 3)
@@ -33,7 +35,7 @@ def decode_otherwise(content):
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
     calls.clear()
-    monkeypatch.setattr(shards, "SHARD", 4)
+    monkeypatch.setattr(rows, "SHARD", 4)
 
 
 @pytest.fixture
@@ -46,11 +48,11 @@ def entries(tmp_path):
 
 
 def run(entries, folder, decoder=decode, shape=SHAPE, workers=1, **more):
-    return decode_all("test", entries, decoder, shape, folder, workers, "uint8", **more)
+    return decode_files("test", entries, Decoding(decoder, shape, **more), folder, workers)
 
 
 def assert_same(one, other):
-    np.testing.assert_array_equal(one.kept, other.kept)
+    np.testing.assert_array_equal(one.read, other.read)
     np.testing.assert_array_equal(one.rows, other.rows)
     np.testing.assert_array_equal(one.digests, other.digests)
     assert one.skipped == other.skipped
@@ -58,9 +60,9 @@ def assert_same(one, other):
 
 def test_every_file_becomes_its_row_or_is_named(entries, tmp_path):
     made = run(entries, tmp_path / "work")
-    assert made.kept.tolist() == [0, 1, 2, 4, 5, 6, 7, 9]
+    assert made.read.tolist() == [0, 1, 2, 4, 5, 6, 7, 9]
     assert made.rows.shape == (10, *SHAPE)
-    for i in made.kept:
+    for i in made.read:
         assert (made.rows[i] == i).all()
     assert made.skipped == [("3.txt", "is bad"), ("8.txt", "is bad")]
 
@@ -74,7 +76,7 @@ def test_digests_are_equal_where_rows_are(entries, tmp_path):
 
 def test_no_files_are_no_rows(tmp_path):
     made = run([], tmp_path / "work")
-    assert (made.rows.shape, made.kept.shape, made.digests.shape, made.skipped) == ((0, *SHAPE), (0,), (0, 16), [])
+    assert (made.rows.shape, made.read.shape, made.digests.shape, made.skipped) == ((0, *SHAPE), (0,), (0, 16), [])
 
 
 def test_whole_shards_are_not_made_again(entries, tmp_path):
@@ -93,7 +95,7 @@ def test_stopped_work_goes_on(entries, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return decode(content)
 
-    monkeypatch.setattr(shards, "_described", lambda function: ["the same"])
+    monkeypatch.setattr(Decoding, "description", property(lambda decoding: ["the same"]))
     with pytest.raises(KeyboardInterrupt):
         run(entries, tmp_path / "work", stop)
     assert sorted(calls) == [b"0", b"1", b"2", b"4", b"bad"]
@@ -128,27 +130,26 @@ def test_a_damaged_note_has_its_shard_made_again(entries, tmp_path):
     assert sorted(calls) == [b"4", b"5", b"6", b"7"]
 
 
-def test_several_processes_make_the_same_as_one(entries, tmp_path, monkeypatch):
-    monkeypatch.setattr(shards, "_ALONE", 0)
+def test_several_threads_make_the_same_as_one(tmp_path):
     for i in range(10):
         Image.new("RGB", (5, 4), (i, 0, 0)).save(tmp_path / f"{i}.png")
     (tmp_path / "6.png").write_bytes(b"bad")
     pictures, decoder = listing(tmp_path, (".png",)).entries, functools.partial(array, shape=(2, 2, 3))
-    one, two = (run(pictures, tmp_path / f"{n}", decoder, (2, 2, 3), n) for n in (1, 2))
-    assert_same(one, two)
-    assert (len(two.kept), two.rows[9, 0, 0, 0]) == (9, 9)
+    one, three = (run(pictures, tmp_path / f"{n}", decoder, (2, 2, 3), n) for n in (1, 3))
+    assert_same(one, three)
+    assert (len(three.read), three.rows[9, 0, 0, 0]) == (9, 9)
 
 
-def test_a_process_that_dies_is_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(shards, "_ALONE", 0)
-    (tmp_path / "a.txt").write_text("__import__('os')._exit(1)")
-    with pytest.raises(RunError, match="killed, perhaps for lack of memory"):
-        run(listing(tmp_path, (".txt",)).entries, tmp_path / "work", eval, workers=2)
+def test_an_interrupt_ends_the_threads_and_leaves_no_file_half_done(entries, tmp_path):
+    def stop(content):
+        if content == b"5":
+            raise KeyboardInterrupt
+        return decode(content)
 
-
-def test_few_files_are_decoded_alone(entries, tmp_path, monkeypatch):
-    monkeypatch.setattr(multiprocessing, "get_context", lambda kind: pytest.fail("processes were started"))
-    run(entries, tmp_path / "work", workers=2)
+    with pytest.raises(KeyboardInterrupt):
+        run(entries, tmp_path / "work", stop, workers=2)
+    assert threading.active_count() == 1 or not any("ThreadPool" in t.name for t in threading.enumerate())
+    assert not (tmp_path / "work/shard-00000004.json").exists()
 
 
 def test_a_small_disk_is_one_line_before_the_work(entries, tmp_path, monkeypatch):
@@ -166,11 +167,54 @@ def test_a_disk_of_just_the_size_will_do(entries, tmp_path, monkeypatch):
 
 def test_what_is_read_of_a_file_may_be_chosen(entries, tmp_path):
     made = run(entries, tmp_path / "work", lambda stem: decode(stem.encode()), read=lambda entry: entry.stem)
-    assert made.kept.tolist() == list(range(10))
+    assert made.read.tolist() == list(range(10))
 
 
 def test_a_file_that_went_away_is_left_out(entries, tmp_path):
     gone = Entry(str(tmp_path), "gone.txt", 3)
     made = run([gone, *entries], tmp_path / "work")
     assert made.skipped[0] == ("gone.txt", "cannot be read (No such file or directory)")
-    assert made.kept[0] == 1
+    assert made.read[0] == 1
+
+
+# Streams
+
+
+def decode_text(content):
+    if not content:
+        raise UnreadableError("is empty")
+    return np.frombuffer(content, np.uint8)
+
+
+def stream(batches, folder):
+    return decode_stream(batches, Decoding(decode_text, (3,)), folder)
+
+
+def test_rows_of_a_stream_are_its_contents_and_what_is_unreadable_is_named_by_its_number(tmp_path):
+    made = stream(iter([[b"abc", b""], [], [b"xyz"]]), tmp_path / "split")
+    assert made.read.tolist() == [0, 2]
+    assert [bytes(made.rows[i]) for i in made.read] == [b"abc", b"xyz"]
+    assert [bytes(d) for d in made.digests] == [row_digest(decode_text(content)) for content in (b"abc", b"xyz")]
+    assert made.skipped == [("record 1", "is empty")]
+
+
+@pytest.mark.parametrize("batches", [[], [[b""]]])
+def test_a_stream_without_readable_images_gives_no_rows(batches, tmp_path):
+    made = stream(batches, tmp_path)
+    assert (len(made.rows), len(made.read), made.digests.shape) == (len(batches), 0, (0, 16))
+
+
+def test_what_an_earlier_attempt_left_is_removed(tmp_path):
+    stream([[b"abc", b"def"], [b"ghi"]], tmp_path)
+    (tmp_path / "work.json").touch()
+    assert len(stream([[b"xyz"]], tmp_path).rows) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rows", "shard-00000000.json"]
+
+
+def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(rows.os, "fsync", full)
+    with pytest.raises(RunError, match=r"No space left on device.*free some space"):
+        stream([[b"abc"]], tmp_path)

@@ -1,0 +1,100 @@
+"""Zip archives: listed by their directory, unpacked once into a folder."""
+
+from __future__ import annotations
+
+import lzma
+import re
+import shutil
+import struct
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from cactus_tf.datasets._io.entries import MAX_BYTES, Entry, Skipped, shown
+from cactus_tf.errors import InputError, RunError
+
+_DAMAGE = (  # what zipfile raises on damaged members and directories
+    OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, RuntimeError, struct.error,
+    ValueError, KeyError,
+)  # fmt: skip
+_HIDDEN = (".", "__MACOSX")
+
+
+def entries(path: Path) -> tuple[list[Entry], list[Skipped]]:
+    """The files of an archive that are not hidden; of several with one name the last, as unpacking leaves it.
+
+    Raises:
+      InputError: not a whole zip archive, encrypted, or a path leaves the archive's folder.
+    """
+    by_name: dict[str, zipfile.ZipInfo] = {}
+    skipped = []
+    for info in _infos(path):
+        name = _slashed(info)
+        if PurePosixPath(name).is_absolute() or ".." in name.split("/") or re.match("[A-Za-z]:", name):
+            leaving = f"holds {shown(info.filename)}, a path that leaves its folder"
+            raise InputError(f"{shown(path)} {leaving}: use another archive")
+        if info.is_dir() or any(part.startswith(_HIDDEN) for part in name.split("/")):
+            continue
+        if info.flag_bits & 1:
+            raise InputError(f"{shown(path)} is encrypted ({shown(name)}): unpack it and name the folder")
+        if name in by_name:
+            skipped.append(Skipped(shown(name), "the archive holds a later file of this name"))
+        by_name[name] = info
+    return [Entry(str(path), name, i.file_size, i.CRC, archived=True) for name, i in by_name.items()], skipped
+
+
+def unpack(wanted: Sequence[Entry], folder: Path) -> dict[int, str]:
+    """Unpacks files of one archive below a folder; returns by position why some could not be unpacked.
+
+    Raises:
+      RunError: the disk has too little space, checked before the first file is written.
+    """
+    _check_space(wanted, folder)
+    path = Path(wanted[0].root)
+    by_name = {_slashed(info): info for info in _infos(path)}
+    damaged = {}
+    with zipfile.ZipFile(path) as archive:
+        for i, entry in enumerate(wanted):
+            try:
+                _extract(archive, by_name[entry.name], folder / entry.name)
+            except _DAMAGE as error:
+                damaged[i] = f"cannot be read ({getattr(error, 'strerror', None) or error})"
+    return damaged
+
+
+def _extract(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> None:
+    """Writes one member; zipfile stops at the size that the directory states, so a bomb cannot exceed it."""
+    if info.file_size > MAX_BYTES:
+        raise ValueError(f"more than {MAX_BYTES:,} bytes")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with archive.open(info) as packed, open(path, "wb") as file:
+            shutil.copyfileobj(packed, file)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _check_space(wanted: Sequence[Entry], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    size, free = sum(entry.size for entry in wanted if entry.size <= MAX_BYTES), shutil.disk_usage(folder).free
+    if size > free:
+        raise RunError(
+            f"unpacking {shown(wanted[0].root)} takes {size / 1e9:.1f} GB at {shown(folder)}, and "
+            f"{free / 1e9:.1f} GB are free: free some space, or unpack it elsewhere and name the folder"
+        )
+
+
+def _infos(path: Path) -> list[zipfile.ZipInfo]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.infolist()
+    except _DAMAGE as error:
+        problem = f"is neither a folder nor a whole zip archive ({error})"
+        raise InputError(f"{shown(path)} {problem}: unpack it and name the folder") from error
+
+
+def _slashed(info: zipfile.ZipInfo) -> str:
+    """The name with slashes; some programs for Windows write backslashes."""
+    return info.filename.replace("\\", "/")

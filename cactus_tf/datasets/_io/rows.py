@@ -1,0 +1,215 @@
+"""Images to one file of rows, decoded by threads in shards, so that a stopped preparation resumes.
+
+FOLDER/rows holds the raw rows. A shard is complete once its note exists, which is written after its rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import operator
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cactus_tf.datasets._io.entries import Entry, Skipped, UnreadableError, shown
+from cactus_tf.errors import RunError
+from cactus_tf.utils import files, progress
+from cactus_tf.utils.threads import cores
+
+SHARD = 512  # images; at 84x84x3 11 MB
+_FEWEST, _SHARDS = 16, 64  # smaller shards of at least 16 images where there would be fewer than 64
+_DIGEST = 16  # bytes
+
+
+def unread(entry: Entry) -> Entry:
+    """The file itself, for a `Decoding` that reads only a part of it."""
+    return entry
+
+
+class Decoding(NamedTuple):
+    """How files become rows.
+
+    Attributes:
+      decode: what `read` gives -> one row; raises `UnreadableError`. A function of a module, or a partial of one: its
+        name and keywords tell whether unfinished work can be resumed.
+      shape, dtype: of a row.
+      read: what `decode` gets of a file, by default its bytes.
+    """
+
+    decode: Callable[[Any], np.ndarray]
+    shape: tuple[int, ...]
+    dtype: str = "uint8"
+    read: Callable[[Entry], Any] = Entry.read
+
+    @property
+    def description(self) -> list:
+        """What distinguishes this decoding from others, from run to run."""
+        function = getattr(self.decode, "func", self.decode)
+        keywords = repr(getattr(self.decode, "keywords", None))
+        return [[function.__module__, function.__qualname__, keywords], list(self.shape), self.dtype]
+
+
+class Decoded(NamedTuple):
+    """Rows of a list of files.
+
+    Attributes:
+      rows: [n, ...] memory map, a row per file; those of skipped files are zero.
+      read: [m] positions of the files that could be read.
+      digests: [m, 16] uint8 of their rows.
+      skipped: the other files.
+    """
+
+    rows: np.ndarray
+    read: np.ndarray
+    digests: np.ndarray
+    skipped: list[Skipped]
+
+
+class _Record(NamedTuple):
+    """An image that is not a file."""
+
+    name: str
+    content: bytes
+
+
+def decode_files(
+    name: str, entries: Sequence[Entry], decoding: Decoding, folder: Path, workers: int | None = None
+) -> Decoded:
+    """Decodes files into FOLDER/rows; complete shards of the same files and the same decoding are reused.
+
+    Args:
+      name: for the progress bar.
+      entries: the files.
+      decoding: how they become rows.
+      folder: for this work alone; anything else in it is removed.
+      workers: threads; None means one per core.
+    """
+    if claim(folder, [*decoding.description, [list(entry) for entry in entries]]):
+        size = len(entries) * int(np.prod(decoding.shape)) * np.dtype(decoding.dtype).itemsize
+        _allocate(folder / "rows", size)
+    shards, step = _Shards(folder, decoding), min(SHARD, max(_FEWEST, len(entries) // _SHARDS))
+    pieces = [(start, entries[start : start + step]) for start in range(0, len(entries), step)]
+    todo = [piece for piece in pieces if shards.note(piece[0]) is None]
+    left = sum(len(piece) for _, piece in todo)
+    with progress.bar(total=len(entries), initial=len(entries) - left, desc=name, unit="image") as bar:
+        for number in _spread(shards.make, todo, workers or cores()):
+            bar.update(number)
+    return shards.collect([start for start, _ in pieces], len(entries))
+
+
+def decode_stream(batches: Iterable[Sequence[bytes]], decoding: Decoding, folder: Path) -> Decoded:
+    """Decodes images that are not files, batch by batch from the first, into FOLDER/rows.
+
+    Skipped images are named by their number.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    _allocate(folder / "rows", 0)
+    shards = _Shards(folder, decoding._replace(read=operator.attrgetter("content")))
+    starts, total = [], 0
+    for batch in filter(len, batches):
+        starts.append(total)
+        total += shards.make(total, [_Record(f"record {total + i}", content) for i, content in enumerate(batch)])
+    return shards.collect(starts, total)
+
+
+def row_digest(row: np.ndarray) -> bytes:
+    """16 bytes, equal for equal rows."""
+    return hashlib.blake2b(row.tobytes(), digest_size=_DIGEST).digest()
+
+
+def claim(folder: Path, work: Any) -> bool:
+    """Empties a folder for this work; False where the folder already holds unfinished work of the same description."""
+    mark = hashlib.blake2b(json.dumps(work).encode(), digest_size=8).hexdigest()
+    note = folder / "work.json"
+    if note.exists() and files.read_json(note) == mark:
+        return False
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    files.write_json(note, mark)
+    return True
+
+
+class _Shards(NamedTuple):
+    """FOLDER/rows and the notes of its shards."""
+
+    folder: Path
+    decoding: Decoding
+
+    def make(self, start: int, items: Sequence[Any]) -> int:
+        """Decodes and writes one shard; returns its number of images."""
+        rows = np.zeros((len(items), *self.decoding.shape), self.decoding.dtype)
+        read, digests, skipped = [], b"", []
+        for i, item in enumerate(items):
+            try:
+                rows[i] = self.decoding.decode(self.decoding.read(item))
+                read.append(start + i)
+                digests += row_digest(rows[i])
+            except UnreadableError as error:
+                skipped.append((shown(item.name), str(error)))
+        self._write(start, rows)
+        files.write_json(self._note(start), {"read": read, "digests": digests.hex(), "skipped": skipped})
+        return len(items)
+
+    def _write(self, start: int, rows: np.ndarray) -> None:
+        """Writes to a plain file: on a full disk, writing to a memory map would kill the process."""
+        try:
+            with open(self.folder / "rows", "r+b") as file:
+                file.seek(start * rows[0].nbytes)
+                file.write(rows.tobytes())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise RunError(f"cannot write {self.folder} ({error.strerror}): free some space and start again") from error
+
+    def note(self, start: int) -> dict | None:
+        """The note of a shard, None where the shard is not complete."""
+        try:
+            return json.loads(self._note(start).read_text())
+        except (OSError, ValueError):
+            return None
+
+    def collect(self, starts: Sequence[int], total: int) -> Decoded:
+        """All rows, once every shard is complete."""
+        notes: list[Mapping] = [self.note(start) or {} for start in starts]
+        shape, dtype = (total, *self.decoding.shape), self.decoding.dtype
+        rows = np.memmap(self.folder / "rows", dtype, "r", shape=shape) if total else np.zeros(shape, dtype)
+        digests = np.frombuffer(bytes.fromhex("".join(note["digests"] for note in notes)), np.uint8)
+        skipped = [Skipped(name, reason) for note in notes for name, reason in note["skipped"]]
+        read = np.array([number for note in notes for number in note["read"]], np.int64)
+        return Decoded(rows, read, digests.reshape(-1, _DIGEST), skipped)
+
+    def _note(self, start: int) -> Path:
+        return self.folder / f"shard-{start:08d}.json"
+
+
+def _spread(make: Callable[[int, Sequence], int], pieces: Sequence[tuple], workers: int) -> Iterator[int]:
+    """Makes the pieces in threads, since Pillow decodes and resizes without Python's lock; yields each result."""
+    if workers == 1:
+        yield from itertools.starmap(make, pieces)
+        return
+    with ThreadPoolExecutor(workers) as threads:
+        try:
+            for job in as_completed([threads.submit(make, *piece) for piece in pieces]):
+                yield job.result()
+        finally:
+            threads.shutdown(cancel_futures=True)
+
+
+def _allocate(path: Path, size: int) -> None:
+    """Creates a file of this many bytes, if the disk has twice as many free: rows are copied once."""
+    free = shutil.disk_usage(path.parent).free
+    if free < 2 * size:
+        raise RunError(
+            f"preparing takes {2 * size / 1e9:.1f} GB at {path.parent}, and {free / 1e9:.1f} GB are free: "
+            "free some space, or choose another --artifacts_dir"
+        )
+    with open(path, "wb") as file:
+        file.truncate(size)
