@@ -20,7 +20,7 @@ ORDER = [
     "config.presets", "config.plan", "config.resolve", "config.build_plan", "config.commands", "config.help",
     "runs.artifacts", "runs.folder", "runs.inputs", "runs.tensorboard", "runs.results", "runs.predictions",
     "runs.restoring",
-    "inference.conversion", "inference.folders", "inference.saving", "inference.classifier", "inference.prediction",
+    "inference.conversion", "inference.saving", "inference.classifier", "inference.prediction",
     "inference.prediction_output", "inference.formats", "inference.signatures", "inference.exporting",
     "report",
     "pipeline", "config.flags",

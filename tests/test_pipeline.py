@@ -406,7 +406,7 @@ def test_every_embedder_that_is_trained_runs_end_to_end_and_shows_itself(workpla
     assert (row["embedder"], row["options"]["embedder_steps"]) == (name, 3)
     module = plugins.load("embedders", name)
     events = EventAccumulator(str(folder / "events" / "embedder"), size_guidance={"tensors": 0}).Reload()
-    assert {f"embedder/{picture}" for picture in module.PICTURES} <= set(events.Tags()["tensors"])
+    assert {f"embedder/{picture}" for picture in module.INFO.pictures} <= set(events.Tags()["tensors"])
 
 
 MAML = ["--algo=maml", "--clusters=12", "--maml_eval_steps=3", "--maml_inner_steps=1", "--tasks_per_step=2"]

@@ -17,7 +17,6 @@ from cactus_tf.errors import InputError
 from cactus_tf.types import Splits
 
 INFO = DatasetInfo(light_on_dark=True)
-VERSION, LIGHT_ON_DARK = INFO.version, INFO.light_on_dark
 DIGIT, BORDER = 20, 4  # pixels; MNIST digits fill a box of 20x20 within 28x28
 TRAIN, VAL = 1000, 297  # images; the other 500 are for testing, about 50 per digit
 

@@ -21,7 +21,6 @@ from cactus_tf.errors import InputError
 from cactus_tf.types import Splits
 
 INFO = DatasetInfo(light_on_dark=True)
-VERSION, LIGHT_ON_DARK = INFO.version, INFO.light_on_dark
 TRAIN = 50_000  # of the official training images; the others are val
 OFFICIAL = {"train": 60_000, "test": 10_000}  # images
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")

@@ -157,4 +157,3 @@ def _class_number(name: str) -> int:
 
 
 INFO = DatasetInfo(light_on_dark=True, picture_decoder=picture_decoder)
-VERSION, LIGHT_ON_DARK = INFO.version, INFO.light_on_dark

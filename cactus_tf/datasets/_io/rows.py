@@ -5,6 +5,7 @@ FOLDER/rows holds the raw rows. A shard is complete once its note exists, which 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
@@ -51,9 +52,9 @@ class Decoding(NamedTuple):
     @property
     def description(self) -> list:
         """What distinguishes this decoding from others, from run to run."""
-        function = getattr(self.decode, "func", self.decode)
-        keywords = repr(getattr(self.decode, "keywords", None))
-        return [[function.__module__, function.__qualname__, keywords], list(self.shape), self.dtype]
+        partial = isinstance(self.decode, functools.partial)
+        function, keywords = (self.decode.func, self.decode.keywords) if partial else (self.decode, None)
+        return [[function.__module__, function.__qualname__, repr(keywords)], list(self.shape), self.dtype]
 
 
 class Decoded(NamedTuple):

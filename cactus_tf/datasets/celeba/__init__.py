@@ -270,4 +270,3 @@ def _contents(split: str, attributes: list[np.ndarray]) -> Iterator[Sequence[byt
 
 
 INFO = DatasetInfo(takes=("image_size",), files_key=files_key, picture_decoder=picture_decoder)
-VERSION, TAKES = INFO.version, INFO.takes

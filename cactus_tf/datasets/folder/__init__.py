@@ -140,4 +140,3 @@ def _hash(*parts: Listed) -> str:
 
 
 INFO = DatasetInfo(takes=("image_size", "eval_dir"), files_key=files_key, picture_decoder=picture_decoder)
-VERSION, TAKES = INFO.version, INFO.takes

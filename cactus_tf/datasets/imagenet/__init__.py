@@ -201,4 +201,3 @@ def _supervised(
 INFO = DatasetInfo(
     takes=("image_size",), files_key=files_key, gives_features=gives_features, picture_decoder=picture_decoder
 )
-VERSION, TAKES = INFO.version, INFO.takes

@@ -223,4 +223,3 @@ def _from_tree(folder: Path) -> ClassFiles:
 
 
 INFO = DatasetInfo(takes=("image_size",), files_key=files_key, picture_decoder=picture_decoder)
-VERSION, TAKES = INFO.version, INFO.takes
