@@ -5,7 +5,7 @@ Public names load on first use, so that `import cactus_tf` alone is light.
 
 import importlib
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 _PUBLIC = {
     "datasets": ("cactus_tf.datasets", None),

@@ -145,4 +145,4 @@ def _readable(path: str) -> bool:
 
 
 def _finite(variable: tf.Variable) -> bool:
-    return not variable.dtype.is_floating or bool(tf.reduce_all(tf.math.is_finite(variable)))
+    return not tf.as_dtype(variable.dtype).is_floating or bool(tf.reduce_all(tf.math.is_finite(variable)))
