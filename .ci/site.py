@@ -48,6 +48,6 @@ def _links_of_the_site(text: str) -> str:
 def _api_page(room: str, title: str) -> str:
     """The room's own functions and each of its public modules, in the order of their names."""
     folder = ROOT / "cactus_tf" / room
-    members = {path.stem for path in folder.glob("[!_]*.py")} | {path.parent.name for path in folder.glob("*/__init__.py")}
-    names = [room, *(f"{room}.{member}" for member in sorted(members) if not member.startswith("_"))]
+    modules = [*folder.glob("[!_]*.py"), *(path.parent for path in folder.glob("[!_]*/__init__.py"))]
+    names = [room, *sorted(f"{room}.{path.stem}" for path in modules)]
     return "\n\n".join([f"# {title}", *(f"::: cactus_tf.{name}" for name in names)]) + "\n"

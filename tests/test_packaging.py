@@ -3,8 +3,6 @@
 import re
 from pathlib import Path
 
-import cactus_tf
-
 ROOT = Path(__file__).parents[1]
 
 
