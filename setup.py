@@ -23,7 +23,7 @@ setup(
         "tensorflow>=2.18",
         "keras>=3.6",
         "numpy>=2.0",
-        "scikit-learn>=1.5",
+        "scikit-learn>=1.6",
         "absl-py>=2.1",
         "tensorboard>=2.18",
         "tensorflow-datasets>=4.9.7",
