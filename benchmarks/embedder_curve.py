@@ -3,7 +3,7 @@
     python benchmarks/embedder_curve.py --embedder=acai --steps=32000 --dataset=omniglot --data_dir=DATA --folder=FOLDER
 
 During one fit, at steps 250, 500, 1000, ... and at the end, prints and appends to FOLDER/curve.csv: the seconds of
-training so far, the accuracy of nearest neighbours on test episodes of the data set's evaluation ways and shots, and
+training so far, the accuracy of nearest neighbors on test episodes of the data set's evaluation ways and shots, and
 the purity and normalized mutual information of one k-means partition of the training images with their true classes.
 --at=0,100 adds steps; step 0 is the untrained network. Rerun the command to resume. If the learning rate decays
 (bigan), a point shows that step of a training of length --steps, which differs from a training that ends there.
