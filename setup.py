@@ -1,37 +1,43 @@
 """Packaging of cactus-tf."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
+ROOT = Path(__file__).parent
+VERSION = re.search(r'^__version__ = "(.+)"$', (ROOT / "cactus_tf/__init__.py").read_text(), re.MULTILINE)
+assert VERSION, "cactus_tf/__init__.py states no version"
+
 setup(
     name="cactus-tf",
-    version="0.1.0",
-    description="Few-shot classifiers from unlabelled images: CACTUs in TensorFlow 2 and Keras 3",
-    long_description=Path(__file__).with_name("README.md").read_text(),
+    version=VERSION[1],
+    description="Few-shot classifiers from unlabeled images: CACTUs in TensorFlow 2 and Keras 3",
+    long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="MIT",
     packages=find_packages(include=["cactus_tf", "cactus_tf.*"]),
-    package_data={"cactus_tf.report": ["*.html"]},
-    python_requires=">=3.11,<3.14",
-    install_requires=[
-        "tensorflow>=2.21",
-        "keras>=3.15",
-        "numpy>=2.4",
-        "scikit-learn>=1.9",
-        "absl-py>=2.5",
-        "tensorboard>=2.21",
-        "tensorflow-datasets>=4.9.10",
-        "importlib_resources>=7.1",  # tensorflow-datasets 4.9.10 needs it to download and does not declare it
-        "matplotlib>=3.11",  # pictures of a run
+    package_data={"cactus_tf": ["py.typed"], "cactus_tf.report": ["*.html"]},
+    python_requires=">=3.11",
+    install_requires=[  # the lowest versions that pass: .ci/lowest.txt
+        "tensorflow>=2.18",
+        "keras>=3.6",
+        "numpy>=2.0",
+        "scikit-learn>=1.6",
+        "absl-py>=2.1",
+        "tensorboard>=2.18",
+        "tensorflow-datasets>=4.9.7",
+        "importlib_resources>=6.4",  # tensorflow-datasets needs it to download and does not declare it
+        "matplotlib>=3.9",  # pictures of a run
         "jinja2>=3.1",  # report.html
-        "Pillow>=13.0",  # image decoding
-        "tqdm>=4.70",  # progress bars
-        "scipy>=1.17",
-        "threadpoolctl>=3.8",  # scikit-learn's own way to limit threads
+        "Pillow>=10.0",  # image decoding
+        "tqdm>=4.66",  # progress bars
+        "scipy>=1.13",
+        "threadpoolctl>=3.5",  # scikit-learn's own way to limit threads
     ],
     extras_require={
-        "test": ["pytest>=9.2", "hypothesis>=6.170", "pytest-xdist>=3.8"],  # a test at a time uses one core
+        "test": ["pytest>=8.0", "hypothesis>=6.100", "pytest-xdist>=3.5"],  # a test at a time uses one core
+        "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=0.29"],
         "onnx": ["tf2onnx>=1.17", "onnxruntime>=1.32"],  # python -m cactus_tf.export --format=onnx
     },
     entry_points={
@@ -39,6 +45,7 @@ setup(
             "cactus-tf = cactus_tf.main:main",
             "cactus-tf-predict = cactus_tf.predict:main",
             "cactus-tf-export = cactus_tf.export:main",
+            "cactus-tf-table = cactus_tf.table:main",
         ]
     },
 )

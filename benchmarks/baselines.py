@@ -1,12 +1,12 @@
-"""Evaluation of the baselines on embeddings: 1000 episodes of 5-way 5-shot on 256 numbers per image.
+"""Times the evaluation of the baselines: 1000 episodes of 5-way 5-shot on 256-dimensional embeddings.
 
     python benchmarks/baselines.py [--learners=NAME,NAME] [--episodes=1000] [--way=5] [--shot=5] [--clusters=500]
     python benchmarks/baselines.py --solvers [--data_dir=FOLDER] [--episodes=200]
 
-Prints for each learner the seconds before its first answer (clusters; one start here) and of all episodes. With
---solvers, logistic regression beside scikit-learn's SAGA on the embeddings as they are and beside the minimum, found by
-L-BFGS, on the same episodes: accuracies, paired differences from SAGA's and seconds.
-The embeddings are noisy classes, or, where --data_dir holds the Omniglot files, the main directions of its pixels.
+Prints for each learner the seconds of preparation (clustering, with a single start) and of all episodes. With
+--solvers, compares logistic regression with scikit-learn's SAGA on the raw embeddings and with the minimum, found by
+L-BFGS, on the same episodes: accuracies, paired differences from SAGA, seconds. The embeddings are synthetic noisy
+classes, or, if --data_dir holds the Omniglot files, the principal components of its pixels.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 
 from cactus_tf import datasets, learners, plugins
+from cactus_tf.contracts import ClusterLearner
 from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.fewshot.evaluation import evaluate, paired_difference
 from cactus_tf.types import AssignedPartitions
@@ -26,7 +27,7 @@ LEARNERS = "nearest_neighbours,logistic_regression,cluster_matching,cluster_colo
 
 
 class Plain:
-    """Logistic regression by scikit-learn on the embeddings as they are."""
+    """scikit-learn's logistic regression on the raw embeddings."""
 
     consumes = "embeddings"
 
@@ -45,11 +46,11 @@ def compare_solvers(tasks, episodes):
     }
     first = None
     for name, learner in contenders.items():
-        found, seconds = timed(lambda learner=learner: evaluate(learner, tasks, episodes))
-        first = first or found
-        pair = paired_difference(found, first)
-        about = f"{100 * pair.mean:+.2f} ± {100 * pair.ci95:.2f}"
-        print(f"{name:22} {100 * found.mean:.2f}%  {about}  {seconds}", flush=True)
+        accuracy, seconds = timed(lambda learner=learner: evaluate(learner, tasks, episodes))
+        first = first or accuracy
+        pair = paired_difference(accuracy, first)
+        difference = f"{100 * pair.mean:+.2f} ± {100 * pair.ci95:.2f}"
+        print(f"{name:22} {100 * accuracy.mean:.2f}%  {difference}  {seconds}", flush=True)
 
 
 def embeddings(data_dir):
@@ -66,10 +67,10 @@ def embeddings(data_dir):
 
 
 def timed(call):
-    """Its result, and in words the seconds that passed and those that processors spent on it."""
+    """The call's result, and its wall and CPU seconds as text."""
     wall, cpu = time.perf_counter(), time.process_time()
     result = call()
-    return result, f"{time.perf_counter() - wall:.1f} s ({time.process_time() - cpu:.1f} s of processors)"
+    return result, f"{time.perf_counter() - wall:.1f} s ({time.process_time() - cpu:.1f} s of CPU)"
 
 
 def main() -> None:
@@ -86,14 +87,12 @@ def main() -> None:
         compare_solvers(tasks, args.episodes)
         return
     for name in args.learners.split(","):
-        few = {"starts": 1} if getattr(plugins.load("learners", name), "USES_CLUSTERS", False) else {}
-        learner = learners.build(name, embeddings=train, clusters=args.clusters, **few)
-        _, before = timed(getattr(learner, "prepare", lambda: None))
-        found, seconds = timed(lambda learner=learner: evaluate(learner, tasks, args.episodes))
-        print(
-            f"{name:20} {before} before, {args.episodes} episodes {seconds}, {100 * found.mean:.2f}%",
-            flush=True,
-        )
+        starts = {"starts": 1} if plugins.info("learners", name).uses_clusters else {}
+        learner = learners.build(name, embeddings=train, clusters=args.clusters, **starts)
+        _, before = timed(learner.prepare if isinstance(learner, ClusterLearner) else lambda: None)
+        accuracy, seconds = timed(lambda learner=learner: evaluate(learner, tasks, args.episodes))
+        percent = f"{100 * accuracy.mean:.2f}%"
+        print(f"{name:20} preparation {before}, {args.episodes} episodes {seconds}, {percent}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
-"""How good an embedder is after so many steps of its training; labels measure only, nothing is chosen by them.
+"""Measures the quality of an embedder over its training. Labels are used to measure, never to choose.
 
-    python benchmarks/embedder_curve.py --embedder=acai --steps=32000 --dataset=omniglot --data_dir=FOLDER --folder=KEPT
+    python benchmarks/embedder_curve.py --embedder=acai --steps=32000 --dataset=omniglot --data_dir=DATA --folder=FOLDER
 
-During one fit, at every power of two from 250 steps on and at the end, prints and adds to KEPT/curve.csv: the seconds
-of training so far, the accuracy of nearest neighbours on test episodes of each way and shot that the data set is judged
-at, and the purity and normalised mutual information of one k-means partition of the training images with their true
-classes. Stopped, the same command goes on; lengths below 250 and the untrained network (step 0) can be asked for with
---at=0,100. An embedder whose rate decays (bigan) is at each point as far as a training of --steps is there, not as one
-that ends there.
+During one fit, at steps 250, 500, 1000, ... and at the end, prints and appends to FOLDER/curve.csv: the seconds of
+training so far, the accuracy of nearest neighbors on test episodes of the data set's evaluation ways and shots, and
+the purity and normalized mutual information of one k-means partition of the training images with their true classes.
+--at=0,100 adds steps; step 0 is the untrained network. Rerun the command to resume. If the learning rate decays
+(bigan), a point shows that step of a training of length --steps, which differs from a training that ends there.
 """
 
 import argparse
@@ -32,7 +31,7 @@ from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.types import Splits
 from cactus_tf.utils import files
 
-FIRST, TICK = 250, 50  # the first milestone; steps between notes of the time
+FIRST, TICK = 250, 50  # the first milestone; steps between records of the time
 
 
 def milestones(steps: int) -> set[int]:
@@ -46,12 +45,12 @@ def purity(clusters: np.ndarray, classes: np.ndarray) -> float:
 
 
 class Quality:
-    """What embeddings of a data set are worth.
+    """Measures embeddings of a data set.
 
     Args:
-      data: with labels, which are only measured against.
-      defaults: ways, shots and clusters of the data set.
-      episodes: of each way and shot.
+      data: splits with labels.
+      defaults: evaluation ways and shots, and number of clusters.
+      episodes: number of episodes of each way and shot.
     """
 
     def __init__(self, data: Splits, defaults: Preset, episodes: int):
@@ -60,26 +59,26 @@ class Quality:
 
     def __call__(self, transform) -> dict[str, float]:
         """Accuracies in %, purity and mutual information for a function from images to embeddings."""
-        found = self._neighbours(transform(self._data.test.images))
-        divide = partitioners.build("kmeans", clusters=self._defaults.clusters, partitions=1)
-        (partition,) = divide(transform(self._data.train.images), seed=0)
+        scores = self._neighbors(transform(self._data.test.images))
+        partitioner = partitioners.build("kmeans", clusters=self._defaults.clusters, partitions=1)
+        (partition,) = partitioner(transform(self._data.train.images), seed=0)
         clusters = partition.assignments(len(self._classes))
-        found["purity"] = purity(clusters, self._classes)
-        found["nmi"] = normalized_mutual_info_score(self._classes, clusters)
-        return found
+        scores["purity"] = purity(clusters, self._classes)
+        scores["nmi"] = normalized_mutual_info_score(self._classes, clusters)
+        return scores
 
-    def _neighbours(self, rows: np.ndarray) -> dict[str, float]:
+    def _neighbors(self, rows: np.ndarray) -> dict[str, float]:
         learner = learners.build("nearest_neighbours", image_shape=self._data.image_shape, way=5)
-        found = {}
+        scores = {}
         for way in self._defaults.eval_ways:
             for shot in self._defaults.eval_shots:
                 tasks = Episodes(rows, self._data.test.partitions, way=way, shot=shot, query=5, seed=1)
-                found[f"nn {way}-way {shot}-shot"] = 100 * evaluation.evaluate(learner, tasks, self._episodes).mean
-        return found
+                scores[f"nn {way}-way {shot}-shot"] = 100 * evaluation.evaluate(learner, tasks, self._episodes).mean
+        return scores
 
 
 class Curve(keras.callbacks.Callback):
-    """Measures at the milestones, and keeps the seconds of training apart from those of measuring."""
+    """Measures at the milestones; its clock excludes the time of measuring."""
 
     def __init__(self, path: Path, at: set[int], quality: Quality, images: np.ndarray):
         super().__init__()
@@ -93,7 +92,7 @@ class Curve(keras.callbacks.Callback):
         self._since = time.perf_counter()
 
     def on_train_batch_begin(self, batch, logs=None):
-        if self._first:  # the fit goes on at the step of its checkpoint: what came after that is made again
+        if self._first:  # the fit resumes at its checkpoint; later rows are measured again
             self._first, self._since = False, time.perf_counter()
             self._rows = [row for row in self._rows if int(row["step"]) <= batch]
             self._spent = max((s for step, s in self._ticks.items() if step <= batch), default=0.0)
@@ -107,14 +106,14 @@ class Curve(keras.callbacks.Callback):
             self.tick(batch + 1)
 
     def tick(self, step: int) -> None:
-        """Notes the seconds of training up to this step."""
+        """Records the seconds of training up to this step."""
         self._spent += time.perf_counter() - self._since
         self._since = time.perf_counter()
         self._ticks[step] = self._spent
         files.write_json(self._clock, self._ticks)
 
     def measure(self, step: int) -> None:
-        """Adds a row, unless the step has one."""
+        """Adds a row for the step if there is none."""
         self.tick(step)
         if not any(int(row["step"]) == step for row in self._rows):
             self.model.finish(self._images)
@@ -137,10 +136,10 @@ def main() -> None:
     parser.add_argument("--dataset", default="digits")
     parser.add_argument("--data_dir")
     parser.add_argument("--steps", type=int, required=True)
-    parser.add_argument("--at", default="", help="further steps to measure at, comma-separated")
+    parser.add_argument("--at", default="", help="additional steps to measure at, comma-separated")
     parser.add_argument("--episodes", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--folder", type=Path, required=True, help="keeps checkpoints and curve.csv")
+    parser.add_argument("--folder", type=Path, required=True, help="where checkpoints and curve.csv are saved")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     data = datasets.load(args.dataset, data_dir=args.data_dir)

@@ -1,10 +1,10 @@
-"""Speed of an embedder: one training step at its usual settings, and embedding.
+"""Times an embedder: one training step at its default settings, and embedding.
 
     python benchmarks/embedder_step.py [--embedder=acai] [--size=28] [--intra=2] [--inter=2] [--steps=150]
 
-Prints the median milliseconds per step of Keras' `fit` at the usual batch, with the input pipeline and the callbacks,
-the quartiles, the processor time, and the seconds per 1000 images embedded. Images of 28 pixels are grey, others are
-colour. What happens between epochs (`deepcluster`) is not in the median. The settings are those of Omniglot.
+Prints the median milliseconds per step of Keras' `fit` at the default batch size, with input pipeline and callbacks,
+the quartiles, the CPU time, and the seconds per 1000 images embedded. Images of 28 pixels are gray, others have color.
+The median leaves out the work between epochs (`deepcluster`). The settings are those of Omniglot.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from cactus_tf import embedders
 
 
 class Stopwatch(keras.callbacks.Callback):
-    """Takes wall time and processor time at the end of every step."""
+    """Records wall time and CPU time at the end of every step."""
 
     def __init__(self):
         super().__init__()
@@ -29,7 +29,7 @@ class Stopwatch(keras.callbacks.Callback):
         self.ends.append((time.perf_counter(), time.process_time()))
 
     def milliseconds(self, warm_up: int = 10) -> np.ndarray:
-        """[2, steps]: wall and processor milliseconds of each step after the first ones."""
+        """[2, steps]: wall and CPU milliseconds of each step after the warm-up."""
         return 1000 * np.diff(self.ends, axis=0)[warm_up:].T
 
 
@@ -48,10 +48,10 @@ def main() -> None:
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     watch = Stopwatch()
     embedder = embedders.build(args.embedder, dataset="omniglot", steps=args.steps).fit(images, callbacks=[watch])
-    wall, processor = watch.milliseconds()
+    wall, cpu = watch.milliseconds()
     low, median, high = statistics.quantiles(wall, n=4)
     print(f"intra {args.intra}, inter {args.inter}: {median:.1f} ms per step, quartiles {low:.1f} and {high:.1f}")
-    print(f"{statistics.median(processor):.1f} ms of processor time per step, which other programs disturb less")
+    print(f"{statistics.median(cpu):.1f} ms of CPU time per step, which depends less on other programs")
     embedder.transform(images[:256])
     start = time.perf_counter()
     embedder.transform(images)

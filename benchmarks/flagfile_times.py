@@ -1,10 +1,10 @@
-"""How long each flagfile takes on 2 cores: measured seconds per step, partition and episode times its lengths.
+"""Estimates how long each flagfile takes on 2 cores: measured times per step, partition and episode, times the lengths.
 
     python benchmarks/flagfile_times.py [--write] [NAME ...]
 
-Prints minutes by stage; --write puts their sum into the files' "# Time:" lines. Measured are the constants below
-(docs/benchmarks.md, docs/embedders.md, docs/scale.md); what was not measured is scaled by images, ways and shots, as
-the functions say. Where nothing near it was measured there is no estimate.
+Prints minutes by stage; --write puts the sum into the "# Time:" line of each file. The constants below are measured
+(docs/benchmarks.md, docs/embedders.md, docs/scale.md); other settings are scaled by images, ways and shots, as the
+functions say. There is no estimate if no comparable setting was measured.
 """
 
 import argparse
@@ -20,52 +20,55 @@ GPU = "one GPU: not measured"
 
 FILES = {"omniglot": 430, "mnist": 0, "miniimagenet": 60_000, "celeba": 202_599, "digits": 0, "imagenet": 1_281_167}
 TRAINED_ON = {"omniglot": 22_000, "mnist": 50_000, "miniimagenet": 38_400, "celeba": 162_770, "digits": 1000}
-JUDGED_ON = {"omniglot": 8460, "mnist": 10_000, "miniimagenet": 12_000, "celeba": 19_962, "digits": 500}
-LARGE = ("miniimagenet", "celeba", "imagenet")  # 84x84 colour; the others 28x28 grey
-DECODED = 0.007  # s a JPEG file; docs/scale.md. Omniglot's small drawings take 3 s together.
+TESTED_ON = {"omniglot": 8460, "mnist": 10_000, "miniimagenet": 12_000, "celeba": 19_962, "digits": 500}
+LARGE = ("miniimagenet", "celeba", "imagenet")  # 84x84 color; the others 28x28 gray
+DECODED = 0.007  # s per JPEG file; docs/scale.md. Omniglot's small drawings take 3 s in total.
 
-# s a step, at 28x28 and at 84x84; DeepCluster's of 256 images, and s an image between two epochs. docs/embedders.md; at
-# 84x84 half of the processor time of a few steps, as other programs used the machine: BiGAN 6.4 s a step, DeepCluster
-# 1.47 s a step of 16 images, a third of which is taken for the features between epochs.
+# s per step, at 28x28 and at 84x84; for DeepCluster of 256 images, and s per image between two epochs
+# (docs/embedders.md). At 84x84: half of the CPU time of a few steps on a busy machine. BiGAN took 6.4 s per step,
+# DeepCluster 1.47 s per step of 16 images, a third of which is assumed for the features between epochs.
 EMBEDDER_STEP = {"acai": (0.075, None), "bigan": (0.051, 3.2), "infogan": (0.259, None), "deepcluster": (0.135, 11.8)}
 BETWEEN_EPOCHS = (12 / 22_000, 11.8 / 256 / 3)
 DEEPCLUSTER_BATCH = {"digits": 32}
 
-KMEANS = 1.4 / (22_000 * 500 * 256)  # s an image, cluster and number of an embedding
-WHITENED = 53.5  # s a start on whitened pixels of Omniglot, k = 500, while other programs used the machine
+KMEANS = 1.4 / (22_000 * 500 * 256)  # s per image, cluster and dimension
+WHITENED = 53.5  # s per start on whitened pixels of Omniglot, k = 500, on a busy machine
 DIMS = {"pixels": 784, "infogan": 12}
 
-# s a step and image of ProtoNets: 20-way 1-shot 15-query; 5-way 1-shot 5-query at 84x84.
+# s per step and image of ProtoNets: 20-way 1-shot 15-query; 5-way 1-shot 5-query at 84x84.
 PROTONETS = (0.120 / 320, 0.263 / 30)
-# s a step of MAML of 8 tasks: 5-way and 20-way at 28x28, between them linear; 5-way at 84x84, in proportion to ways.
+# s per step of MAML of 8 tasks: 5-way and 20-way at 28x28, linear in between; 5-way at 84x84, proportional to ways.
 MAML_5, MAML_20, MAML_LARGE = 0.053, 0.142, 1.0
-# s a task of 5-way 5-shot 5-query and 50 steps. A support image goes forth and back, a query image forth: 3 to 1.
+# s per task of 5-way 5-shot 5-query and 50 steps. A support image takes a forward and a backward pass, a query image a
+# forward pass: 3 to 1.
 ADAPTATION = 69 / 1000
-VALIDATION = (1000, 100)  # steps between two validations, their episodes
+VALIDATION = (1000, 100)  # steps between two validations; episodes of each
 
-NEIGHBOURS, MATCHING, DROPOUT = 1.6 / 1000, 1.0 / 1000, 46 / 1000  # s an episode, whatever its size
-LOGISTIC = 34 / 1000 / (25 * 5)  # s an episode, support image and way
-COLOUR = 720 / 1000 / (25 * 44 * 5)  # s an episode, image in a cluster that passes its label on, and way
+NEIGHBOURS, MATCHING, DROPOUT = 1.6 / 1000, 1.0 / 1000, 46 / 1000  # s per episode of any size
+LOGISTIC = 34 / 1000 / (25 * 5)  # s per episode, support image and way
+COLOUR = 720 / 1000 / (25 * 44 * 5)  # s per episode, way, and image that receives the label of its cluster
 STARTS = {"cluster_matching": 10, "cluster_colour": 20, "cluster_network": 20}
-NETWORK_BATCHES = 25 * 0.120 / 320  # s an image of cluster_network's 25 epochs, at most: its network is half as wide
+NETWORK_BATCHES = (
+    25 * 0.120 / 320
+)  # s per image of cluster_network's 25 epochs; upper bound: its network is half as wide
 
 
 def stages(config: Settings) -> dict[str, float] | None:
-    """Seconds by stage, None where they cannot be known."""
+    """Seconds by stage; None if one of them cannot be estimated."""
     if config.data.dataset not in FILES or not all(measured(config, name) for name in config.learners):
         return None
-    found = {
+    seconds = {
         "prepare": FILES[config.data.dataset] * DECODED,
         "embed": embedding(config),
         "partition": partitioning(config),
         "train": sum(training(config, name) for name in config.run.algo),
         "evaluate": sum(evaluation(config, name) for name in config.run.algo),
     }
-    return None if None in found.values() else found
+    return None if None in seconds.values() else seconds
 
 
 def measured(config: Settings, name: str) -> bool:
-    """Whether the network is one whose steps were timed, be it with other tasks and ways."""
+    """Whether steps of this network were timed, with any tasks and ways."""
     t = config.learners[name]
     return t.backbone == "conv4" and t.filters == (64 if name == "protonets" else 32) and not t.on_embeddings
 
@@ -116,15 +119,15 @@ def training(config: Settings, name: str) -> float:
 
 
 def adaptation(config: Settings, name: str, way: int, shot: int) -> float:
-    """Seconds of one task that a learner adapts to."""
+    """Seconds of adaptation to one task."""
     images = way * (3 * shot + config.evaluation.eval_query) / (5 * (3 * 5 + 5))
     sizes = MAML_LARGE / MAML_5 if large(config) else 1.0
     return ADAPTATION * images * sizes * config.options[name].eval_steps / 50
 
 
 def evaluation(config: Settings, name: str) -> float:
-    if name == "protonets":  # every image goes forth once, a third of a step
-        return JUDGED_ON[config.data.dataset] * PROTONETS[large(config)] / 3
+    if name == "protonets":  # one forward pass per image, a third of a step
+        return TESTED_ON[config.data.dataset] * PROTONETS[large(config)] / 3
     tasks = learner_plan(config, name).tasks
     return config.evaluation.eval_episodes * sum(episode(config, name, *task) for task in tasks)
 
@@ -140,8 +143,8 @@ def episode(config: Settings, name: str, way: int, shot: int) -> float:
     return {"nearest_neighbours": NEIGHBOURS, "mlp_dropout": DROPOUT}.get(name, MATCHING)
 
 
-def words(seconds: float | None) -> str:
-    """The line of a flagfile."""
+def time_line(seconds: float | None) -> str:
+    """The text of a flagfile's time line."""
     if seconds is None:
         return f"not measured on 2 cores; {GPU}."
     hours = seconds / 3600
@@ -151,15 +154,15 @@ def words(seconds: float | None) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="flagfiles by name; all unless said")
-    parser.add_argument("--write", action="store_true", help='put the sums into the "# Time:" lines')
+    parser.add_argument("names", nargs="*", help="names of flagfiles; default: all")
+    parser.add_argument("--write", action="store_true", help='write the sums into the "# Time:" lines')
     args = parser.parse_args()
     for path in sorted(FLAGS.glob("*.txt")):
         if args.names and path.stem not in args.names:
             continue
-        found = stages(flags.parse([f"--flagfile={path}"]))
-        line = words(sum(found.values()) if found else None)
-        print(f"{path.stem}: {line}", {name: round(s / 60, 1) for name, s in (found or {}).items()})
+        seconds = stages(flags.parse([f"--flagfile={path}"]))
+        line = time_line(sum(seconds.values()) if seconds else None)
+        print(f"{path.stem}: {line}", {name: round(s / 60, 1) for name, s in (seconds or {}).items()})
         if args.write:
             path.write_text(re.sub("^# Time:.*$", f"# Time: {line}", path.read_text(), flags=re.MULTILINE))
 

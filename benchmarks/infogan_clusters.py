@@ -1,12 +1,12 @@
-"""How well InfoGAN's categories are the digits of MNIST; labels only measure.
+"""Measures how well InfoGAN's categories match the digits of MNIST. Labels are used to measure only.
 
     python benchmarks/infogan_clusters.py [--data_dir=FOLDER] [--seeds=0,1,2] [--steps=5000] [--folder=FOLDER]
 
-Fits the embedder on the training images with the paper's settings, takes the most probable category of each test image,
-gives every category the digit that makes most answers right (each digit once: Hungarian matching) and prints the
-fraction of test images that are then right, per seed, the best and the median. Which seed is best only the labels tell.
+Fits the embedder on the training images with the paper's settings, takes the most probable category of each test
+image, matches categories to digits one to one (Hungarian matching) and prints the accuracy on the test images for each
+seed, the best and the median. The best seed is known from the labels only.
 
-With `--folder` a fit that was stopped goes on from its last checkpoint, and one that was finished is not repeated.
+With `--folder`, rerun the command to resume a fit from its last checkpoint; finished fits are not repeated.
 """
 
 import argparse
@@ -23,14 +23,14 @@ from cactus_tf.types import Splits
 
 
 def matched_accuracy(clusters: np.ndarray, labels: np.ndarray) -> float:
-    """The fraction that is right when each cluster stands for one label, no two for the same, in the best such way.
+    """The accuracy under the best one-to-one matching of clusters to labels.
 
     Args:
-      clusters, labels: [n] from 0.
+      clusters, labels: [n] integers from 0.
     """
-    together = np.zeros((clusters.max() + 1, labels.max() + 1), int)
-    np.add.at(together, (clusters, labels), 1)
-    return float(together[linear_sum_assignment(together, maximize=True)].sum() / len(labels))
+    counts = np.zeros((clusters.max() + 1, labels.max() + 1), int)
+    np.add.at(counts, (clusters, labels), 1)
+    return float(counts[linear_sum_assignment(counts, maximize=True)].sum() / len(labels))
 
 
 def measure(data: Splits, seed: int, steps: int, folder: Path | None) -> float:
@@ -47,13 +47,13 @@ def measure(data: Splits, seed: int, steps: int, folder: Path | None) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data_dir", help="folder with the four files of MNIST; unsaid $CACTUS_DATA_DIR/mnist")
+    parser.add_argument("--data_dir", help="folder with the four files of MNIST; default: $CACTUS_DATA_DIR/mnist")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--steps", type=int, default=5000)
-    parser.add_argument("--folder", type=Path, help="keeps checkpoints")
+    parser.add_argument("--folder", type=Path, help="where checkpoints are saved")
     args = parser.parse_args()
     if not args.data_dir and "CACTUS_DATA_DIR" not in os.environ:
-        parser.error("say --data_dir=FOLDER, or set CACTUS_DATA_DIR")
+        parser.error("give --data_dir=FOLDER or set CACTUS_DATA_DIR")
     data = datasets.load("mnist", args.data_dir or Path(os.environ["CACTUS_DATA_DIR"]) / "mnist")
     results = [measure(data, int(seed), args.steps, args.folder) for seed in args.seeds.split(",")]
     print(f"best {max(results):.4f}, median {statistics.median(results):.4f} of {len(results)}")

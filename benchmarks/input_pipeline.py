@@ -1,9 +1,9 @@
-"""Cost of the input pipeline next to the training step that it feeds, in one process.
+"""Compares the time of the input pipeline with the training step that it feeds, in one process.
 
     python benchmarks/input_pipeline.py [--images=22000] [--repeats=200]
 
-The ProtoNets step of the Omniglot setting (20-way, 1 shot, 15 queries, 64 filters, 28x28) and the pipeline alone, over
-a memory map on disk with 100 partitions of 500 clusters, k-means' and random ones. Prints medians and percentages.
+Times the ProtoNets step of the Omniglot setting (20-way, 1 shot, 15 queries, 64 filters, 28x28) and the pipeline
+alone, over a memory map on disk with 100 k-means or random partitions of 500 clusters. Prints medians and percentages.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from cactus_tf.types import AssignedPartitions
 
 
 def milliseconds(call: Callable, repeats: int) -> float:
-    """Median milliseconds of a call, after some to warm up."""
+    """Median milliseconds of a call after a warm-up."""
     times = []
     for _ in range(repeats + 10):
         start = time.perf_counter()

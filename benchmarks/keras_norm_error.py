@@ -1,11 +1,10 @@
-"""The error that Keras' normalisers make in MAML's meta-gradient, which its losses do not show.
+"""Measures the error of MAML's meta-gradient with Keras' normalization layers; the losses do not show it.
 
     python benchmarks/keras_norm_error.py [--way=20] [--tasks=8]
 
 The paper's Omniglot setting (1 shot, 5 queries, 32 filters, 5 inner steps, rate 0.05) at its initial weights, on tasks
-from k-means of scikit-learn's digits, in float64. The meta-gradient with Keras' layer in place of ours, everything else
-being equal, is compared with ours, which agrees with finite differences (tests/learners/test_second_order.py). Prints
-relative errors in norm.
+from k-means of scikit-learn's digits, in float64. Compares the meta-gradient with Keras' layer to the one with ours,
+which agrees with finite differences (tests/learners/test_second_order.py). Prints relative errors in norm.
 """
 
 import argparse
@@ -73,7 +72,7 @@ def meta_gradient(norm, tasks, way: int, first_order: bool):
 
 
 def pseudo_tasks(way: int, number: int) -> list[Episode]:
-    """Tasks as the digits job makes them, images as float64 in 0..1."""
+    """Tasks as in the digits run, with float64 images in 0..1."""
     images = datasets.load("digits").train.images
     clusters = partitioners.build("kmeans", clusters=25, partitions=5)(images.reshape(len(images), -1) / 255.0, seed=0)
     episodes = Episodes(images / 255.0, clusters, way=way, shot=1, query=5)

@@ -1,8 +1,8 @@
-"""Evaluation of MAML at the paper's settings: 5-way 5-shot, 50 steps, accuracy after every step.
+"""Times the evaluation of MAML at the paper's settings: 5-way 5-shot, 50 steps, accuracy after every step.
 
     python benchmarks/maml_evaluation.py [--episodes=1000] [--way=5] [--shot=5] [--intra=1] [--inter=2]
 
-Prints the seconds, compilation included, for 28x28 images and 32 filters.
+Prints the seconds, including compilation, for 28x28 images and 32 filters.
 """
 
 import argparse

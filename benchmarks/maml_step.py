@@ -1,12 +1,12 @@
-"""One MAML training step beside the same step in PyTorch. Needs torch and, for the quiet check, Linux.
+"""Times one MAML training step and the same step in PyTorch. Requires torch and Linux (to detect other load).
 
     python benchmarks/maml_step.py [--way=20] [--size=28] [--intra=1] [--inter=2] [--blocks=8] [--minutes=10]
-    python benchmarks/maml_step.py --alone [--recompute] [--first_order]    ours only, with the split of its time
+    python benchmarks/maml_step.py --alone [--recompute] [--first_order]    ours only, with a breakdown
 
 The paper's settings: 8 tasks, 1 shot, 5 queries, 32 filters, 5 inner steps, second order, from uint8 images to updated
-weights; `--size=84` takes colour images and the max-pooled network. Ours and PyTorch's steps take turns in blocks, with
-pauses in which idle threads stop spinning; blocks with other work on the machine do not count. `--alone` prints the
-time to the first step, where the time of a step goes, and the peak resident memory.
+weights; `--size=84` takes color images and the max-pooled network. Blocks of our steps and of PyTorch's alternate, with
+pauses in which idle threads stop spinning; blocks during other load on the machine are discarded. `--alone` prints the
+time to the first step, a breakdown of the step's time, and the peak resident memory.
 """
 
 import argparse
@@ -25,8 +25,8 @@ class Ours:
     """Our learner, its compiled step and its input pipeline.
 
     Args:
-      way, size: of the tasks; images have one channel at 28 pixels, else three.
-      options: of the learner.
+      way, size: classes and image side of the tasks; images have one channel at 28 pixels, else three.
+      options: options of the learner.
     """
 
     def __init__(self, way: int, size: int, **options):
@@ -48,12 +48,12 @@ class Ours:
         self.step = make_train_step(self.learner, self.optimizer, tf.Variable(0, dtype=tf.int64))
 
     def __call__(self) -> float:
-        """One step, as `meta_train` takes it."""
+        """One step, as in `meta_train`."""
         return float(self.step(next(self.batches)).scalars["loss"])
 
 
-def split_of_a_step(ours: Ours, repeats: int) -> dict[str, float]:
-    """Median milliseconds of a step's parts, each compiled and timed by itself."""
+def breakdown(ours: Ours, repeats: int) -> dict[str, float]:
+    """Median milliseconds of the parts of a step, each compiled and timed separately."""
     import tensorflow as tf
 
     from cactus_tf.fewshot.training import make_task_update
@@ -81,7 +81,7 @@ def split_of_a_step(ours: Ours, repeats: int) -> dict[str, float]:
     loops = milliseconds(lambda: float(inner(batch)), repeats)
     whole = milliseconds(lambda: both(batch)[0].numpy(), repeats)
     return {
-        "input pipeline (runs beside the step)": pipeline,
+        "input pipeline (in parallel with the step)": pipeline,
         "inner loops and query losses": loops,
         "outer gradient": whole - loops,
         "optimizer": milliseconds(lambda: apply(gradients), repeats),
@@ -89,7 +89,7 @@ def split_of_a_step(ours: Ours, repeats: int) -> dict[str, float]:
 
 
 def milliseconds(call: Callable, repeats: int) -> float:
-    """Median milliseconds of a call, after some to warm up."""
+    """Median milliseconds of a call after a warm-up."""
     times = []
     for _ in range(repeats + 3):
         start = time.perf_counter()
@@ -116,9 +116,9 @@ def main() -> int:
     ours()
     print(f"to the end of the first step: {time.perf_counter() - start:.1f} s")
     if args.alone:
-        print(f"a step: {milliseconds(ours, args.repeats):.1f} ms")
+        print(f"one step: {milliseconds(ours, args.repeats):.1f} ms")
         print(f"peak resident memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
-        for part, cost in split_of_a_step(ours, args.repeats).items():
+        for part, cost in breakdown(ours, args.repeats).items():
             print(f"  {part}: {cost:.1f} ms")
         return 0
     import torch_peers

@@ -10,17 +10,17 @@ KINDS = {"anonymous": "RssAnon", "all": "VmRSS"}
 
 
 def processes() -> list[int]:
-    """This process and its children, without those that are about to become another program and share its memory."""
+    """This process and its children, without forks that still share its memory before they execute another program."""
     children: list[int] = []
     for path in glob.glob("/proc/self/task/*/children"):
-        with contextlib.suppress(OSError):  # the thread has ended
+        with contextlib.suppress(OSError):  # the thread has exited
             children += map(int, Path(path).read_text().split())
     own = command(os.getpid())
     return [os.getpid(), *(child for child in children if command(child) not in (own, b""))]
 
 
 def command(process: int) -> bytes:
-    """The command line of a process; nothing where it has ended."""
+    """The command line of a process; empty if it has exited."""
     try:
         return Path(f"/proc/{process}/cmdline").read_bytes()
     except OSError:
@@ -28,10 +28,10 @@ def command(process: int) -> bytes:
 
 
 def resident() -> dict[str, int]:
-    """Bytes in memory now: "anonymous" is what no file stands behind, "all" has the pages of memory maps too."""
+    """Resident bytes: "anonymous" memory has no file behind it, "all" includes pages of memory maps."""
     total = dict.fromkeys(KINDS, 0)
     for process in processes():
-        with contextlib.suppress(OSError):  # it has ended
+        with contextlib.suppress(OSError):  # it has exited
             lines = dict(line.split(":", 1) for line in Path(f"/proc/{process}/status").read_text().splitlines())
             for kind, name in KINDS.items():
                 total[kind] += 1024 * int(lines.get(name, "0 kB").split()[0])
@@ -39,7 +39,7 @@ def resident() -> dict[str, int]:
 
 
 class Peak:
-    """The highest `resident` while it is entered, looked at 50 times a second."""
+    """Context manager that records the peak of `resident`, sampled 50 times a second."""
 
     def __enter__(self):
         self.bytes = resident()

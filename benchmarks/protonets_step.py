@@ -1,10 +1,10 @@
-"""One ProtoNets training step beside the same step in PyTorch. Needs torch and, for the quiet check, Linux.
+"""Times one ProtoNets training step and the same step in PyTorch. Requires torch and Linux (to detect other load).
 
     python benchmarks/protonets_step.py [--intra=2] [--inter=2] [--blocks=8] [--minutes=10]
 
-The paper's Omniglot setting: 20-way, 1 shot, 15 queries, 64 filters, 28x28, from uint8 images to updated weights. Ours
-and PyTorch's steps take turns in blocks, with pauses in which idle threads stop spinning; blocks with other work on the
-machine do not count. Prints medians over quiet blocks, and how many there were.
+The paper's Omniglot setting: 20-way, 1 shot, 15 queries, 64 filters, 28x28, from uint8 images to updated weights.
+Blocks of our steps and of PyTorch's alternate, with pauses in which idle threads stop spinning; blocks during other
+load on the machine are discarded. Prints medians over the remaining blocks, and their number.
 """
 
 import argparse
@@ -18,7 +18,7 @@ WAY, SHOT, QUERY, FILTERS, SIZE = 20, 1, 15, 64, 28
 
 
 def our_step(intra: int, inter: int) -> Callable[[], float]:
-    """A function that takes one step as `meta_train` does."""
+    """A function that takes one step, as in `meta_train`."""
     import numpy as np
     import tensorflow as tf
 
@@ -51,7 +51,7 @@ def main() -> int:
     ours, start = our_step(args.intra, args.inter), time.perf_counter()
     for _ in range(3):
         ours()
-    print(f"first three steps, with compilation: {time.perf_counter() - start:.1f} s")
+    print(f"first three steps, including compilation: {time.perf_counter() - start:.1f} s")
     times = measure({"cactus_tf": ours, "torch": peer_step()}, args.blocks, args.minutes)
     return report(times)
 

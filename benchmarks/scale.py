@@ -1,18 +1,17 @@
-"""Time and peak memory of every stage, from ten thousand images to a million.
+"""Measures time and peak memory of every stage, from ten thousand images to a million.
 
     python benchmarks/scale.py [--images=10000,100000] [--side=28] [--embedders=pixels,acai] [--folder=FOLDER]
     python benchmarks/scale.py --images=10000,100000 --side=84 --embedders=pixels
 
-Makes images of so many classes that each has about a hundred (slow waves in random mixture, and noise; 28x28x1, or
-84x84x3), and takes them through the stages of a run: prepare, fit an embedder, embed all images, one partition into a
-hundredth as many clusters as images, 1,000 ProtoNets steps of 5-way 1-shot 5-query episodes. `pixels` keeps 64
-components, `acai` is fitted for 200 steps. Each stage is a process of its own, so that its peak is its own. Prints a
-table: "beyond maps" is the peak of memory that no file stands behind, TensorFlow's own included (0.4 GB or so);
-"resident" has the pages of memory maps too, which the system takes back when it needs them. Both count the processes
-that decode images.
+Generates images of classes of about a hundred images each (random mixtures of slow waves, and noise; 28x28x1 or
+84x84x3) and runs the stages of a run on them: prepare, fit an embedder, embed all images, one partition with a cluster
+per hundred images, 1,000 ProtoNets steps of 5-way 1-shot 5-query episodes. `pixels` uses 64 components, `acai` is
+trained for 200 steps. Each stage runs in its own process, so its peak memory is its own. Prints a table: "beyond maps"
+is the peak of anonymous memory, including TensorFlow's (about 0.4 GB); "resident" includes pages of memory maps, which
+the system can reclaim. Both include the processes that decode images.
 
-A million 28x28 images take 8 GB of disk with `acai`, a hundred thousand of 84x84x3 take 7 GB, where FOLDER is. What is
-there is used, so a benchmark that was stopped goes on.
+FOLDER needs 8 GB of disk for a million 28x28 images with `acai`, 7 GB for a hundred thousand 84x84x3 images. Rerun the
+command to resume; finished stages are not repeated.
 """
 
 import argparse
@@ -38,14 +37,14 @@ from cactus_tf.datasets._io.rows import Decoding
 from cactus_tf.runs import artifacts
 from cactus_tf.types import ImageSet, Partitions
 
-PIECE = 1_000  # images made at once
-WAVES = 5  # to a side
+PIECE = 1_000  # images generated at once
+WAVES = 5  # per side
 SETTINGS = {"pixels": {"dims": 64}, "acai": {"steps": 200}}
-LIGHT = ("generate", "prepare")  # stages that need no TensorFlow, in processes that would import it, too
+LIGHT = ("generate", "prepare")  # stages without TensorFlow, whose worker processes would import it too
 
 
 class Setting(NamedTuple):
-    """What one row of the table is about."""
+    """The setting of one row of the table."""
 
     folder: Path
     images: int
@@ -86,15 +85,15 @@ class Stored(NamedTuple):
 
 
 def missing() -> np.ndarray:
-    raise RuntimeError("an earlier stage has to run first")
+    raise RuntimeError("an earlier stage must run first")
 
 
 def waves(shape: tuple[int, int, int]) -> np.ndarray:
     """[WAVES^2 channels, h w channels] slow cosines in two directions."""
     height, width, channels = shape
     rows, columns = (np.cos(np.pi * np.outer(np.arange(WAVES), np.arange(n) + 0.5) / n) for n in (height, width))
-    grey = np.einsum("ay,bx->abyx", rows, columns).reshape(WAVES**2, -1)
-    return np.kron(grey, np.eye(channels)).astype(np.float32)
+    gray = np.einsum("ay,bx->abyx", rows, columns).reshape(WAVES**2, -1)
+    return np.kron(gray, np.eye(channels)).astype(np.float32)
 
 
 def generate(setting: Setting) -> None:
@@ -153,7 +152,7 @@ def train(setting: Setting, name: str) -> None:
 
 
 def import_all() -> None:
-    """Imports what most stages need, so that it is not their time."""
+    """Imports what most stages need, so that their times exclude it."""
     import sklearn.decomposition
 
     from cactus_tf import pipeline
@@ -165,16 +164,16 @@ def import_all() -> None:
 
 
 def stages(names: list[str]) -> dict[str, Callable[[Setting], object]]:
-    """Every stage by its name, in order; training is on the partition of the first embedder."""
-    found: dict[str, Callable[[Setting], object]] = {"generate": generate, "prepare": prepare}
+    """All stages by name, in order; training uses the partition of the first embedder."""
+    ordered: dict[str, Callable[[Setting], object]] = {"generate": generate, "prepare": prepare}
     for name in names:
         for stage in (fit, embed, partition):
-            found[f"{stage.__name__}, {name}"] = functools.partial(stage, name=name)
-    return {**found, "train": functools.partial(train, name=names[0])}
+            ordered[f"{stage.__name__}, {name}"] = functools.partial(stage, name=name)
+    return {**ordered, "train": functools.partial(train, name=names[0])}
 
 
 def run_stage(name: str, stage: Callable[[Setting], object], setting: Setting) -> None:
-    """Prints what the stage took as JSON."""
+    """Prints the time and memory of the stage as JSON."""
     if name not in LIGHT:
         import_all()
     with Peak() as peak:
@@ -186,14 +185,14 @@ def run_stage(name: str, stage: Callable[[Setting], object], setting: Setting) -
 
 
 def measure(stage: str, setting: Setting, arguments: list[str]) -> dict[str, float]:
-    """Runs a stage in a process of its own, unless a file says what it took."""
-    kept = setting.folder / f"{stage}.json"
-    if not kept.exists():
+    """Runs a stage in its own process, unless its result is saved already."""
+    result = setting.folder / f"{stage}.json"
+    if not result.exists():
         command = [sys.executable, __file__, *arguments, f"--stage={stage}", f"--images={setting.images}"]
         quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
         output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=quiet).stdout
-        kept.write_text(output.splitlines()[-1])
-    return json.loads(kept.read_text())
+        result.write_text(output.splitlines()[-1])
+    return json.loads(result.read_text())
 
 
 def row(stage: str, setting: Setting, took: dict[str, float]) -> str:

@@ -1,4 +1,4 @@
-"""Steps of several programs in turn, in one process, while the machine is otherwise quiet."""
+"""Times steps of several programs in alternation, in one process, while the machine is otherwise idle."""
 
 import os
 import statistics
@@ -9,14 +9,14 @@ STEPS_PER_BLOCK, PAUSE_SECONDS, QUIET = 6, 0.3, 0.05
 
 
 def busy_seconds() -> float:
-    """CPU seconds that all processes of the machine have used."""
+    """CPU seconds used by all processes of the machine."""
     with open("/proc/stat") as file:
         user, nice, system, _, _, *rest = map(int, file.readline().split()[1:9])
     return (user + nice + system + sum(rest)) / os.sysconf("SC_CLK_TCK")
 
 
 def wait_for_quiet(end: float) -> None:
-    """Returns when other processes have rested for a second, or at the time `end`."""
+    """Waits until other processes have been idle for a second, at most until the time `end`."""
     while time.monotonic() < end:
         others = busy_seconds() - time.process_time()
         time.sleep(1)
@@ -25,7 +25,7 @@ def wait_for_quiet(end: float) -> None:
 
 
 def block(step: Callable) -> tuple[list[float], float]:
-    """Seconds of each step of a block, and how many cores other processes used meanwhile."""
+    """Seconds of each step of a block, and the number of cores used by other processes meanwhile."""
     time.sleep(PAUSE_SECONDS)
     step()
     others, start, times = busy_seconds() - time.process_time(), time.perf_counter(), []
@@ -37,10 +37,10 @@ def block(step: Callable) -> tuple[list[float], float]:
 
 
 def measure(steps: dict[str, Callable], blocks: int, minutes: float) -> dict[str, list[float]]:
-    """Seconds of the steps in rounds in which every block was quiet.
+    """Seconds of the steps in rounds without other load.
 
-    A block during which other processes took more than 5% of a core is thrown away: contention slows PyTorch's two
-    spinning threads several times more than ours, which would flatter the ratio.
+    A round in which other processes used more than 5% of a core is discarded: contention slows PyTorch's two spinning
+    threads several times more than ours and would inflate the ratio.
     """
     times: dict[str, list[float]] = {name: [] for name in steps}
     end, rounds, quiet = time.monotonic() + 60 * minutes, 0, 0
@@ -57,9 +57,9 @@ def measure(steps: dict[str, Callable], blocks: int, minutes: float) -> dict[str
 
 
 def report(times: dict[str, list[float]]) -> int:
-    """Prints medians, and how many times as fast the first is as the last; returns the exit code."""
+    """Prints medians and the speed of the first relative to the last; returns the exit code."""
     if not all(times.values()):
-        print("the machine was never quiet, so there is no figure")
+        print("no result: the machine was never idle")
         return 1
     medians = {name: statistics.median(seconds) for name, seconds in times.items()}
     for name, median in medians.items():

@@ -1,9 +1,9 @@
-"""One meta-training step in PyTorch, written the usual way, to time against. Needs torch; prints milliseconds per step.
+"""One meta-training step in idiomatic PyTorch, for comparison. Requires torch; prints milliseconds per step.
 
     python benchmarks/torch_peers.py maml --way=20
     python benchmarks/torch_peers.py protonets --way=20 --query=15 --filters=64
 
-`maml` is the per-task loop that learn2learn and higher users write: clone, adapt with create_graph=True, backward per
+`maml` is the per-task loop of learn2learn and higher: clone, adapt with create_graph=True, backward per
 task. Networks, losses and counts are the papers' Omniglot settings.
 """
 
@@ -27,19 +27,19 @@ def conv4_weights(channels: int, filters: int, way: int, features: int) -> list[
     return [*weights, (0.1 * torch.randn(features, way)).requires_grad_(), torch.zeros(way, requires_grad=True)]
 
 
-def strided_logits(x: torch.Tensor, weights: list[torch.Tensor], offsets: list[torch.Tensor]) -> torch.Tensor:
+def strided_logits(x: torch.Tensor, weights: list[torch.Tensor], betas: list[torch.Tensor]) -> torch.Tensor:
     """The strided network with batch statistics."""
     for i in range(4):
         x = F.conv2d(x, weights[2 * i], weights[2 * i + 1], stride=2, padding=1)
-        x = F.relu(F.batch_norm(x, None, None, None, offsets[i], training=True, eps=1e-3))
+        x = F.relu(F.batch_norm(x, None, None, None, betas[i], training=True, eps=1e-3))
     return x.mean((2, 3)) @ weights[8] + weights[9]
 
 
-def pooled_logits(x: torch.Tensor, weights: list[torch.Tensor], offsets: list[torch.Tensor]) -> torch.Tensor:
+def pooled_logits(x: torch.Tensor, weights: list[torch.Tensor], betas: list[torch.Tensor]) -> torch.Tensor:
     """The max-pooled network with batch statistics."""
     for i in range(4):
         x = F.conv2d(x, weights[2 * i], weights[2 * i + 1], padding=1)
-        x = F.max_pool2d(F.relu(F.batch_norm(x, None, None, None, offsets[i], training=True, eps=1e-3)), 2)
+        x = F.max_pool2d(F.relu(F.batch_norm(x, None, None, None, betas[i], training=True, eps=1e-3)), 2)
     return x.flatten(1) @ weights[8] + weights[9]
 
 
@@ -50,8 +50,8 @@ def maml_step(
     pooled = size >= 64
     logits = pooled_logits if pooled else strided_logits
     weights = conv4_weights(channels, filters, way, features=filters * (size // 16) ** 2 if pooled else filters)
-    offsets = [torch.zeros(filters, requires_grad=True) for _ in range(4)]
-    optimizer = torch.optim.Adam(weights + offsets, 1e-3)
+    betas = [torch.zeros(filters, requires_grad=True) for _ in range(4)]
+    optimizer = torch.optim.Adam(weights + betas, 1e-3)
     supports = torch.rand(tasks, way * shot, channels, size, size)
     queries = torch.rand(tasks, way * query, channels, size, size)
     support_labels = torch.arange(way).repeat_interleave(shot)
@@ -62,10 +62,10 @@ def maml_step(
         for s, q in zip(supports, queries, strict=True):
             fast = list(weights)
             for _ in range(5):
-                loss = way * F.cross_entropy(logits(s, fast, offsets), support_labels)
+                loss = way * F.cross_entropy(logits(s, fast, betas), support_labels)
                 gradients = torch.autograd.grad(loss, fast, create_graph=True)
                 fast = [w - 0.05 * g for w, g in zip(fast, gradients, strict=True)]
-            (F.cross_entropy(logits(q, fast, offsets), query_labels) / tasks).backward()
+            (F.cross_entropy(logits(q, fast, betas), query_labels) / tasks).backward()
         optimizer.step()
 
     return step

@@ -1,11 +1,12 @@
 """Few-shot classifiers from unlabelled images: CACTUs (Hsu, Levine, Finn, ICLR 2019) in TensorFlow 2 and Keras 3.
 
-Public names load on first use, so that `import cactus_tf` alone is light.
+Public names load on first use, so `import cactus_tf` alone is fast.
 """
 
 import importlib
+from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 _PUBLIC = {
     "datasets": ("cactus_tf.datasets", None),
@@ -25,12 +26,12 @@ _PUBLIC = {
 __all__ = list(_PUBLIC)
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'cactus_tf' has no attribute {name!r}")
     module, attribute = _PUBLIC[name]
-    found = importlib.import_module(module)
-    return getattr(found, attribute) if attribute else found
+    loaded = importlib.import_module(module)
+    return getattr(loaded, attribute) if attribute else loaded
 
 
 def __dir__() -> list[str]:

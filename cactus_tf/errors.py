@@ -1,9 +1,9 @@
-"""The two ways a run can end early; the commands turn each into one line and an exit code."""
+"""The two errors that a command reports as one line with an exit code."""
 
 
 class InputError(ValueError):
-    """What the user gave cannot be used: exit code 2. The message names the thing, the rule and the remedy."""
+    """Unusable input: exit code 2. The message names the input, the rule and the remedy."""
 
 
 class RunError(RuntimeError):
-    """Something failed while running: exit code 1. The message says what is kept and how to go on."""
+    """Failure of a run: exit code 1. The message says what has been saved and how to resume."""

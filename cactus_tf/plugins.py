@@ -36,7 +36,7 @@ def info(family: str, name: str) -> Any:
     return load(family, name).INFO
 
 
-def options_type(family: str, name: str) -> type | None:
+def options_type(family: str, name: str) -> type[Any] | None:
     """The member's `Options`, a frozen dataclass; None if it has no settings of its own."""
     return vars(load(family, name)).get("Options")
 

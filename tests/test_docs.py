@@ -137,7 +137,3 @@ def test_every_flag_that_the_readme_names_exists():
 def test_the_example_of_a_public_function_gives_the_result_it_shows(module):
     failed, tried = doctest.testmod(importlib.import_module(f"cactus_tf.{module}"))
     assert tried and not failed
-
-
-def test_the_version_is_the_packages():
-    assert f'version="{cactus_tf.__version__}"' in (ROOT / "setup.py").read_text()

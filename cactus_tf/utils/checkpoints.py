@@ -130,7 +130,7 @@ def _claim(path: Path, identity: Mapping[str, Any]) -> None:
 
 def tf_variable(variable: keras.Variable | tf.Variable) -> tf.Variable:
     """The tf.Variable behind a Keras variable."""
-    return variable.value if isinstance(variable, keras.Variable) else variable
+    return variable if isinstance(variable, tf.Variable) else variable.value
 
 
 def _readable(path: str) -> bool:

@@ -1,4 +1,4 @@
-"""One seed, a derived stream per purpose."""
+"""Independent random streams derived from one seed."""
 
 import hashlib
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def derive(seed: int, purpose: str) -> int:
-    """A 63-bit seed that depends on the user's seed and on what it is for, and on nothing else."""
+    """A 63-bit seed, a pure function of the user's seed and the purpose."""
     digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
 

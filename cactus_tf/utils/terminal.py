@@ -1,4 +1,4 @@
-"""What is said below Python's sys.stderr."""
+"""Standard error at the level of file descriptors."""
 
 import contextlib
 import os
@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def without_stderr() -> Iterator[None]:
-    """Keeps what this process writes to standard error off the terminal, C++ libraries included."""
-    kept = os.dup(2)
+    """Discards what the process writes to standard error, C++ libraries included."""
+    original = os.dup(2)
     try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
+        with open(os.devnull, "wb") as sink:
+            os.dup2(sink.fileno(), 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(original, 2)
+        os.close(original)

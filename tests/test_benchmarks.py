@@ -1,0 +1,47 @@
+"""Every benchmark runs, at its smallest size."""
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+LIBRARIES = ("memory.py", "side_by_side.py", "torch_peers.py")  # imported by the others
+TORCH = pytest.mark.skipif(not find_spec("torch"), reason="compares with torch, which is not installed")
+FLAGS = {
+    "baselines.py": "--learners=nearest_neighbours,cluster_matching --episodes=2 --clusters=20",
+    "embedder_curve.py": "--embedder=acai --steps=2 --episodes=2 --folder=curve",
+    "embedder_step.py": "--steps=15 --images=256",
+    "episodes_scale.py": "--images=2000 --partitions=1 --episodes=1200",
+    "flagfile_times.py": "omniglot_acai_protonets",
+    "infogan_clusters.py": "--steps=2 --seeds=0",
+    "input_pipeline.py": "--images=1000 --repeats=8",
+    "keras_norm_error.py": "--way=2 --tasks=1",
+    "kmeans.py": "--images=500 --dim=8 --clusters=10 --partitions=2",
+    "kmeans_scale.py": "--quality=2000 --times=2000 --dim=8 --seeds=1",
+    "maml_evaluation.py": "--episodes=2",
+    "maml_step.py": "--alone --way=2 --repeats=2",
+    "protonets_step.py": "--blocks=1 --minutes=0.1",
+    "scale.py": "--images=1000 --embedders=pixels --steps=2",
+}
+SCRIPTS = [
+    pytest.param(path.name, marks=TORCH if path.name == "protonets_step.py" else ())
+    for path in sorted(FOLDER.glob("*.py"))
+    if path.name not in LIBRARIES
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_benchmark_runs(name, tmp_path):
+    if name == "infogan_clusters.py" and "CACTUS_DATA_DIR" not in os.environ:
+        pytest.skip("CACTUS_DATA_DIR does not name a folder with the real data")
+    command = [sys.executable, str(FOLDER / name), *FLAGS[name].split()]
+    paths = os.pathsep.join([str(FOLDER.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and done.stdout, done.stderr[-2000:]
