@@ -100,8 +100,9 @@ def data_plan(settings: Settings) -> DataPlan:
 def _embedding_plan(settings: Settings, data: DataPlan) -> EmbeddingPlan:
     name, steps = settings.embedding.embedder, settings.embedding.embedder_steps
     options = settings.options.get(name)
+    key: dict[str, Any] = {"data": data.train_key, "name": "features"}
     if data.features:
-        name, key = "features", {"data": data.train_key, "name": "features"}
+        name = "features"
     else:
         member = keys.member("embedders", name, options)
         key = {"data": data.train_key, **member, "steps": steps, "seed": settings.run.seed}

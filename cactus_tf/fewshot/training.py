@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -107,13 +107,18 @@ def make_train_step(learner: MetaLearner, optimizer: keras.optimizers.Optimizer,
     return step
 
 
-def _finite_tasks(tensors) -> tf.Tensor:
+def _finite_tasks(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
     """[T] whether all numbers of a task are finite; every tensor is [T, ...]."""
     flat = [tf.reshape(t, (tf.shape(t)[0], -1)) for t in tensors]
     return tf.reduce_all([tf.reduce_all(tf.math.is_finite(t), axis=1) for t in flat], axis=0)
 
 
-def _apply(optimizer, gradients, variables, counter: tf.Variable) -> tf.Tensor:
+def _apply(
+    optimizer: keras.optimizers.Optimizer,
+    gradients: Sequence[tf.Tensor],
+    variables: Sequence[Any],
+    counter: tf.Variable,
+) -> tf.Tensor:
     optimizer.apply(gradients, variables)
     counter.assign_add(1)
     return tf.constant(1)

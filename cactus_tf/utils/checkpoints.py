@@ -81,7 +81,7 @@ class Checkpoints:
     def status(self) -> str:
         """Which checkpoint there is, in words."""
         if self._saved is None:
-            return "there is no checkpoint yet"
+            return "no checkpoint yet"
         return f"the checkpoint of step {self._saved} is in {self._folder}"
 
     def _newest_first(self) -> list[str]:

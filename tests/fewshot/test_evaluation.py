@@ -87,7 +87,7 @@ def test_features_are_computed_once_and_give_the_same_answers():
 class Improving:
     """Right on one query more with each of three steps; wrong on all support rows but after the last."""
 
-    consumes = "embeddings"
+    consumes, transductive, remedy = "embeddings", False, "lower the inner rate"
 
     def classify(self, support, support_labels, query, way):
         return self.trace(support, support_labels, query, way).query[-1]

@@ -52,8 +52,8 @@ class Decoding(NamedTuple):
     @property
     def description(self) -> list:
         """What distinguishes this decoding from others, from run to run."""
-        partial = isinstance(self.decode, functools.partial)
-        function, keywords = (self.decode.func, self.decode.keywords) if partial else (self.decode, None)
+        decode = self.decode
+        function, keywords = (decode.func, decode.keywords) if isinstance(decode, functools.partial) else (decode, None)
         return [[function.__module__, function.__qualname__, repr(keywords)], list(self.shape), self.dtype]
 
 
