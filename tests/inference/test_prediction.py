@@ -138,7 +138,7 @@ def test_where_every_picture_is_certain_none_is_called_the_least_certain():
 def test_the_summary_counts_names_and_says_where_files_are(evaluated):
     _, printed, out = evaluated
     assert "protonets learned 3 classes from 9 pictures and classified 18" in printed
-    assert "--query: 1 skipped: one/broken.png is no picture in a known format" in printed
+    assert "--query: 1 skipped: one/broken.png is not a picture in a known format" in printed
     least = min(rows(out / "predictions.csv"), key=lambda row: max(float(row[f"p_{name}"]) for name in CLASSES))
     assert f"least certain\n  {least['file']}: " in printed
     for name in ("predictions.csv", "predictions.png", "confusion.csv"):
@@ -242,10 +242,10 @@ def test_a_class_without_a_picture_that_can_be_read(tmp_path):
     decode = datasets.picture_decoder("digits", (28, 28, 1))
     save(tmp_path / "cat", np.zeros((2, 9, 9, 1), np.uint8))
     (tmp_path / "dog").mkdir()
-    with pytest.raises(InputError, match="no picture that can be read of dog: add one to each class"):
+    with pytest.raises(InputError, match="no readable picture of dog: add one to each class"):
         read_classes("--support", tmp_path, decode, (28, 28, 1))
     (tmp_path / "dog" / "bad.png").write_bytes(b"x")
-    with pytest.raises(InputError, match=r"of dog \(dog/bad.png is no picture"):
+    with pytest.raises(InputError, match=r"of dog \(dog/bad.png is not a picture"):
         read_classes("--support", tmp_path, decode, (28, 28, 1))
 
 
@@ -268,7 +268,7 @@ def test_pictures_in_no_class_are_no_support_set(digits_run, pictures, capsys):
 
 def test_folders_that_are_not_there_are_named(digits_run, pictures, capsys):
     places = [f"--support={pictures / 'support'}", f"--query={pictures / 'gone'}"]
-    assert "gone is not there" in refused(capsys, f"--run={digits_run}", "--algo=protonets", *places)
+    assert "gone does not exist" in refused(capsys, f"--run={digits_run}", "--algo=protonets", *places)
     assert "is no run" in refused(capsys, f"--run={pictures}", *places)
 
 
