@@ -74,8 +74,9 @@ def in_place_of_files(monkeypatch):
     monkeypatch.setattr(pipeline.datasets, "load", load)
     for name in plugins.names("datasets"):
         module = plugins.load("datasets", name)
-        if hasattr(module, "files_key"):
-            monkeypatch.setattr(module, "files_key", lambda *folders: "generated")
+        if module.INFO.files_key is not None:
+            info = dataclasses.replace(module.INFO, files_key=lambda *folders: "generated")
+            monkeypatch.setattr(module, "INFO", info)
 
 
 @pytest.fixture(scope="session")
