@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cactus_tf import pipeline, plugins
+from cactus_tf import datasets, pipeline, plugins
 from cactus_tf.config import flags as cli
 from cactus_tf.config.build_plan import embedder_name, partitioner_name
 from cactus_tf.types import AssignedPartitions, ImageSet, Splits
@@ -71,7 +71,7 @@ def in_place_of_files(monkeypatch):
         vectors = getattr(context.options, "input", "images") == "features"
         return features(name) if vectors else generated(name)
 
-    monkeypatch.setattr(pipeline.datasets, "load", load)
+    monkeypatch.setattr(datasets, "load", load)
     for name in plugins.names("datasets"):
         module = plugins.load("datasets", name)
         if module.INFO.files_key is not None:
