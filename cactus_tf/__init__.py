@@ -1,4 +1,4 @@
-"""Few-shot classifiers from unlabelled images: CACTUs (Hsu, Levine, Finn, ICLR 2019) in TensorFlow 2 and Keras 3.
+"""Few-shot classifiers from unlabeled images: CACTUs (Hsu, Levine, Finn, ICLR 2019) in TensorFlow 2 and Keras 3.
 
 Public names load on first use, so `import cactus_tf` alone is fast.
 """

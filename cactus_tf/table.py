@@ -29,10 +29,10 @@ def show(argv: Sequence[str]) -> None:
     Raises:
       InputError: no runs, an unknown format, or runs that do not go into one table.
     """
-    said, runs = read_flags(argv, {"format": "markdown", "debug": False})
+    values, runs = read_flags(argv, {"format": "markdown", "debug": False})
     if not runs:
         raise InputError("name the folders of one or more runs: python -m cactus_tf.table runs/*")
-    style = said["format"]
+    style = values["format"]
     if style not in comparison.FORMATS:
         raise InputError(f"--format={style}: choose from {', '.join(comparison.FORMATS)}")
     rows = [row for run in runs for row in comparison.read_rows(Path(run))]

@@ -57,7 +57,7 @@ def first(workplace):
     return folder
 
 
-def test_results_hold_what_the_schema_says(first):
+def test_results_follow_the_schema(first):
     found = results(first)
     assert set(found) == {"config", "package_versions", "started", "finished", "seconds", "rows"}
     assert set(found["seconds"]) == {"prepare", "embed", "partition", "train", "evaluate"}
@@ -93,7 +93,7 @@ def test_the_csv_has_the_same_rows(first):
         assert row["options.steps"] == str(expected["options"].get("steps", ""))
 
 
-def test_a_run_leaves_its_files(first, workplace):
+def test_a_run_writes_its_files(first, workplace):
     for name in ("config.json", "report.html", "accuracy.png", "clusters.png", "tasks.png", "learning_curve.png"):
         assert (first / name).stat().st_size > 0
     assert list((first / "protonets" / "checkpoints").glob("step-12.*"))
@@ -103,7 +103,7 @@ def test_a_run_leaves_its_files(first, workplace):
     assert not [path for path in workplace.rglob("*.tmp")]
 
 
-def test_the_interval_is_that_of_the_kept_episodes(first):
+def test_the_interval_is_that_of_the_stored_episodes(first):
     for row in results(first)["rows"]:
         name = f"accuracy-test-{row['way']}way-{row['shot']}shot.npy"
         values = np.load(first / row["algo"] / name)
@@ -112,7 +112,7 @@ def test_the_interval_is_that_of_the_kept_episodes(first):
         assert row["ci95"] == pytest.approx(1.96 * values.std() / np.sqrt(30))
 
 
-def test_the_kept_answers_have_the_kept_accuracies(first):
+def test_the_stored_predictions_have_the_stored_accuracies(first):
     for row in results(first)["rows"]:
         folder, task = first / row["algo"], (row["way"], row["shot"])
         given = predictions.of_queries(folder, "test", task, row["query"])
@@ -131,7 +131,7 @@ def test_the_pair_of_learners_is_compared_over_the_same_episodes(first):
         assert pair["ci95"] == pytest.approx(1.96 * differences.std() / np.sqrt(30))
 
 
-def test_the_same_command_again_gives_the_same_and_trains_nothing(first, workplace):
+def test_a_repeated_command_gives_the_same_results_without_training(first, workplace):
     before = results(first)
     code, folder = run(workplace, "first")
     assert code == 0
@@ -153,7 +153,7 @@ def test_tensorboard_shows_everything_once_after_a_run_is_repeated(first, workpl
     assert ("nearest_neighbours", "test/accuracy-10way-5shot") in found
 
 
-def test_the_page_is_made_anew_from_what_is_there(first, workplace, capsys):
+def test_the_report_can_be_rebuilt_from_a_finished_run(first, workplace, capsys):
     page = first / "report.html"
     before = page.read_text().split("To do it again")[0]  # below it stand the seconds
     page.unlink()
@@ -164,7 +164,7 @@ def test_the_page_is_made_anew_from_what_is_there(first, workplace, capsys):
     assert page.read_text().split("To do it again")[0] == before
 
 
-def test_a_stopped_evaluation_goes_on_where_it_was(workplace, monkeypatch):
+def test_a_stopped_evaluation_resumes(workplace, monkeypatch):
     whole = results(run(workplace, "whole", "--steps=2")[1])["rows"]
     asked, ask = [], evaluation.ask
 
@@ -181,7 +181,7 @@ def test_a_stopped_evaluation_goes_on_where_it_was(workplace, monkeypatch):
     assert asked == [(name, shot) for name in ("protonets", "nearest_neighbours") for shot in (1, 5)]
 
 
-def test_every_learner_meets_the_same_evaluation_episodes(workplace, monkeypatch):
+def test_all_learners_are_evaluated_on_the_same_episodes(workplace, monkeypatch):
     met = []
     accuracy = evaluation.episode_accuracies
 
@@ -198,7 +198,7 @@ def test_every_learner_meets_the_same_evaluation_episodes(workplace, monkeypatch
 
 
 @pytest.mark.slow
-def test_longer_training_and_other_evaluation_go_on_in_the_same_workdir(workplace, capsys):
+def test_longer_training_and_other_evaluation_resume_in_the_same_workdir(workplace, capsys):
     assert run(workplace, "longer", "--steps=4", "--stage=train")[0] == 0
     code, folder = run(workplace, "longer", "--steps=9", "--eval_episodes=10", "--eval_ways=5")
     assert code == 0
@@ -212,7 +212,7 @@ def test_a_workdir_of_another_configuration_is_refused(first, workplace, capsys)
     assert "learners.protonets.filters: there 8, now 4" in capsys.readouterr().err
 
 
-def test_fewer_steps_than_there_are_is_refused(first, workplace, capsys):
+def test_fewer_steps_than_already_trained_are_refused(first, workplace, capsys):
     code, _ = run(workplace, "first", "--steps=3")
     assert code == 2
     assert "holds a training of 12 steps" in capsys.readouterr().err
@@ -241,7 +241,7 @@ def test_the_oracle_needs_no_embedding(workplace, capsys):
         assert not {"clusters", "partitions", "embedder_steps"} & set(row["options"])
 
 
-def test_a_mixture_with_true_labels_runs_end_to_end_and_says_so(workplace, capsys):
+def test_a_mixture_with_true_labels_runs_end_to_end_and_is_recorded(workplace, capsys):
     code, folder = run(
         workplace, "mixed", "--supervised_fraction=0.5", "--steps=2", "--eval_shots=1", "--eval_episodes=4"
     )
@@ -251,7 +251,7 @@ def test_a_mixture_with_true_labels_runs_end_to_end_and_says_so(workplace, capsy
     assert fractions == {"protonets": 0.5, "nearest_neighbours": None}
 
 
-def test_learners_that_do_not_learn_from_tasks_need_no_partitions(workplace, capsys):
+def test_learners_that_do_not_train_on_tasks_need_no_partitions(workplace, capsys):
     code, folder = run(workplace, "neighbours", "--algo=nearest_neighbours")
     assert code == 0
     assert "partition: not needed" in capsys.readouterr().out
@@ -259,13 +259,13 @@ def test_learners_that_do_not_learn_from_tasks_need_no_partitions(workplace, cap
 
 
 @pytest.mark.slow
-def test_a_run_that_was_refused_can_be_put_right_in_the_same_workdir(workplace):
+def test_a_refused_run_can_be_corrected_in_the_same_workdir(workplace):
     assert run(workplace, "mended", "--query=90")[0] == 2
     assert run(workplace, "mended")[0] == 0
 
 
 @pytest.mark.slow
-def test_seconds_of_a_run_that_goes_on_add_up(workplace):
+def test_seconds_of_a_resumed_run_add_up(workplace):
     run(workplace, "timed", "--steps=3")
     before = results(workplace / "timed")["seconds"]["train"]
     run(workplace, "timed", "--steps=6")
@@ -273,7 +273,7 @@ def test_seconds_of_a_run_that_goes_on_add_up(workplace):
 
 
 @pytest.mark.parametrize(("stage", "kinds"), [("prepare", {"data"}), ("embed", {"data", "embedder", "embeddings"})])
-def test_a_stage_ends_the_run_after_it(tmp_path, stage, kinds):
+def test_stage_ends_the_run_after_that_stage(tmp_path, stage, kinds):
     code, folder = run(tmp_path, "staged", f"--stage={stage}")
     assert code == 0
     assert {path.name.rsplit("-", 1)[0] for path in (tmp_path / "artifacts").iterdir()} == kinds
@@ -299,7 +299,7 @@ def test_a_stage_ends_the_run_after_it(tmp_path, stage, kinds):
         (["--partitioner=hyperplanes", "--hyperplanes_margin=50"], "lower --hyperplanes_margin, --shot or --query"),
     ],
 )
-def test_bad_input_is_one_line_and_code_2(workplace, capsys, flags, words):
+def test_bad_input_prints_one_line_and_exits_with_code_2(workplace, capsys, flags, words):
     code, _ = run(workplace, "bad-" + "".join(c for c in flags[-1] if c.isalnum()), *flags)
     err = capsys.readouterr().err
     assert code == 2
@@ -307,7 +307,7 @@ def test_bad_input_is_one_line_and_code_2(workplace, capsys, flags, words):
     assert err.count("\n") == 1
 
 
-def test_an_unwritable_workdir_names_its_flag(tmp_path, capsys):
+def test_the_error_about_an_unwritable_workdir_names_its_flag(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main([*SHORT, f"--workdir={tmp_path}/file/run", f"--artifacts_dir={tmp_path}/a"]) == 2
     assert "--workdir: cannot write to" in capsys.readouterr().err
@@ -336,7 +336,7 @@ def wait_for(pattern, folder, seconds=90):
 
 
 @pytest.mark.slow
-def test_two_fresh_runs_give_the_same_to_the_last_bit(tmp_path):
+def test_two_fresh_runs_give_the_same_results_to_the_last_bit(tmp_path):
     found = []
     for name in ("one", "two"):
         process = start(tmp_path / name, "run")
@@ -365,7 +365,7 @@ def uninterrupted(first, workplace):
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_to_the_same_result(uninterrupted, workplace):
+def test_a_killed_run_resumes_to_the_same_result(uninterrupted, workplace):
     process = start(workplace, "killed", "--steps=1200")
     wait_for("protonets/checkpoints/step-1000.index", workplace / "killed")
     process.send_signal(signal.SIGKILL)
@@ -378,7 +378,7 @@ def test_a_killed_run_goes_on_to_the_same_result(uninterrupted, workplace):
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_what_was_done_and_says_how_to_go_on(uninterrupted, workplace):
+def test_ctrl_c_saves_the_work_and_prints_how_to_resume(uninterrupted, workplace):
     process = start(workplace, "stopped", "--steps=1200")
     wait_for("events/protonets/events*", workplace / "stopped")
     time.sleep(1)
@@ -397,7 +397,7 @@ TRAINED = [name for name in plugins.names("embedders") if hasattr(plugins.load("
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TRAINED)
-def test_every_embedder_that_is_trained_runs_end_to_end_and_shows_itself(workplace, name):
+def test_every_trained_embedder_runs_end_to_end_and_logs_its_pictures(workplace, name):
     small = {"acai": ["--acai_depth=4"], "bigan": ["--bigan_deploy_batches=3"]}.get(name, [])
     flags = [f"--embedder={name}", "--embedder_steps=3", "--algo=protonets", "--steps=2", "--eval_shots=1", *small]
     code, folder = run(workplace, name, *flags)
@@ -412,7 +412,7 @@ def test_every_embedder_that_is_trained_runs_end_to_end_and_shows_itself(workpla
 MAML = ["--algo=maml", "--clusters=12", "--maml_eval_steps=3", "--maml_inner_steps=1", "--tasks_per_step=2"]
 
 
-def test_maml_leaves_the_way_of_its_adaptation(workplace):
+def test_maml_writes_the_accuracy_of_every_adaptation_step(workplace):
     code, folder = run(workplace, "maml", *MAML, "--eval_ways=3,10", "--steps=3")
     assert code == 0
     with open(folder / "adaptation.csv", newline="") as file:
@@ -427,7 +427,7 @@ def test_maml_leaves_the_way_of_its_adaptation(workplace):
 
 
 @pytest.mark.slow
-def test_maml_can_be_judged_without_looking_at_the_other_queries(workplace):
+def test_maml_can_be_evaluated_one_query_at_a_time(workplace):
     code, folder = run(workplace, "alone", *MAML, "--maml_transductive=false", "--steps=2", "--eval_shots=1")
     assert code == 0
     assert results(folder)["rows"][0]["transductive"] is False
@@ -446,7 +446,7 @@ def test_protonets_learn_on_embeddings(workplace):
     assert code == 0
 
 
-def test_usual_ways_above_a_fixed_head_are_left_out_for_that_learner_and_said(workplace, capsys, monkeypatch):
+def test_default_ways_above_a_fixed_head_are_left_out_with_a_note(workplace, capsys, monkeypatch):
     changed = dataclasses.replace(presets.PRESETS["digits"], eval_ways=(3, 10))
     monkeypatch.setitem(presets.PRESETS, "digits", changed)
     flags = [*MAML, "--algo=maml,nearest_neighbours", "--way=4", "--steps=1", "--eval_shots=1"]
@@ -466,7 +466,7 @@ def test_usual_ways_above_a_fixed_head_are_left_out_for_that_learner_and_said(wo
     ],
     ids=["many small kernels", "TensorFlow's own choice", "the user's choice"],
 )
-def test_threads_inside_a_kernel_are_what_the_learners_want(algo, said, asked, monkeypatch):
+def test_threads_inside_a_kernel_are_those_that_the_learners_declare(algo, said, asked, monkeypatch):
     calls = []
     monkeypatch.setattr("tensorflow.config.threading.set_intra_op_parallelism_threads", calls.append)
     monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
@@ -498,7 +498,7 @@ BRIEF = [
 
 
 @pytest.mark.slow
-def test_the_baselines_run_end_to_end_and_say_what_a_reader_must_know(workplace):
+def test_the_baselines_run_end_to_end_and_record_their_special_rows(workplace):
     algo = f"--algo=nearest_neighbours,{','.join(BASELINES)}"
     code, folder = run(workplace, "baselines", algo, *BRIEF, "--eval_shots=1", "--eval_episodes=4")
     assert code == 0
@@ -515,7 +515,7 @@ def test_the_baselines_run_end_to_end_and_say_what_a_reader_must_know(workplace)
 
 
 @pytest.mark.slow
-def test_a_killed_maml_goes_on_to_the_same_result(first, workplace):
+def test_a_killed_maml_resumes_to_the_same_result(first, workplace):
     flags = [*MAML, "--steps=1100", "--eval_shots=1"]
     whole = start(workplace, "maml whole", *flags)
     assert whole.wait(timeout=400) == 0

@@ -58,7 +58,7 @@ class Painter:
         return {"shades": tf.stack([tf.cast(images, tf.float32) / 255] * 3)}
 
 
-def test_pictures_are_written_now_and_then_and_at_the_end(tmp_path):
+def test_pictures_are_written_at_intervals_and_at_the_end(tmp_path):
     images = np.zeros((2, 4, 4, 1), np.uint8)
     callback = EmbedderSummaries(tmp_path, {"loss": "some loss"}, {"shades": "some shades"}, images, every=1)
     callback.set_model(Painter())
@@ -68,7 +68,7 @@ def test_pictures_are_written_now_and_then_and_at_the_end(tmp_path):
     assert logged(tmp_path)["embedder/shades"] == [100, 150]
 
 
-def test_a_tiled_picture_has_its_parts_where_they_belong():
+def test_a_tiled_picture_has_its_parts_in_order():
     parts = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5, 1)
     whole = tiled(parts)
     assert whole.shape == (8, 15, 1)
@@ -102,7 +102,7 @@ def test_a_half_written_event_of_a_killed_run_is_skipped(tmp_path):
     assert logged(tmp_path) == {"train/loss": [1, 10, 20, 30, 40, 50]}
 
 
-def test_a_training_with_nothing_left_to_do_writes_no_file(tmp_path):
+def test_a_finished_training_writes_no_event_file(tmp_path):
     log_steps(tmp_path / "events", 1, 0)
     assert not list(tmp_path.rglob("*"))
 
@@ -130,7 +130,7 @@ def replaced(tmp_path_factory):
     return EventAccumulator(str(folder), size_guidance={"tensors": 0}).Reload()
 
 
-def test_a_part_that_is_written_again_is_there_once_and_curves_stay(replaced):
+def test_a_part_that_is_rewritten_appears_once_and_curves_remain(replaced):
     steps = {tag: [event.step for event in replaced.Tensors(tag)] for tag in replaced.Tags()["tensors"]}
     hparams = steps.pop("_hparams_/session_start_info")
     assert hparams == [0]
@@ -144,7 +144,7 @@ def test_a_part_that_is_written_again_is_there_once_and_curves_stay(replaced):
     assert tf.make_ndarray(event.tensor_proto) == pytest.approx(0.5)
 
 
-def test_pictures_of_different_sizes_are_shown_together_filled_up_with_white(replaced):
+def test_pictures_of_different_sizes_are_padded_with_white(replaced):
     [event] = replaced.Tensors("tasks/training")
     shown = [tf.io.decode_png(png).numpy() for png in tf.make_ndarray(event.tensor_proto)[2:]]
     assert [picture.shape for picture in shown] == [(4, 3, 3)] * 2
@@ -153,7 +153,7 @@ def test_pictures_of_different_sizes_are_shown_together_filled_up_with_white(rep
     assert (shown[1][:, 2] == 255).all()
 
 
-def test_settings_are_where_tensorboard_looks_for_what_it_compares_runs_by(replaced):
+def test_settings_are_logged_as_hparams(replaced):
     from tensorboard.plugins.hparams import plugin_data_pb2
 
     content = replaced.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
