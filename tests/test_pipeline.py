@@ -159,7 +159,7 @@ def test_the_report_can_be_rebuilt_from_a_finished_run(first, workplace, capsys)
     page.unlink()
     assert run(workplace, "first", "--stage=report")[0] == 0
     said = capsys.readouterr().out
-    assert "12 steps (0 now" in said
+    assert "12 steps (0 of them now" in said
     assert "evaluate: protonets, stored results for 10-way 1-shot, 10-way 5-shot" in said
     assert page.read_text().split("To do it again")[0] == before
 
@@ -202,14 +202,14 @@ def test_longer_training_and_other_evaluation_resume_in_the_same_workdir(workpla
     assert run(workplace, "longer", "--steps=4", "--stage=train")[0] == 0
     code, folder = run(workplace, "longer", "--steps=9", "--eval_episodes=10", "--eval_ways=5")
     assert code == 0
-    assert "9 steps (5 now" in capsys.readouterr().out
+    assert "9 steps (5 of them now" in capsys.readouterr().out
     assert {row["way"] for row in results(folder)["rows"]} == {5}
 
 
 def test_a_workdir_of_another_configuration_is_refused(first, workplace, capsys):
     code, _ = run(workplace, "first", "--filters=4")
     assert code == 2
-    assert "learners.protonets.filters: there 8, now 4" in capsys.readouterr().err
+    assert "learners.protonets.filters: 8 there, now 4" in capsys.readouterr().err
 
 
 def test_fewer_steps_than_already_trained_are_refused(first, workplace, capsys):
@@ -228,7 +228,7 @@ def test_a_damaged_artifact_is_made_again(first, workplace, capsys):
         path.write_bytes(content)
     code, folder = run(workplace, "first")
     assert code == 0
-    assert capsys.readouterr().out.count("is missing or damaged; it is made again") == 3
+    assert capsys.readouterr().out.count("is missing or damaged; making it again") == 3
     assert results(folder)["rows"] == before
 
 
@@ -352,7 +352,7 @@ def test_a_bad_flag_ends_the_process_with_code_2_and_one_line(tmp_path):
     process = start(tmp_path, "run", "--embedder=umap")
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert err.decode().startswith("--embedder=umap: there is no such embedder; choose from acai")
+    assert err.decode().startswith("--embedder=umap: unknown embedder; choose from acai")
     assert err.count(b"\n") == 1
 
 
@@ -373,7 +373,7 @@ def test_a_killed_run_resumes_to_the_same_result(uninterrupted, workplace):
     again = start(workplace, "killed", "--steps=1200")
     out, err = again.communicate(timeout=200)
     assert again.returncode == 0, err
-    assert b"1200 steps (1200 now" not in out
+    assert b"1200 steps (1200 of them now" not in out
     assert results(workplace / "killed")["rows"] == uninterrupted
 
 
@@ -526,5 +526,5 @@ def test_a_killed_maml_resumes_to_the_same_result(first, workplace):
     again = start(workplace, "maml killed", *flags)
     out, err = again.communicate(timeout=400)
     assert again.returncode == 0, err
-    assert b"1100 steps (1100 now" not in out
+    assert b"1100 steps (1100 of them now" not in out
     assert results(workplace / "maml killed")["rows"] == results(workplace / "maml whole")["rows"]

@@ -103,7 +103,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             check_classification_targets(y)
         classes, labels = np.unique(y, return_inverse=True)
         if len(classes) < 2:
-            raise InputError(f"all {len(y)} labels are {classes.tolist()[0]!r}: give images of two classes or more")
+            raise InputError(f"all {len(y)} labels are one class, {classes.tolist()[0]!r}: give images of two or more")
         return self._learn(support, labels, classes)
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -250,6 +250,6 @@ def _classify(learner: Learner, support: Array, labels: Array, way: int, query: 
 def _rank(rows: Any) -> int:
     """Number of axes."""
     try:
-        return np.ndim(rows)
+        return rows.ndim if isinstance(rows, np.ndarray) else np.asarray(rows).ndim
     except ValueError:
         return 3  # arrays of several shapes can only be images

@@ -88,7 +88,7 @@ def test_every_header_has_the_published_figures_of_every_learner_or_states_that_
 def test_every_header_has_the_time_that_follows_from_measured_step_times(path):
     times = flagfile_times()
     seconds = times.stages(config_of(path))
-    assert f"# Time: {times.words(sum(seconds.values()) if seconds else None)}\n" in path.read_text()
+    assert f"# Time: {times.time_line(sum(seconds.values()) if seconds else None)}\n" in path.read_text()
 
 
 def test_every_published_figure_has_a_flagfile():
@@ -96,7 +96,7 @@ def test_every_published_figure_has_a_flagfile():
 
 
 def test_times_are_written_as_words():
-    words = flagfile_times().words
+    words = flagfile_times().time_line
     assert words(None) == "not measured on 2 cores; one GPU: not measured."
     assert words(3).startswith("about 1 min on 2 cores (estimated from step times); one GPU")
     assert words(47.2 * 60).startswith("about 47 min on")

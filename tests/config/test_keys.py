@@ -49,6 +49,11 @@ def test_the_keys_of_the_last_release_are_still_the_same():
     assert keys.digest(acai.embedding.embeddings_key) == "54bdeef431"
 
 
+def test_a_digest_changes_exactly_when_a_setting_does():
+    assert keys.digest({"a": 1, "b": 2}) == keys.digest({"b": 2, "a": 1})
+    assert keys.digest({"a": 1}) != keys.digest({"a": 2})
+
+
 @dataclasses.dataclass(frozen=True)
 class Old:
     k: int = c.option(1, "as released")

@@ -42,7 +42,8 @@ def test_every_data_set_resolves_without_further_flags(dataset):
     ("images", "classes", "clusters", "ways"), [(900, 3, 22, (3,)), (60, 0, 5, (2,)), (10**6, 40, 500, (5,))]
 )
 def test_a_folder_gets_clusters_and_ways_that_fit_its_images(images, classes, clusters, ways, tmp_path):
-    (tmp_path / "a.png").write_bytes(b"")
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"")
     plan = complete(parse("--dataset=folder", f"--data_dir={tmp_path}"), images, classes)
     assert (plan.partition.clusters, plan.evaluation.ways) == (clusters, ways)
     assert all(learner.tasks for learner in plan.learners)

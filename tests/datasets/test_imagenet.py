@@ -410,7 +410,7 @@ def test_a_run_with_cluster_files_and_a_mixture_on_lazily_decoded_images(folder,
 def test_a_run_on_features(feature_folder, tmp_path, capsys):
     flags = [f"--data_dir={feature_folder}", "--imagenet_input=features", "--clusters=3", "--way=2", "--filters=4"]
     assert run(tmp_path, *flags) == 2
-    assert "say --on_embeddings" in capsys.readouterr().err
+    assert "add --on_embeddings" in capsys.readouterr().err
     assert run(tmp_path, *flags, "--on_embeddings", "--stage=prepare") == 0
     assert run(tmp_path, *flags, "--on_embeddings", "--eval_query=2") == 0
     assert "the features are the embeddings" in capsys.readouterr().out

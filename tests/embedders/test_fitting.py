@@ -206,7 +206,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path, monkeypatch):
     monkeypatch.setattr(fit_callbacks, "SAVE_STEPS", 5)
     with pytest.raises(RunError, match="weights are NaN or infinite after step 10; the checkpoint of step 5 is in"):
         line(20).fit(IMAGES, seed=1, folder=tmp_path, callbacks=[Poison(10)])
-    with pytest.raises(RunError, match="after step 3; there is no checkpoint yet"):
+    with pytest.raises(RunError, match="after step 3; no checkpoint yet"):
         line(3).fit(IMAGES, callbacks=[Poison(3)])
 
 

@@ -158,7 +158,7 @@ def test_labels_that_cannot_be_are_an_error_that_says_so(labels, told, exports, 
 
 def test_fewer_support_images_than_voters_are_an_error_that_counts_them():
     learner = learners.build("nearest_neighbours", k=3)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="3 neighbours vote, and the support set has fewer"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="3 neighbors vote, and the support set has fewer"):
         learner.classify_in_graph(np.zeros((2, 4)), [0, 1], np.zeros((1, 4)), 2)
 
 
@@ -195,8 +195,8 @@ def test_those_that_the_message_names_are_those_that_can_be_exported():
     [
         (["--out=OUT"], "--run missing"),
         (["--run=RUN"], "--out missing"),
-        (["--run=nowhere", "--out=OUT"], "is no run"),
-        (["--run=RUN", "--out=OUT"], "several learners, protonets, maml: name one"),
+        (["--run=nowhere", "--out=OUT"], "is not a run"),
+        (["--run=RUN", "--out=OUT"], "several learners: choose one with algo"),
         (["--run=RUN", "--out=OUT", "--algo=reptile"], "has no learner reptile"),
         (
             ["--run=RUN", "--out=OUT", "--format=h5"],

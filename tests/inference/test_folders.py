@@ -57,7 +57,7 @@ def test_what_was_left_out_is_counted_again_with_kept_data(pictures, capsys):
     for name in ("first", "again"):
         assert run(pictures, "--stage=prepare", name=name) == 0
         out = capsys.readouterr().out
-        assert "1 left out" in out
+        assert "1 skipped" in out
         path = next((pictures / "artifacts").glob("data-*/prepared.json"))
         assert str(path) in out
         assert json.loads(path.read_text())["skipped"][0]["file"] == "bad.png"

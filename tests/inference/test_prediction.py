@@ -286,4 +286,4 @@ def test_flags_that_are_missing_or_unknown_are_named(digits_run, capsys):
 
 def test_of_several_learners_one_must_be_named(digits_run, pictures, capsys):
     assert classify(digits_run, pictures, algo=None) == 2
-    assert "name one of them" in capsys.readouterr().err
+    assert "choose one with algo" in capsys.readouterr().err

@@ -37,7 +37,7 @@ def test_embeddings_that_cannot_be_clustered_are_refused(name, context, words):
 
 
 def test_rows_that_are_not_finite_are_counted_across_chunks(monkeypatch):
-    monkeypatch.setattr(arrays, "_CHUNK_BYTES", 7 * EMBEDDINGS[:1].nbytes)
+    monkeypatch.setattr(arrays, "_PIECE", 7 * EMBEDDINGS[:1].size)
     with pytest.raises(InputError, match="kmeans: 2 of 120 embeddings"):
         partitioners.build("kmeans", 4, 1)(with_nan())
 

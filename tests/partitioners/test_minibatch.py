@@ -230,7 +230,7 @@ def test_memory_is_a_part_of_what_the_embeddings_take(small, monkeypatch, tmp_pa
     z = np.load(tmp_path / "z.npy", mmap_mode="r")
     for name, value in {"_CHUNK": 50_000, "_ROUNDS": 1, "_BATCH_PER_CENTER": 100}.items():
         monkeypatch.setattr(minibatch, name, value)
-    monkeypatch.setattr(arrays, "_CHUNK_BYTES", 200_000)
+    monkeypatch.setattr(arrays, "_PIECE", 50_000)
     context = PartitionContext(images=len(z), embeddings=z)
     tracemalloc.start()
     partitioners.build("kmeans", 10, 2, method="minibatch")(context)

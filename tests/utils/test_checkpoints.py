@@ -30,14 +30,14 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
     checkpoints.save()
     weight.assign([np.nan, 0, 0])
     step.assign(2)
-    with pytest.raises(RunError, match="NaN or infinite after step 2; the checkpoint of step 1 is kept"):
+    with pytest.raises(RunError, match="NaN or infinite after step 2; the checkpoint of step 1 is in"):
         checkpoints.save()
     assert kept_in(tmp_path)[2].restore() == 1
 
 
 def test_a_folder_of_other_settings_is_refused(tmp_path):
     kept_in(tmp_path, rate=1)
-    with pytest.raises(InputError, match="keeps a fit with rate 1, now 2"):
+    with pytest.raises(InputError, match="holds a fit with rate 1, now 2"):
         kept_in(tmp_path, rate=2)
 
 
@@ -48,7 +48,7 @@ def test_the_error_about_an_unwritable_checkpoint_names_the_reason_and_the_last_
     (tmp_path / "a").rmdir()
     (tmp_path / "a").write_text("a file where the folder was")
     step.assign(1)
-    with pytest.raises(RunError, match=r"cannot write a checkpoint to .* no checkpoint is kept"):
+    with pytest.raises(RunError, match=r"cannot write a checkpoint to .* no checkpoint yet"):
         checkpoints.save()
 
 

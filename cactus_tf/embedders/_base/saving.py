@@ -35,7 +35,7 @@ def reading(folder: Path, name: str) -> Iterator[tuple[dict[str, Any], list[np.n
         description = files.read_json(Path(folder) / _DESCRIPTION)
         if description["embedder"] != name:
             raise InputError(f"{folder} holds {description['embedder']}, not {name}")
-        with np.load(Path(folder) / _ARRAYS, allow_pickle=False) as stored:
+        with open(Path(folder) / _ARRAYS, "rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = [stored[f"arr_{i}"] for i in range(len(stored.files))]
         yield description, arrays
     except InputError:
