@@ -166,5 +166,5 @@ def test_a_shape_that_is_no_image_is_an_error():
 
 def test_a_backbone_is_built_by_its_name():
     assert backbones.build("conv4", (28, 28, 1), 6, filters=4).output_shape == (None, 6)
-    with pytest.raises(InputError, match="unknown member .conv5. of backbones"):
+    with pytest.raises(InputError, match=r"unknown member .conv5. of backbones"):
         backbones.build("conv5", (28, 28, 1))

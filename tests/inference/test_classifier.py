@@ -266,7 +266,7 @@ def test_images_and_labels_of_different_numbers(bare, support):
 
 
 def test_one_class_only(bare, support):
-    with pytest.raises(InputError, match="all 5 labels are 'one'"):
+    with pytest.raises(InputError, match="all 5 labels are one class, 'one'"):
         bare.fit(support[0][:5], support[1][:5])
 
 

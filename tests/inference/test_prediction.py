@@ -269,7 +269,7 @@ def test_pictures_in_no_class_are_no_support_set(digits_run, pictures, capsys):
 def test_folders_that_are_not_there_are_named(digits_run, pictures, capsys):
     places = [f"--support={pictures / 'support'}", f"--query={pictures / 'gone'}"]
     assert "gone does not exist" in refused(capsys, f"--run={digits_run}", "--algo=protonets", *places)
-    assert "is no run" in refused(capsys, f"--run={pictures}", *places)
+    assert "is not a run" in refused(capsys, f"--run={pictures}", *places)
 
 
 def test_query_classes_that_the_support_folder_lacks(digits_run, pictures, tmp_path, capsys):
