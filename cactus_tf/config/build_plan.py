@@ -113,7 +113,7 @@ def _embedding_plan(settings: Settings, data: DataPlan) -> EmbeddingPlan:
         seed=seeds.derive(settings.run.seed, "embedder"),
         splits=tuple(dict.fromkeys(["train", settings.evaluation.eval_split])),
         key=key,
-        embeddings_key=key if data.key == data.train_key else {**key, "judged": data.key},
+        embeddings_key=key if data.key == data.train_key else {**key, "judged": data.key},  # release 0.1's word
     )
 
 

@@ -1,5 +1,6 @@
 """A fit that is stopped goes on as if nothing had happened; one that diverges keeps what was good."""
 
+import dataclasses
 import json
 import logging
 
@@ -9,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from cactus_tf import embedders
+from cactus_tf.config import option
 from cactus_tf.contracts import TrainedNetwork
 from cactus_tf.embedders._base import fit_callbacks, fitting
 from cactus_tf.embedders._base.network import Network
@@ -91,6 +93,19 @@ def test_an_interrupted_fit_goes_on_to_the_same_weights_and_optimizer(stopped):
     assert [batch for batch, _ in watch.seen] == list(range(7, 20))
     np.testing.assert_allclose([loss for _, loss in watch.seen], [loss for _, loss in whole_watch.seen[7:]], rtol=1e-4)
     assert_same(resumed, whole)
+
+
+def test_an_interrupted_fit_resumes_in_a_release_that_adds_a_setting(stopped):
+    @dataclasses.dataclass(frozen=True)
+    class Later(Settings):
+        added: int = option(7, "a setting that a later release adds")
+
+    watch = Watch()
+    later = TrainedEmbedder("line", Line, Later(rate=0.01, batch=8), 20)
+    later.fit(IMAGES, seed=1, folder=stopped, callbacks=[watch])
+    assert watch.seen[0][0] == 7
+    with pytest.raises(InputError, match="holds a fit with options"):
+        TrainedEmbedder("line", Line, Later(rate=0.01, batch=8, added=8), 20).fit(IMAGES, seed=1, folder=stopped)
 
 
 def test_the_learning_curve_of_an_interrupted_fit_is_that_of_a_whole_one(stopped, tmp_path_factory):

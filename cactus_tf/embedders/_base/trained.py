@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from cactus_tf.config import keys
 from cactus_tf.config.schema import check_ranges
 from cactus_tf.embedders._base import image_arrays, saving
 from cactus_tf.embedders._base.estimator import ImageTransformer
@@ -66,6 +67,7 @@ class TrainedEmbedder(ImageTransformer):
         model = self.network(options, context)
         order = seeds.derive(seed, f"{self.name} batches")
         identity = {"embedder": self.name, **_description(options, context)}
+        identity["options"] = keys.relevant(self.name, options)  # a later setting at its default changes no fit
         if not model.scheduled:
             del identity["steps"]  # a longer fit resumes a shorter one
         self.curve = fit_steps(
