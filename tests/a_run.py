@@ -61,7 +61,7 @@ def make(folder, *flags, channels=1, labelled=True):
         files.make_folder(folder / name, "--workdir")
         files.write_csv(folder / name / "history.csv", HISTORY, list(HISTORY[0]))
     files.write_json(folder / "seconds.json", {"prepare": 1.5, "train": 2.5})
-    files.write_json(folder / "config.json", results.provenance(plan.settings) | {"command": "main.py --way=5"})
+    files.write_json(folder / "config.json", results.provenance(plan.record) | {"command": "main.py --way=5"})
     tasks = Episodes(shown, partitions, way=5, shot=1, query=4) if plan.meta_learners else None
     data = Splits(ImageSet(shown), ImageSet(shown), test)
     return Run(plan, folder, data, rows, partitions if plan.meta_learners else [], tasks)

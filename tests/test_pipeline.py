@@ -155,13 +155,13 @@ def test_tensorboard_shows_everything_once_after_a_run_is_repeated(first, workpl
 
 def test_the_report_can_be_rebuilt_from_a_finished_run(first, workplace, capsys):
     page = first / "report.html"
-    before = page.read_text().split("To do it again")[0]  # below it stand the seconds
+    before = page.read_text().split("Reproduce this run")[0]  # below it stand the seconds
     page.unlink()
     assert run(workplace, "first", "--stage=report")[0] == 0
     said = capsys.readouterr().out
     assert "12 steps (0 of them now" in said
     assert "evaluate: protonets, stored results for 10-way 1-shot, 10-way 5-shot" in said
-    assert page.read_text().split("To do it again")[0] == before
+    assert page.read_text().split("Reproduce this run")[0] == before
 
 
 def test_a_stopped_evaluation_resumes(workplace, monkeypatch):
@@ -386,13 +386,13 @@ def test_ctrl_c_saves_the_work_and_prints_how_to_resume(uninterrupted, workplace
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err.count(b"\n") == 1
-    assert b"run the same command again to go on" in err
+    assert b"rerun the command to resume" in err
     again = start(workplace, "stopped", "--steps=1200")
     assert again.wait(timeout=200) == 0
     assert results(workplace / "stopped")["rows"] == uninterrupted
 
 
-TRAINED = [name for name in plugins.names("embedders") if hasattr(plugins.load("embedders", name), "STEPS")]
+TRAINED = [name for name in plugins.names("embedders") if plugins.info("embedders", name).trained]
 
 
 @pytest.mark.slow

@@ -39,15 +39,15 @@ def complete(plan: RunPlan, images: int, classes: int) -> RunPlan:
     if evaluation.eval_ways is None:
         evaluation = dataclasses.replace(evaluation, eval_ways=(default_eval_way(classes, way),))
     settings = dataclasses.replace(settings, partition=partition, evaluation=evaluation)
-    return dataclasses.replace(_assemble(settings, plan.data), identity=plan.identity, name=plan.name)
+    return _assemble(settings, plan.data, plan.identity)
 
 
-def _assemble(settings: Settings, data: DataPlan) -> RunPlan:
+def _assemble(settings: Settings, data: DataPlan, identity: Mapping[str, Any] | None = None) -> RunPlan:
     learners = tuple(learner_plan(settings, name) for name in settings.run.algo)
     embedding = _embedding_plan(settings, data) if _needs_embeddings(settings) else None
     partition = _partition_plan(settings, data, embedding) if settings.learners else None
     evaluation = settings.evaluation
-    identity = _identity(settings, data)
+    identity = identity or _identity(settings, data)
     names = (settings.data.dataset, embedder_name(settings), partitioner_name(settings), "+".join(settings.run.algo))
     return RunPlan(
         data=data,
@@ -66,6 +66,8 @@ def _assemble(settings: Settings, data: DataPlan) -> RunPlan:
         run=settings.run,
         name=f"{'-'.join(names)}-{keys.digest(identity)[:6]}",
         identity=identity,
+        record=dataclasses.asdict(settings),
+        sections=_sections(settings),
         settings=settings,
     )
 
@@ -178,7 +180,7 @@ def columns(settings: Settings) -> dict[str, Any]:
 
 
 def _reported(settings: Settings, name: str) -> dict[str, Any]:
-    """The settings that had a part in a learner's result; a member's own ones under the names of their flags."""
+    """The settings that affect a learner's result; a member's own ones under the names of their flags."""
     embedder, partitioner = embedder_name(settings), partitioner_name(settings)
     part, network = settings.partition, settings.learners.get(name) or settings.networks.get(name)
     used = {k: v for k, v in dataclasses.asdict(network).items() if v is not None} if network else {}
@@ -195,6 +197,18 @@ def _reported(settings: Settings, name: str) -> dict[str, Any]:
         if member in settings.options:
             used |= {f"{member}_{k}": v for k, v in dataclasses.asdict(settings.options[member]).items()}
     return used
+
+
+def _sections(settings: Settings) -> dict[str, dict[str, Any]]:
+    parts = {
+        "data": settings.data,
+        "embedding": settings.embedding,
+        "partition": settings.partition,
+        **settings.learners,
+        "evaluation": settings.evaluation,
+        **{f"{name} settings": part for name, part in settings.options.items()},
+    }
+    return {name: {k: v for k, v in dataclasses.asdict(part).items() if v is not None} for name, part in parts.items()}
 
 
 def _identity(settings: Settings, data: DataPlan) -> dict[str, Any]:
@@ -247,12 +261,12 @@ def _needs_embeddings(settings: Settings) -> bool:
 
 
 def embedder_name(settings: Settings) -> str:
-    """The embedder that matters; "features" for feature vectors, "none" if nothing reads embeddings."""
+    """The embedder used; "features" for feature vectors, "none" if nothing reads embeddings."""
     if not _needs_embeddings(settings):
         return "none"
     return "features" if has_features(settings) else settings.embedding.embedder
 
 
 def partitioner_name(settings: Settings) -> str:
-    """The partitioner that matters; "none" if no learner learns from tasks."""
+    """The partitioner used; "none" if no learner is meta-trained."""
     return settings.partition.partitioner if settings.learners else "none"

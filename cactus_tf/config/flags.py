@@ -20,8 +20,6 @@ from cactus_tf.config.resolve import resolve
 from cactus_tf.errors import InputError
 
 SECTIONS = tuple(type(section) for section in schema.GivenSettings())
-FAMILIES = ("datasets", "embedders", "partitioners", "learners")
-"""Families whose members may have settings of their own."""
 
 
 def run(command: Callable[[RunPlan], Any], argv: Sequence[str]) -> int:
@@ -60,7 +58,7 @@ def parse(argv: Sequence[str]) -> schema.Settings:
 
 def all_options() -> list[tuple[str, str, type]]:
     """(family, member, Options) of every member that has settings of its own."""
-    members = [(family, name) for family in FAMILIES for name in plugins.names(family)]
+    members = [(family, name) for family in plugins.FAMILIES for name in plugins.names(family)]
     types = [(family, name, plugins.options_type(family, name)) for family, name in members]
     return [(family, name, kind) for family, name, kind in types if kind is not None]
 

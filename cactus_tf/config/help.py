@@ -42,8 +42,7 @@ def help_text(topic: str = "") -> str:
     parts = [_USAGE, _WHAT, *(_section_help(section, shown) for section in schema.GivenSettings())]
     if shown:
         return "\n\n".join([*parts, "More\n" + _MORE.rstrip()])
-    members = [(family, name) for family in ("datasets", "embedders", "partitioners", "learners") for name in
-               plugins.names(family)]  # fmt: skip
+    members = [(family, name) for family in plugins.FAMILIES for name in plugins.names(family)]
     return "\n\n".join([*parts, *(_options_help(f, n) for f, n in members if plugins.options_type(f, n))])
 
 
@@ -79,7 +78,7 @@ def _line(flag: str, field: dataclasses.Field, default: str, choices: str = "") 
     lines = [text, *([f"default: {default}{source}"] if default else [])]
     wrapped = [part for line in lines for part in textwrap.wrap(line, _WIDTH - _INDENT, break_on_hyphens=False)]
     head = f"  {flag}".ljust(_INDENT)
-    first = [head + wrapped[0]] if len(flag) + 4 <= _INDENT else [head, " " * _INDENT + wrapped[0]]
+    first = [head + wrapped[0]] if len(flag) + 4 <= _INDENT else [head.rstrip(), " " * _INDENT + wrapped[0]]
     return "\n".join([*first, *(" " * _INDENT + part for part in wrapped[1:])])
 
 
@@ -88,28 +87,47 @@ def _choices(field: str) -> str:
 
 
 def _default(field: dataclasses.Field) -> str:
-    """The default as text; where data sets or learners differ, each value with their names."""
+    """The default as text; where data sets or members differ, each value with their names."""
     if field.default is not None:
         return _plain(field.default)
     if field.name == "embedder_steps":
-        return _grouped({n: plugins.info("embedders", n).steps for n in plugins.names("embedders")}, "by data set")
+        return _grouped(_embedder_steps())
     if field.name in {f.name for f in dataclasses.fields(Preset)} - {"query"}:
-        return _grouped({n: getattr(preset, field.name) or "chosen from the data" for n, preset in PRESETS.items()})
+        return _grouped(_preset_values(field.name))
     if field.name in {f.name for f in dataclasses.fields(schema.TrainingSettings)}:
         infos = {name: plugins.info("learners", name).training for name in plugins.names("learners")}
         return _grouped({name: getattr(own, field.name) for name, own in infos.items() if own})
     return ""
 
 
-def _grouped(values: Mapping[str, Any], mapped: str = "") -> str:
-    """ "500 (celeba, omniglot), 25 (digits)", or the value alone if there is only one; `mapped` stands for mappings."""
+def _embedder_steps() -> dict[str, int | None]:
+    """Default steps by "EMBEDDER" or "EMBEDDER on DATASET"."""
+    steps = {name: plugins.info("embedders", name).steps for name in plugins.names("embedders")}
+    single = {name: value for name, value in steps.items() if not isinstance(value, Mapping)}
+    several = {name: value for name, value in steps.items() if isinstance(value, Mapping)}
+    return {**single, **{f"{name} on {data}": n for name, by in several.items() for data, n in by.items()}}
+
+
+def _preset_values(name: str) -> dict[str, Any]:
+    """Values by "DATASET", and by "DATASET with LEARNERS" where some learners differ."""
+    values = {dataset: getattr(preset, name) or "chosen from the data" for dataset, preset in PRESETS.items()}
+    for dataset, preset in PRESETS.items():
+        own = {learner: vars(training).get(name) for learner, training in preset.learners.items()}
+        learners = "/".join(learner for learner, value in own.items() if value is not None)
+        if learners:
+            values[f"{dataset} with {learners}"] = next(value for value in own.values() if value is not None)
+    return values
+
+
+def _grouped(values: Mapping[str, Any]) -> str:
+    """ "500 (celeba, omniglot); 25 (digits)", or the value alone if there is only one."""
     groups: dict[str, list[str]] = {}
     for name, value in values.items():
         if value is not None:
-            groups.setdefault(mapped if isinstance(value, Mapping) else _plain(value), []).append(name)
+            groups.setdefault(_plain(value), []).append(name)
     if len(groups) == 1 and len(next(iter(groups.values()))) == len(values):
         return next(iter(groups))
-    return ", ".join(f"{value} ({', '.join(names)})" for value, names in groups.items())
+    return "; ".join(f"{value} ({', '.join(names)})" for value, names in groups.items())
 
 
 def _plain(value: Any) -> str:

@@ -108,7 +108,7 @@ class LearnerPlan:
       embeddings: whether it reads embeddings.
       tasks: the (way, shot) to evaluate; empty until the number of classes is known.
       skipped_ways: default evaluation ways that its head is too small for.
-      reported: the settings that had a part in its result: `options` of its rows in results.json.
+      reported: the settings that affect its result: `options` of its rows in results.json.
     """
 
     name: str
@@ -234,7 +234,9 @@ class RunPlan:
       run: stage, folders, seed, messages.
       name: of the default run folder.
       identity: the settings that may not change within a run folder, and what the files hold that are read.
-      settings: that the plan was made from, as config.json holds them.
+      record: all settings, as config.json and results.json hold them.
+      sections: the settings by section and name, without those that do not apply, to show.
+      settings: that the plan was made from.
     """
 
     data: DataPlan
@@ -245,6 +247,8 @@ class RunPlan:
     run: RunSettings
     name: str
     identity: Mapping[str, Any]
+    record: Mapping[str, Any]
+    sections: Mapping[str, Mapping[str, Any]]
     settings: Settings
 
     @property

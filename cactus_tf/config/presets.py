@@ -97,7 +97,7 @@ PRESETS = {
         embedder="deepcluster", clusters=1000, partitions=1, eval_shots=(1, 5, 20, 50), steps=120_000,
     ),
     "folder": Preset(
-        "ours: nothing is known about the images, and somebody is waiting",
+        "ours: nothing is known about the images, and a run should end in minutes",
         embedder="deepcluster", clusters=None, partitions=50, eval_ways=None, query=5, steps=5_000,
     ),
 }  # fmt: skip

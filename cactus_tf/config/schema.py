@@ -36,7 +36,7 @@ def option(
     return dataclasses.field(default=default, metadata={**metadata, "evaluation_only": evaluation_only})
 
 
-# A field of the sections below is None until it is given; `config.plan` fills in all but folders, image_size and
+# A field of the sections below is None until it is given; `config.resolve` fills in all but folders, image_size and
 # embedder_steps, so the types leave None out.
 
 

@@ -1,6 +1,6 @@
-"""The straight line, one stage per file: prepare, embed, partition, train, evaluate, report.
+"""The stages of a run in their order, one file each: prepare, embed, partition, train, evaluate, report.
 
-`run` is the whole of it. This room is the only place where two families meet.
+Import `run`. This is the only package where two families meet.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def run(plan: RunPlan) -> list[dict[str, Any]]:
     files.make_folder(artifacts, "--artifacts_dir")
     folder = files.make_folder(Path(plan.run.workdir or Path("runs") / plan.name), "--workdir")
     with files.locked(folder):
-        run_folder.claim(folder, plan.identity, results.provenance(plan.settings))
-        log.info("%s", results.describe(plan.settings, folder))
+        run_folder.claim(folder, plan.identity, results.provenance(plan.record))
+        log.info("%s", results.describe(plan.sections, plan.run, folder))
         return _stages(plan, folder, artifacts, first_run)
 
 
@@ -54,7 +54,8 @@ def _stages(plan: RunPlan, folder: Path, artifacts: Path, first_run: bool) -> li
     with clock.stage("prepare"):
         data = prepare(plan.data, artifacts)
         if first_run:
-            log.info("%s", results.places(plan, data, folder))
+            stored = plan.partition.partitions if plan.partition and plan.embedding else 0
+            log.info("%s", results.places(plan.run.artifacts_dir, stored, data, folder))
         if plan.run.stage == "prepare":
             show(plan.data, data, folder)
         images = evaluation_images(plan.evaluation, data)
@@ -72,14 +73,14 @@ def _stages(plan: RunPlan, folder: Path, artifacts: Path, first_run: bool) -> li
     if clock.over:
         return []
     with clock.stage("train"):
-        tasks = first_tasks(plan, data, partitions)
+        tasks = first_tasks(plan.meta_learners, data, partitions) if not plan.data.features else None
         run_events.before_training(plan, data, embeddings.get("train"), partitions, tasks, folder / "events")
         learners = train(plan, data, embedder, embeddings, partitions, folder)
     if clock.over:
         return []
     with clock.stage("evaluate"):
         rows = evaluate(plan, data, embeddings, learners, folder, clock)
-    results.write(plan.settings, rows, clock, folder)
+    results.write(plan.record, rows, clock, folder)
     if not clock.over:
         with clock.stage("report"):
             run_events.after_evaluation(plan, data, rows, folder / "events")

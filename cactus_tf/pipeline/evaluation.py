@@ -41,7 +41,7 @@ def evaluate(
 ) -> list[dict[str, Any]]:
     """The rows of results.json: accuracy of every learner at every way and shot, on the same episodes.
 
-    What the same weights answered to the same tasks before is used again.
+    Reuses stored evaluations of the same weights on the same tasks.
 
     Args:
       plan: of the run.
@@ -87,7 +87,7 @@ def _evaluate_one(
     """The result of one learner at every (way, shot), stored in FOLDER."""
     name, evaluation = learner_plan.name, plan.evaluation
     _announce(learner_plan, learner)
-    key = predictions.key(plan, learner_plan, learner, inputs)
+    key = predictions.key(plan.data.key, evaluation, learner_plan, learner, inputs)
     prepared = functools.cache(lambda: with_features(learner, inputs))  # not needed if all is stored already
     reused = []
     for task in learner_plan.tasks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cactus_tf import learners
@@ -88,11 +88,9 @@ def train_one(
     log.info("train: %s, %d steps (%d of them now, in %.0f s)", plan.name, training.steps, made, seconds)
 
 
-def first_tasks(plan: RunPlan, data: Splits, partitions: Partitions) -> Episodes | None:
-    """The training tasks of the first meta-learner, to look at; None if there is none, or no images."""
-    if not plan.meta_learners or plan.data.features:
-        return None
-    return plan.meta_learners[0].training_tasks(data.train.images, partitions)
+def first_tasks(meta_learners: Sequence[LearnerPlan], data: Splits, partitions: Partitions) -> Episodes | None:
+    """The training tasks of the first meta-learner on images, to draw; None if there is none."""
+    return meta_learners[0].training_tasks(data.train.images, partitions) if meta_learners else None
 
 
 def validation(

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from cactus_tf import learners, plugins
-from cactus_tf.config.plan import EvaluationPlan, RunPlan
+from cactus_tf.config.plan import EvaluationPlan, PartitionPlan, RunPlan
 from cactus_tf.contracts import Learner
 from cactus_tf.errors import InputError
 from cactus_tf.fewshot.evaluation import Classify, episode_accuracies
@@ -25,7 +25,7 @@ def check(plan: RunPlan, data: Splits) -> None:
       InputError: the data do not allow what was asked for.
     """
     check_sizes(plan, data)
-    check_mixture(plan, data.train)
+    check_mixture(plan.partition, data.train)
     check_learners_and_tasks(plan, data)
 
 
@@ -71,18 +71,18 @@ def _check_clusters(plan: RunPlan, images: int) -> None:
         raise InputError(f"--clusters={clusters} is more than the {images} training images: lower it")
 
 
-def check_mixture(plan: RunPlan, train: ImageSet) -> None:
+def check_mixture(plan: PartitionPlan | None, train: ImageSet) -> None:
     """Checks that there are true partitions, and others, if tasks come from both.
 
     Raises:
       InputError: the training images have no labels, or all tasks have true labels anyway.
     """
-    fraction = plan.partition.supervised_fraction if plan.partition else 0
-    if not fraction or train.supervised:
+    fraction = plan.supervised_fraction if plan else 0
+    if plan is None or not fraction or train.supervised:
         return
     if not train.partitions:
         raise InputError(f"--supervised_fraction={fraction}: the training images have no labels; drop the flag")
-    if plan.partition and plan.partition.partitioner == "labels":
+    if plan.partitioner == "labels":
         raise InputError(
             f"--supervised_fraction={fraction}: with --partitioner=labels every task has true labels; drop one of them"
         )

@@ -83,7 +83,7 @@ def settings_of(run: Run) -> Section:
     """The resolved configuration."""
     lines = [
         [section, name, results.plain(value)]
-        for section, values in results.sections(run.plan.settings).items()
+        for section, values in run.plan.sections.items()
         for name, value in values.items()
     ]
     return Section("Configuration", tables=[Table(["section", "setting", "value"], lines, (0, 1, 2))])

@@ -39,7 +39,7 @@ def before_training(
     pictures = {} if tasks is None else {"tasks/training": drawn(tasks)}
     tensorboard.replace(events / "run", "start", texts={"configuration": configuration(plan)}, pictures=pictures)
     if embeddings is not None:
-        project(plan, data, embeddings, partitions, events / "run")
+        project(data, embeddings, partitions, events / "run")
 
 
 def after_evaluation(plan: RunPlan, data: Splits, rows: Sequence[Mapping[str, Any]], events: Path) -> None:
@@ -55,7 +55,9 @@ def after_evaluation(plan: RunPlan, data: Splits, rows: Sequence[Mapping[str, An
         own = [row for row in rows if row["algo"] == name]
         learner = next(learner for learner in plan.learners if learner.name == name)
         step = learner.training.steps if learner.training else 0
-        tensorboard.replace(events / name, "result", step=step, scalars=scalars(own), hparams=hparams(plan, learner))
+        tensorboard.replace(
+            events / name, "result", step=step, scalars=scalars(own), hparams=hparams(plan.evaluation.columns, learner)
+        )
     images = data[plan.evaluation.split]
     if images.partitions is not None and not plan.data.features:
         task = (rows[0]["way"], rows[0]["shot"])
@@ -74,7 +76,7 @@ def configuration(plan: RunPlan) -> str:
     """The resolved configuration as a Markdown table."""
     lines = [
         f"| {section} | {name} | {results.plain(value)} |"
-        for section, values in results.sections(plan.settings).items()
+        for section, values in plan.sections.items()
         for name, value in values.items()
     ]
     return "\n".join(["| section | setting | value |", "|---|---|---|", *lines, f"| run | seed | {plan.run.seed} |"])
@@ -89,18 +91,18 @@ def scalars(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     }
 
 
-def hparams(plan: RunPlan, learner: LearnerPlan) -> dict[str, Any]:
+def hparams(columns: Mapping[str, Any], learner: LearnerPlan) -> dict[str, Any]:
     """The settings that affect a learner's result, for TensorBoard's HPARAMS."""
     members = {
-        **{name: plan.evaluation.columns[name] for name in ("dataset", "embedder", "partitioner")},
+        **{name: columns[name] for name in ("dataset", "embedder", "partitioner")},
         "algo": learner.name,
-        "seed": plan.run.seed,
+        "seed": columns["seed"],
     }
     used = {**members, **learner.reported}
     return {k: v if isinstance(v, bool | int | float | str) else results.plain(v) for k, v in used.items()}
 
 
-def project(plan: RunPlan, data: Splits, embeddings: np.ndarray, partitions: Partitions, folder: Path) -> None:
+def project(data: Splits, embeddings: np.ndarray, partitions: Partitions, folder: Path) -> None:
     """Writes up to a thousand embeddings, spread over all, with images and clusters, for TensorBoard's PROJECTOR."""
     number = len(embeddings)
     chosen = np.unique(np.linspace(0, number - 1, min(number, _PROJECTED)).astype(int))
@@ -108,7 +110,7 @@ def project(plan: RunPlan, data: Splits, embeddings: np.ndarray, partitions: Par
     for p in range(min(_PARTITIONS, len(partitions))):
         columns[f"cluster of partition {p}"] = partitions[p].assignments(number)[chosen]
     pictures = None
-    if not plan.data.features:
+    if len(data.image_shape) == 3:
         images = data.train.images
         pictures = tiles.tiles(gather(images, chosen), tiles.drawings(images))
     tensorboard.write_projector(folder, gather(embeddings, chosen), columns, pictures)

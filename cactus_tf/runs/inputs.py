@@ -24,7 +24,7 @@ def write_inputs(plan: RunPlan, data: Splits, folder: Path) -> None:
         "image_shape": list(data.image_shape),
         "artifacts_dir": str(Path(plan.run.artifacts_dir).resolve()),
         **{part: f"{part}-{keys.digest(key)}" for part, key in artifacts.items()},
-        "clusters": plan.settings.partition.clusters,
+        "clusters": plan.record["partition"]["clusters"],
         "eval_ways": list(plan.evaluation.ways or ()),
     }
     files.write_json(folder / _NAME, inputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 
 import cactus_tf
 from cactus_tf.config import keys
-from cactus_tf.config.plan import LearnerPlan, RunPlan, Task
+from cactus_tf.config.plan import EvaluationPlan, LearnerPlan, Task
 from cactus_tf.contracts import Learner, MetaLearner
 from cactus_tf.errors import InputError
 from cactus_tf.fewshot.evaluation import over_episodes
@@ -37,22 +38,24 @@ class Evaluated(NamedTuple):
     seconds: float = 0.0
 
 
-def key(plan: RunPlan, learner_plan: LearnerPlan, learner: Learner, inputs: np.ndarray) -> str:
+def key(
+    data_key: Mapping[str, Any], evaluation: EvaluationPlan, plan: LearnerPlan, learner: Learner, inputs: np.ndarray
+) -> str:
     """A key of everything that changes the answers: weights, embeddings, data, tasks, settings, versions.
 
     Args:
-      plan, learner_plan: of the run and the learner.
+      data_key: of the prepared data.
+      evaluation, plan: of the tasks and the learner.
       learner: trained.
       inputs: [n, ...] its rows of the split to evaluate on; images are known by the key of their data set.
     """
     weights = [np.asarray(variable) for variable in learner.variables] if isinstance(learner, MetaLearner) else []
     arrays = [*weights, *([inputs] if learner.consumes == "embeddings" else [])]
-    evaluation = plan.evaluation
     return keys.digest(
         {
-            "version": [cactus_tf.__version__, learner_plan.info.version],
-            "data": plan.data.key,
-            "options": learner_plan.reported,
+            "version": [cactus_tf.__version__, plan.info.version],
+            "data": data_key,
+            "options": plan.reported,
             "tasks": [evaluation.split, evaluation.query, evaluation.episodes],
             "arrays": [hashlib.blake2b(np.ascontiguousarray(array).data).hexdigest() for array in arrays],
         }

@@ -29,7 +29,6 @@ _SECTIONS = {
     "evaluation": schema.EvaluationSettings,
     "run": schema.RunSettings,
 }
-_FAMILIES = ("datasets", "embedders", "partitioners", "learners")
 
 
 class Restored(NamedTuple):
@@ -177,7 +176,7 @@ def _settings(saved: Mapping[str, Any]) -> Settings:
 
 
 def _options_type(member: str) -> type:
-    for family in _FAMILIES:
+    for family in plugins.FAMILIES:
         if member in plugins.names(family):
             kind = plugins.options_type(family, member)
             if kind is not None:

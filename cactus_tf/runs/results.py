@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import datetime
 import importlib.metadata
 import platform
@@ -15,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from cactus_tf import plugins
-from cactus_tf.config.plan import RunPlan, Task
-from cactus_tf.config.schema import STAGES, Settings
+from cactus_tf.config.plan import Task
+from cactus_tf.config.schema import STAGES, RunSettings
 from cactus_tf.contracts import AdaptingLearner, Learner
 from cactus_tf.fewshot.evaluation import AdaptationAccuracy
 from cactus_tf.types import Accuracy, Difference, Splits
@@ -69,16 +68,22 @@ class Clock:
         self._earlier[name] = self._earlier.get(name, 0.0) + seconds
 
 
-def places(plan: RunPlan, data: Splits, folder: Path) -> str:
-    """Where the first run writes, and how much."""
+def places(artifacts_dir: str, partitions: int, data: Splits, folder: Path) -> str:
+    """Where the first run writes, and how much.
+
+    Args:
+      artifacts_dir: the folder that runs share.
+      partitions: number of partitions to store, 0 for none.
+      data: all images.
+      folder: of the run.
+    """
     images = sum(part.images.nbytes for part in (data.train, data.val, data.test))
     size = f"{_megabytes(images)} of images"
-    if plan.partition and plan.partition.partitioner == "kmeans":
-        size += f", {_megabytes(4 * plan.partition.partitions * len(data.train))} of partitions"
-    shared = Path(plan.run.artifacts_dir).resolve()
+    if partitions:
+        size += f", {_megabytes(4 * partitions * len(data.train))} of partitions"
     return (
-        f"Shared cache: {shared} ({size}, the embedder, and 4 bytes per number of its embeddings). "
-        f"Results: {folder.resolve()}. Change them with --artifacts_dir and --workdir."
+        f"Shared cache: {Path(artifacts_dir).resolve()} ({size}, the embedder, and 4 bytes per number of its "
+        f"embeddings). Results: {folder.resolve()}. Change them with --artifacts_dir and --workdir."
     )
 
 
@@ -136,10 +141,10 @@ def adaptation_rows(name: str, task: Task, traced: AdaptationAccuracy) -> list[d
     ]
 
 
-def write(settings: Settings, rows: Sequence[Mapping], clock: Clock, folder: Path) -> None:
+def write(record: Mapping[str, Any], rows: Sequence[Mapping], clock: Clock, folder: Path) -> None:
     """Writes results.json, and the same rows as results.csv with their options spread into columns."""
     value = {
-        "config": dataclasses.asdict(settings),
+        "config": record,
         "package_versions": package_versions(),
         "started": clock.started,
         "finished": _now(),
@@ -159,11 +164,11 @@ def flat_row(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**{name: value for name, value in row.items() if name not in groups}, **spread}
 
 
-def provenance(settings: Settings) -> dict[str, Any]:
+def provenance(record: Mapping[str, Any]) -> dict[str, Any]:
     """What config.json holds besides the identity."""
     return {
-        "config": dataclasses.asdict(settings),
-        "seed": settings.run.seed,
+        "config": record,
+        "seed": record["run"]["seed"],
         "package_versions": package_versions(),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
@@ -178,25 +183,12 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def describe(settings: Settings, folder: Path) -> str:
+def describe(sections: Mapping[str, Mapping[str, Any]], run: RunSettings, folder: Path) -> str:
     """The resolved settings, a line per section."""
-    lines = [f"cactus_tf in {folder}, artifacts in {settings.run.artifacts_dir}, seed {settings.run.seed}"]
-    for name, values in sections(settings).items():
+    lines = [f"cactus_tf in {folder}, artifacts in {run.artifacts_dir}, seed {run.seed}"]
+    for name, values in sections.items():
         lines.append(f"  {name}: " + ", ".join(f"{k}={plain(v)}" for k, v in values.items()))
     return "\n".join(lines)
-
-
-def sections(settings: Settings) -> dict[str, dict[str, Any]]:
-    """The resolved settings by section and name, without those that do not apply."""
-    parts = {
-        "data": settings.data,
-        "embedding": settings.embedding,
-        "partition": settings.partition,
-        **settings.learners,
-        "evaluation": settings.evaluation,
-        **{f"{name} settings": part for name, part in settings.options.items()},
-    }
-    return {name: {k: v for k, v in dataclasses.asdict(part).items() if v is not None} for name, part in parts.items()}
 
 
 def table(rows: Sequence[Mapping]) -> str:

@@ -165,7 +165,7 @@ def test_help_of_a_member_shows_its_settings_with_their_defaults(capsys):
 
 
 def test_help_shows_defaults_as_numbers_by_data_set():
-    assert "25 (digits), 500 (omniglot, miniimagenet, celeba)" in " ".join(help_text().split())
+    assert "25 (digits); 500 (omniglot, miniimagenet, celeba)" in " ".join(help_text().split())
 
 
 @pytest.mark.parametrize(

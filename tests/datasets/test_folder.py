@@ -493,7 +493,7 @@ def test_with_eval_dir_the_same_run_goes_on_and_is_judged(photos, capsys):
     assert run(photos, f"--eval_dir={photos / 'eval'}", "--eval_ways=3") == 0
     said = capsys.readouterr().out
     assert "2 steps (0 of them now" in said
-    assert "not in tasks of 5 shots, for want of images: tiny (8 images)" in said
+    assert "too few images for 5-shot tasks, so these classes are left out: tiny (8 images)" in said
     rows = json.loads((photos / "run/results.json").read_text())["rows"]
     assert {(row["way"], row["shot"]) for row in rows} == {(3, 1), (3, 5)}
 

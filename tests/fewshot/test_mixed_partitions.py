@@ -95,23 +95,23 @@ def test_the_true_partitions_are_those_of_the_split_unless_the_data_set_provides
 @pytest.mark.parametrize("labels", [None, AssignedPartitions([])], ids=["no labels", "labels that make no task"])
 def test_a_fraction_of_images_without_labels_is_refused(labels):
     with pytest.raises(InputError, match=r"--supervised_fraction=0.5: the training images have no labels; drop"):
-        preflight.check_mixture(plan("--supervised_fraction=0.5"), ImageSet(IMAGES, labels))
+        preflight.check_mixture(plan("--supervised_fraction=0.5").partition, ImageSet(IMAGES, labels))
 
 
 def test_a_fraction_of_the_oracles_own_labels_is_refused():
     oracle = plan("--supervised_fraction=0.5", "--partitioner=labels")
     with pytest.raises(InputError, match="with --partitioner=labels every task has true labels; drop one"):
-        preflight.check_mixture(oracle, ImageSet(IMAGES, TRUE))
+        preflight.check_mixture(oracle.partition, ImageSet(IMAGES, TRUE))
 
 
 def test_the_oracle_may_be_mixed_with_other_true_partitions():
     oracle = plan("--supervised_fraction=0.5", "--partitioner=labels")
-    preflight.check_mixture(oracle, ImageSet(IMAGES, TRUE, supervised=TRUE))
+    preflight.check_mixture(oracle.partition, ImageSet(IMAGES, TRUE, supervised=TRUE))
 
 
 def test_a_fraction_is_ignored_if_no_learner_trains_on_tasks():
     neighbours = build_plan.make(cli.parse(["--algo=nearest_neighbours", "--supervised_fraction=0.5"]))
-    preflight.check_mixture(neighbours, ImageSet(IMAGES))
+    preflight.check_mixture(neighbours.partition, ImageSet(IMAGES))
 
 
 def test_the_fraction_changes_the_identity_of_a_run_and_no_artifact():

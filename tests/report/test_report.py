@@ -130,7 +130,7 @@ def test_the_first_sentence_says_what_was_learnt_how_well_and_how_well_chance_do
 
 def test_every_setting_and_the_command_stand_on_the_page(made):
     text = (made.folder / "report.html").read_text()
-    for section, values in results.sections(made.plan.settings).items():
+    for section, values in made.plan.sections.items():
         for name in values:
             assert re.search(rf">{section}</td>\s*<td[^>]*>{name}</td>", text), (section, name)
     assert "main.py --way=5" in text

@@ -62,7 +62,7 @@ def test_tasks_of_both_kinds_are_pictures_of_one_run(shown):
 
 def test_the_text_has_every_setting(runs, shown):
     [text] = shown["one/events/run"]["configuration"][0].ravel()
-    for section, values in results.sections(a_run.make(runs / "one").plan.settings).items():
+    for section, values in a_run.make(runs / "one").plan.sections.items():
         for name, value in values.items():
             assert f"| {section} | {name} | {results.plain(value)} |" in text.decode()
 

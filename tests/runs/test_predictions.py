@@ -36,7 +36,7 @@ class Weights:
 
 def key(settings, learner, inputs):
     plan = build_plan.make(settings)
-    return predictions.key(plan, plan.learners[0], learner, inputs)
+    return predictions.key(plan.data.key, plan.evaluation, plan.learners[0], learner, inputs)
 
 
 def test_stored_predictions_are_restored_to_the_last_bit(tmp_path):

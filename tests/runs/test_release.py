@@ -33,10 +33,11 @@ import cactus_tf.export, cactus_tf.main, cactus_tf.predict, cactus_tf.table
 from cactus_tf import plugins
 assert plugins.options("learners", "maml").added_later == 7
 command, run = json.loads(sys.argv[1]), "--run=runs/digits"
-sort = [run, "--algo=nearest_neighbours", "--support=pictures", "--query=pictures", "--out=out"]
+places = ["--support=pictures", "--query=pictures"]
 assert cactus_tf.main.main([*command, "--steps=6"]) == 0
-assert cactus_tf.predict.main(sort) == 0
-assert cactus_tf.export.main([run, "--algo=protonets", "--out=exported"]) == 0
+for algo in ("protonets", "maml", "nearest_neighbours"):
+    assert cactus_tf.predict.main([run, f"--algo={algo}", *places, f"--out=out-{algo}"]) == 0
+    assert cactus_tf.export.main([run, f"--algo={algo}", f"--out=exported-{algo}"]) == 0
 assert cactus_tf.table.main(["runs/digits"]) == 0
 """
 
@@ -97,6 +98,7 @@ def test_a_run_of_the_last_release_resumes_predicts_exports_and_lists_in_the_nex
     assert model.stat().st_mtime_ns == written  # the embedder was not fitted again
     assert "protonets, 6 steps (2 of them now" in done.stdout
     assert "maml, 6 steps (2 of them now" in done.stdout
-    assert (release / "out" / "predictions.csv").exists()
-    assert (release / "exported" / "export.json").exists()
+    for algo in ("protonets", "maml", "nearest_neighbours"):
+        assert (release / f"out-{algo}" / "predictions.csv").exists()
+        assert (release / f"exported-{algo}" / "export.json").exists()
     assert "CACTUs-ProtoNets" in done.stdout

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from cactus_tf.config import build_plan, flags
 from cactus_tf.fewshot.evaluation import AdaptationAccuracy
 from cactus_tf.runs import results
 from cactus_tf.types import Accuracy, Difference, ImageSet, Splits
@@ -53,9 +52,8 @@ def test_options_and_pairs_have_their_own_columns_in_the_csv():
 
 
 def test_a_first_run_prints_where_its_files_go_and_how_large_they_become(tmp_path):
-    plan = build_plan.make(flags.parse([f"--artifacts_dir={tmp_path / 'shared'}", "--partitions=100"]))
     part = ImageSet(np.zeros((5000, 28, 28, 1), np.uint8))
-    words = results.places(plan, Splits(part, part, part), tmp_path / "run")
+    words = results.places(str(tmp_path / "shared"), 100, Splits(part, part, part), tmp_path / "run")
     assert f"Shared cache: {tmp_path / 'shared'} (12 MB" in words
     assert f"Results: {tmp_path / 'run'}." in words
     assert "12 MB of images, 2 MB of partitions" in words
