@@ -69,7 +69,7 @@ def test_the_text_has_every_setting(runs, shown):
 
 def test_hparams_are_numbers_booleans_and_texts():
     plan = build_plan.make(a_run.parse("--outer_lr=0.01"))
-    found = run_events.hparams(plan, plan.learners[0])
+    found = run_events.hparams(plan.evaluation.columns, plan.learners[0])
     assert found["outer_lr"] == 0.01
     assert (found["algo"], found["embedder"], found["clusters"]) == ("protonets", "pixels", 25)
     assert all(isinstance(value, bool | int | float | str) for value in found.values())
