@@ -123,6 +123,7 @@ class LearnerInfo:
       version: raise it when the same weights give other answers: earlier evaluations are then repeated.
       training: the default settings of its meta-training; None for one that is not meta-trained.
       network: which network it has, for one that is not meta-trained.
+      source: where the numbers of `training` or `network` come from.
       fixed_head: whether it cannot answer with more classes than `--way`; larger default evaluation ways are left out.
       uses_embeddings: whether it reads embeddings whatever the settings.
       uses_clusters: whether it clusters the training embeddings itself, in `--clusters` clusters.
@@ -134,6 +135,7 @@ class LearnerInfo:
     version: int = 1
     training: TrainingSettings | None = None
     network: TrainingSettings | None = None
+    source: str = ""
     fixed_head: bool = False
     uses_embeddings: bool = False
     uses_clusters: bool = False

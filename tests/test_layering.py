@@ -18,6 +18,7 @@ ORDER = [
     "fewshot.losses", "fewshot.episodes", "fewshot.training", "fewshot.evaluation",
     "backbones", "datasets", "embedders", "partitioners", "learners",
     "config.presets", "config.plan", "config.resolve", "config.build_plan", "config.commands", "config.help",
+    "config.settings_page",
     "runs.artifacts", "runs.folder", "runs.inputs", "runs.tensorboard", "runs.results", "runs.predictions",
     "runs.restoring",
     "inference.conversion", "inference.saving", "inference.classifier", "inference.prediction",

@@ -64,22 +64,27 @@ def _options_help(family: str, name: str) -> str:
     first = (inspect.getdoc(plugins.load(family, name)) or "").split("\n")[0]
     kind = plugins.options_type(family, name)
     fields = dataclasses.fields(kind) if kind else ()
-    lines = [_line(f"--{name}_{field.name}", field, _plain(field.default)) for field in fields]
+    lines = [_line(f"--{name}_{field.name}", field, plain(field.default)) for field in fields]
     return "\n".join([f"{name} ({family}): {first}", *(lines or ["  no settings of its own"])])
 
 
 def _line(flag: str, field: dataclasses.Field, default: str, choices: str = "") -> str:
     about = field.metadata
-    low, high = about["low"], about["high"]
-    bounds = f"{low} to {high}" if high is not None else f"at least {low}" if low is not None else ""
-    details = "; ".join(filter(None, [about["symbol"], about["unit"], bounds]))
+    details = "; ".join(filter(None, [about["symbol"], about["unit"], bounds(field)]))
     text = f"{about['meaning']}{choices}" + (f" ({details})" if details else "")
-    source = f" ({about['source']})" if about["source"] else ""
-    lines = [text, *([f"default: {default}{source}"] if default else [])]
+    source = about["source"]
+    origin = f"default: {default}" + f" ({source})" * bool(source) if default else f"source: {source}" * bool(source)
+    lines = [text, *([origin] if origin else [])]
     wrapped = [part for line in lines for part in textwrap.wrap(line, _WIDTH - _INDENT, break_on_hyphens=False)]
     head = f"  {flag}".ljust(_INDENT)
     first = [head + wrapped[0]] if len(flag) + 4 <= _INDENT else [head.rstrip(), " " * _INDENT + wrapped[0]]
     return "\n".join([*first, *(" " * _INDENT + part for part in wrapped[1:])])
+
+
+def bounds(field: dataclasses.Field) -> str:
+    """The range of a setting as text."""
+    low, high = field.metadata["low"], field.metadata["high"]
+    return f"{low} to {high}" if high is not None else f"at least {low}" if low is not None else ""
 
 
 def _choices(field: str) -> str:
@@ -89,7 +94,7 @@ def _choices(field: str) -> str:
 def _default(field: dataclasses.Field) -> str:
     """The default as text; where data sets or members differ, each value with their names."""
     if field.default is not None:
-        return _plain(field.default)
+        return plain(field.default)
     if field.name == "embedder_steps":
         return _grouped(_embedder_steps())
     if field.name in {f.name for f in dataclasses.fields(Preset)} - {"query"}:
@@ -124,13 +129,14 @@ def _grouped(values: Mapping[str, Any]) -> str:
     groups: dict[str, list[str]] = {}
     for name, value in values.items():
         if value is not None:
-            groups.setdefault(_plain(value), []).append(name)
+            groups.setdefault(plain(value), []).append(name)
     if len(groups) == 1 and len(next(iter(groups.values()))) == len(values):
         return next(iter(groups))
     return "; ".join(f"{value} ({', '.join(names)})" for value, names in groups.items())
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
+    """A value as it is typed after its flag; "" for None."""
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -18,11 +18,15 @@ class Preset:
     Attributes:
       source: where the numbers come from.
       embedder, partitioner: by name.
-      clusters: k; None: 40 images per cluster, at most 500 clusters.
-      partitions: P.
+      clusters: k, clusters of a partition; None: 40 images per cluster, at most 500 clusters.
+      partitions: P, number of partitions.
       eval_ways: N of the evaluation tasks; None: five, or as many as there are labeled classes.
       eval_shots: K of the evaluation tasks.
-      way, shot, query, steps, outer_lr: N, K, Q, outer steps and beta of meta-training; None takes the learner's.
+      way: N of meta-training.
+      shot: K of meta-training.
+      query: Q of meta-training; None takes the learner's.
+      steps: outer steps; the papers have no symbol for them.
+      outer_lr: beta, learning rate of the outer loop.
       learners: what differs for single learners.
     """
 
@@ -71,29 +75,31 @@ _ADAPTING_ON_DIGITS = TrainingSettings(way=10, steps=2000)  # longer, and the wa
 
 PRESETS = {
     "digits": Preset(
-        "chosen without labels: about 40 images per cluster, way and shot as on Omniglot, a length of a minute; pixels,"
-        " because their partitions agree better with each other than those of a short ACAI (docs/reproduction.md)",
+        "ours, chosen without labels: about 40 images per cluster, way and shot as on Omniglot, a length of a minute;"
+        " pixels, because their partitions agree better with each other than those of a short ACAI"
+        " (docs/reproduction.md)",
         embedder="pixels", clusters=25, partitions=100, eval_ways=(10,), way=20, steps=500,
         learners=dict.fromkeys(("maml", "anil", "meta_sgd", "reptile"), _ADAPTING_ON_DIGITS),
     ),
     "omniglot": Preset(
-        "Hsu et al. 2019, tables 5 and 6; k and P from the authors' scripts",
+        "Hsu et al. 2019, tables 5 and 6; k and P: scripts",
         clusters=500, partitions=100, eval_ways=(5, 20), way=20, steps=30_000,
     ),
     "mnist": Preset(
-        "Hsu et al. 2019, table 5 (MAML), for ProtoNets too, as table 6 has no column for MNIST",
+        "Hsu et al. 2019, table 5 (MAML), for ProtoNets too, as table 6 has no column for MNIST; k and P: scripts",
         clusters=10, partitions=100, eval_ways=(10,), eval_shots=(1, 5, 10), way=10, steps=30_000,
     ),
     "miniimagenet": Preset(
-        "Hsu et al. 2019, tables 5 and 6; k and P from the authors' scripts",
+        "Hsu et al. 2019, tables 5 and 6; k and P: scripts",
         embedder="deepcluster", clusters=500, partitions=50, eval_shots=(1, 5, 20, 50), steps=60_000,
     ),
     "celeba": Preset(
-        "Hsu et al. 2019, tables 5 and 6; k and P from the authors' scripts",
+        "Hsu et al. 2019, tables 5 and 6; k and P: scripts",
         embedder="deepcluster", clusters=500, partitions=50, eval_ways=(2,), eval_shots=(5,), way=2, steps=60_000,
     ),
     "imagenet": Preset(
-        "the authors' scripts of November 2018 (imagenet_kmeans), which the paper does not describe",
+        "Hsu et al. 2019, scripts of November 2018 that the paper does not describe: imagenet_kmeans; k and P:"
+        " imagenet_resnet_kmeans",
         embedder="deepcluster", clusters=1000, partitions=1, eval_shots=(1, 5, 20, 50), steps=120_000,
     ),
     "folder": Preset(

@@ -67,7 +67,9 @@ class PartitionSettings:
     partitioner: str = option(None, "partitioner; labels is the oracle")
     clusters: int = option(None, "clusters of a partition", symbol="k", low=2)
     partitions: int = option(None, "number of partitions", symbol="P", low=1)
-    supervised_fraction: float = option(0.0, "share of the training tasks made from true labels", low=0, high=1)
+    supervised_fraction: float = option(
+        0.0, "share of the training tasks made from true labels", low=0, high=1, source="Hsu et al. 2019"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +84,7 @@ class TrainingSettings:
     shot: int = option(None, "support images per class of a training episode", symbol="K", low=1)
     query: int = option(None, "query images per class of a training episode", symbol="Q", low=1)
     steps: int = option(None, "outer steps", low=0)
-    tasks_per_step: int = option(None, "episodes per outer step", symbol="B", low=1)
+    tasks_per_step: int = option(None, "episodes per outer step", symbol="T", low=1)
     outer_lr: float = option(None, "learning rate of Adam in the outer loop", symbol="beta", low=0)
 
 
@@ -94,7 +96,7 @@ class EvaluationSettings:
     eval_shots: tuple[int, ...] = option(None, "support images per class; a list", symbol="K", low=1)
     eval_query: int = option(5, "query images per class", symbol="Q", low=1, source="Hsu et al. 2019, section 4")
     eval_episodes: int = option(1000, "episodes per way and shot", low=1, source="Hsu et al. 2019, section 4")
-    eval_split: str = option("test", "split to evaluate on: test, val or train")
+    eval_split: str = option("test", "split to evaluate on: test, val or train", source="Hsu et al. 2019, section 4")
 
 
 @dataclasses.dataclass(frozen=True)

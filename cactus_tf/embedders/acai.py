@@ -44,17 +44,35 @@ _MIXES = 9  # of a picture
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Settings of ACAI; the defaults are the paper's."""
+    """Settings of ACAI; the defaults are the authors'."""
 
     depth: int | None = option(
-        None, "channels of the first scale; default: 16 for gray, 64 for color", symbol="d", low=1
+        None,
+        "channels of the first scale; default: 16 for gray, 64 for color",
+        symbol="d",
+        low=1,
+        source="Berthelot et al. 2018, code; 16 is its depth for MNIST",
     )
-    latent: int = option(16, "channels of the code", low=1)
-    latent_width: int = option(4, "side of the code, for images whose side is this times a power of 2", low=1)
-    advweight: float = option(0.5, "weight of fooling the critic", symbol="lambda", low=0)
-    gamma: float = option(0.2, "share of the image in blends, which the critic must call unmixed", low=0, high=1)
-    rate: float = option(1e-4, "learning rate of both Adams", low=0)
-    batch: int = option(64, "images per step", low=2)
+    latent: int = option(16, "channels of the code", low=1, source="Berthelot et al. 2018, code")
+    latent_width: int = option(
+        4,
+        "side of the code, for images whose side is this times a power of 2",
+        low=1,
+        source="Berthelot et al. 2018, code",
+    )
+    advweight: float = option(
+        0.5, "weight of fooling the critic", symbol="lambda", low=0, source="Berthelot et al. 2018, code"
+    )
+    gamma: float = option(
+        0.2,
+        "share of the image in blends, which the critic must call unmixed",
+        symbol="gamma",
+        low=0,
+        high=1,
+        source="Berthelot et al. 2018, code",
+    )
+    rate: float = option(1e-4, "learning rate of both Adams", low=0, source="Berthelot et al. 2018, code")
+    batch: int = option(64, "images per step", low=2, source="Berthelot et al. 2018, code")
 
 
 def mixing_coefficient(u: tf.Tensor) -> tf.Tensor:

@@ -28,13 +28,14 @@ class Options:
     """Settings of cluster coloring; the number of clusters is --clusters."""
 
     c: float = option(
-        1.0, "weight of the labeled images against |W|^2 / 2", low=1e-6, symbol="C", source="the authors' script",
-        evaluation_only=True,
+        1.0, "weight of the labeled images against |W|^2 / 2", low=1e-6, symbol="C", evaluation_only=True,
+        source="Hsu et al. 2019, scripts: linear classifier",
     )  # fmt: skip
     starts: int = option(
         20,
-        "k-means starts on the training embeddings; the best is used (the authors: 100)",
+        "k-means starts on the training embeddings; the best is used",
         low=1,
+        source="ours; Hsu et al. 2019, code: 100",
         evaluation_only=True,
     )
 

@@ -20,7 +20,7 @@ class Options:
     """Settings of cluster matching; the number of clusters is --clusters."""
 
     starts: int = option(
-        10, "k-means starts on the training embeddings; the best is used", low=1, source="the authors' code",
+        10, "k-means starts on the training embeddings; the best is used", low=1, source="Hsu et al. 2019, code",
         evaluation_only=True,
     )  # fmt: skip
 

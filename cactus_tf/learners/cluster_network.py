@@ -32,8 +32,15 @@ _NO_VOTE = 1e-6  # below any fraction of votes; its logarithm is finite
 class Options:
     """Settings of the network that predicts clusters; their number is --clusters."""
 
-    epochs: int = option(25, "passes over the training images, in batches of 500", low=1, source="the authors' code")
-    starts: int = option(20, "k-means starts on the training embeddings; the best is used (the authors: 1000)", low=1)
+    epochs: int = option(
+        25, "passes over the training images, in batches of 500", low=1, source="Hsu et al. 2019, code"
+    )
+    starts: int = option(
+        20,
+        "k-means starts on the training embeddings; the best is used",
+        low=1,
+        source="ours; Hsu et al. 2019, code: 1000",
+    )
 
 
 def build(context: LearnerContext, options: Options | None = None) -> ClusterNetwork:

@@ -24,7 +24,7 @@ class Options:
     """Settings of logistic regression."""
 
     c: float = option(
-        1.0, "weight of the support set against |W|^2 / 2", low=1e-6, symbol="C", source="the authors' script",
+        1.0, "weight of the support set against |W|^2 / 2", low=1e-6, symbol="C", source="Hsu et al. 2019, scripts",
         evaluation_only=True,
     )  # fmt: skip
 

@@ -10,13 +10,13 @@ from cactus_tf.fewshot.losses import episode_labels, fraction_correct, summed_lo
 from cactus_tf.learners._adaptation.inner_loop import AdaptedNetwork
 from cactus_tf.learners._adaptation.learner import LearnedInitialization
 from cactus_tf.learners._adaptation.networks import build_network, everything_but_norms
-from cactus_tf.learners._adaptation.options import DEFAULTS, Options
+from cactus_tf.learners._adaptation.options import DEFAULTS, SOURCE, Options
 from cactus_tf.learners._inputs import flat_rows
 from cactus_tf.types import Episode, TaskLoss
 
 __all__ = ["INFO", "MAML", "Options", "build"]
 
-INFO = LearnerInfo(title="MAML", training=DEFAULTS, fixed_head=True, exportable=True, intra_op_threads=1)
+INFO = LearnerInfo(title="MAML", training=DEFAULTS, source=SOURCE, fixed_head=True, exportable=True, intra_op_threads=1)
 
 
 def build(context: LearnerContext, options: Options | None = None) -> MAML:

@@ -33,12 +33,15 @@ _MOST_EPOCHS, _PATIENCE = 500, 2  # of the leaking rule; the authors' code
 class Options:
     """Settings of the network with dropout."""
 
-    units: int = option(128, "units of the hidden layer", low=1, evaluation_only=True)
-    rate: float = option(0.5, "fraction of the hidden units that is dropped", low=0, high=0.99, evaluation_only=True)
-    epochs: int = option(200, "steps of Adam on the whole support set", low=1, evaluation_only=True)
+    units: int = option(128, "units of the hidden layer", low=1, source="ours", evaluation_only=True)
+    rate: float = option(
+        0.5, "fraction of the hidden units that is dropped", low=0, high=0.99, source="ours", evaluation_only=True
+    )
+    epochs: int = option(200, "steps of Adam on the whole support set", low=1, source="ours", evaluation_only=True)
     legacy_leak: bool = option(
         False,
         "stop early by the loss on the query labels, as the authors' code does; results.json marks such rows with leak",
+        source="ours; Hsu et al. 2019, code: true",
         evaluation_only=True,
     )
 

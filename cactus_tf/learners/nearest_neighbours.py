@@ -23,7 +23,7 @@ _NO_VOTE = 1e-6  # below any fraction of votes; its logarithm is finite
 class Options:
     """Settings of nearest neighbors."""
 
-    k: int = option(1, "support embeddings that vote on a query", low=1, source="the authors' script")
+    k: int = option(1, "support embeddings that vote on a query", low=1, source="Hsu et al. 2019, scripts")
 
 
 def build(context: LearnerContext, options: Options | None = None) -> NearestNeighbours:

@@ -30,9 +30,10 @@ from cactus_tf.utils.seeds import derive
 DEFAULTS = TrainingSettings(
     backbone="conv4", filters=64, norm="running", on_embeddings=False, query=15, tasks_per_step=1
 )
-"""Meta-training of CACTUs-ProtoNets on every data set. Hsu et al. 2019, table 6."""
+"""Meta-training of CACTUs-ProtoNets on every data set."""
+_SOURCE = "Hsu et al. 2019, table 6 (query, tasks_per_step) and scripts (network)"
 
-INFO = LearnerInfo(title="ProtoNets", training=DEFAULTS, exportable=True)
+INFO = LearnerInfo(title="ProtoNets", training=DEFAULTS, source=_SOURCE, exportable=True)
 
 _CHUNK = 128  # images of one forward pass; the largest activation, 64 filters at 84x84, takes 231 MB
 
@@ -42,7 +43,9 @@ class Options:
     """Settings of ProtoNets alone."""
 
     legacy_gain: bool = option(
-        False, "initialize the gamma of batch norm uniformly in 0..1 instead of as 1", source="default of PyTorch 0.4"
+        False,
+        "initialize the gamma of batch norm uniformly in 0..1 instead of as 1",
+        source="ours; Hsu et al. 2019, code: true, the default of PyTorch 0.4",
     )
 
 

@@ -12,7 +12,9 @@ from cactus_tf.learners._adaptation.learner import AdaptedLearner
 from cactus_tf.learners._adaptation.networks import build_network, everything_but_norms
 from cactus_tf.learners._adaptation.options import DEFAULTS, TRANSDUCTIVE, AdaptationOptions
 
-INFO = LearnerInfo(title="training from scratch", network=network_only(DEFAULTS), intra_op_threads=1)
+INFO = LearnerInfo(
+    title="training from scratch", network=network_only(DEFAULTS), source="Hsu et al. 2019, scripts", intra_op_threads=1
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,12 +24,15 @@ class Options:
     inner_lr: float = option(
         0.1,
         "learning rate of gradient descent on the support loss",
+        symbol="alpha",
         low=0,
-        source="the authors' script",
+        source="Hsu et al. 2019, scripts",
         evaluation_only=True,
     )
-    eval_steps: int = option(200, "steps of gradient descent", low=1, source="the authors' code", evaluation_only=True)
-    transductive: bool = option(True, TRANSDUCTIVE, evaluation_only=True)
+    eval_steps: int = option(
+        200, "steps of gradient descent", low=1, source="Hsu et al. 2019, code", evaluation_only=True
+    )
+    transductive: bool = option(True, TRANSDUCTIVE, source="Hsu et al. 2019, code", evaluation_only=True)
 
 
 def build(context: LearnerContext, options: Options | None = None) -> Scratch:

@@ -33,10 +33,10 @@ class Options:
 
     margin: float = option(
         0.0, "minimum distance of an image from every hyperplane", symbol="m", low=0,
-        source="one of the two that the paper reports on Omniglot; the other is 1.2",
+        source="Hsu et al. 2019, who report 0 and 1.2 on Omniglot",
     )  # fmt: skip
     splits: int = option(
-        1000, "number of hyperplanes that partitions are made of", symbol="S", low=1, source="the authors' code"
+        1000, "number of hyperplanes that partitions are made of", symbol="S", low=1, source="Hsu et al. 2019, code"
     )
 
 

@@ -62,6 +62,7 @@ class Options:
         "square",
         "part of the aligned 178x218 pixels: square (middle 178x178), face146 or face108 (middle 146x146 or 108x108), "
         "none (all of them, distorted)",
+        source="ours",
     )
 
 

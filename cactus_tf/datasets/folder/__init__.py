@@ -37,7 +37,9 @@ SMALL = 64  # pixels: small pictures are those whose median longer side is at mo
 class Options:
     """Settings of a folder of pictures."""
 
-    fit: str = option("crop", "oblong pictures: crop keeps the middle, stretch distorts, pad adds black bars")
+    fit: str = option(
+        "crop", "oblong pictures: crop keeps the middle, stretch distorts, pad adds black bars", source="ours"
+    )
 
 
 def load(data_dir: str | Path | None = None, context: DataContext = NOT_CACHED) -> Splits:

@@ -53,8 +53,12 @@ _LISTS = (".", "miniimagenet_splits", "imagenet/miniimagenet_splits")
 class Options:
     """What is read of ImageNet, and how."""
 
-    input: str = option("images", "images, or features: a .npy with one vector per image, for --on_embeddings")
-    decode: str = option("once", "once, to an array on disk; or lazily, each time an image is needed")
+    input: str = option(
+        "images",
+        "images, or features: a .npy with one vector per image, for --on_embeddings",
+        source="Hsu et al. 2019, scripts",
+    )
+    decode: str = option("once", "once, to an array on disk; or lazily, each time an image is needed", source="ours")
 
 
 def load(data_dir: str | Path | None = None, context: DataContext = NOT_CACHED) -> Splits:

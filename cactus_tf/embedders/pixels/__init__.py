@@ -28,10 +28,15 @@ class Options:
     """Settings of the pixel embedding."""
 
     dims: int = option(
-        0, "principal components, from at most 512 MB of the images as float32; 0 keeps all pixels", low=0
+        0,
+        "principal components, from at most 512 MB of the images as float32; 0 keeps all pixels",
+        low=0,
+        source="ours",
     )
     whiten: bool = option(
-        False, "normalize contrast and whiten (ZCA); images above 4,000 numbers: 256 components by default"
+        False,
+        "normalize contrast and whiten (ZCA); images above 4,000 numbers: 256 components by default",
+        source="ours; the pixels of Hsu et al. 2019 are whitened",
     )
 
 

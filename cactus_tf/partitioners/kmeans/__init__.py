@@ -46,16 +46,29 @@ METHODS = ("auto", "exact", "minibatch")
 class Options:
     """Settings of k-means."""
 
-    scaled: bool = option(True, "rescale the embeddings at random for all partitions but the first")
-    accept_images: int = option(6, "images in a cluster that counts as large", low=1, source="MAML's shot 1 + query 5")
+    scaled: bool = option(
+        True, "rescale the embeddings at random for all partitions but the first", source="Hsu et al. 2019, section 3"
+    )
+    accept_images: int = option(
+        6, "images in a cluster that counts as large", low=1, source="Hsu et al. 2019, code: MAML's shot 1 + query 5"
+    )
     accept_fraction: float = option(
-        0.75, "accept a partition with more than this fraction of large clusters", low=0, high=1
+        0.75,
+        "accept a partition with more than this fraction of large clusters",
+        low=0,
+        high=1,
+        source="Hsu et al. 2019, code: MAML; ProtoNets: 0.8",
     )
     restarts: int = option(
-        10, "new starts of a partition that is not accepted, before the best one is used; minibatch has none", low=0
+        10,
+        "new starts of a partition that is not accepted, before the best one is used; minibatch has none",
+        low=0,
+        source="ours; Hsu et al. 2019, code: no limit",
     )
     method: str = option(
-        "auto", "exact, minibatch, or auto: minibatch from images x clusters or images x dim of 1e8 on"
+        "auto",
+        "exact, minibatch, or auto: minibatch from images x clusters or images x dim of 1e8 on",
+        source="ours; Hsu et al. 2019, code: exact",
     )
 
     def __post_init__(self) -> None:
