@@ -10,13 +10,13 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from cactus_tf.config.schema import TrainingSettings
-from cactus_tf.types import Array, Episode, Partitions, Rows, TaskLoss, TaskUpdate, Trace
+from cactus_tf.types import Array, Episode, Partitions, PiecewiseArray, TaskLoss, TaskUpdate, Trace
 
-Cache = Callable[[str, Callable[[], np.ndarray | Rows]], np.ndarray]
+Cache = Callable[[str, Callable[[], np.ndarray | PiecewiseArray]], np.ndarray]
 """cache(name, make): the array stored under this name; made and stored first if it is missing."""
 
 
-def no_cache(name: str, make: Callable[[], np.ndarray | Rows]) -> np.ndarray:
+def no_cache(name: str, make: Callable[[], np.ndarray | PiecewiseArray]) -> np.ndarray:
     """Stores nothing."""
     return np.asarray(make())
 

@@ -81,9 +81,9 @@ def complete(data: Labeled) -> Labeled:
     counts = np.bincount(data.labels, minlength=CHARACTERS)
     wrong = np.flatnonzero(counts != DRAWINGS)
     if len(wrong):
-        found = f"{len(data.labels)} images, {counts[wrong[0]]} of character {wrong[0] + 1:04}"
+        counted = f"{len(data.labels)} images, {counts[wrong[0]]} of character {wrong[0] + 1:04}"
         expected = f"{CHARACTERS * DRAWINGS} ({CHARACTERS} characters, {DRAWINGS} of each)"
-        raise InputError(f"Omniglot is incomplete: found {found}, expected {expected}; {REMEDY}")
+        raise InputError(f"Omniglot is incomplete: found {counted}, expected {expected}; {REMEDY}")
     return data
 
 

@@ -124,9 +124,10 @@ def _bytes(array: np.ndarray, scale: int | None) -> np.ndarray:
 
 
 def _log_changes(arrays: Sequence[np.ndarray], shape: tuple[int, ...]) -> None:
-    found = sorted({array.shape[1:] for array in arrays} - {tuple(shape)})
-    if found:
-        sizes = ", ".join("x".join(map(str, other)) for other in found[:3]) + (", ..." if len(found) > 3 else "")
+    other_shapes = sorted({array.shape[1:] for array in arrays} - {tuple(shape)})
+    if other_shapes:
+        sizes = ", ".join("x".join(map(str, other)) for other in other_shapes[:3])
+        sizes += ", ..." if len(other_shapes) > 3 else ""
         log.info("images of %s are resized to %s, the shape of the training images", sizes, "x".join(map(str, shape)))
 
 

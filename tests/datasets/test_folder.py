@@ -197,7 +197,7 @@ def test_one_folder_around_val_alone_is_asked_about(tmp_path, complains):
 )
 def test_folders_that_look_like_splits_and_are_none_are_named(tmp_path, files, said, caplog):
     load(put(tmp_path, *files))
-    messages = [r.getMessage() for r in caplog.records if r.name == folder.logger.name]
+    messages = [r.getMessage() for r in caplog.records if r.name == folder.log.name]
     assert len(messages) == (said is not None)
     assert said is None or said.format(tmp_path) in messages[0]
 

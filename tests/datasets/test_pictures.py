@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cactus_tf.datasets._io.decoding import FORMATS, MOST_PIXELS, array, is_gray, opened
+from cactus_tf.datasets._io.decoding import MOST_PIXELS, PILLOW_FORMATS, array, is_gray, opened
 from cactus_tf.datasets._io.entries import UnreadableError
 
 HEIGHT, WIDTH = 6, 10
@@ -246,11 +246,11 @@ def test_a_picture_without_pixels_is_refused(content):
         array(content, COLOUR)
 
 
-WHOLE = {kind: encoded(Image.fromarray(noise(24, 24, 3)), kind) for kind in FORMATS}
+WHOLE = {kind: encoded(Image.fromarray(noise(24, 24, 3)), kind) for kind in PILLOW_FORMATS}
 
 
 @settings(deadline=None, max_examples=40)
-@given(kind=st.sampled_from(FORMATS), part=st.floats(0, 0.97))
+@given(kind=st.sampled_from(PILLOW_FORMATS), part=st.floats(0, 0.97))
 def test_a_truncated_picture_is_refused_wherever_it_is_cut(kind, part):
     content = WHOLE[kind]
     with pytest.raises(UnreadableError):
@@ -259,7 +259,7 @@ def test_a_truncated_picture_is_refused_wherever_it_is_cut(kind, part):
 
 @settings(deadline=None, max_examples=150)
 @given(
-    kind=st.sampled_from(FORMATS),
+    kind=st.sampled_from(PILLOW_FORMATS),
     flips=st.lists(st.tuples(st.integers(0, 400), st.integers(1, 255)), min_size=1, max_size=6),
 )
 def test_a_damaged_picture_is_read_or_refused_and_nothing_else(kind, flips):

@@ -23,7 +23,7 @@ def test_enlarged_pixels_are_the_old_ones_repeated():
 
 def test_ink_on_paper_swaps_black_and_white():
     image = np.full((1, 28, 28, 1), 10, np.uint8)
-    assert (tiles.tiles(image, paper=True) == 245).all()
+    assert (tiles.tiles(image, invert=True) == 245).all()
 
 
 def test_a_sheet_has_its_tiles_where_they_belong_and_white_elsewhere():

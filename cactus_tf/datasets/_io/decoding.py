@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from cactus_tf.datasets._io.entries import UnreadableError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")  # recognized by content, whatever the extension
+PILLOW_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")  # recognized by content, whatever the extension
 FITS = ("crop", "stretch", "pad")
 MOST_PIXELS = 100_000_000  # a 100-megapixel camera; more is refused as a decompression bomb
 _BACKGROUND = 255  # behind transparent pixels
@@ -33,7 +33,8 @@ def opened(content: bytes | IO[bytes]) -> Iterator[Image.Image]:
     if not content:
         raise UnreadableError("is empty")
     try:
-        with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content, formats=FORMATS) as image:
+        file = io.BytesIO(content) if isinstance(content, bytes) else content
+        with Image.open(file, formats=PILLOW_FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise Image.DecompressionBombError
             if not image.width * image.height:

@@ -89,19 +89,19 @@ def existing(name: str, place: str | Path) -> Path:
 
 def pictures(name: str, place: Path) -> Listing:
     """The pictures of a folder or archive, of which there must be one at least."""
-    found = listing(place, EXTENSIONS)
-    if not found.entries:
-        looked = f"{', '.join(EXTENSIONS)}; {found.others} other files"
-        first = f"; {found.skipped[0].name}: {found.skipped[0].reason}" if found.skipped else ""
+    listed = listing(place, EXTENSIONS)
+    if not listed.entries:
+        looked = f"{', '.join(EXTENSIONS)}; {listed.others} other files"
+        first = f"; {listed.skipped[0].name}: {listed.skipped[0].reason}" if listed.skipped else ""
         raise InputError(f"{name} {shown(place)} holds no pictures ({looked}{first}): name a folder that does")
-    return found
+    return listed
 
 
 def class_folders(name: str, place: Path, skipped: list[Skipped]) -> tuple[Listed, list[str]]:
     """The pictures of a folder or archive with a sub-folder per class, and the class names by label."""
-    found = pictures(name, place)
-    skipped += found.skipped
-    listed, names = _labeled(_files(found.entries, place), "test", skipped)
+    folder_listing = pictures(name, place)
+    skipped += folder_listing.skipped
+    listed, names = _labeled(_files(folder_listing.entries, place), "test", skipped)
     if not names:
         raise InputError(f"{name} {shown(place)} has no sub-folders with pictures: it takes one per class")
     return listed, names
@@ -118,12 +118,12 @@ def without_pictures(place: Path, names: Sequence[str]) -> list[str]:
 
 
 def _tree(data_dir: Path, eval_dir: Path | None) -> Tree:
-    found = pictures("data_dir", data_dir)
-    entries = _outside(found.entries, data_dir, eval_dir)
-    counts = {"other_files": found.others, "of_eval_dir": len(found.entries) - len(entries)}
+    all_pictures = pictures("data_dir", data_dir)
+    entries = _outside(all_pictures.entries, data_dir, eval_dir)
+    counts = {"other_files": all_pictures.others, "of_eval_dir": len(all_pictures.entries) - len(entries)}
     files, top = _without_wrapper(_files(entries, data_dir), data_dir)
     parts, skipped = _by_split(files, top)
-    skipped += found.skipped
+    skipped += all_pictures.skipped
     warnings = _unlike_splits(files, top)
     labeled = {split: _labeled(parts.get(split, []), split, skipped) for split in SPLITS}
     folders = {split: top / split for split in SPLITS}
@@ -134,8 +134,8 @@ def _tree(data_dir: Path, eval_dir: Path | None) -> Tree:
     train = labeled["train"][0].entries
     if len(train) < FEWEST:
         raise InputError(
-            f"data_dir {shown(data_dir)} holds {len(found.entries)} pictures, {len(train)} of them for training, "
-            f"and at least {FEWEST} are needed: add more"
+            f"data_dir {shown(data_dir)} holds {len(all_pictures.entries)} pictures, {len(train)} of them for "
+            f"training, and at least {FEWEST} are needed: add more"
         )
     classes = {split: names for split, (_, names) in labeled.items() if names}
     empty = {split: without_pictures(folders[split], names) for split, names in classes.items()}

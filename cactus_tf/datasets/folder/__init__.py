@@ -27,7 +27,7 @@ from cactus_tf.datasets._io.rows import Decoded, Decoding, decode_files, unread
 from cactus_tf.errors import InputError
 from cactus_tf.types import Splits
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 SIDE, SMALL_SIDE = 84, 28  # pixels: as in miniImageNet, and as in Omniglot for small gray pictures
 SMALL = 64  # pixels: small pictures are those whose median longer side is at most this
@@ -59,10 +59,10 @@ def load(data_dir: str | Path | None = None, context: DataContext = NOT_CACHED) 
     def listing(_: Path) -> SplitFiles:
         tree = list_pictures()
         for message in tree.warnings:
-            logger.warning("folder: %s", message)
+            log.warning("folder: %s", message)
         for counted, number in tree.counts.items():
             if number:
-                logger.info("folder: %d %s", number, COUNTED[counted])
+                log.info("folder: %d %s", number, COUNTED[counted])
         return SplitFiles(tree.splits, tree.skipped, functools.partial(_summary, tree))
 
     def decoding(listed: Mapping[str, Listed], folder: Path) -> Decoding:
@@ -125,7 +125,7 @@ def _summary(tree: Tree, splits: Mapping[str, Labeled]) -> dict[str, Any]:
         readable[split] = [name for label, name in enumerate(classes) if label in present]
         without = sorted({*tree.empty[split], *classes} - set(readable[split]))
         if without:
-            logger.warning("folder: %d %s classes without a picture: %s", len(without), split, ", ".join(without))
+            log.warning("folder: %d %s classes without a picture: %s", len(without), split, ", ".join(without))
     return {"classes": readable, **tree.counts}
 
 
