@@ -1,4 +1,4 @@
-"""The learners, one module each, found by its file name; `build` and `make` are for everybody above this room."""
+"""The learners, one module each, found by its file name. Modules above import `build` and `make`."""
 
 from __future__ import annotations
 

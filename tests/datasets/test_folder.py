@@ -89,7 +89,7 @@ def test_train_val_and_test_are_honoured(tmp_path, caplog):
     assert (names(data.val), data.val.partitions) == (["val/3.png", "val/4.png"], None)
     assert by_class(data.test) == [["test/z/5.png"]]
     skipped = {s["file"]: s["reason"] for s in notes[0]["skipped"]}
-    beside = "lies beside the sub-folder train"
+    beside = "lies beside the subfolder train"
     assert skipped == {"test/6.png": "lies in no class folder", "more/7.png": beside, "8.png": beside}
     assert "3 files or folders left out" in caplog.text
 
@@ -108,7 +108,7 @@ def test_splits_share_no_file(tmp_path):
 
 
 def test_a_test_folder_without_a_train_folder_is_asked_about(tmp_path, complains):
-    with complains("sub-folder test", "rename test"):
+    with complains("subfolder test", "rename test"):
         load(put(tmp_path, "a.png", "b.png", "test/c.png"))
 
 
@@ -185,7 +185,7 @@ def test_one_folder_around_val_alone_is_asked_about(tmp_path, complains):
 @pytest.mark.parametrize(
     "files, said",
     [
-        (["photos/train/1.png", "photos/test/2.png", "more/3.png"], "{0}/photos has a sub-folder train"),
+        (["photos/train/1.png", "photos/test/2.png", "more/3.png"], "{0}/photos has a subfolder train"),
         (["a/b/train/1.png", "a/b/test/2.png"], "name {0}/a/b as data_dir"),
         (["train/1.png", "train/2.png", "Test/3.png", "dev/4.png", "x/5.png"], "Test, dev beside train in {0} left"),
         (["Train/1.png", "Test/2.png"], "Test, Train in {0} are all trained on"),
@@ -327,7 +327,7 @@ def test_no_readable_picture_is_one_line(tmp_path, complains):
         load(tmp_path)
 
 
-@pytest.mark.parametrize("judged, words", [(["a.png"], "no sub-folders"), (["a/x.txt"], "holds no pictures")])
+@pytest.mark.parametrize("judged, words", [(["a.png"], "no subfolders"), (["a/x.txt"], "holds no pictures")])
 def test_an_eval_dir_without_classes_is_one_line(tmp_path, judged, words, complains):
     put(tmp_path / "data", "a.png", "b.png")
     put(tmp_path / "eval", *judged)

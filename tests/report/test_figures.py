@@ -14,7 +14,7 @@ def test_many_learners_find_room_in_the_picture_of_accuracies(tmp_path, tasks):
         for i in range(7)
         for shot in range(tasks)
     ]
-    figures.accuracy_figure(rows).savefig(tmp_path / "accuracy.png")  # matplotlib warns where the axes have no room
+    figures.accuracy_figure(rows).savefig(tmp_path / "accuracy.png")  # matplotlib warns where the axes do not fit
 
 
 def sheet(tmp_path, grey):

@@ -31,7 +31,7 @@ class Tree(NamedTuple):
     Attributes:
       splits: the pictures of each split.
       classes: the class names of each labeled split, by label.
-      empty: the sub-folders without pictures of each labeled split.
+      empty: the subfolders without pictures of each labeled split.
       skipped: what could not be looked at, or has no place in the layout.
       counts: numbers for the summary; COUNTED explains them.
       warnings: other messages for the user.
@@ -98,17 +98,17 @@ def pictures(name: str, place: Path) -> Listing:
 
 
 def class_folders(name: str, place: Path, skipped: list[Skipped]) -> tuple[Listed, list[str]]:
-    """The pictures of a folder or archive with a sub-folder per class, and the class names by label."""
+    """The pictures of a folder or archive with a subfolder per class, and the class names by label."""
     folder_listing = pictures(name, place)
     skipped += folder_listing.skipped
     listed, names = _labeled(_files(folder_listing.entries, place), "test", skipped)
     if not names:
-        raise InputError(f"{name} {shown(place)} has no sub-folders with pictures: it takes one per class")
+        raise InputError(f"{name} {shown(place)} has no subfolders with pictures: it takes one per class")
     return listed, names
 
 
 def without_pictures(place: Path, names: Sequence[str]) -> list[str]:
-    """The sub-folders of a folder that are not among these names."""
+    """The subfolders of a folder that are not among these names."""
     try:
         with os.scandir(place) as scanned:
             folders = [child.name for child in scanned if child.is_dir() and not child.name.startswith(".")]
@@ -196,11 +196,11 @@ def _unlike_splits(files: Sequence[_File], place: Path) -> list[str]:
     if len(holders) != 1:
         return []
     inner = shown(place.joinpath(*holders.pop()))
-    return [f"{inner} has a sub-folder train, and {shown(place)} has none: all is trained on; name {inner} as data_dir"]
+    return [f"{inner} has a subfolder train, and {shown(place)} has none: all is trained on; name {inner} as data_dir"]
 
 
 def _by_split(files: Sequence[_File], data_dir: Path) -> tuple[dict[str, list[_File]], list[Skipped]]:
-    """The files of each split, and those that lie beside the splits; without a sub-folder train all are for training.
+    """The files of each split, and those that lie beside the splits; without a subfolder train all are for training.
 
     Raises:
       InputError: there is `val` or `test` but no `train`, so it is unclear whether to train on them.
@@ -209,17 +209,17 @@ def _by_split(files: Sequence[_File], data_dir: Path) -> tuple[dict[str, list[_F
     if not tops:
         return {"train": [_File(file.parts[-1:], file.entry) for file in files]}, []
     if "train" not in tops:
-        lone = f"{shown(data_dir)} has a sub-folder {min(tops)} and no pictures in a sub-folder train"
+        lone = f"{shown(data_dir)} has a subfolder {min(tops)} and no pictures in a subfolder train"
         raise InputError(f"data_dir {lone}: put the training pictures there, or rename {min(tops)}")
     inside = {split: [f.below() for f in files if len(f.parts) > 1 and f.parts[0] == split] for split in SPLITS}
     beside = [f.entry for f in files if len(f.parts) == 1 or f.parts[0] not in SPLITS]
-    return inside, [Skipped(shown(entry.name), "lies beside the sub-folder train") for entry in beside]
+    return inside, [Skipped(shown(entry.name), "lies beside the subfolder train") for entry in beside]
 
 
 def _labeled(files: Sequence[_File], split: str, skipped: list[Skipped]) -> tuple[Listed, list[str]]:
-    """The pictures of a split and its class names, one per sub-folder.
+    """The pictures of a split and its class names, one per subfolder.
 
-    There are no labels where there are no sub-folders, or where training pictures lie beside them.
+    There are no labels where there are no subfolders, or where training pictures lie beside them.
     """
     loose = [file.entry for file in files if len(file.parts) == 1]
     if len(loose) == len(files) or (loose and split == "train"):

@@ -54,7 +54,7 @@ def _sort_key(entry: Entry) -> tuple[str, str]:
 
 
 def _below(root: Path, skipped: list[Skipped]) -> Iterator[Entry]:
-    """Regular files below a folder; real sub-folders come before linked ones, so each is read by its own name."""
+    """Regular files below a folder; real subfolders come before linked ones, so each is read by its own name."""
     real = root.resolve()
     above = {_identity(folder.stat()) for folder in (real, *real.parents)}
     seen, todo = set(above), [""]

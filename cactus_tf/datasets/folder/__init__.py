@@ -1,8 +1,8 @@
 """Pictures of your own: a folder or zip archive without labels, and optionally labeled pictures to evaluate on.
 
-All pictures below `data_dir` are for training, in whatever sub-folder. Only if `data_dir` has a sub-folder `train` are
-its sub-folders `train`, `val` and `test` the splits, and their sub-folders the classes; one folder around them is
-ignored. Each sub-folder of `eval_dir` is a class of the test split; pictures in it are never trained on.
+All pictures below `data_dir` are for training, in whatever subfolder. Only if `data_dir` has a subfolder `train` are
+its subfolders `train`, `val` and `test` the splits, and their subfolders the classes; one folder around them is
+ignored. Each subfolder of `eval_dir` is a class of the test split; pictures in it are never trained on.
 """
 
 from __future__ import annotations
