@@ -93,7 +93,7 @@ def embedding(config: Settings) -> float | None:
 
 def clustering(config: Settings, times: int) -> float:
     """Seconds of k-means."""
-    if getattr(config.options.get("pixels"), "whiten", False):
+    if embedder_name(config) == "pixels" and config.options["pixels"].whiten:
         return WHITENED * times
     dims = DIMS.get(embedder_name(config), 256)
     return KMEANS * TRAINED_ON[config.data.dataset] * config.partition.clusters * dims * times

@@ -199,9 +199,6 @@ class _Record:
 
     Attributes:
       start: steps of the restored checkpoint; 0 if there is none.
-
-    Raises:
-      InputError: these are more than `steps`.
     """
 
     def __init__(self, state: list, counter: tf.Variable, folder: Path | None, steps: int):

@@ -10,11 +10,7 @@ from cactus_tf.contracts import Learner, LearnerContext, Recipe
 
 
 def make(name: str, context: LearnerContext, options: Any = None) -> Learner:
-    """Builds a learner by name, untrained, with its `recipe`.
-
-    Raises:
-      InputError: unknown learner, or a setting that it cannot have.
-    """
+    """Builds a learner by name, untrained, with its `recipe`."""
     learner = plugins.load("learners", name).build(context, options)
     learner.recipe = Recipe(name, context, options)
     return learner

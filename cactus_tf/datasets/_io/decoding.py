@@ -24,12 +24,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")  # once: changing filters whi
 
 @contextlib.contextmanager
 def opened(content: bytes | IO[bytes]) -> Iterator[Image.Image]:
-    """The picture in these bytes or this file, the first frame of an animation. Pixels are decoded on first use.
-
-    Raises:
-      UnreadableError: empty, an unknown format, damaged, without pixels or with too many; also for errors of Pillow in
-        the block.
-    """
+    """The picture in these bytes or this file, the first frame of an animation. Pixels are decoded on first use."""
     if not content:
         raise UnreadableError("is empty")
     try:
@@ -59,9 +54,6 @@ def array(content: bytes, shape: tuple[int, ...], fit: str = "crop", *, reduced:
       fit: for another aspect ratio: "crop" keeps the middle, "stretch" distorts, "pad" adds black bars.
       reduced: decode JPEG at 1/8, 1/4 or 1/2 of its size where that is at least twice the result's: several times as
         fast for photos, with differences of about one gray level.
-
-    Raises:
-      UnreadableError: see `opened`.
     """
     height, width, channels = shape
     with opened(content) as image:

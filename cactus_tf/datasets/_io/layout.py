@@ -57,11 +57,7 @@ class _File(NamedTuple):
 
 
 def locate(data_dir: str | Path | None, eval_dir: str | Path | None = None) -> Callable[[], Tree]:
-    """The function that lists the pictures.
-
-    Raises:
-      InputError: no data_dir, a folder does not exist, or data_dir lies in eval_dir.
-    """
+    """The function that lists the pictures."""
     if data_dir is None:
         raise InputError("folder needs --data_dir: name the folder or zip archive that holds your pictures")
     for name, place in (("data_dir", data_dir), ("eval_dir", eval_dir)):
@@ -200,11 +196,7 @@ def _unlike_splits(files: Sequence[_File], place: Path) -> list[str]:
 
 
 def _by_split(files: Sequence[_File], data_dir: Path) -> tuple[dict[str, list[_File]], list[Skipped]]:
-    """The files of each split, and those that lie beside the splits; without a subfolder train all are for training.
-
-    Raises:
-      InputError: there is `val` or `test` but no `train`, so it is unclear whether to train on them.
-    """
+    """The files of each split, and those that lie beside the splits; without a subfolder train all are for training."""
     tops = _tops(files) & set(SPLITS)
     if not tops:
         return {"train": [_File(file.parts[-1:], file.entry) for file in files]}, []

@@ -32,9 +32,6 @@ def listing(root: str | Path, extensions: tuple[str, ...]) -> Listing:
     """The files with these extensions (lower case, with the dot) that are not hidden.
 
     Links are followed, but no folder is read twice, nor one that contains the root.
-
-    Raises:
-      InputError: neither a folder nor a zip archive, or an unsafe archive.
     """
     root = Path(root).expanduser()
     skipped: list[Skipped] = []

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 NOT_CACHED = DataContext()
 _PIECE = 1024  # rows copied at once
+_NAMED = 5  # files that a warning names
 
 
 class Labeled(NamedTuple):
@@ -189,11 +190,11 @@ def unpacked(listed: Listed, folder: Path, skipped: list[Skipped]) -> Listed:
     return Listed(entries, None if listed.labels is None else listed.labels[intact])
 
 
-def report_skipped(name: str, skipped: Sequence[Skipped], most: int = 5) -> None:
+def report_skipped(name: str, skipped: Sequence[Skipped]) -> None:
     """A warning that counts what was left out and names the first few."""
     if skipped:
-        some = "; ".join(f"{s.name} {s.reason}" for s in skipped[:most])
-        more = f"; and {len(skipped) - most} more" if len(skipped) > most else ""
+        some = "; ".join(f"{s.name} {s.reason}" for s in skipped[:_NAMED])
+        more = f"; and {len(skipped) - _NAMED} more" if len(skipped) > _NAMED else ""
         log.warning("%s: %d files or folders left out: %s%s", name, len(skipped), some, more)
 
 

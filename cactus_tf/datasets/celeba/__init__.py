@@ -156,9 +156,6 @@ def image_array(content: bytes, crop: int | None, size: int) -> np.ndarray:
       content: of the file.
       crop: pixels of a side; None takes the whole picture.
       size: pixels of a side of the result.
-
-    Raises:
-      UnreadableError: not a picture of 178x218 pixels.
     """
     with decoding.opened(content) as picture:
         if picture.size != ALIGNED:
@@ -171,11 +168,7 @@ def image_array(content: bytes, crop: int | None, size: int) -> np.ndarray:
 
 
 def find(pictures: Path, attribute_list: Path, part_list: Path) -> FaceFiles:
-    """The pictures that both lists name and that exist.
-
-    Raises:
-      InputError: a list breaks a rule, or there is no picture for training.
-    """
+    """The pictures that both lists name and that exist."""
     rows = read_annotations(attribute_list, part_list)
     by_name, skipped = _by_name(pictures)
     present = np.array([name in by_name for name in rows.names], bool)

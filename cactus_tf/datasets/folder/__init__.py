@@ -94,11 +94,7 @@ def header(entry: Entry) -> np.ndarray:
 
 
 def default_shape(headers: Decoded, image_size: int | None) -> tuple[int, int, int]:
-    """(height, width, channels) for pictures with these headers.
-
-    Raises:
-      InputError: none of them could be read.
-    """
+    """(height, width, channels) for pictures with these headers."""
     if not len(headers.read):
         first = (
             f"; the first is {headers.skipped[0].name}, which {headers.skipped[0].reason}" if headers.skipped else ""

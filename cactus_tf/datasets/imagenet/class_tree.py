@@ -41,11 +41,7 @@ class Source(NamedTuple):
 
 
 def locate(data_dir: str | Path | None, kind: str = "images", side: int = SIDE) -> Source:
-    """The class folders of images or features.
-
-    Raises:
-      InputError: there are none, a val or test class is missing, or every training class is.
-    """
+    """The class folders of images or features."""
     if data_dir is None:
         raise InputError(f"imagenet needs data_dir, tensorflow-datasets does not download it: {REMEDY}")
     folder = Path(data_dir).expanduser()

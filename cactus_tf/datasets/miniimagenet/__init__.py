@@ -39,6 +39,7 @@ from cactus_tf.types import Splits
 log = logging.getLogger(__name__)
 
 SIDE = 84
+_NAMED = 3  # classes that a warning names
 LAYOUTS = (
     "train.csv, val.csv, test.csv and images/ or images.zip; or the three lists and ImageNet's training folders; "
     "or train/, val/, test/ with a folder per WordNet id"
@@ -152,8 +153,9 @@ def check_counts(classes: Mapping[str, Classes]) -> None:
             log.warning("miniimagenet: %s: %s", which, _some(other))
 
 
-def _some(names: list[str], most: int = 3) -> str:
-    return ", ".join(names[:most]) + (f", and {len(names) - most} more" if len(names) > most else "")
+def _some(names: list[str]) -> str:
+    """The first few names, and how many more there are."""
+    return ", ".join(names[:_NAMED]) + (f", and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def _has_every_split(folder: Path) -> bool:

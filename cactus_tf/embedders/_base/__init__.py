@@ -1,1 +1,4 @@
-"""What embedders share: the scikit-learn interface, training, layers and saving. Only modules of `cactus_tf.embedders` import it."""
+"""What embedders share: the scikit-learn interface, training, layers and saving.
+
+Only modules of `cactus_tf.embedders` import it.
+"""
