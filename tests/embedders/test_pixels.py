@@ -119,7 +119,7 @@ def test_there_are_at_least_as_many_images_as_components(monkeypatch):
 
 
 def photographs(n=600, shape=(5, 4, 2), seed=2):
-    """[n, ...] uint8 whose neighbours go together."""
+    """[n, ...] uint8 whose neighbors go together."""
     rng = np.random.default_rng(seed)
     mixed = rng.normal(size=(n, 40)) @ (rng.normal(size=(40, 40)) + 4 * np.eye(40))
     return np.clip(120 + 12 * mixed, 0, 255).reshape(n, *shape).astype(np.uint8)

@@ -81,7 +81,7 @@ def test_a_result_belongs_to_the_row_of_its_tasks(about, tasks, label):
         ({"options": {"steps": 0}}, "none"),
     ],
 )
-def test_a_row_has_the_embedder_that_it_read_and_not_its_neighbours(about, embedder):
+def test_a_row_has_the_embedder_that_it_read_and_not_its_neighbors(about, embedder):
     assert c.row_of(row(**about)).embedder == embedder
 
 
