@@ -1,4 +1,4 @@
-"""MkDocs hooks: the README, the other pages of the root and an API page per room join the pages of docs/.
+"""MkDocs hooks: the README, the other pages of the root and an API page per folder join the pages of docs/.
 
 Links stay as GitHub wants them (`docs/x.md` in the README, `../README.md` in docs/); the site gets its own form here.
 """
@@ -12,7 +12,7 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
 ROOT_PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
-ROOMS = {
+FOLDERS = {
     "datasets": "Data sets",
     "embedders": "Embedders",
     "partitioners": "Partitioners",
@@ -27,8 +27,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the pages that docs/ does not hold."""
     for name, target in ROOT_PAGES.items():
         files.append(File.generated(config, target, content=_links_of_the_site((ROOT / name).read_text())))
-    for room, title in ROOMS.items():
-        files.append(File.generated(config, f"api/{room}.md", content=_api_page(room, title)))
+    for folder, title in FOLDERS.items():
+        files.append(File.generated(config, f"api/{folder}.md", content=_api_page(folder, title)))
     return files
 
 
@@ -45,9 +45,9 @@ def _links_of_the_site(text: str) -> str:
     return re.sub(r"\]\(docs/", "](", text)
 
 
-def _api_page(room: str, title: str) -> str:
-    """The room's own functions and each of its public modules, in the order of their names."""
-    folder = ROOT / "cactus_tf" / room
-    modules = [*folder.glob("[!_]*.py"), *(path.parent for path in folder.glob("[!_]*/__init__.py"))]
-    names = [room, *sorted(f"{room}.{path.stem}" for path in modules)]
+def _api_page(folder: str, title: str) -> str:
+    """The folder's own functions and each of its public modules, in the order of their names."""
+    path = ROOT / "cactus_tf" / folder
+    modules = [*path.glob("[!_]*.py"), *(init.parent for init in path.glob("[!_]*/__init__.py"))]
+    names = [folder, *sorted(f"{folder}.{module.stem}" for module in modules)]
     return "\n\n".join([f"# {title}", *(f"::: cactus_tf.{name}" for name in names)]) + "\n"

@@ -44,9 +44,9 @@ MAML_5, MAML_20, MAML_LARGE = 0.053, 0.142, 1.0
 ADAPTATION = 69 / 1000
 VALIDATION = (1000, 100)  # steps between two validations; episodes of each
 
-NEIGHBOURS, MATCHING, DROPOUT = 1.6 / 1000, 1.0 / 1000, 46 / 1000  # s per episode of any size
+NEIGHBORS, MATCHING, DROPOUT = 1.6 / 1000, 1.0 / 1000, 46 / 1000  # s per episode of any size
 LOGISTIC = 34 / 1000 / (25 * 5)  # s per episode, support image and way
-COLOUR = 720 / 1000 / (25 * 44 * 5)  # s per episode, way, and image that receives the label of its cluster
+COLOR = 720 / 1000 / (25 * 44 * 5)  # s per episode, way, and image that receives the label of its cluster
 STARTS = {"cluster_matching": 10, "cluster_colour": 20, "cluster_network": 20}
 NETWORK_BATCHES = (
     25 * 0.120 / 320
@@ -93,7 +93,7 @@ def embedding(config: Settings) -> float | None:
 
 def clustering(config: Settings, times: int) -> float:
     """Seconds of k-means."""
-    if getattr(config.options.get("pixels"), "whiten", False):
+    if embedder_name(config) == "pixels" and config.options["pixels"].whiten:
         return WHITENED * times
     dims = DIMS.get(embedder_name(config), 256)
     return KMEANS * TRAINED_ON[config.data.dataset] * config.partition.clusters * dims * times
@@ -139,8 +139,8 @@ def episode(config: Settings, name: str, way: int, shot: int) -> float:
         return LOGISTIC * way * shot * way
     if name == "cluster_colour":
         clusters = min(way * shot, config.partition.clusters)
-        return COLOUR * clusters * TRAINED_ON[config.data.dataset] / config.partition.clusters * way
-    return {"nearest_neighbours": NEIGHBOURS, "mlp_dropout": DROPOUT}.get(name, MATCHING)
+        return COLOR * clusters * TRAINED_ON[config.data.dataset] / config.partition.clusters * way
+    return {"nearest_neighbours": NEIGHBORS, "mlp_dropout": DROPOUT}.get(name, MATCHING)
 
 
 def time_line(seconds: float | None) -> str:

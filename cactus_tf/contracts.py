@@ -10,13 +10,13 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from cactus_tf.config.schema import TrainingSettings
-from cactus_tf.types import Array, Episode, Partitions, Rows, TaskLoss, TaskUpdate, Trace
+from cactus_tf.types import Array, Episode, Partitions, PiecewiseArray, TaskLoss, TaskUpdate, Trace
 
-Cache = Callable[[str, Callable[[], np.ndarray | Rows]], np.ndarray]
+Cache = Callable[[str, Callable[[], np.ndarray | PiecewiseArray]], np.ndarray]
 """cache(name, make): the array stored under this name; made and stored first if it is missing."""
 
 
-def no_cache(name: str, make: Callable[[], np.ndarray | Rows]) -> np.ndarray:
+def no_cache(name: str, make: Callable[[], np.ndarray | PiecewiseArray]) -> np.ndarray:
     """Stores nothing."""
     return np.asarray(make())
 
@@ -63,8 +63,8 @@ class EmbedderInfo:
     Attributes:
       version: raise it when the same settings give other embeddings.
       trained: whether it has training steps.
-      steps: their default number, one for all data sets or by data set; a data set that is missing takes a number that
-        follows from its number of images.
+      steps: their default number, one for all data sets or by data set; for other data sets the embedder
+        computes it from the number of images.
       metrics: {name: meaning} of the scalars that training logs.
       pictures: {name: meaning} of the pictures that its network makes.
       fingerprint: options -> what the user's files hold, for an embedder that reads any.
@@ -108,10 +108,12 @@ class BackboneInfo:
     Attributes:
       consumes: what its rows are.
       filters: its default width; None takes the learner's.
+      arguments: which of "pooled", "initializers", "head_stddev" and "convolution" its `build` accepts.
     """
 
     consumes: Literal["images", "embeddings"] = "images"
     filters: int | None = None
+    arguments: frozenset[str] = frozenset()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,11 +14,11 @@ HELP = """python -m cactus_tf.predict --run=RUN --support=DIR --query=DIR [--fla
 
 Learns classes from a few labeled pictures with a learner of a run, and classifies other pictures.
   --run: folder of a run, as printed by python -m cactus_tf.main
-  --support: folder or zip archive with a sub-folder of pictures per class
+  --support: folder or zip archive with a subfolder of pictures per class
   --query: folder or zip archive of the pictures to classify
   --algo: learner of the run; needed only if several are meta-trained
   --out: folder for predictions.csv and predictions.png (default: predictions/RUN/QUERY-ALGO)
-  --evaluate: take the sub-folders of --query as true classes; print the accuracy and write confusion.csv
+  --evaluate: take the subfolders of --query as true classes; print the accuracy and write confusion.csv
   --transductive: let all queries share batch statistics, as MAML and its relatives do in evaluation
   --invert: swap light and dark, for dark ink on paper if the run learned light ink on black
   --quiet: print errors only

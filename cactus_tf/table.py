@@ -33,10 +33,10 @@ def show(argv: Sequence[str]) -> None:
     if not runs:
         raise InputError("name the folders of one or more runs: python -m cactus_tf.table runs/*")
     style = values["format"]
-    if style not in comparison.FORMATS:
-        raise InputError(f"--format={style}: choose from {', '.join(comparison.FORMATS)}")
+    if style not in comparison.STYLES:
+        raise InputError(f"--format={style}: choose from {', '.join(comparison.STYLES)}")
     rows = [row for run in runs for row in comparison.read_rows(Path(run))]
-    sys.stdout.write(comparison.FORMATS[style](comparison.compare(rows)))
+    sys.stdout.write(comparison.STYLES[style](comparison.compare(rows)))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,9 @@ import numpy as np
 
 Array = Any  # a NumPy array or a TensorFlow tensor
 
+Task = tuple[int, int]
+"""(way, shot)."""
+
 
 @dataclasses.dataclass(frozen=True)
 class GroupedPartition:
@@ -127,14 +130,14 @@ class MixedPartitions(Sequence):
         return self._pseudo[p] if p < len(self._pseudo) else self._true[p - len(self._pseudo)]
 
     @property
-    def sides(self) -> list[range]:
+    def kinds(self) -> list[range]:
         """Numbers of the partitions of each kind whose probability is above 0."""
         pseudo, true = range(len(self._pseudo)), range(len(self._pseudo), len(self))
-        return [side for side, chance in ((pseudo, 1 - self._fraction), (true, self._fraction)) if chance > 0]
+        return [kind for kind, chance in ((pseudo, 1 - self._fraction), (true, self._fraction)) if chance > 0]
 
-    def draw_side(self, rng: np.random.Generator) -> range:
+    def draw_kind(self, rng: np.random.Generator) -> range:
         """Draws the kind for one task: the numbers of its partitions."""
-        return self.sides[-1 if rng.random() < self._fraction else 0]
+        return self.kinds[-1 if rng.random() < self._fraction else 0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,7 +250,7 @@ class Difference(NamedTuple):
     ci95: float
 
 
-class Rows:
+class PiecewiseArray:
     """An array that is produced piece by piece, so that it does not have to fit in memory.
 
     Args:

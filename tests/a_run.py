@@ -28,8 +28,8 @@ def classes(number=60):
 
 
 def parse(*flags):
-    said = ["--way=5", "--query=4", "--eval_ways=5", "--eval_shots=1", f"--eval_query={QUERY}", "--eval_episodes=12"]
-    return cli.parse([*said, *flags])
+    base = ["--way=5", "--query=4", "--eval_ways=5", "--eval_shots=1", f"--eval_query={QUERY}", "--eval_episodes=12"]
+    return cli.parse([*base, *flags])
 
 
 def row(settings, name, task, accuracy):
@@ -46,14 +46,14 @@ def accuracy(rng):
     return Accuracy(float(values.mean()), 0.05, values, given)
 
 
-def make(folder, *flags, channels=1, labelled=True):
-    """A run whose first learner was trained and judged."""
+def make(folder, *flags, channels=1, labeled=True):
+    """A run whose first learner was trained and evaluated."""
     plan = build_plan.make(parse(*flags))
     shown = images(channels)
     partitions = AssignedPartitions([np.arange(60) % 6, np.arange(60) // 10])
-    test = ImageSet(images(channels), classes() if labelled else None)
+    test = ImageSet(images(channels), classes() if labeled else None)
     rows, rng = [], np.random.default_rng(1)
-    for name in plan.run.algo if labelled else ():
+    for name in plan.run.algo if labeled else ():
         result = accuracy(rng)
         predictions.write(folder / name, "test", (WAY, 1), predictions.Evaluated(result, {}, []), "key")
         rows.append(row(plan.settings, name, (WAY, 1), result))

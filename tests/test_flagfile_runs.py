@@ -15,7 +15,7 @@ from cactus_tf.types import AssignedPartitions, ImageSet, Splits
 
 FLAGFILES = sorted((Path(__file__).parents[1] / "flags").glob("*.txt"))
 FAST = ["omniglot_acai_one_partition_protonets", "omniglot_acai_hyperplanes_protonets", "omniglot_untrained_protonets"]
-GREY = {"omniglot", "mnist", "digits"}  # 28x28; colour 32x32 here, because AlexNet alone takes minutes at 84x84
+GRAY = {"omniglot", "mnist", "digits"}  # 28x28; color 32x32 here, because AlexNet alone takes minutes at 84x84
 CLASSES = {"omniglot": 24, "mnist": 10, "digits": 10, "celeba": 2}  # else 6
 EACH_TRAIN, EACH_TEST = 24, 8  # images of a class
 
@@ -39,7 +39,7 @@ def images(dataset, each, seed):
     """An ImageSet of as many images of every class."""
     rng = np.random.default_rng(seed)
     labels = np.repeat(np.arange(CLASSES.get(dataset, 6)), each)
-    shape = (28, 28, 1) if dataset in GREY else (32, 32, 3)
+    shape = (28, 28, 1) if dataset in GRAY else (32, 32, 3)
     patterns = rng.integers(0, 100, (labels.max() + 1, *shape))
     pixels = (patterns[labels] + rng.integers(0, 156, (len(labels), *shape))).astype(np.uint8)
     names = np.array([f"n{label:08}_{i}.JPEG".encode() for i, label in enumerate(labels)])

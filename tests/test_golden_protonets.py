@@ -21,7 +21,7 @@ RATE, BETA_2, EPSILON = 1e-3, 0.999, 1e-8
 ROUNDING_GRADIENT = 1e-6
 # ReLU and max-pool decide between values that may be equal but for rounding, and a gradient jumps by up to 1e-2 where
 # one decision differs; PyTorch in float32 and in float64 differ so, too. Gradients thus have to agree at the recorded
-# weights or at weights next to them, which decides such ties anew and changes a gradient by far less than TOLERANCE.
+# weights or at weights next to them, which decides such ties again and changes a gradient by far less than TOLERANCE.
 NUDGE, DRAWS = 1e-6, 32
 
 

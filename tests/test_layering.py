@@ -28,7 +28,7 @@ ORDER = [
     "main", "predict", "export", "table",
 ]  # fmt: skip
 """Every module and family from the ground up; a module imports only what stands before it."""
-ROOMS_OF_ONE = (*FAMILIES, "report", "pipeline")  # their modules are free among each other, but for circles
+WITHOUT_ORDER_INSIDE = (*FAMILIES, "report", "pipeline")  # their modules are free among each other, but for circles
 FILES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in ROOT.rglob("*.py")
@@ -62,8 +62,8 @@ def upward(module):
     """Imports that do not go down."""
     here = ORDER.index(place(module))
     for other in set(own_imports(module)) - {"__init__"}:
-        same_room = place(other) == place(module) and place(module) in ROOMS_OF_ONE
-        if not same_room and ORDER.index(place(other)) >= here:
+        same_folder = place(other) == place(module) and place(module) in WITHOUT_ORDER_INSIDE
+        if not same_folder and ORDER.index(place(other)) >= here:
             yield other
 
 
@@ -81,10 +81,10 @@ def test_families_import_no_family_but_backbones(module):
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_what_starts_with_an_underscore_stays_in_its_room(module):
+def test_what_starts_with_an_underscore_stays_in_its_folder(module):
     for other in own_imports(module):
-        room = other.split("._")[0] if "._" in other else ""
-        assert module.startswith(room), f"{module} imports {other}"
+        folder = other.split("._")[0] if "._" in other else ""
+        assert module.startswith(folder), f"{module} imports {other}"
 
 
 def test_there_is_no_circle():

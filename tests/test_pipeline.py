@@ -158,9 +158,9 @@ def test_the_report_can_be_rebuilt_from_a_finished_run(first, workplace, capsys)
     before = page.read_text().split("Reproduce this run")[0]  # below it stand the seconds
     page.unlink()
     assert run(workplace, "first", "--stage=report")[0] == 0
-    said = capsys.readouterr().out
-    assert "12 steps (0 of them now" in said
-    assert "evaluate: protonets, stored results for 10-way 1-shot, 10-way 5-shot" in said
+    output = capsys.readouterr().out
+    assert "12 steps (0 of them now" in output
+    assert "evaluate: protonets, stored results for 10-way 1-shot, 10-way 5-shot" in output
     assert page.read_text().split("Reproduce this run")[0] == before
 
 
@@ -191,10 +191,10 @@ def test_all_learners_are_evaluated_on_the_same_episodes(workplace, monkeypatch)
 
     monkeypatch.setattr(evaluation, "episode_accuracies", spy)
     assert run(workplace, "met", "--steps=2", "--eval_episodes=3")[0] == 0
-    judged = met[-4:]  # two learners, two shots
-    assert len(judged) == 4
-    assert judged[:2] == judged[2:]
-    assert judged[0] != judged[1]
+    evaluated = met[-4:]  # two learners, two shots
+    assert len(evaluated) == 4
+    assert evaluated[:2] == evaluated[2:]
+    assert evaluated[0] != evaluated[1]
 
 
 @pytest.mark.slow
@@ -458,7 +458,7 @@ def test_default_ways_above_a_fixed_head_are_left_out_with_a_note(workplace, cap
 
 
 @pytest.mark.parametrize(
-    ("algo", "said", "asked"),
+    ("algo", "variable", "asked"),
     [
         ("maml,nearest_neighbours", None, [1]),
         ("protonets,nearest_neighbours", None, []),
@@ -466,12 +466,12 @@ def test_default_ways_above_a_fixed_head_are_left_out_with_a_note(workplace, cap
     ],
     ids=["many small kernels", "TensorFlow's own choice", "the user's choice"],
 )
-def test_threads_inside_a_kernel_are_those_that_the_learners_declare(algo, said, asked, monkeypatch):
+def test_threads_inside_a_kernel_are_those_that_the_learners_declare(algo, variable, asked, monkeypatch):
     calls = []
     monkeypatch.setattr("tensorflow.config.threading.set_intra_op_parallelism_threads", calls.append)
     monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
-    if said:
-        monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", said)
+    if variable:
+        monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", variable)
     pipeline.choose_threads(build_plan.make(cli.parse([f"--algo={algo}"])).learners)
     assert calls == asked
 

@@ -19,7 +19,7 @@ from cactus_tf.backbones._norms import BatchStatisticsNorm, NormFactory, norm_la
 from cactus_tf.contracts import BackboneInfo
 from cactus_tf.utils.seeds import derive
 
-INFO = BackboneInfo()
+INFO = BackboneInfo(arguments=frozenset({"pooled", "initializers", "head_stddev", "convolution"}))
 
 BLOCKS = 4
 Initializers = Literal["torch", "glorot"]

@@ -10,7 +10,7 @@ from cactus_tf.contracts import BackboneInfo
 from cactus_tf.utils.seeds import derive
 
 FILTERS = 64
-INFO = BackboneInfo(filters=FILTERS)
+INFO = BackboneInfo(filters=FILTERS, arguments=frozenset({"convolution"}))
 
 _BLOCKS, _PARTS = 4, 2
 _LARGE = 168  # images of at least this side, twice 84, get the stem of 224x224 images

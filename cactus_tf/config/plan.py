@@ -12,11 +12,8 @@ from cactus_tf.config.schema import RunSettings, Settings, TrainingSettings
 from cactus_tf.contracts import Embedder, EmbedderContext, LearnerContext, LearnerInfo
 from cactus_tf.errors import InputError
 from cactus_tf.fewshot.episodes import Episodes
-from cactus_tf.types import Partitions
+from cactus_tf.types import Partitions, Task
 from cactus_tf.utils import seeds
-
-Task = tuple[int, int]
-"""(way, shot)."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -57,9 +57,9 @@ def locate(data_dir: str | Path | None) -> Callable[[], dict[str, Labeled]]:
 
 def complete(official: dict[str, Labeled]) -> dict[str, Labeled]:
     """The same data, or an InputError where they are not 60,000 and 10,000 images."""
-    found = {name: len(data.labels) for name, data in official.items()}
-    if found != OFFICIAL:
-        counts = f"{found['train']} train and {found['test']} test images"
+    counts_by_split = {name: len(data.labels) for name, data in official.items()}
+    if counts_by_split != OFFICIAL:
+        counts = f"{counts_by_split['train']} train and {counts_by_split['test']} test images"
         raise InputError(f"MNIST is incomplete: found {counts}, expected 60000 and 10000; {REMEDY}")
     return official
 

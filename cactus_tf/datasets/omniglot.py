@@ -26,7 +26,7 @@ from cactus_tf.utils import progress
 
 CHARACTERS, DRAWINGS = 1623, 20  # drawings of each character
 SIZE = 105  # pixels of a side of the original drawings
-SAMPLED = (2 * np.arange(28) + 1) * SIZE // 56  # floor((i + 0.5) 105 / 28): nearest neighbours of 28 rows or columns
+SAMPLED = (2 * np.arange(28) + 1) * SIZE // 56  # floor((i + 0.5) 105 / 28): nearest neighbors of 28 rows or columns
 CUTS = {"train": range(0, 1100), "val": range(1100, 1200), "test": range(1200, CHARACTERS)}  # of permuted labels
 WANTED = (("images_background.zip", "images_background"), ("images_evaluation.zip", "images_evaluation"))
 ORIGIN = "the folder python/ of https://github.com/brendenlake/omniglot"
@@ -60,7 +60,7 @@ def locate(data_dir: str | Path | None) -> Callable[[], Labeled]:
 
 
 def sample(ink: np.ndarray) -> np.ndarray:
-    """[..., 105, 105] bool, ink true -> [..., 28, 28, 1] uint8, ink 255: nearest-neighbour sampling, no smoothing."""
+    """[..., 105, 105] bool, ink true -> [..., 28, 28, 1] uint8, ink 255: nearest-neighbor sampling, no smoothing."""
     return np.uint8(255) * ink[..., SAMPLED[:, np.newaxis], SAMPLED, np.newaxis]
 
 
@@ -81,9 +81,9 @@ def complete(data: Labeled) -> Labeled:
     counts = np.bincount(data.labels, minlength=CHARACTERS)
     wrong = np.flatnonzero(counts != DRAWINGS)
     if len(wrong):
-        found = f"{len(data.labels)} images, {counts[wrong[0]]} of character {wrong[0] + 1:04}"
+        counted = f"{len(data.labels)} images, {counts[wrong[0]]} of character {wrong[0] + 1:04}"
         expected = f"{CHARACTERS * DRAWINGS} ({CHARACTERS} characters, {DRAWINGS} of each)"
-        raise InputError(f"Omniglot is incomplete: found {found}, expected {expected}; {REMEDY}")
+        raise InputError(f"Omniglot is incomplete: found {counted}, expected {expected}; {REMEDY}")
     return data
 
 

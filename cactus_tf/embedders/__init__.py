@@ -13,11 +13,7 @@ __all__ = ["Untrained", "build", "make"]
 
 
 def make(name: str, context: EmbedderContext, options: Any = None) -> Embedder:
-    """An unfitted embedder by name that carries its recipe.
-
-    Raises:
-      InputError: no such embedder, or a setting out of its range.
-    """
+    """An unfitted embedder by name that carries its recipe."""
     return built(Recipe(name, context, options))
 
 

@@ -67,9 +67,9 @@ class Episodes:
         self.way, self.shot, self.query, self.seed = way, shot, query, seed
         self._usable_clusters: dict[int, np.ndarray] = {}  # by partition
         _check_counts(way, shot, query)
-        for side in partitions.sides if isinstance(partitions, MixedPartitions) else [range(len(partitions))]:
-            if not any(self._usable(p) for p in side):
-                raise InputError(_why_unusable([partitions[p] for p in side], way, shot, query))
+        for kind in partitions.kinds if isinstance(partitions, MixedPartitions) else [range(len(partitions))]:
+            if not any(self._usable(p) for p in kind):
+                raise InputError(_why_unusable([partitions[p] for p in kind], way, shot, query))
 
     def with_rows(self, rows: np.ndarray) -> Episodes:
         """The same tasks over other rows, such as the embeddings of the same images."""
@@ -82,7 +82,7 @@ class Episodes:
         first.
         """
         rng = counter_rng(self.seed, i)
-        side = self._draw_side(rng)
+        side = self._draw_kind(rng)
         while not self._usable(p := side[int(rng.integers(len(side)))]):
             pass
         return sample_task(self.partitions[p], self.way, self.shot, self.query, rng, self._usable_clusters[p]), p
@@ -117,9 +117,9 @@ class Episodes:
 
         return tf.data.Dataset.range(start, _ENDLESS).map(load).prefetch(2)
 
-    def _draw_side(self, rng: np.random.Generator) -> range:
+    def _draw_kind(self, rng: np.random.Generator) -> range:
         if isinstance(self.partitions, MixedPartitions):
-            return self.partitions.draw_side(rng)
+            return self.partitions.draw_kind(rng)
         return range(len(self.partitions))
 
     def _usable(self, p: int) -> bool:

@@ -139,7 +139,7 @@ def meta_train(
     """Meta-trains a learner in place.
 
     Args:
-      learner: its `training_loss` is minimised.
+      learner: its `training_loss` is minimized.
       episodes: training tasks; step s uses episodes s T ... (s + 1) T - 1, so a resumed run sees what it would have.
       tasks_per_step: T, episodes of one outer step.
       steps: number of outer steps, including those of an earlier run in `folder`.
@@ -199,9 +199,6 @@ class _Record:
 
     Attributes:
       start: steps of the restored checkpoint; 0 if there is none.
-
-    Raises:
-      InputError: these are more than `steps`.
     """
 
     def __init__(self, state: list, counter: tf.Variable, folder: Path | None, steps: int):
@@ -240,7 +237,7 @@ def _announced_compilation(first: bool) -> Iterator[None]:
         log.info("train: compiled and ran the first step in %.0f s", time.monotonic() - began)
 
 
-def _why_not_finite(learner: MetaLearner, batch: Episode, result: StepResult, step: int, kept: str) -> str:
+def _why_not_finite(learner: MetaLearner, batch: Episode, result: StepResult, step: int, status: str) -> str:
     """Names the step, the first task at fault, and what to lower."""
     remedy = " and ".join(filter(None, [learner.remedy, "try a lower --outer_lr"]))
     bad = int(np.argmin(result.finite))
@@ -248,7 +245,7 @@ def _why_not_finite(learner: MetaLearner, batch: Episode, result: StepResult, st
     what = f"the gradient of a task from partition {task.partition} is not finite"
     if not np.isfinite(loss):
         what = f"the loss of a task from partition {task.partition} is {loss:.0f}"
-    return f"{what} at step {step}{_where_it_diverged(learner, task)}; {kept}: {remedy}"
+    return f"{what} at step {step}{_where_it_diverged(learner, task)}; {status}: {remedy}"
 
 
 def _where_it_diverged(learner: MetaLearner, task: Episode) -> str:

@@ -22,9 +22,6 @@ def pixel_scale(images: Any) -> int | None:
 
     Args:
       images: [n, h, w] or [n, h, w, c], or a list of [h, w] or [h, w, c].
-
-    Raises:
-      InputError: a number that is NaN, infinite or outside 0..255.
     """
     return _scale_of(_highest(_arrays(images)))
 
@@ -39,9 +36,6 @@ def prepare(images: Any, scale: int | None = None, shape: tuple[int, ...] | None
       images: as of `pixel_scale`.
       scale: of floating-point images, 1 or 255; None takes `pixel_scale`. Integers are in 0..255.
       shape: (height, width, channels) of the result; None keeps that of the images.
-
-    Raises:
-      InputError: no images, values or shapes that images cannot have, or floats in another range than `scale`.
     """
     arrays = _arrays(images)
     high = _highest(arrays)
@@ -124,9 +118,10 @@ def _bytes(array: np.ndarray, scale: int | None) -> np.ndarray:
 
 
 def _log_changes(arrays: Sequence[np.ndarray], shape: tuple[int, ...]) -> None:
-    found = sorted({array.shape[1:] for array in arrays} - {tuple(shape)})
-    if found:
-        sizes = ", ".join("x".join(map(str, other)) for other in found[:3]) + (", ..." if len(found) > 3 else "")
+    other_shapes = sorted({array.shape[1:] for array in arrays} - {tuple(shape)})
+    if other_shapes:
+        sizes = ", ".join("x".join(map(str, other)) for other in other_shapes[:3])
+        sizes += ", ..." if len(other_shapes) > 3 else ""
         log.info("images of %s are resized to %s, the shape of the training images", sizes, "x".join(map(str, shape)))
 
 

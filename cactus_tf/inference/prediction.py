@@ -73,10 +73,10 @@ def predict(
 
     Args:
       run: the folder of a run.
-      support: folder or zip archive with a sub-folder of pictures per class.
-      query: folder or zip archive of pictures, in sub-folders or not.
+      support: folder or zip archive with a subfolder of pictures per class.
+      query: folder or zip archive of pictures, in subfolders or not.
       algo: learner of the run; needed only if several are meta-trained.
-      evaluate: whether the query folder has a sub-folder per class, too.
+      evaluate: whether the query folder has a subfolder per class, too.
       transductive: as in `FewShotClassifier`.
       invert: swap light and dark.
 
@@ -94,7 +94,7 @@ def predict(
     assert labeled.labels is not None
     classes = np.unique(labeled.labels)
     if len(classes) < 2:
-        raise InputError(f"--support {support} has one class, {classes[0]}: add a sub-folder of pictures of another")
+        raise InputError(f"--support {support} has one class, {classes[0]}: add a subfolder of pictures of another")
     queries = (read_classes if evaluate else read_all)("--query", query, decode, shape)
     _check_classes(queries, classes.tolist())
     _log_reading(labeled, queries, shape)
@@ -111,7 +111,7 @@ def _check_classes(queries: Pictures, classes: Sequence[str]) -> None:
     unknown = set() if queries.labels is None else set(queries.labels.tolist()) - set(classes)
     if unknown:
         raise InputError(
-            f"--query has sub-folders that --support lacks, {', '.join(sorted(unknown))}: name them like the classes "
+            f"--query has subfolders that --support lacks, {', '.join(sorted(unknown))}: name them like the classes "
             f"({', '.join(classes)}), or omit --evaluate"
         )
 

@@ -97,11 +97,11 @@ def _matrix(predictions: Predictions) -> list[str]:
     names = heads = rows = predictions.classes.tolist()
     cells = [[f"{n:,}" for n in row] for _, row in _confusion(predictions)]
     numbers = [cell for row in cells for cell in row]
-    room, width = _LINE - len(_HEADING), max(8, _longest([*names, *numbers]) + 2)
-    if _longest([*names, "class"]) + 2 + width * len(names) > room:
+    available, width = _LINE - len(_HEADING), max(8, _longest([*names, *numbers]) + 2)
+    if _longest([*names, "class"]) + 2 + width * len(names) > available:
         heads = [str(i + 1) for i in range(len(names))]
         width = _longest([*heads, *numbers]) + 2
-        letters = room - width * len(names) - len("12 ") - 2
+        letters = available - width * len(names) - len("12 ") - 2
         if letters < _FEWEST_LETTERS:
             return []
         rows = [f"{head:>2} {shortened(name, letters)}" for head, name in zip(heads, names, strict=True)]

@@ -1,4 +1,4 @@
-"""The learners, one module each, found by its file name; `build` and `make` are for everybody above this room."""
+"""The learners, one module each, found by its file name. Modules above import `build` and `make`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,7 @@ from cactus_tf.contracts import Learner, LearnerContext, Recipe
 
 
 def make(name: str, context: LearnerContext, options: Any = None) -> Learner:
-    """Builds a learner by name, untrained, with its `recipe`.
-
-    Raises:
-      InputError: unknown learner, or a setting that it cannot have.
-    """
+    """Builds a learner by name, untrained, with its `recipe`."""
     learner = plugins.load("learners", name).build(context, options)
     learner.recipe = Recipe(name, context, options)
     return learner

@@ -18,11 +18,7 @@ __all__ = ["build", "make"]
 
 
 def make(name: str, clusters: int, partitions: int, options: Any = None) -> Partitioner:
-    """A partitioner by its name; it checks its context first.
-
-    Raises:
-      InputError: no such partitioner.
-    """
+    """A partitioner by its name; it checks its context first."""
     module = plugins.load("partitioners", name)
     divide = module.build(clusters, partitions, options)
 

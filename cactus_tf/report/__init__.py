@@ -1,4 +1,8 @@
-"""The report of a run: report.html, and some of its pictures as PNG files."""
+"""The report of a run: report.html, and some of its pictures as PNG files.
+
+The pipeline imports the names in `__all__`, `run_events`, `inspection` and `sheets`; the table command imports
+`comparison`.
+"""
 
 from __future__ import annotations
 

@@ -12,11 +12,9 @@ import numpy as np
 
 from cactus_tf import plugins
 from cactus_tf.errors import InputError
-from cactus_tf.report.published import RECALLED, Row, figures
+from cactus_tf.report.published import RECALLED, PublishedRow, figures
+from cactus_tf.types import Task
 from cactus_tf.utils import files
-
-Task = tuple[int, int]
-"""(way, shot)"""
 
 _BY_SEED = ("seed", "accuracy", "ci95", "unanswered")
 
@@ -37,7 +35,7 @@ class Cell(NamedTuple):
     paper: float | None
 
 
-Comparison = dict[Row, dict[Task, Cell]]
+Comparison = dict[PublishedRow, dict[Task, Cell]]
 """Rows in the paper's order, then the others."""
 
 
@@ -60,7 +58,7 @@ def compare(rows: Sequence[Mapping[str, Any]]) -> Comparison:
     """Accuracies by row and task, averaged over seeds."""
     _check_alike(rows)
     published = figures()
-    gathered: dict[Row, dict[Task, dict[int, Mapping]]] = {}
+    gathered: dict[PublishedRow, dict[Task, dict[int, Mapping]]] = {}
     for row in rows:
         seeds = gathered.setdefault(row_of(row), {}).setdefault((row["way"], row["shot"]), {})
         if _settled(seeds.setdefault(row["seed"], row)) != _settled(row):
@@ -82,7 +80,7 @@ def compare(rows: Sequence[Mapping[str, Any]]) -> Comparison:
     }
 
 
-def row_of(row: Mapping[str, Any]) -> Row:
+def row_of(row: Mapping[str, Any]) -> PublishedRow:
     """The row of the paper's tables that a row of results.json belongs to.
 
     results.json has the embedder and partitioner of the whole run. A learner without outer steps uses no tasks;
@@ -100,10 +98,10 @@ def row_of(row: Mapping[str, Any]) -> Row:
     fraction = options.get("supervised_fraction")
     tasks = f"{tasks}, true labels {fraction:g}" if fraction else tasks
     embedder = "none" if row["algo"] == "scratch" or tasks in ("labels", "random", "untrained") else row["embedder"]
-    return Row(row["dataset"], embedder, tasks, row["algo"])
+    return PublishedRow(row["dataset"], embedder, tasks, row["algo"])
 
 
-def label(row: Row) -> str:
+def label(row: PublishedRow) -> str:
     """Its name in the paper."""
     known = row.algo in plugins.names("learners")
     name = plugins.info("learners", row.algo).title if known else row.algo.replace("_", " ")
@@ -148,7 +146,7 @@ def as_csv(comparison: Comparison) -> str:
     return text.getvalue()
 
 
-FORMATS: Mapping[str, Callable[[Comparison], str]] = {"markdown": markdown, "csv": as_csv, "latex": latex}
+STYLES: Mapping[str, Callable[[Comparison], str]] = {"markdown": markdown, "csv": as_csv, "latex": latex}
 
 
 def lines_of(comparison: Comparison) -> list[list[str]]:

@@ -22,6 +22,7 @@ _DOTS_PER_INCH = 110
 _CHART = (4.4, 2.9)  # inches; fits a phone at 90%
 _TEXT, _SMALL = 10, 9  # points
 _NUMBERED = 12  # most classes of a confusion matrix with numbers
+_SMOOTHED = 15  # steps of the moving average of a curve
 _LETTERS = 14  # of a class name beside the matrix
 
 
@@ -181,9 +182,9 @@ def _color(i: int) -> str:
     return COLORS[i % len(COLORS)]
 
 
-def _smooth(values: np.ndarray, width: int = 15) -> np.ndarray:
+def _smooth(values: np.ndarray) -> np.ndarray:
     """Moving average that shrinks at the ends."""
-    ones = np.ones(min(width, len(values)) or 1)
+    ones = np.ones(min(_SMOOTHED, len(values)) or 1)
     return (
         np.convolve(values, ones, "same") / np.convolve(np.ones_like(values), ones, "same") if len(values) else values
     )

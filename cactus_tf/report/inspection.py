@@ -15,7 +15,7 @@ _DIGEST = 16  # bytes
 
 def describe(data: Splits) -> str:
     """A table of the splits, and how many images they share."""
-    digests = {split: digest(data[split].images) for split in _SPLITS}
+    digests = {split: image_digests(data[split].images) for split in _SPLITS}
     lines = [f"{'split':<8}{'images':>10}{'duplicates':>12}  classes"]
     for split in _SPLITS:
         images, unique = data[split], len(np.unique(digests[split]))
@@ -26,7 +26,7 @@ def describe(data: Splits) -> str:
     return "\n".join([*lines, *_shared(digests)])
 
 
-def digest(images: np.ndarray) -> np.ndarray:
+def image_digests(images: np.ndarray) -> np.ndarray:
     """[n] hashes, 16 bytes each."""
     return np.array([hashlib.blake2b(image.tobytes(), digest_size=_DIGEST).digest() for image in images], f"V{_DIGEST}")
 

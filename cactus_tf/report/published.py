@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 
-class Row(NamedTuple):
+class PublishedRow(NamedTuple):
     """A row of the paper's tables.
 
     Attributes:
@@ -75,27 +75,27 @@ _CELEBA_RECALLED = (
     ("deepcluster", "kmeans", "protonets", 74.15),
     ("none", "labels", "protonets", 85.13),
 )
-RECALLED = frozenset(Row("celeba", *row[:3]) for row in _CELEBA_RECALLED)
+RECALLED = frozenset(PublishedRow("celeba", *row[:3]) for row in _CELEBA_RECALLED)
 """Rows that were not checked against a source."""
 
 
-def figures() -> Mapping[Row, Mapping[tuple[int, int], float]]:
+def figures() -> Mapping[PublishedRow, Mapping[tuple[int, int], float]]:
     """The paper's rows in its order: accuracy in % by (way, shot)."""
-    table: dict[Row, dict[tuple[int, int], float]] = {}
+    table: dict[PublishedRow, dict[tuple[int, int], float]] = {}
     for dataset, tasks in _BOTH.items():
         offset = 3 + list(_BOTH).index(dataset) * len(tasks)
         for row in _MAIN:
-            key = Row(dataset, row[0].replace("best", _BEST[dataset]), row[1], row[2])
+            key = PublishedRow(dataset, row[0].replace("best", _BEST[dataset]), row[1], row[2])
             table[key] = dict(zip(tasks, row[offset : offset + len(tasks)], strict=True))
         table |= _ablations(dataset)
-    table |= {Row("celeba", *row[:3]): {(2, 5): row[3]} for row in (*_CELEBA, *_CELEBA_RECALLED)}
+    table |= {PublishedRow("celeba", *row[:3]): {(2, 5): row[3]} for row in (*_CELEBA, *_CELEBA_RECALLED)}
     return table
 
 
-def _ablations(dataset: str) -> dict[Row, dict[tuple[int, int], float]]:
+def _ablations(dataset: str) -> dict[PublishedRow, dict[tuple[int, int], float]]:
     tasks = ((20, 1), (5, 5)) if dataset == "omniglot" else ((5, 1), (5, 50))
     rows = {
-        Row(dataset, row[0].replace("best", _BEST[dataset]), row[1], "maml"): row[2:4]
+        PublishedRow(dataset, row[0].replace("best", _BEST[dataset]), row[1], "maml"): row[2:4]
         if dataset == "omniglot"
         else row[4:]
         for row in _ABLATIONS

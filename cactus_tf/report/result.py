@@ -10,6 +10,7 @@ from cactus_tf.report.page import Section, Table
 from cactus_tf.report.published import RECALLED
 from cactus_tf.report.run import Run
 from cactus_tf.runs import results
+from cactus_tf.types import Task
 from cactus_tf.utils import files
 
 
@@ -63,7 +64,7 @@ def result_table(rows: Sequence[Mapping[str, Any]], compared: comparison.Compari
     tasks = comparison.tasks_of(compared)
     lines: list[list[str]] = []
 
-    def add(name: str, text: Callable, values: Mapping[comparison.Task, Any]) -> None:
+    def add(name: str, text: Callable, values: Mapping[Task, Any]) -> None:
         if any(value is not None for value in values.values()):
             lines.append([name, *(text(values[t]) if values.get(t) is not None else "" for t in tasks)])
 

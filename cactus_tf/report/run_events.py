@@ -67,9 +67,9 @@ def after_evaluation(plan: RunPlan, data: Splits, rows: Sequence[Mapping[str, An
 
 def drawn(tasks: Episodes) -> list[np.ndarray]:
     """The first tasks, [h, w, 3] uint8 each."""
-    paper = tiles.drawings(tasks.rows)
+    invert = tiles.drawings(tasks.rows)
     episodes = [tasks[i] for i in range(_TASKS)]
-    return [tiles.task(e.support[:_ROWS], e.query[:_ROWS], paper=paper) for e in episodes]
+    return [tiles.task(e.support[:_ROWS], e.query[:_ROWS], invert=invert) for e in episodes]
 
 
 def configuration(plan: RunPlan) -> str:

@@ -19,12 +19,12 @@ _TEXT, _NAME = 10, 8  # points
 
 def cluster_rows(images: np.ndarray, partition: Partition) -> tuple[np.ndarray, list[np.ndarray]]:
     """Indices of some clusters, and tiles of some images of each."""
-    rng, paper = counter_rng(0, 0), tiles.drawings(images)
+    rng, invert = counter_rng(0, 0), tiles.drawings(images)
     filled = np.flatnonzero(partition.sizes > 0)
     chosen = np.sort(rng.choice(filled, min(_CLUSTERS, len(filled)), replace=False))
     members = [partition.cluster(c) for c in chosen]
     drawn = [rng.choice(m, min(_IMAGES, len(m)), replace=False) for m in members]
-    return chosen, [tiles.tiles(gather(images, numbers), paper) for numbers in drawn]
+    return chosen, [tiles.tiles(gather(images, numbers), invert) for numbers in drawn]
 
 
 def cluster_figure(images: np.ndarray, partition: Partition) -> Any:
@@ -34,10 +34,10 @@ def cluster_figure(images: np.ndarray, partition: Partition) -> Any:
     return _sheet_figure(tiles.sheet(rows), [f"{partition.sizes[c]} images" for c in chosen], title)
 
 
-def task_figure(tasks: Episodes, paper: bool) -> Any:
+def task_figure(tasks: Episodes, invert: bool) -> Any:
     """The first training task: a row per label, support images framed in blue, then queries in gray."""
     episode = tasks[0]
-    picture = tiles.task(episode.support[:_CLUSTERS], episode.query[:_CLUSTERS], paper=paper, most=_IMAGES)
+    picture = tiles.task(episode.support[:_CLUSTERS], episode.query[:_CLUSTERS], invert=invert, most=_IMAGES)
     names = [f"label {i}" for i in range(min(tasks.way, _CLUSTERS))]
     return _sheet_figure(picture, names, "a training task: support in blue, queries in gray")
 
@@ -45,11 +45,11 @@ def task_figure(tasks: Episodes, paper: bool) -> Any:
 def write_contact_sheet(data: Splits, folder: Path) -> None:
     """Writes contact_sheet.png: images of every split, spread evenly over its rows."""
     rows, names = [], []
-    paper = tiles.drawings(data.train.images)
+    invert = tiles.drawings(data.train.images)
     for name, images in (("train", data.train.images), ("val", data.val.images), ("test", data.test.images)):
         numbers = np.unique(np.linspace(0, len(images) - 1, min(len(images), _SHEET_ROWS * _IMAGES)).astype(int))
         for start in range(0, len(numbers), _IMAGES):
-            rows.append(tiles.tiles(gather(images, numbers[start : start + _IMAGES]), paper))
+            rows.append(tiles.tiles(gather(images, numbers[start : start + _IMAGES]), invert))
             names.append(name)
     figures.save(_sheet_figure(tiles.sheet(rows), names), folder / "contact_sheet.png")
 

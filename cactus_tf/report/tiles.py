@@ -25,15 +25,15 @@ def drawings(images: np.ndarray) -> bool:
     return images.shape[-1] == 1 and not np.median(images[:: max(1, len(images) // _SAMPLED)])
 
 
-def tiles(images: np.ndarray, paper: bool = False) -> np.ndarray:
+def tiles(images: np.ndarray, invert: bool = False) -> np.ndarray:
     """Images for display, [..., h, w, c] uint8 -> [..., H, W, 3] uint8 with 28 to 64 pixels on the longer side.
 
     Args:
       images: one channel or three.
-      paper: whether to swap black and white.
+      invert: whether to swap black and white.
     """
     flat = images.reshape(-1, *images.shape[-3:])
-    flat = 255 - flat if paper else flat
+    flat = 255 - flat if invert else flat
     flat = np.stack([_resized(image) for image in flat]) if len(flat) else flat
     return np.broadcast_to(flat, (*flat.shape[:-1], 3)).reshape(*images.shape[:-3], *flat.shape[1:-1], 3)
 
@@ -60,7 +60,7 @@ def sheet(rows: Sequence[np.ndarray], gap: int = _GAP) -> np.ndarray:
 
 
 def task(
-    support: np.ndarray, query: np.ndarray, wrong: np.ndarray | None = None, paper: bool = False, most: int = 10
+    support: np.ndarray, query: np.ndarray, wrong: np.ndarray | None = None, invert: bool = False, most: int = 10
 ) -> np.ndarray:
     """One task, a row per label: support images framed in blue, then queries in gray.
 
@@ -68,14 +68,14 @@ def task(
       support: [way, shot, h, w, c] uint8.
       query: [way, query, h, w, c] uint8.
       wrong: [way, query] whether the prediction is wrong: framed in orange, with a marked corner.
-      paper: whether to swap black and white.
+      invert: whether to swap black and white.
       most: images of either part in a row.
 
     Returns:
       [H, W, 3] uint8.
     """
-    left = framed(tiles(support[:, :most], paper), SUPPORT)
-    right = framed(tiles(query[:, :most], paper), QUERY)
+    left = framed(tiles(support[:, :most], invert), SUPPORT)
+    right = framed(tiles(query[:, :most], invert), QUERY)
     if wrong is not None:
         chosen = wrong[:, :most].astype(bool)
         right[chosen] = _marked(right[chosen])

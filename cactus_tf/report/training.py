@@ -24,11 +24,11 @@ def tasks_of(run: Run) -> Section | None:
     """The first training tasks, drawn."""
     if run.tasks is None:
         return None
-    paper, name = tiles.drawings(run.tasks.rows), run.plan.meta_learners[0].name
+    invert, name = tiles.drawings(run.tasks.rows), run.plan.meta_learners[0].name
     pictures = []
     for i in range(_TASKS):
         episode = run.tasks[i]
-        drawn = tiles.task(episode.support, episode.query, paper=paper)
+        drawn = tiles.task(episode.support, episode.query, invert=invert)
         caption = f"Training task {i} of {name}, made from partition {episode.partition}."
         pictures.append(tiles.picture(drawn, f"{caption} A row per label.", caption))
     of = "class" if run.plan.partition and run.plan.partition.partitioner == "labels" else "cluster"

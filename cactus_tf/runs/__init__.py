@@ -1,1 +1,4 @@
-"""What a run leaves behind, and how it is read back."""
+"""The files of a run: what it writes, and how they are read back.
+
+Every module may be imported from above; learners and other families do not read runs.
+"""

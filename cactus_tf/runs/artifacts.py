@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from cactus_tf.config import keys
-from cactus_tf.types import Rows
+from cactus_tf.types import PiecewiseArray
 from cactus_tf.utils.files import checksum, write_atomic, write_json
 
 log = logging.getLogger(__name__)
@@ -33,12 +33,13 @@ class Artifact:
         self._lock = threading.Lock()
         write_json(self.folder / "settings.json", settings)
 
-    def cache(self, name: str, make: Callable[[], np.ndarray | Rows]) -> np.ndarray:
+    def cache(self, name: str, make: Callable[[], np.ndarray | PiecewiseArray]) -> np.ndarray:
         """The array stored as NAME.npy, as a read-only memory map; made and stored first if it is missing."""
         path = self.folder / f"{name}.npy"
         if not self._intact(path):
             made = make()
-            write_atomic(path, functools.partial(_write_rows, made) if isinstance(made, Rows) else _writer(made))
+            write = functools.partial(_write_rows, made) if isinstance(made, PiecewiseArray) else _writer(made)
+            write_atomic(path, write)
             self._record(path)
         return np.load(path, mmap_mode="r", allow_pickle=False)
 
@@ -83,7 +84,7 @@ def _writer(made: np.ndarray) -> Callable[[Any], None]:
     return lambda file: np.lib.format.write_array(file, array, allow_pickle=False)
 
 
-def _write_rows(rows: Rows, file: Any) -> None:
+def _write_rows(rows: PiecewiseArray, file: Any) -> None:
     """Writes the same file as for the whole array, piece by piece."""
     header = {"descr": np.lib.format.dtype_to_descr(rows.dtype), "fortran_order": False, "shape": rows.shape}
     np.lib.format.write_array_header_1_0(file, header)

@@ -6,10 +6,10 @@ import numpy as np
 
 from cactus_tf.errors import InputError
 
-_PIECE = 1 << 24  # numbers to look at together, as arrays may be memory maps
+_PIECE = 1 << 24  # elements checked at once, as arrays may be memory maps
 
 
-def check_finite(embeddings: np.ndarray, source: str, remedy: str = "train it anew") -> None:
+def check_finite(embeddings: np.ndarray, source: str, remedy: str = "retrain it") -> None:
     """Checks that all embeddings are finite.
 
     Args:

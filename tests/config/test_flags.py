@@ -169,11 +169,11 @@ def test_help_shows_defaults_as_numbers_by_data_set():
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "messages"),
     [({}, ["info"]), ({"quiet": True}, []), ({"debug": True}, ["detail", "info"])],
     ids=["usual", "quiet", "debug"],
 )
-def test_quiet_and_debug_choose_which_messages_go_to_standard_output(settings, said, capsys):
+def test_quiet_and_debug_choose_which_messages_go_to_standard_output(settings, messages, capsys):
     logger = logging.getLogger("cactus_tf")
     before = logger.handlers, logger.propagate, logger.level
     try:
@@ -183,4 +183,4 @@ def test_quiet_and_debug_choose_which_messages_go_to_standard_output(settings, s
     finally:
         logger.handlers, logger.propagate = before[:2]
         logger.setLevel(before[2])
-    assert capsys.readouterr() == ("".join(f"{word}\n" for word in said), "")
+    assert capsys.readouterr() == ("".join(f"{word}\n" for word in messages), "")

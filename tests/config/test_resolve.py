@@ -73,10 +73,10 @@ def test_each_stage_gets_its_part_of_the_plan():
     assert plan.data.dataset == "digits"
     assert (plan.embedding.embedder, plan.embedding.splits) == ("pixels", ("train", "test"))
     assert (plan.partition.partitioner, plan.partition.clusters, plan.partition.way) == ("kmeans", 25, 20)
-    protonets, neighbours = plan.learners
-    assert (protonets.training.way, neighbours.training) == (20, None)
-    assert (protonets.embeddings, neighbours.embeddings) == (False, True)
-    assert protonets.tasks == neighbours.tasks == ((10, 1), (10, 5))
+    protonets, neighbors = plan.learners
+    assert (protonets.training.way, neighbors.training) == (20, None)
+    assert (protonets.embeddings, neighbors.embeddings) == (False, True)
+    assert protonets.tasks == neighbors.tasks == ((10, 1), (10, 5))
 
 
 def test_a_stage_that_no_learner_needs_is_not_planned():

@@ -109,7 +109,7 @@ def kaggle(folder, release):
 
 
 class Kept:
-    """A context that keeps arrays, and what it is told."""
+    """A context that stores arrays, and the reports that it receives."""
 
     def __init__(self, folder=None, **settings):
         self.arrays, self.notes = {}, {}
@@ -188,9 +188,9 @@ def test_pictures_are_cut_in_the_middle_and_resized_with_smoothing(crop, release
     np.testing.assert_array_equal(how.decode(content), np.asarray(smooth))
 
 
-def test_grey_pictures_become_coloured():
-    grey = np.random.default_rng(0).integers(0, 256, (218, 178), np.uint8)
-    image = celeba.image_array(encoded(grey), 178, 84)
+def test_gray_pictures_become_colored():
+    gray = np.random.default_rng(0).integers(0, 256, (218, 178), np.uint8)
+    image = celeba.image_array(encoded(gray), 178, 84)
     assert image.shape == (84, 84, 3)
     np.testing.assert_array_equal(image[..., 0], image[..., 2])
 
@@ -453,7 +453,7 @@ def test_kept_arrays_that_lack_pictures_of_a_complete_set_are_named_each_time(re
         assert "delete it" in caplog.text
     caplog.clear()
     (data_dir / "img_align_celeba" / "000003.jpg").write_bytes(release.pictures["000003.jpg"])
-    small(folder=tmp_path / "anew").load(data_dir)
+    small(folder=tmp_path / "again").load(data_dir)
     assert "lacks" not in caplog.text
     celeba.files_key.cache_clear()
 
@@ -497,7 +497,7 @@ def run(faces, workplace, *flags):
     ],
     ids=["pools", "clusters"],
 )
-def test_a_run_learns_from_pools_or_clusters_and_is_judged_on_pools(faces, tmp_path, flags, learners, capsys):
+def test_a_run_learns_from_pools_or_clusters_and_is_evaluated_on_pools(faces, tmp_path, flags, learners, capsys):
     code, folder = run(faces, tmp_path, *flags)
     assert code == 0, capsys.readouterr().err
     rows = json.loads((folder / "results.json").read_text())["rows"]

@@ -89,7 +89,7 @@ def test_train_val_and_test_are_honoured(tmp_path, caplog):
     assert (names(data.val), data.val.partitions) == (["val/3.png", "val/4.png"], None)
     assert by_class(data.test) == [["test/z/5.png"]]
     skipped = {s["file"]: s["reason"] for s in notes[0]["skipped"]}
-    beside = "lies beside the sub-folder train"
+    beside = "lies beside the subfolder train"
     assert skipped == {"test/6.png": "lies in no class folder", "more/7.png": beside, "8.png": beside}
     assert "3 files or folders left out" in caplog.text
 
@@ -108,7 +108,7 @@ def test_splits_share_no_file(tmp_path):
 
 
 def test_a_test_folder_without_a_train_folder_is_asked_about(tmp_path, complains):
-    with complains("sub-folder test", "rename test"):
+    with complains("subfolder test", "rename test"):
         load(put(tmp_path, "a.png", "b.png", "test/c.png"))
 
 
@@ -120,12 +120,12 @@ def test_eval_dir_takes_the_place_of_test(tmp_path, caplog):
     assert "eval_dir takes the place of" in caplog.text
 
 
-@pytest.mark.parametrize("place", ["test", "photos/judged", "link"])
+@pytest.mark.parametrize("place", ["test", "photos/evaluated", "link"])
 def test_pictures_of_eval_dir_are_not_trained_on(tmp_path, place, caplog):
-    put(tmp_path, "a.png", "photos/b.png", "photos/judged/x/1.png", "photos/judged/y/2.png")
+    put(tmp_path, "a.png", "photos/b.png", "photos/evaluated/x/1.png", "photos/evaluated/y/2.png")
     if place == "test":
-        (tmp_path / "photos/judged").rename(tmp_path / "test")
-    (tmp_path / "link").symlink_to(tmp_path / ("test" if place == "test" else "photos/judged"))
+        (tmp_path / "photos/evaluated").rename(tmp_path / "test")
+    (tmp_path / "link").symlink_to(tmp_path / ("test" if place == "test" else "photos/evaluated"))
     notes = []
     with caplog.at_level("INFO"):
         data = load(tmp_path, notes, eval_dir=tmp_path / place)
@@ -135,15 +135,15 @@ def test_pictures_of_eval_dir_are_not_trained_on(tmp_path, place, caplog):
     assert "2 pictures of data_dir lie in eval_dir" in caplog.text
 
 
-@pytest.mark.parametrize("data, judged", [("p", "p"), ("p/c", "p"), ("link", "p")])
-def test_training_pictures_within_eval_dir_are_refused(tmp_path, data, judged, complains):
+@pytest.mark.parametrize("data, evaluated", [("p", "p"), ("p/c", "p"), ("link", "p")])
+def test_training_pictures_within_eval_dir_are_refused(tmp_path, data, evaluated, complains):
     put(tmp_path / "p", "c/1.png", "c/2.png", "d/3.png")
     (tmp_path / "link").symlink_to(tmp_path / "p")
     with complains("lies in eval_dir", "another folder"):
-        load(tmp_path / data, eval_dir=tmp_path / judged)
+        load(tmp_path / data, eval_dir=tmp_path / evaluated)
 
 
-def test_a_neighbour_whose_name_begins_the_same_is_another_folder(tmp_path):
+def test_a_neighbor_whose_name_begins_the_same_is_another_folder(tmp_path):
     put(tmp_path, "data/a/1.png", "data/a/2.png", "data2/a/3.png", "data2/a/4.png")
     assert len(load(tmp_path / "data", eval_dir=tmp_path / "data2").train) == 2
     assert len(load(tmp_path / "data2", eval_dir=tmp_path / "data").train) == 2
@@ -183,9 +183,9 @@ def test_one_folder_around_val_alone_is_asked_about(tmp_path, complains):
 
 
 @pytest.mark.parametrize(
-    "files, said",
+    "files, warning",
     [
-        (["photos/train/1.png", "photos/test/2.png", "more/3.png"], "{0}/photos has a sub-folder train"),
+        (["photos/train/1.png", "photos/test/2.png", "more/3.png"], "{0}/photos has a subfolder train"),
         (["a/b/train/1.png", "a/b/test/2.png"], "name {0}/a/b as data_dir"),
         (["train/1.png", "train/2.png", "Test/3.png", "dev/4.png", "x/5.png"], "Test, dev beside train in {0} left"),
         (["Train/1.png", "Test/2.png"], "Test, Train in {0} are all trained on"),
@@ -195,11 +195,11 @@ def test_one_folder_around_val_alone_is_asked_about(tmp_path, complains):
         (["cat/1.png", "cat/train.png"], None),
     ],
 )
-def test_folders_that_look_like_splits_and_are_none_are_named(tmp_path, files, said, caplog):
+def test_folders_that_look_like_splits_and_are_none_are_named(tmp_path, files, warning, caplog):
     load(put(tmp_path, *files))
-    messages = [r.getMessage() for r in caplog.records if r.name == folder.logger.name]
-    assert len(messages) == (said is not None)
-    assert said is None or said.format(tmp_path) in messages[0]
+    messages = [r.getMessage() for r in caplog.records if r.name == folder.log.name]
+    assert len(messages) == (warning is not None)
+    assert warning is None or warning.format(tmp_path) in messages[0]
 
 
 def test_one_class_with_its_name_written_in_two_ways_is_one(tmp_path):
@@ -219,7 +219,7 @@ def test_order_and_content_depend_on_neither_names_nor_directory_order(tmp_path)
     np.testing.assert_array_equal(load(tmp_path / "one").train.images, load(tmp_path / "other").train.images)
 
 
-# Sizes and colours
+# Sizes and colors
 
 
 @pytest.mark.parametrize(
@@ -227,24 +227,24 @@ def test_order_and_content_depend_on_neither_names_nor_directory_order(tmp_path)
     [("RGB", (12, 9), (84, 84, 3)), ("L", (64, 30), (28, 28, 1)), ("L", (30, 64), (28, 28, 1)),
      ("L", (65, 30), (84, 84, 1)), ("L", (30, 65), (84, 84, 1))],
 )  # fmt: skip
-def test_the_usual_size_is_that_of_small_grey_pictures_or_84(tmp_path, mode, size, shape):
+def test_the_usual_size_is_that_of_small_gray_pictures_or_84(tmp_path, mode, size, shape):
     put(tmp_path, "a.png", "b.png", mode=mode, size=size)
     assert load(tmp_path, image_size=None).image_shape == shape
 
 
-def test_half_of_the_grey_pictures_decide_on_the_size(tmp_path):
+def test_half_of_the_gray_pictures_decide_on_the_size(tmp_path):
     put(tmp_path, *numbered("small", 3), mode="L", size=(20, 20))
     put(tmp_path, *numbered("large", 2), mode="L", size=(300, 20))
     assert load(tmp_path, image_size=None).image_shape == (28, 28, 1)
 
 
-def test_one_training_picture_in_colour_makes_all_colour(tmp_path):
-    put(tmp_path, *numbered("grey", 4), mode="L")
-    put(tmp_path, "colour.png")
+def test_one_training_picture_in_color_makes_all_color(tmp_path):
+    put(tmp_path, *numbered("gray", 4), mode="L")
+    put(tmp_path, "color.png")
     assert load(tmp_path).image_shape == (8, 8, 3)
 
 
-def test_training_pictures_alone_decide_on_colour(tmp_path):
+def test_training_pictures_alone_decide_on_color(tmp_path):
     put(tmp_path / "data", "a.png", "b.png", mode="L")
     put(tmp_path / "eval", "x/1.png", "y/2.png")
     data = load(tmp_path / "data", eval_dir=tmp_path / "eval")
@@ -327,10 +327,10 @@ def test_no_readable_picture_is_one_line(tmp_path, complains):
         load(tmp_path)
 
 
-@pytest.mark.parametrize("judged, words", [(["a.png"], "no sub-folders"), (["a/x.txt"], "holds no pictures")])
-def test_an_eval_dir_without_classes_is_one_line(tmp_path, judged, words, complains):
+@pytest.mark.parametrize("evaluated, words", [(["a.png"], "no subfolders"), (["a/x.txt"], "holds no pictures")])
+def test_an_eval_dir_without_classes_is_one_line(tmp_path, evaluated, words, complains):
     put(tmp_path / "data", "a.png", "b.png")
-    put(tmp_path / "eval", *judged)
+    put(tmp_path / "eval", *evaluated)
     with complains("eval_dir", words):
         load(tmp_path / "data", eval_dir=tmp_path / "eval")
 
@@ -407,9 +407,9 @@ def key(tmp_path):
     put(tmp_path / "data", "a.png", "sub/b.png")
     put(tmp_path / "eval", "x/1.png", "y/2.png")
 
-    def look(judged=True):
+    def look(evaluated=True):
         folder.files_key.cache_clear()
-        return folder.files_key(tmp_path / "data", tmp_path / "eval" if judged else None)
+        return folder.files_key(tmp_path / "data", tmp_path / "eval" if evaluated else None)
 
     return look
 
@@ -440,8 +440,8 @@ def test_another_training_file_is_another_key(key, tmp_path, change):
 def test_other_files_to_judge_on_leave_the_key_for_training(key, tmp_path):
     before = key()
     put(tmp_path / "eval", "y/3.png")
-    assert key()["train"] == before["train"] == key(judged=False)["train"]
-    assert len({key()["rest"], before["rest"], key(judged=False)["rest"]}) == 3
+    assert key()["train"] == before["train"] == key(evaluated=False)["train"]
+    assert len({key()["rest"], before["rest"], key(evaluated=False)["rest"]}) == 3
 
 
 def test_the_place_of_the_files_is_not_in_the_key(key, tmp_path):
@@ -489,21 +489,21 @@ def test_a_run_without_labels_ends_well_and_says_how_to_judge(photos, capsys):
     assert not json.loads((photos / "run/results.json").read_text())["rows"]
 
 
-def test_with_eval_dir_the_same_run_goes_on_and_is_judged(photos, capsys):
+def test_with_eval_dir_the_same_run_goes_on_and_is_evaluated(photos, capsys):
     assert run(photos, f"--eval_dir={photos / 'eval'}", "--eval_ways=3") == 0
-    said = capsys.readouterr().out
-    assert "2 steps (0 of them now" in said
-    assert "too few images for 5-shot tasks, so these classes are left out: tiny (8 images)" in said
+    output = capsys.readouterr().out
+    assert "2 steps (0 of them now" in output
+    assert "too few images for 5-shot tasks, so these classes are left out: tiny (8 images)" in output
     rows = json.loads((photos / "run/results.json").read_text())["rows"]
     assert {(row["way"], row["shot"]) for row in rows} == {(3, 1), (3, 5)}
 
 
 def test_a_class_with_too_few_images_for_its_way_is_named(photos, capsys):
     assert run(photos, f"--eval_dir={photos / 'eval'}", "--eval_ways=4") == 2
-    said = capsys.readouterr().err
-    assert "tiny (8 images)" in said
-    assert "3 classes of test have 10 images or more" in said
-    assert said.count("\n") == 1
+    output = capsys.readouterr().err
+    assert "tiny (8 images)" in output
+    assert "3 classes of test have 10 images or more" in output
+    assert output.count("\n") == 1
 
 
 def test_fewer_classes_than_the_way_is_one_line(photos, capsys):

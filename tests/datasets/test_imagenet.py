@@ -32,7 +32,7 @@ def options(**values):
 
 
 def picture(number):
-    """A JPEG of one colour that tells its number."""
+    """A JPEG of one color that tells its number."""
     file = io.BytesIO()
     Image.new("RGB", (30, 20), (number % 13 * 19, number // 13 * 12, 77)).save(file, "JPEG", quality=95)
     return file.getvalue()
@@ -113,10 +113,10 @@ def test_originals_come_before_squares_of_another_size(tmp_path):
 
 @pytest.mark.parametrize("decode", imagenet.DECODES)
 def test_enlarged_images_are_named(folder, decode, caplog):
-    for side, said in ((30, False), (31, True)):
+    for side, warned in ((30, False), (31, True)):
         caplog.clear()
         imagenet.load(folder, DataContext(image_size=side, options=imagenet.Options(decode=decode)))
-        assert (f"{folder} (such as 30x20) are enlarged to {side}x{side}" in caplog.text) == said
+        assert (f"{folder} (such as 30x20) are enlarged to {side}x{side}" in caplog.text) == warned
 
 
 def test_missing_classes_are_counted(folder, caplog):
@@ -165,11 +165,11 @@ def test_bad_files_are_left_out_and_listed(tmp_path, loaded):
     empty.write_bytes(b"")
     text.write_text("no picture")
     for decode, left in (("once", 3), ("lazily", 2)):  # what is damaged behind the header shows when it is decoded
-        told = {}
-        context = DataContext(image_size=8, options=imagenet.Options(decode=decode), report=told.update)
+        reported = {}
+        context = DataContext(image_size=8, options=imagenet.Options(decode=decode), report=reported.update)
         data = imagenet.load(tmp_path, context)
         assert len(data.train) == len(loaded.train) - left
-        reasons = {entry["file"]: entry["reason"] for entry in told["skipped"]}
+        reasons = {entry["file"]: entry["reason"] for entry in reported["skipped"]}
         assert reasons[f"n00000001/{empty.name}"] == "is empty"
         assert reasons[f"n00000001/{text.name}"] == "is not a picture in a known format"
         assert len(reasons) == left
@@ -184,19 +184,19 @@ def test_names_may_have_any_characters_but_those_that_cannot_be_kept(tmp_path, l
     (folder / "\u00e9 \u4e2d,.jpg").write_bytes(picture(7))
     (folder / os.fsdecode(b"\xff.jpg")).write_bytes(picture(8))
     assert len(imagenet.load(tmp_path, TINY).train) == len(loaded.train) + 2
-    told = {}
-    lazily = DataContext(image_size=8, options=imagenet.Options(decode="lazily"), report=told.update)
+    reported = {}
+    lazily = DataContext(image_size=8, options=imagenet.Options(decode="lazily"), report=reported.update)
     train = imagenet.load(tmp_path, lazily).train
-    assert told["skipped"] == [{"file": f"{TRAIN[0]}/\\udcff.jpg", "reason": "has a name that is not UTF-8"}]
+    assert reported["skipped"] == [{"file": f"{TRAIN[0]}/\\udcff.jpg", "reason": "has a name that is not UTF-8"}]
     assert len(np.asarray(train.images)) == len(loaded.train) + 1
 
 
 def test_a_link_to_a_folder_above_is_left_out(tmp_path, loaded):
     write(tmp_path)
     (tmp_path / TRAIN[0] / "loop").symlink_to(tmp_path / TRAIN[0])
-    told = {}
-    assert len(imagenet.load(tmp_path, DataContext(image_size=8, report=told.update)).train) == len(loaded.train)
-    assert told["skipped"] == [{"file": f"{TRAIN[0]}/loop", "reason": "link to a folder that contains it"}]
+    reported = {}
+    assert len(imagenet.load(tmp_path, DataContext(image_size=8, report=reported.update)).train) == len(loaded.train)
+    assert reported["skipped"] == [{"file": f"{TRAIN[0]}/loop", "reason": "link to a folder that contains it"}]
 
 
 def test_a_stopped_preparation_resumes(folder, loaded, tmp_path, monkeypatch):
@@ -268,7 +268,7 @@ def test_lazy_images_serve_where_arrays_do(lazy):
     images, whole = lazy.train.images, np.asarray(lazy.train.images)
     numbers = np.array([[3, 1], [20, 7]])
     np.testing.assert_array_equal(gather(images, numbers), whole[numbers])
-    np.testing.assert_array_equal(inspection.digest(images), inspection.digest(whole))
+    np.testing.assert_array_equal(inspection.image_digests(images), inspection.image_digests(whole))
     np.testing.assert_array_equal(images[np.arange(24) % 2 == 0], whole[::2])
     with pytest.raises(IndexError):
         images[24]
@@ -319,9 +319,9 @@ def test_bad_features_are_left_out_with_their_reason(array, reason, tmp_path):
         file.write_bytes(file.read_bytes()[:-3])
     else:
         np.save(file, array)
-    told = {}
-    imagenet.load(tmp_path, DataContext(options=imagenet.Options(input="features"), report=told.update))
-    assert told["skipped"] == [{"file": str(file.relative_to(tmp_path)), "reason": reason}]
+    reported = {}
+    imagenet.load(tmp_path, DataContext(options=imagenet.Options(input="features"), report=reported.update))
+    assert reported["skipped"] == [{"file": str(file.relative_to(tmp_path)), "reason": reason}]
 
 
 # The supervised mixture
@@ -414,7 +414,7 @@ def test_a_run_on_features(feature_folder, tmp_path, capsys):
     assert run(tmp_path, *flags, "--on_embeddings", "--stage=prepare") == 0
     assert run(tmp_path, *flags, "--on_embeddings", "--eval_query=2") == 0
     assert "the features are the embeddings" in capsys.readouterr().out
-    protonets, neighbours = results(tmp_path)
-    assert protonets["embedder"] == neighbours["embedder"] == "features"
-    assert neighbours["accuracy"] > 0.7  # classes lie apart by one standard deviation in each of five numbers
+    protonets, neighbors = results(tmp_path)
+    assert protonets["embedder"] == neighbors["embedder"] == "features"
+    assert neighbors["accuracy"] > 0.7  # classes lie apart by one standard deviation in each of five numbers
     assert not (tmp_path / "run" / "clusters.png").exists()

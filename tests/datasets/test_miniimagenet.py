@@ -21,7 +21,7 @@ TINY = DataContext(image_size=8)
 
 
 def jpeg(number, size=(84, 84)):
-    """A JPEG of one colour that tells its number."""
+    """A JPEG of one color that tells its number."""
     file = io.BytesIO()
     Image.new("RGB", size, (number % 251, number // 251 % 251, 99)).save(file, "JPEG", quality=95)
     return file.getvalue()
@@ -173,12 +173,12 @@ def test_rows_that_break_a_rule_and_absent_or_bad_files_are_left_out_and_listed(
     (tmp_path / "images" / "again" / ravi_name(first, 2)).write_bytes(b"x")
     with open(tmp_path / "val.csv", "a") as file:
         file.write(f"{ravi_name(last, 3)},{last}\nx.jpg,n00000000\nonly one\n{ravi_name(last, 2)},{first}\n\n")
-    told = {}
-    data = miniimagenet.load(tmp_path, DataContext(image_size=8, report=told.update))
+    reported = {}
+    data = miniimagenet.load(tmp_path, DataContext(image_size=8, report=reported.update))
     sizes = data.val.partitions[0].sizes
     assert (sizes[0], sizes[-1], sizes.sum()) == (EACH - 1, EACH - 1, 16 * EACH - 2)
     np.testing.assert_array_equal(data.train.images, loaded.train.images)
-    reasons = {entry["file"]: entry["reason"] for entry in told["skipped"]}
+    reasons = {entry["file"]: entry["reason"] for entry in reported["skipped"]}
     end = 16 * EACH + 1
     assert reasons == {
         "val.csv, line 2": f"names {first}00000001, which does not exist",

@@ -186,7 +186,7 @@ def test_real_mnist_has_the_official_counts(official):
 
 
 @pytest.mark.slow
-def test_a_run_learns_from_the_files_and_is_judged(tmp_path, capsys):
+def test_a_run_learns_from_the_files_and_is_evaluated(tmp_path, capsys):
     data_dir = tmp_path / "data"
     data_dir.mkdir()
     write(data_dir, contents({"train": some_images(60_000, 0), "test": some_images(10_000, 1)}))

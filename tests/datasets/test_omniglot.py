@@ -68,7 +68,7 @@ def test_drawings_are_sampled_at_the_listed_rows_and_columns(drawings):
     np.testing.assert_array_equal(omniglot.sample(ink)[:, :, 0], expected)
 
 
-def test_sampling_is_pillows_nearest_neighbour(drawings):
+def test_sampling_is_pillows_nearest_neighbor(drawings):
     ink = np.stack(list(drawings.values()))
     expected = [
         np.asarray(Image.fromarray(i.astype(np.uint8) * 255).resize((28, 28), Image.Resampling.NEAREST)) for i in ink
@@ -275,7 +275,7 @@ def scribbles(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_run_learns_from_the_archives_and_is_judged(scribbles, tmp_path, capsys):
+def test_a_run_learns_from_the_archives_and_is_evaluated(scribbles, tmp_path, capsys):
     short = ["--embedder=pixels", "--pixels_dims=4", "--clusters=20", "--partitions=1", "--algo=protonets"]
     short += ["--filters=4", "--way=5", "--steps=2", "--eval_episodes=3", "--eval_ways=5", "--eval_shots=1"]
     places = [f"--data_dir={scribbles}", f"--workdir={tmp_path / 'run'}", f"--artifacts_dir={tmp_path}"]

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cactus_tf.datasets._io.decoding import FORMATS, MOST_PIXELS, array, is_gray, opened
+from cactus_tf.datasets._io.decoding import MOST_PIXELS, PILLOW_FORMATS, array, is_gray, opened
 from cactus_tf.datasets._io.entries import UnreadableError
 
 HEIGHT, WIDTH = 6, 10
-COLOUR, GREY = (HEIGHT, WIDTH, 3), (HEIGHT, WIDTH, 1)
+COLOR, GRAY = (HEIGHT, WIDTH, 3), (HEIGHT, WIDTH, 1)
 
 
 def noise(*shape):
@@ -76,34 +76,34 @@ def test_every_mode_is_turned(mode):
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0nonsense", b"Exif\0\0II*\0\xff\xff\xff\x7f", oriented(99).tobytes()])
 def test_damaged_exif_is_not_heeded(exif):
-    pixels = noise(*COLOUR)
-    np.testing.assert_array_equal(array(encoded(Image.fromarray(pixels), exif=exif), COLOUR), pixels)
+    pixels = noise(*COLOR)
+    np.testing.assert_array_equal(array(encoded(Image.fromarray(pixels), exif=exif), COLOR), pixels)
 
 
 def test_transparent_pixels_show_white_paper():
     pixels = np.full((HEIGHT, WIDTH, 4), (200, 100, 0, 255), np.uint8)
     pixels[0, :, 3], pixels[1, :, 3] = 0, 51
-    made = array(encoded(Image.fromarray(pixels)), COLOUR)
+    made = array(encoded(Image.fromarray(pixels)), COLOR)
     assert made[0].tolist() == [[255, 255, 255]] * WIDTH
     np.testing.assert_allclose(made[1], np.broadcast_to([244, 224, 204], (WIDTH, 3)), atol=1)  # 255 - (255 - c) / 5
     assert made[2].tolist() == [[200, 100, 0]] * WIDTH
 
 
-def test_grey_with_alpha_shows_white_paper():
+def test_gray_with_alpha_shows_white_paper():
     pixels = np.stack([np.full((HEIGHT, WIDTH), 40, np.uint8), np.full((HEIGHT, WIDTH), 255, np.uint8)], axis=-1)
     pixels[:3, :, 1] = 0
-    made = array(encoded(Image.fromarray(pixels, "LA")), GREY)[..., 0]
+    made = array(encoded(Image.fromarray(pixels, "LA")), GRAY)[..., 0]
     assert np.unique(made[:3]).tolist() == [255]
     assert np.unique(made[3:]).tolist() == [40]
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF"])
-def test_a_transparent_colour_of_a_palette_shows_white_paper(kind):
+def test_a_transparent_color_of_a_palette_shows_white_paper(kind):
     numbers = np.zeros((HEIGHT, WIDTH), np.uint8)
     numbers[:2] = 1
     image = Image.fromarray(numbers, "P")
     image.putpalette([10, 20, 30, 70, 80, 90, 1, 2, 3])
-    made = array(encoded(image, kind, transparency=1), COLOUR)
+    made = array(encoded(image, kind, transparency=1), COLOR)
     assert np.unique(made[:2]).tolist() == [255]
     assert made[2:].reshape(-1, 3).tolist() == [[10, 20, 30]] * (4 * WIDTH)
 
@@ -118,47 +118,47 @@ def test_a_transparent_value_without_a_palette_shows_white_paper(mode, key, show
 
 def test_cmyk_becomes_rgb():
     image = Image.new("CMYK", (WIDTH, HEIGHT), (255, 0, 0, 0))  # cyan
-    made = array(encoded(image, "JPEG", quality=95), COLOUR)
+    made = array(encoded(image, "JPEG", quality=95), COLOR)
     np.testing.assert_allclose(made.reshape(-1, 3), np.broadcast_to([0, 255, 255], (60, 3)), atol=12)
 
 
-def test_of_16_bits_of_grey_the_upper_8_stay():
+def test_of_16_bits_of_gray_the_upper_8_stay():
     deep = np.arange(HEIGHT * WIDTH, dtype=np.uint16).reshape(HEIGHT, WIDTH) * 1000
-    np.testing.assert_array_equal(array(encoded(Image.fromarray(deep)), GREY)[..., 0], deep // 256)
+    np.testing.assert_array_equal(array(encoded(Image.fromarray(deep)), GRAY)[..., 0], deep // 256)
 
 
 def test_one_bit_is_black_or_white():
     bits = noise(HEIGHT, WIDTH) > 128
-    np.testing.assert_array_equal(array(encoded(Image.fromarray(bits)), GREY)[..., 0], np.uint8(255) * bits)
+    np.testing.assert_array_equal(array(encoded(Image.fromarray(bits)), GRAY)[..., 0], np.uint8(255) * bits)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP"])
 def test_of_an_animation_the_first_frame_is_taken(kind):
-    frames = [Image.new("RGB", (WIDTH, HEIGHT), colour) for colour in ((250, 0, 0), (0, 250, 0))]
+    frames = [Image.new("RGB", (WIDTH, HEIGHT), color) for color in ((250, 0, 0), (0, 250, 0))]
     content = encoded(frames[0], kind, save_all=True, append_images=frames[1:], duration=100)
-    assert np.abs(array(content, COLOUR).astype(int) - [250, 0, 0]).max() < 12
+    assert np.abs(array(content, COLOR).astype(int) - [250, 0, 0]).max() < 12
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP", "WEBP", "JPEG"])
 def test_every_format_is_read(kind):
     image = Image.new("RGB", (WIDTH, HEIGHT), (0, 128, 255))
-    assert np.abs(array(encoded(image, kind), COLOUR).astype(int) - [0, 128, 255]).max() < 8
+    assert np.abs(array(encoded(image, kind), COLOR).astype(int) - [0, 128, 255]).max() < 8
 
 
-def test_colour_becomes_grey_by_luminance():
-    made = array(encoded(Image.new("RGB", (WIDTH, HEIGHT), (255, 0, 0))), GREY)
+def test_color_becomes_gray_by_luminance():
+    made = array(encoded(Image.new("RGB", (WIDTH, HEIGHT), (255, 0, 0))), GRAY)
     assert np.unique(made).tolist() == [76]  # 0.299 x 255
 
 
 @pytest.mark.parametrize(
-    "mode, kind, grey",
+    "mode, kind, gray",
     [("1", "PNG", 1), ("L", "PNG", 1), ("LA", "PNG", 1), ("I;16", "PNG", 1), ("L", "JPEG", 1),
      ("RGB", "PNG", 0), ("RGBA", "PNG", 0), ("P", "PNG", 0), ("CMYK", "JPEG", 0), ("RGB", "WEBP", 0)],
 )  # fmt: skip
-def test_grey_is_told_by_the_format(mode, kind, grey):
+def test_gray_is_recognized_by_the_format(mode, kind, gray):
     with opened(encoded(Image.new(mode, (8, 8)), kind)) as image:
         found = is_gray(image)
-    assert found == grey
+    assert found == gray
 
 
 # Oblong pictures: a black one with a white middle third.
@@ -199,13 +199,13 @@ def test_lines_and_points_are_pictures_too(size, fit):
 
 def test_an_empty_file_is_said_to_be(unreadable):
     with unreadable("is empty"):
-        array(b"", COLOUR)
+        array(b"", COLOR)
 
 
 @pytest.mark.parametrize("content", [b"just some words, longer than a header", b"%PDF-1.4", b"II*\0" + bytes(60)])
 def test_what_is_no_picture_is_said_to_be(content, unreadable):
     with unreadable("not a picture in a known format"):
-        array(content, COLOUR)
+        array(content, COLOR)
 
 
 def chunk(kind, data):
@@ -223,16 +223,16 @@ def test_a_chunk_of_no_kind_within_the_pixels_is_damage(unreadable):
     """Pillow raises a SyntaxError here."""
     pixels = zlib.compress(bytes(HEIGHT * (3 * WIDTH + 1)))
     whole = png(WIDTH, HEIGHT, chunk(b"IDAT", pixels[:4]), chunk(b"IDAT", pixels[4:]))
-    assert array(whole, COLOUR).max() == 0
+    assert array(whole, COLOR).max() == 0
     with unreadable("is truncated or damaged"):
-        array(png(WIDTH, HEIGHT, chunk(b"IDAT", pixels[:4]), chunk(b"\xb2\xfa3\1", pixels[4:])), COLOUR)
+        array(png(WIDTH, HEIGHT, chunk(b"IDAT", pixels[:4]), chunk(b"\xb2\xfa3\1", pixels[4:])), COLOR)
 
 
 @pytest.mark.parametrize("width, height", [(50_000, 50_000), (10_001, 10_000), (1, 1 << 30)])
 def test_a_decompression_bomb_is_refused_unopened(width, height, unreadable):
     with warnings.catch_warnings(), unreadable(f"more than {MOST_PIXELS:,} pixels"):
         warnings.simplefilter("error")
-        array(png(width, height), COLOUR)
+        array(png(width, height), COLOR)
 
 
 @pytest.mark.parametrize(
@@ -243,23 +243,23 @@ def test_a_decompression_bomb_is_refused_unopened(width, height, unreadable):
 )  # fmt: skip
 def test_a_picture_without_pixels_is_refused(content):
     with pytest.raises(UnreadableError):
-        array(content, COLOUR)
+        array(content, COLOR)
 
 
-WHOLE = {kind: encoded(Image.fromarray(noise(24, 24, 3)), kind) for kind in FORMATS}
+WHOLE = {kind: encoded(Image.fromarray(noise(24, 24, 3)), kind) for kind in PILLOW_FORMATS}
 
 
 @settings(deadline=None, max_examples=40)
-@given(kind=st.sampled_from(FORMATS), part=st.floats(0, 0.97))
+@given(kind=st.sampled_from(PILLOW_FORMATS), part=st.floats(0, 0.97))
 def test_a_truncated_picture_is_refused_wherever_it_is_cut(kind, part):
     content = WHOLE[kind]
     with pytest.raises(UnreadableError):
-        array(content[: int(part * len(content))], COLOUR)
+        array(content[: int(part * len(content))], COLOR)
 
 
 @settings(deadline=None, max_examples=150)
 @given(
-    kind=st.sampled_from(FORMATS),
+    kind=st.sampled_from(PILLOW_FORMATS),
     flips=st.lists(st.tuples(st.integers(0, 400), st.integers(1, 255)), min_size=1, max_size=6),
 )
 def test_a_damaged_picture_is_read_or_refused_and_nothing_else(kind, flips):
@@ -267,7 +267,7 @@ def test_a_damaged_picture_is_read_or_refused_and_nothing_else(kind, flips):
     for place, bits in flips:
         content[place % len(content)] ^= bits
     with contextlib.suppress(UnreadableError):
-        assert array(bytes(content), COLOUR).shape == COLOUR
+        assert array(bytes(content), COLOR).shape == COLOR
 
 
 @pytest.mark.parametrize("fit", ["crop", "stretch", "pad"])

@@ -446,8 +446,8 @@ def test_training_crops_lie_anywhere_in_the_image_of_short_side_72_and_the_encod
     for image, crop, top, left in zip(whole[:20], crops, tops, lefts, strict=False):
         np.testing.assert_allclose(crop, image[top : top + 64, left : left + 64], atol=1e-5)
     for places, side in ((tops, size[0]), (lefts, size[1])):
-        room = side - 64
-        assert (min(places), max(places)) == (0, room) if room < 10 else len(set(places)) > room / 2
+        span = side - 64
+        assert (min(places), max(places)) == (0, span) if span < 10 else len(set(places)) > span / 2
     top, left = (size[0] - 64) // 2, (size[1] - 64) // 2
     np.testing.assert_allclose(
         form.encoding(images[:1]), whole[:1, top : top + 64, left : left + 64], rtol=1e-5, atol=1e-5

@@ -24,7 +24,7 @@ def test_random_windows_lie_in_the_image_with_the_areas_and_ratios_that_were_ask
     assert 0.2 - 1e-4 <= area.min() < 0.25
     assert 0.9 < area.max() <= 1 + 1e-4
     assert abs(np.log(w / h)).max() <= np.log(4 / 3) + 1e-3
-    assert np.corrcoef(top[h < 20], h[h < 20])[0, 1] < 0.1  # where there is room, the place is free
+    assert np.corrcoef(top[h < 20], h[h < 20])[0, 1] < 0.1  # the place of small crops is free
 
 
 def test_the_first_draw_that_fits_counts_and_the_whole_image_where_none_does():

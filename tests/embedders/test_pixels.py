@@ -119,7 +119,7 @@ def test_there_are_at_least_as_many_images_as_components(monkeypatch):
 
 
 def photographs(n=600, shape=(5, 4, 2), seed=2):
-    """[n, ...] uint8 whose neighbours go together."""
+    """[n, ...] uint8 whose neighbors go together."""
     rng = np.random.default_rng(seed)
     mixed = rng.normal(size=(n, 40)) @ (rng.normal(size=(40, 40)) + 4 * np.eye(40))
     return np.clip(120 + 12 * mixed, 0, 255).reshape(n, *shape).astype(np.uint8)
@@ -178,9 +178,10 @@ def test_an_image_of_one_value_is_nothing():
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 599, 1000])
-def test_the_covariance_does_not_depend_on_how_many_images_are_read_at_a_time(chunk):
+def test_the_covariance_does_not_depend_on_how_many_images_are_read_at_a_time(chunk, monkeypatch):
+    monkeypatch.setattr(whitening, "_CHUNK", chunk)
     x = whitening.normalized(PHOTOGRAPHS).astype(float)
-    np.testing.assert_allclose(whitening.covariance(PHOTOGRAPHS, chunk), np.cov(x.T), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(whitening.covariance(PHOTOGRAPHS), np.cov(x.T), rtol=1e-9, atol=1e-12)
 
 
 def test_whitened_dims_are_the_first_components_divided_by_their_deviation():

@@ -98,8 +98,8 @@ class Improving:
         for right in range(4):
             guesses = np.where(np.arange(len(query)) < right, truth, (truth + 1) % way)
             steps.append(np.eye(way)[guesses])
-        told = [np.eye(way)[(support_labels + (step < 3)) % way] for step in range(4)]
-        return Trace(np.stack(told), np.stack(steps))
+        of_support = [np.eye(way)[(support_labels + (step < 3)) % way] for step in range(4)]
+        return Trace(np.stack(of_support), np.stack(steps))
 
 
 def test_accuracy_is_traced_before_adaptation_and_after_each_step():

@@ -110,8 +110,8 @@ def test_the_oracle_may_be_mixed_with_other_true_partitions():
 
 
 def test_a_fraction_is_ignored_if_no_learner_trains_on_tasks():
-    neighbours = build_plan.make(cli.parse(["--algo=nearest_neighbours", "--supervised_fraction=0.5"]))
-    preflight.check_mixture(neighbours.partition, ImageSet(IMAGES))
+    neighbors = build_plan.make(cli.parse(["--algo=nearest_neighbours", "--supervised_fraction=0.5"]))
+    preflight.check_mixture(neighbors.partition, ImageSet(IMAGES))
 
 
 def test_the_fraction_changes_the_identity_of_a_run_and_no_artifact():
@@ -122,9 +122,9 @@ def test_the_fraction_changes_the_identity_of_a_run_and_no_artifact():
 
 def test_the_results_show_the_fraction_for_learners_that_train_on_tasks():
     flags = ["--algo=protonets,nearest_neighbours", "--supervised_fraction=0.5"]
-    protonets, neighbours = build_plan.make(cli.parse(flags)).learners
+    protonets, neighbors = build_plan.make(cli.parse(flags)).learners
     assert protonets.reported["supervised_fraction"] == 0.5
-    assert "supervised_fraction" not in neighbours.reported
+    assert "supervised_fraction" not in neighbors.reported
     assert "supervised_fraction" not in plan().learners[0].reported
 
 

@@ -12,7 +12,7 @@ from cactus_tf.errors import InputError
 from cactus_tf.inference.conversion import pixel_scale, prepare
 
 BYTES = np.random.default_rng(0).integers(0, 256, (5, 9, 9, 1), np.uint8)
-COLOURS = np.random.default_rng(1).integers(0, 256, (5, 9, 9, 3), np.uint8)
+COLORS = np.random.default_rng(1).integers(0, 256, (5, 9, 9, 3), np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -60,12 +60,12 @@ def test_images_of_several_sizes_are_brought_to_one():
     assert prepare([np.zeros((9, 7)), np.zeros((20, 30, 3))], shape=(8, 8, 1)).shape == (2, 8, 8, 1)
 
 
-def test_colour_becomes_grey_by_the_weights_of_itu_601():
-    grey = prepare(COLOURS, shape=(9, 9, 1))[..., 0]
-    np.testing.assert_allclose(grey, COLOURS @ [0.299, 0.587, 0.114], atol=1)
+def test_color_becomes_gray_by_the_weights_of_itu_601():
+    gray = prepare(COLORS, shape=(9, 9, 1))[..., 0]
+    np.testing.assert_allclose(gray, COLORS @ [0.299, 0.587, 0.114], atol=1)
 
 
-def test_grey_becomes_colour_by_equal_channels():
+def test_gray_becomes_color_by_equal_channels():
     np.testing.assert_array_equal(prepare(BYTES, shape=(9, 9, 3)), np.repeat(BYTES, 3, axis=3))
 
 
@@ -78,8 +78,8 @@ def test_grey_becomes_colour_by_equal_channels():
         (np.full((2, 4, 4), np.inf), "NaN or infinity"),
         (BYTES[:0], "there are no images"),
         (BYTES[0, ..., 0], r"not \[9, 9\]: reshape them"),
-        (COLOURS[0], r"\[9, 9, 3\] is the shape of one image"),
-        (COLOURS.transpose(0, 3, 1, 2), "9 channels"),
+        (COLORS[0], r"\[9, 9, 3\] is the shape of one image"),
+        (COLORS.transpose(0, 3, 1, 2), "9 channels"),
         (np.array([["a"]]), "of type <U1"),
         ([np.zeros((4, 4)), np.zeros((5, 5))], "2 shapes"),
     ],

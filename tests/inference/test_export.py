@@ -117,8 +117,8 @@ def test_onnx_embeds_any_number_of_images_as_the_run_s_embedder(digits_run, task
     session = onnxruntime.InferenceSession(str(tmp_path / "onnx" / "embed.onnx"))
     embedder = restoring.restore_embedder(digits_run)
     for images in (task[2], task[2][:1]):
-        (told,) = session.run(["embeddings"], {"images": images})
-        np.testing.assert_allclose(told, embedder.transform(images), rtol=1e-4, atol=1e-5)
+        (embeddings,) = session.run(["embeddings"], {"images": images})
+        np.testing.assert_allclose(embeddings, embedder.transform(images), rtol=1e-4, atol=1e-5)
 
 
 def test_rows_that_are_features_are_exported_as_such(digits_run, monkeypatch, tmp_path):
@@ -131,8 +131,8 @@ def test_rows_that_are_features_are_exported_as_such(digits_run, monkeypatch, tm
     monkeypatch.setattr(restoring, "restore_embedder", lambda run: None)
     monkeypatch.setattr(restoring, "training_images", lambda run: rows)
     exporting.export("run", tmp_path / "features")
-    told = ask(tmp_path, "features", "classify", rows[:6], [0, 1, 2, 0, 1, 2], rows[:6])
-    np.testing.assert_array_equal(told["logits"].numpy().argmax(1), [0, 1, 2, 0, 1, 2])
+    outputs = ask(tmp_path, "features", "classify", rows[:6], [0, 1, 2, 0, 1, 2], rows[:6])
+    np.testing.assert_array_equal(outputs["logits"].numpy().argmax(1), [0, 1, 2, 0, 1, 2])
 
 
 # What it refuses
@@ -144,15 +144,15 @@ def test_more_classes_than_the_head_has_are_an_error_that_names_it(exports, task
 
 
 @pytest.mark.parametrize(
-    "labels, told",
+    "labels, message",
     [
         (LABELS[1:], "support_images and support_labels differ in number"),
         (-LABELS, r"support_labels must be in 0..way-1"),
     ],
     ids=["too few", "negative"],
 )
-def test_labels_that_cannot_be_are_an_error_that_says_so(labels, told, exports, task):
-    with pytest.raises(tf.errors.InvalidArgumentError, match=told):
+def test_labels_that_cannot_be_are_an_error_that_says_so(labels, message, exports, task):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         ask(exports, "protonets", "classify", task[0], labels, task[2])
 
 
@@ -191,7 +191,7 @@ def test_those_that_the_message_names_are_those_that_can_be_exported():
 
 
 @pytest.mark.parametrize(
-    "flags, told",
+    "flags, message",
     [
         (["--out=OUT"], "--run missing"),
         (["--run=RUN"], "--out missing"),
@@ -207,12 +207,12 @@ def test_those_that_the_message_names_are_those_that_can_be_exported():
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_bad_input_is_one_line_and_exit_code_2(flags, told, digits_run, tmp_path, capfd):
+def test_bad_input_is_one_line_and_exit_code_2(flags, message, digits_run, tmp_path, capfd):
     places = {"RUN": str(digits_run), "OUT": str(tmp_path / "out")}
     code = main([flag.replace("RUN", places["RUN"]).replace("OUT", places["OUT"]) for flag in flags])
     error = capfd.readouterr().err
     assert (code, error.count("\n")) == (2, 1)
-    assert told in error
+    assert message in error
     assert not (tmp_path / "out").exists()
 
 
@@ -253,15 +253,15 @@ def test_what_answers_otherwise_than_the_run_is_not_left(digits_run, monkeypatch
 
 def test_an_export_is_replaced_only_if_one_says_so(exports, digits_run, tmp_path, capsys):
     shutil.copytree(exports / "maml", tmp_path / "out")
-    said = [f"--run={digits_run}", f"--out={tmp_path / 'out'}", "--algo=nearest_neighbours"]
-    assert main(said) == 2
+    arguments = [f"--run={digits_run}", f"--out={tmp_path / 'out'}", "--algo=nearest_neighbours"]
+    assert main(arguments) == 2
     assert "add --overwrite" in capsys.readouterr().err
     assert json.loads((tmp_path / "out" / "export.json").read_text())["learner"] == "maml"
-    assert main([*said, "--overwrite"]) == 0
+    assert main([*arguments, "--overwrite"]) == 0
     assert json.loads((tmp_path / "out" / "export.json").read_text())["learner"] == "nearest_neighbours"
-    told = capsys.readouterr().out
-    assert re.search(r"^classify +nearest_neighbours, .* greatest difference from the run 0.0e\+00$", told, re.M)
-    assert f"written     {tmp_path / 'out'}" in told
+    output = capsys.readouterr().out
+    assert re.search(r"^classify +nearest_neighbours, .* greatest difference from the run 0.0e\+00$", output, re.M)
+    assert f"written     {tmp_path / 'out'}" in output
 
 
 def test_ctrl_c_leaves_the_earlier_export(exports, digits_run, tmp_path, monkeypatch, capsys):
@@ -271,8 +271,8 @@ def test_ctrl_c_leaves_the_earlier_export(exports, digits_run, tmp_path, monkeyp
     shutil.copytree(exports / "tflite", tmp_path / "out")
     before = sorted(tmp_path.rglob("*"))
     monkeypatch.setattr(exporting, "_compare", stopped)
-    said = [f"--run={digits_run}", f"--out={tmp_path / 'out'}", "--algo=nearest_neighbours", "--overwrite"]
-    assert main(said) == 130
+    arguments = [f"--run={digits_run}", f"--out={tmp_path / 'out'}", "--algo=nearest_neighbours", "--overwrite"]
+    assert main(arguments) == 130
     assert capsys.readouterr().err == "stopped; nothing was written\n"
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -302,20 +302,20 @@ def warned(monkeypatch):
 
 def test_each_stage_is_a_line_and_warnings_are_seen(warned, digits_run, tmp_path, capfd):
     assert main([f"--run={digits_run}", f"--out={tmp_path / 'out'}", "--algo=nearest_neighbours"]) == 0
-    said, noise = capfd.readouterr()
+    output, noise = capfd.readouterr()
     stages = [
         f"restore: nearest_neighbours of {digits_run}, 0 steps",
         "write: classify and embed, as savedmodel",
         "compare: the written model with the run",
         "something is odd",
     ]
-    assert said.splitlines()[:4] == stages
+    assert output.splitlines()[:4] == stages
     assert noise == ""
 
 
 def test_of_tflite_s_own_notes_and_of_quiet_ones_there_is_nothing_to_see(digits_run, tmp_path):
-    said = [f"--run={digits_run}", f"--out={tmp_path / 'out'}", "--algo=maml", "--format=tflite", "--quiet"]
-    done = subprocess.run([sys.executable, "-m", "cactus_tf.export", *said], capture_output=True, text=True)
+    arguments = [f"--run={digits_run}", f"--out={tmp_path / 'out'}", "--algo=maml", "--format=tflite", "--quiet"]
+    done = subprocess.run([sys.executable, "-m", "cactus_tf.export", *arguments], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -328,8 +328,8 @@ def test_where_the_embedder_is_gone_embed_gives_the_features_of_protonets(copy, 
     exported = exporting.export(copy, tmp_path / "out", algo="protonets")
     assert exported.description["embeds"] == "the features of protonets"
     expected = restoring.restore(copy, "protonets").learner.features(task[2])
-    told = ask(tmp_path, "out", "embed", task[2])["embeddings"]
-    np.testing.assert_allclose(told, expected, rtol=1e-4, atol=1e-5)
+    embeddings = ask(tmp_path, "out", "embed", task[2])["embeddings"]
+    np.testing.assert_allclose(embeddings, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_where_nothing_embeds_that_is_said(copy, tmp_path):

@@ -13,7 +13,7 @@ TINY += ["--steps=2", "--eval_episodes=3", "--eval_shots=1", "--eval_query=2"]
 
 
 def fill(folder, number, seed):
-    """Grey noise pictures 0.png, 1.png, ... of 28x28."""
+    """Gray noise pictures 0.png, 1.png, ... of 28x28."""
     folder.mkdir(parents=True)
     for i, pixels in enumerate(np.random.default_rng(seed).integers(0, 256, (number, 28, 28), np.uint8)):
         Image.fromarray(pixels).save(folder / f"{i}.png")
@@ -21,17 +21,17 @@ def fill(folder, number, seed):
 
 @pytest.fixture
 def pictures(tmp_path):
-    """A folder with train, 60 pictures, one of them broken, and labelled classes large and small."""
+    """A folder with train, 60 pictures, one of them broken, and labeled classes large and small."""
     fill(tmp_path / "train", 60, 0)
     (tmp_path / "train" / "bad.png").write_bytes(b"no picture")
     for i, (name, number) in enumerate([("cat", 6), ("dog", 6), ("emu", 6), ("fly", 1), ("gnu", 1)]):
-        fill(tmp_path / "labelled" / name, number, i + 1)
+        fill(tmp_path / "labeled" / name, number, i + 1)
     return tmp_path
 
 
 def run(pictures, *flags, name="run"):
     places = [f"--workdir={pictures / name}", f"--artifacts_dir={pictures / 'artifacts'}"]
-    return main([*TINY, f"--data_dir={pictures / 'train'}", f"--eval_dir={pictures / 'labelled'}", *places, *flags])
+    return main([*TINY, f"--data_dir={pictures / 'train'}", f"--eval_dir={pictures / 'labeled'}", *places, *flags])
 
 
 def test_an_unsaid_way_is_what_the_large_classes_allow(pictures, capsys):

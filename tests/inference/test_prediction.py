@@ -257,13 +257,13 @@ def refused(capsys, *flags):
 def test_one_class_is_no_choice(digits_run, tmp_path, capsys):
     save(tmp_path / "support" / "cat", np.zeros((2, 9, 9, 1), np.uint8))
     places = [f"--run={digits_run}", "--algo=maml", f"--support={tmp_path / 'support'}", f"--query={tmp_path}"]
-    assert "has one class, cat: add a sub-folder" in refused(capsys, *places)
+    assert "has one class, cat: add a subfolder" in refused(capsys, *places)
 
 
 def test_pictures_in_no_class_are_no_support_set(digits_run, pictures, capsys):
     places = [f"--support={pictures / 'query' / 'one'}", f"--query={pictures / 'query'}"]
     message = refused(capsys, f"--run={digits_run}", "--algo=protonets", *places)
-    assert "has no sub-folders with pictures: it takes one per class" in message
+    assert "has no subfolders with pictures: it takes one per class" in message
 
 
 def test_folders_that_are_not_there_are_named(digits_run, pictures, capsys):
@@ -276,7 +276,7 @@ def test_query_classes_that_the_support_folder_lacks(digits_run, pictures, tmp_p
     save(tmp_path / "emu", np.zeros((1, 9, 9, 1), np.uint8))
     places = [f"--support={pictures / 'support'}", f"--query={tmp_path}", "--evaluate"]
     message = refused(capsys, f"--run={digits_run}", "--algo=protonets", *places)
-    assert "--query has sub-folders that --support lacks, emu: name them like the classes (one, two, zero)" in message
+    assert "--query has subfolders that --support lacks, emu: name them like the classes (one, two, zero)" in message
 
 
 def test_flags_that_are_missing_or_unknown_are_named(digits_run, capsys):

@@ -13,7 +13,7 @@ from cactus_tf import learners
 from cactus_tf.contracts import LearnerContext
 from cactus_tf.errors import InputError
 
-CENTRES = np.float32([[0, 0], [9, 0], [0, 9], [9, 9], [20, 0], [20, 20]])
+CENTERS = np.float32([[0, 0], [9, 0], [0, 9], [9, 9], [20, 0], [20, 20]])
 SIZES = [12, 12, 12, 12, 12, 6]
 
 
@@ -28,14 +28,14 @@ def one_thread():
 def training():
     """[66, 2] embeddings in six blobs; the last has six images only."""
     rng = np.random.default_rng(0)
-    return np.concatenate([c + rng.normal(size=(n, 2)) for c, n in zip(CENTRES, SIZES, strict=True)]).astype(np.float32)
+    return np.concatenate([c + rng.normal(size=(n, 2)) for c, n in zip(CENTERS, SIZES, strict=True)]).astype(np.float32)
 
 
 def tasks(number, way=4, shot=3, blobs=6):
     """Support and query embeddings scattered over the last blobs, so that clusters are shared, missed and tied."""
     rng = np.random.default_rng(1)
     for _ in range(number):
-        support, query = (CENTRES[rng.integers(6 - blobs, 6, n)] + rng.normal(size=(n, 2)) for n in (way * shot, 20))
+        support, query = (CENTERS[rng.integers(6 - blobs, 6, n)] + rng.normal(size=(n, 2)) for n in (way * shot, 20))
         yield support.astype(np.float32), np.repeat(np.arange(way), shot), query.astype(np.float32)
 
 

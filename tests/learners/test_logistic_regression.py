@@ -22,7 +22,7 @@ def points(seed, n, dim=4):
 
 
 def literal(support, labels, query, way, c):
-    """Logits, each row of mean 0, of the W and b that minimise |W|^2 / 2 + C sum of cross-entropies."""
+    """Logits, each row of mean 0, of the W and b that minimize |W|^2 / 2 + C sum of cross-entropies."""
     dim = support.shape[1]
 
     def objective(values):

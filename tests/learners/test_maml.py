@@ -1,14 +1,20 @@
 """MAML, its variants and training from scratch: what they compute, against the papers and against each other."""
 
+import types
+
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from cactus_tf import learners
+from cactus_tf import learners, plugins
+from cactus_tf.contracts import BackboneInfo
 from cactus_tf.errors import InputError
-from cactus_tf.fewshot.training import make_task_update
+from cactus_tf.fewshot.episodes import Episodes
+from cactus_tf.fewshot.training import make_task_update, meta_train
 from cactus_tf.learners import maml
-from cactus_tf.types import Episode
+from cactus_tf.learners._adaptation import networks
+from cactus_tf.types import AssignedPartitions, Episode
 
 WAY = 4
 
@@ -260,6 +266,47 @@ def test_scratch_has_a_head_for_each_way_whatever_the_way_of_training():
 def test_pooling_is_refused_for_networks_that_have_no_choice_of_it():
     with pytest.raises(InputError, match="pooled is a setting of conv4, and the network is mlp"):
         build(backbone="mlp", pooled=True)
+
+
+@pytest.fixture
+def minimal_backbone(monkeypatch):
+    """A backbone whose `build` has none of the optional arguments, as a module named "minimal"."""
+
+    def build(image_shape, out=None, *, filters=2, norm="batch", seed=0, dtype="float32"):
+        images = keras.Input(image_shape, dtype=dtype)
+        x = keras.layers.Flatten()(keras.layers.Conv2D(filters, 7, strides=7)(images))
+        return keras.Model(images, keras.layers.Dense(out, name="head")(x))
+
+    module = types.ModuleType("minimal")
+    module.build, module.INFO = build, BackboneInfo()
+    load, names = plugins.load, plugins.names
+    monkeypatch.setattr(plugins, "load", lambda family, name: module if name == "minimal" else load(family, name))
+    monkeypatch.setattr(plugins, "names", lambda family: [*names(family), "minimal"])
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """TensorFlow reports a GPU."""
+    monkeypatch.setattr(networks.tf.config, "list_physical_devices", lambda kind=None: ["GPU:0"])
+
+
+@pytest.mark.usefixtures("minimal_backbone", "gpu")
+def test_a_backbone_without_the_optional_arguments_is_trained_and_answers():
+    learner = build(backbone="minimal")
+    episodes = Episodes(
+        np.zeros((20, 28, 28, 1), np.uint8), AssignedPartitions([np.arange(20) % WAY]), way=WAY, query=2
+    )
+    assert meta_train(learner, episodes, steps=1, tasks_per_step=2) == 1
+    support, labels, query = flat(task())
+    assert learner.classify(support, labels, query, WAY).shape == (WAY * 3, WAY)
+
+
+@pytest.mark.usefixtures("minimal_backbone", "gpu")
+def test_on_a_gpu_tasks_share_kernels_if_the_backbone_can():
+    assert build(backbone="conv4").vectorized
+    assert not build(backbone="conv4", vectorized=False).vectorized
+    assert not build(backbone="minimal").vectorized
+    assert build(backbone="mlp").vectorized
 
 
 def test_resnet_has_a_default_width_of_its_own():

@@ -42,9 +42,9 @@ def test_the_leaking_rule_is_early_stopping_on_the_queries_as_keras_does_it():
     logits = learner.classify_leaking(SUPPORT, LABELS, QUERY, QUERY_LABELS, 3)
     model, support, labels = fresh(learner)
     stop = keras.callbacks.EarlyStopping("val_loss", patience=2)
-    told = (QUERY, QUERY_LABELS)
+    queries = (QUERY, QUERY_LABELS)
     done = model.fit(
-        support, labels, batch_size=9, epochs=500, shuffle=False, verbose=0, validation_data=told, callbacks=[stop]
+        support, labels, batch_size=9, epochs=500, shuffle=False, verbose=0, validation_data=queries, callbacks=[stop]
     )
     assert 3 <= len(done.history["loss"]) < 500
     np.testing.assert_allclose(model.predict(QUERY, verbose=0), logits, rtol=1e-4, atol=1e-5)
@@ -74,12 +74,12 @@ def test_every_task_has_weights_and_masks_of_its_own():
 def test_only_the_leaking_rule_is_told_the_labels_of_the_queries():
     rows = points(3, 120)  # noise: without the leak accuracy is chance
     episodes = Episodes(rows, AssignedPartitions([np.arange(120) % 6]), way=2, shot=1, query=5)
-    told = []
+    query_labels = []
     learner = learners.build("mlp_dropout", units=4, epochs=1, legacy_leak=True)
     leaking = learner.classify_leaking
-    learner.classify_leaking = lambda s, sl, q, ql, way: told.append(ql) or leaking(s, sl, q, ql, way)
+    learner.classify_leaking = lambda s, sl, q, ql, way: query_labels.append(ql) or leaking(s, sl, q, ql, way)
     evaluate(learner, episodes, 2)
-    np.testing.assert_array_equal(told, [[0] * 5 + [1] * 5] * 2)
+    np.testing.assert_array_equal(query_labels, [[0] * 5 + [1] * 5] * 2)
     fair = learners.build("mlp_dropout", units=4, epochs=1)
     fair.classify_leaking = None  # would fail if it were called
     evaluate(fair, episodes, 2)

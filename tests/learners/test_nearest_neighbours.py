@@ -18,7 +18,7 @@ def test_the_nearest_support_embedding_gives_its_label():
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 4, 7])
-def test_several_neighbours_vote_as_in_scikit_learn_ties_included(k):
+def test_several_neighbors_vote_as_in_scikit_learn_ties_included(k):
     support, query, labels = points(0, 12), points(1, 200), np.arange(12) % 4
     answer = learners.build("nearest_neighbours", k=k).classify(support, labels, query, 4)
     np.testing.assert_array_equal(answer.argmax(1), KNeighborsClassifier(k).fit(support, labels).predict(query))
@@ -42,6 +42,6 @@ def test_all_support_embeddings_may_vote():
     assert (logits.argmax(1) == 1).all()
 
 
-def test_more_neighbours_than_support_embeddings_are_an_error_with_the_remedy():
+def test_more_neighbors_than_support_embeddings_are_an_error_with_the_remedy():
     with pytest.raises(InputError, match=r"k is 5 and the support set has 4 .* lower --nearest_neighbours_k"):
         learners.build("nearest_neighbours", k=5).classify(points(0, 4), np.arange(4), points(1, 2), 4)

@@ -8,7 +8,7 @@ import pytest
 from cactus_tf import table
 from cactus_tf.errors import InputError
 from cactus_tf.report import comparison as c
-from cactus_tf.report.published import RECALLED, Row, figures
+from cactus_tf.report.published import RECALLED, PublishedRow, figures
 
 
 def row(accuracy=0.7, **about):
@@ -27,18 +27,19 @@ def run(folder, name, *rows):
 
 def test_the_published_figures_have_the_right_cells():
     found = figures()
-    assert found[Row("omniglot", "acai", "kmeans", "maml")] == {
+    assert found[PublishedRow("omniglot", "acai", "kmeans", "maml")] == {
         (5, 1): 68.84,
         (5, 5): 87.78,
         (20, 1): 48.09,
         (20, 5): 73.36,
     }
-    assert found[Row("miniimagenet", "deepcluster", "none", "mlp_dropout")][5, 50] == 60.95
-    assert found[Row("miniimagenet", "none", "none", "scratch")][5, 1] == 27.59
-    assert found[Row("omniglot", "none", "random", "maml")] == {(20, 1): 6.51, (5, 5): 25.74}
-    assert found[Row("miniimagenet", "deepcluster", "kmeans, P = 1", "maml")] == {(5, 1): 38.75, (5, 50): 67.77}
-    assert Row("miniimagenet", "none", "random", "maml") not in found
-    assert found[Row("celeba", "deepcluster", "kmeans", "maml")] == {(2, 5): 73.79}
+    assert found[PublishedRow("miniimagenet", "deepcluster", "none", "mlp_dropout")][5, 50] == 60.95
+    assert found[PublishedRow("miniimagenet", "none", "none", "scratch")][5, 1] == 27.59
+    assert found[PublishedRow("omniglot", "none", "random", "maml")] == {(20, 1): 6.51, (5, 5): 25.74}
+    single = PublishedRow("miniimagenet", "deepcluster", "kmeans, P = 1", "maml")
+    assert found[single] == {(5, 1): 38.75, (5, 50): 67.77}
+    assert PublishedRow("miniimagenet", "none", "random", "maml") not in found
+    assert found[PublishedRow("celeba", "deepcluster", "kmeans", "maml")] == {(2, 5): 73.79}
     assert set(found) >= RECALLED
 
 
@@ -80,12 +81,12 @@ def test_a_result_belongs_to_the_row_of_its_tasks(about, tasks, label):
         ({"options": {"steps": 0}}, "none"),
     ],
 )
-def test_a_row_has_the_embedder_that_it_read_and_not_its_neighbours(about, embedder):
+def test_a_row_has_the_embedder_that_it_read_and_not_its_neighbors(about, embedder):
     assert c.row_of(row(**about)).embedder == embedder
 
 
 def test_one_run_keeps_the_interval_of_its_tasks_and_stands_beside_the_paper():
-    (cell,) = c.compare([row(0.7)])[Row("omniglot", "acai", "kmeans", "maml")].values()
+    (cell,) = c.compare([row(0.7)])[PublishedRow("omniglot", "acai", "kmeans", "maml")].values()
     assert cell == pytest.approx(c.Cell(70.0, 1.0, 1, 68.84))
 
 

@@ -14,12 +14,12 @@ def test_many_learners_find_room_in_the_picture_of_accuracies(tmp_path, tasks):
         for i in range(7)
         for shot in range(tasks)
     ]
-    figures.accuracy_figure(rows).savefig(tmp_path / "accuracy.png")  # matplotlib warns where the axes have no room
+    figures.accuracy_figure(rows).savefig(tmp_path / "accuracy.png")  # matplotlib warns where the axes do not fit
 
 
-def sheet(tmp_path, grey):
-    """The middle of the one image of a contact sheet, 0..255, given as a constant grey image."""
-    images = np.full((1, 8, 8, 1), grey, np.uint8)
+def sheet(tmp_path, gray):
+    """The middle of the one image of a contact sheet, 0..255, given as a constant gray image."""
+    images = np.full((1, 8, 8, 1), gray, np.uint8)
     images[0, 3:5, 3:5] = 100
     none = np.zeros((0, 8, 8, 1), np.uint8)
     sheets.write_contact_sheet(Splits(ImageSet(images), ImageSet(none), ImageSet(none)), tmp_path)
@@ -28,7 +28,7 @@ def sheet(tmp_path, grey):
     return {value for value, count in zip(values.tolist(), counts, strict=True) if count > 50}
 
 
-def test_grey_images_are_shown_as_they_are_and_drawings_as_ink_on_paper(tmp_path):
+def test_gray_images_are_shown_as_they_are_and_drawings_as_ink_on_paper(tmp_path):
     assert 230 in sheet(tmp_path, 230)
     assert 60 in sheet(tmp_path, 60)
     assert 100 not in sheet(tmp_path, 0)

@@ -65,7 +65,7 @@ def test_the_parts_of_a_page_are_those_of_the_run(made):
 
 
 def test_a_run_without_labels_says_that_there_is_no_accuracy(tmp_path):
-    text = page(a_run.make(tmp_path, labelled=False))
+    text = page(a_run.make(tmp_path, labeled=False))
     assert "No accuracy, because the evaluation split has no labels" in text
     assert titles(text)[:2] == ["Result", "Training tasks"]
     assert not re.search("Mistakes|Hardest", text)

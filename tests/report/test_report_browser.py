@@ -58,7 +58,7 @@ def test_nothing_is_wider_than_the_page(folder, width):
 
 
 @pytest.mark.parametrize("width", [PHONE, DESK])
-def test_the_page_is_dark_text_on_white_with_colours(folder, width):
+def test_the_page_is_dark_text_on_white_with_colors(folder, width):
     path = folder / f"{width}.png"
     browse(folder, f"--window-size={width},1200", f"--screenshot={path}", f"file://{folder}/report.html")
     shown = np.asarray(Image.open(path).convert("RGB")).astype(int)

@@ -83,5 +83,5 @@ def test_the_projector_has_clusters_of_the_first_partitions_and_no_labels(runs):
 
 
 def test_a_run_without_labels_logs_no_accuracies(tmp_path):
-    log(a_run.make(tmp_path, labelled=False))
+    log(a_run.make(tmp_path, labeled=False))
     assert [path.name for path in (tmp_path / "events").iterdir()] == ["run"]

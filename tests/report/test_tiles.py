@@ -23,7 +23,7 @@ def test_enlarged_pixels_are_the_old_ones_repeated():
 
 def test_ink_on_paper_swaps_black_and_white():
     image = np.full((1, 28, 28, 1), 10, np.uint8)
-    assert (tiles.tiles(image, paper=True) == 245).all()
+    assert (tiles.tiles(image, invert=True) == 245).all()
 
 
 def test_a_sheet_has_its_tiles_where_they_belong_and_white_elsewhere():
@@ -38,15 +38,15 @@ def test_a_sheet_has_its_tiles_where_they_belong_and_white_elsewhere():
     ]
 
 
-def colours(picture):
+def colors(picture):
     return {tuple(int(x) for x in pixel) for pixel in picture.reshape(-1, 3)}
 
 
 def test_support_images_and_queries_have_frames_of_their_own():
     picture = tiles.task(np.zeros((2, 1, 28, 28, 1), np.uint8), np.zeros((2, 3, 28, 28, 1), np.uint8))
     assert picture.shape == (67, 32 + 12 + 3 * 35 - 3, 3)
-    assert colours(picture[:, :32]) == {tiles.SUPPORT, (0, 0, 0), (255, 255, 255)}
-    assert colours(picture[:, 44:]) == {tiles.QUERY, (0, 0, 0), (255, 255, 255)}
+    assert colors(picture[:, :32]) == {tiles.SUPPORT, (0, 0, 0), (255, 255, 255)}
+    assert colors(picture[:, 44:]) == {tiles.QUERY, (0, 0, 0), (255, 255, 255)}
 
 
 def test_exactly_the_wrong_answers_are_marked():

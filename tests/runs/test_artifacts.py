@@ -6,7 +6,7 @@ import pytest
 from cactus_tf.errors import InputError, RunError
 from cactus_tf.runs import artifacts
 from cactus_tf.runs import folder as run_folder
-from cactus_tf.types import Rows
+from cactus_tf.types import PiecewiseArray
 from cactus_tf.utils import files
 
 
@@ -99,7 +99,7 @@ def test_the_error_about_an_unwritable_folder_names_its_flag(tmp_path):
 
 def test_rows_that_arrive_in_pieces_are_stored_like_the_whole_array(tmp_path):
     whole = np.arange(60, dtype=np.uint8).reshape(10, 3, 2)
-    rows = Rows(whole.shape, whole.dtype, lambda: iter([whole[:4], whole[4:4], whole[4:]]))
+    rows = PiecewiseArray(whole.shape, whole.dtype, lambda: iter([whole[:4], whole[4:4], whole[4:]]))
     store = artifacts.Artifact(tmp_path, "data", {"a": 1})
     np.testing.assert_array_equal(store.cache("pieces", lambda: rows), whole)
     store.cache("whole", lambda: whole)

@@ -90,15 +90,15 @@ def test_the_key_of_predictions_depends_on_weights_settings_and_tasks():
 
 
 def test_the_key_of_predictions_depends_on_the_evaluated_images_and_labels(tmp_path):
-    for name, grey in (("some", 50), ("others", 60)):
+    for name, gray in (("some", 50), ("others", 60)):
         (tmp_path / name / "a").mkdir(parents=True)
         for i in range(2):
-            Image.fromarray(np.full((8, 8), grey + i, np.uint8)).save(tmp_path / name / "a" / f"{i}.png")
+            Image.fromarray(np.full((8, 8), gray + i, np.uint8)).save(tmp_path / name / "a" / f"{i}.png")
     shutil.copytree(tmp_path / "some", tmp_path / "learned")
-    shutil.copytree(tmp_path / "some" / "a", tmp_path / "relabelled" / "b")
-    said = ["--dataset=folder", f"--data_dir={tmp_path / 'learned'}", "--algo=nearest_neighbours"]
-    folders = [tmp_path / name for name in ("some", "others", "relabelled")]
-    configs = [flags.parse([*said, f"--eval_dir={folder}"]) for folder in folders]
+    shutil.copytree(tmp_path / "some" / "a", tmp_path / "relabeled" / "b")
+    base = ["--dataset=folder", f"--data_dir={tmp_path / 'learned'}", "--algo=nearest_neighbours"]
+    folders = [tmp_path / name for name in ("some", "others", "relabeled")]
+    configs = [flags.parse([*base, f"--eval_dir={folder}"]) for folder in folders]
     keys = [key(c, Weights(1), IMAGES) for c in configs]
     assert len(set(keys)) == 3
 

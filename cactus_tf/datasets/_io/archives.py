@@ -22,11 +22,7 @@ _HIDDEN = (".", "__MACOSX")
 
 
 def entries(path: Path) -> tuple[list[Entry], list[Skipped]]:
-    """The files of an archive that are not hidden; of several with one name the last, as unpacking leaves it.
-
-    Raises:
-      InputError: not a whole zip archive, encrypted, or a path leaves the archive's folder.
-    """
+    """The files of an archive that are not hidden; of several with one name the last, as unpacking leaves it."""
     by_name: dict[str, zipfile.ZipInfo] = {}
     skipped = []
     for info in _infos(path):
@@ -45,11 +41,7 @@ def entries(path: Path) -> tuple[list[Entry], list[Skipped]]:
 
 
 def unpack(wanted: Sequence[Entry], folder: Path) -> dict[int, str]:
-    """Unpacks files of one archive below a folder; returns by position why some could not be unpacked.
-
-    Raises:
-      RunError: the disk has too little space, checked before the first file is written.
-    """
+    """Unpacks files of one archive below a folder; returns by position why some could not be unpacked."""
     _check_space(wanted, folder)
     path = Path(wanted[0].root)
     by_name = {_slashed(info): info for info in _infos(path)}

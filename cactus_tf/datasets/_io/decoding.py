@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from cactus_tf.datasets._io.entries import UnreadableError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")  # recognized by content, whatever the extension
+PILLOW_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")  # recognized by content, whatever the extension
 FITS = ("crop", "stretch", "pad")
 MOST_PIXELS = 100_000_000  # a 100-megapixel camera; more is refused as a decompression bomb
 _BACKGROUND = 255  # behind transparent pixels
@@ -24,16 +24,12 @@ warnings.filterwarnings("ignore", module=r"PIL\.")  # once: changing filters whi
 
 @contextlib.contextmanager
 def opened(content: bytes | IO[bytes]) -> Iterator[Image.Image]:
-    """The picture in these bytes or this file, the first frame of an animation. Pixels are decoded on first use.
-
-    Raises:
-      UnreadableError: empty, an unknown format, damaged, without pixels or with too many; also for errors of Pillow in
-        the block.
-    """
+    """The picture in these bytes or this file, the first frame of an animation. Pixels are decoded on first use."""
     if not content:
         raise UnreadableError("is empty")
     try:
-        with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content, formats=FORMATS) as image:
+        file = io.BytesIO(content) if isinstance(content, bytes) else content
+        with Image.open(file, formats=PILLOW_FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise Image.DecompressionBombError
             if not image.width * image.height:
@@ -58,9 +54,6 @@ def array(content: bytes, shape: tuple[int, ...], fit: str = "crop", *, reduced:
       fit: for another aspect ratio: "crop" keeps the middle, "stretch" distorts, "pad" adds black bars.
       reduced: decode JPEG at 1/8, 1/4 or 1/2 of its size where that is at least twice the result's: several times as
         fast for photos, with differences of about one gray level.
-
-    Raises:
-      UnreadableError: see `opened`.
     """
     height, width, channels = shape
     with opened(content) as image:

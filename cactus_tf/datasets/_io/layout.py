@@ -31,7 +31,7 @@ class Tree(NamedTuple):
     Attributes:
       splits: the pictures of each split.
       classes: the class names of each labeled split, by label.
-      empty: the sub-folders without pictures of each labeled split.
+      empty: the subfolders without pictures of each labeled split.
       skipped: what could not be looked at, or has no place in the layout.
       counts: numbers for the summary; COUNTED explains them.
       warnings: other messages for the user.
@@ -57,11 +57,7 @@ class _File(NamedTuple):
 
 
 def locate(data_dir: str | Path | None, eval_dir: str | Path | None = None) -> Callable[[], Tree]:
-    """The function that lists the pictures.
-
-    Raises:
-      InputError: no data_dir, a folder does not exist, or data_dir lies in eval_dir.
-    """
+    """The function that lists the pictures."""
     if data_dir is None:
         raise InputError("folder needs --data_dir: name the folder or zip archive that holds your pictures")
     for name, place in (("data_dir", data_dir), ("eval_dir", eval_dir)):
@@ -89,26 +85,26 @@ def existing(name: str, place: str | Path) -> Path:
 
 def pictures(name: str, place: Path) -> Listing:
     """The pictures of a folder or archive, of which there must be one at least."""
-    found = listing(place, EXTENSIONS)
-    if not found.entries:
-        looked = f"{', '.join(EXTENSIONS)}; {found.others} other files"
-        first = f"; {found.skipped[0].name}: {found.skipped[0].reason}" if found.skipped else ""
+    listed = listing(place, EXTENSIONS)
+    if not listed.entries:
+        looked = f"{', '.join(EXTENSIONS)}; {listed.others} other files"
+        first = f"; {listed.skipped[0].name}: {listed.skipped[0].reason}" if listed.skipped else ""
         raise InputError(f"{name} {shown(place)} holds no pictures ({looked}{first}): name a folder that does")
-    return found
+    return listed
 
 
 def class_folders(name: str, place: Path, skipped: list[Skipped]) -> tuple[Listed, list[str]]:
-    """The pictures of a folder or archive with a sub-folder per class, and the class names by label."""
-    found = pictures(name, place)
-    skipped += found.skipped
-    listed, names = _labeled(_files(found.entries, place), "test", skipped)
+    """The pictures of a folder or archive with a subfolder per class, and the class names by label."""
+    folder_listing = pictures(name, place)
+    skipped += folder_listing.skipped
+    listed, names = _labeled(_files(folder_listing.entries, place), "test", skipped)
     if not names:
-        raise InputError(f"{name} {shown(place)} has no sub-folders with pictures: it takes one per class")
+        raise InputError(f"{name} {shown(place)} has no subfolders with pictures: it takes one per class")
     return listed, names
 
 
 def without_pictures(place: Path, names: Sequence[str]) -> list[str]:
-    """The sub-folders of a folder that are not among these names."""
+    """The subfolders of a folder that are not among these names."""
     try:
         with os.scandir(place) as scanned:
             folders = [child.name for child in scanned if child.is_dir() and not child.name.startswith(".")]
@@ -118,12 +114,12 @@ def without_pictures(place: Path, names: Sequence[str]) -> list[str]:
 
 
 def _tree(data_dir: Path, eval_dir: Path | None) -> Tree:
-    found = pictures("data_dir", data_dir)
-    entries = _outside(found.entries, data_dir, eval_dir)
-    counts = {"other_files": found.others, "of_eval_dir": len(found.entries) - len(entries)}
+    all_pictures = pictures("data_dir", data_dir)
+    entries = _outside(all_pictures.entries, data_dir, eval_dir)
+    counts = {"other_files": all_pictures.others, "of_eval_dir": len(all_pictures.entries) - len(entries)}
     files, top = _without_wrapper(_files(entries, data_dir), data_dir)
     parts, skipped = _by_split(files, top)
-    skipped += found.skipped
+    skipped += all_pictures.skipped
     warnings = _unlike_splits(files, top)
     labeled = {split: _labeled(parts.get(split, []), split, skipped) for split in SPLITS}
     folders = {split: top / split for split in SPLITS}
@@ -134,8 +130,8 @@ def _tree(data_dir: Path, eval_dir: Path | None) -> Tree:
     train = labeled["train"][0].entries
     if len(train) < FEWEST:
         raise InputError(
-            f"data_dir {shown(data_dir)} holds {len(found.entries)} pictures, {len(train)} of them for training, "
-            f"and at least {FEWEST} are needed: add more"
+            f"data_dir {shown(data_dir)} holds {len(all_pictures.entries)} pictures, {len(train)} of them for "
+            f"training, and at least {FEWEST} are needed: add more"
         )
     classes = {split: names for split, (_, names) in labeled.items() if names}
     empty = {split: without_pictures(folders[split], names) for split, names in classes.items()}
@@ -196,30 +192,26 @@ def _unlike_splits(files: Sequence[_File], place: Path) -> list[str]:
     if len(holders) != 1:
         return []
     inner = shown(place.joinpath(*holders.pop()))
-    return [f"{inner} has a sub-folder train, and {shown(place)} has none: all is trained on; name {inner} as data_dir"]
+    return [f"{inner} has a subfolder train, and {shown(place)} has none: all is trained on; name {inner} as data_dir"]
 
 
 def _by_split(files: Sequence[_File], data_dir: Path) -> tuple[dict[str, list[_File]], list[Skipped]]:
-    """The files of each split, and those that lie beside the splits; without a sub-folder train all are for training.
-
-    Raises:
-      InputError: there is `val` or `test` but no `train`, so it is unclear whether to train on them.
-    """
+    """The files of each split, and those that lie beside the splits; without a subfolder train all are for training."""
     tops = _tops(files) & set(SPLITS)
     if not tops:
         return {"train": [_File(file.parts[-1:], file.entry) for file in files]}, []
     if "train" not in tops:
-        lone = f"{shown(data_dir)} has a sub-folder {min(tops)} and no pictures in a sub-folder train"
+        lone = f"{shown(data_dir)} has a subfolder {min(tops)} and no pictures in a subfolder train"
         raise InputError(f"data_dir {lone}: put the training pictures there, or rename {min(tops)}")
     inside = {split: [f.below() for f in files if len(f.parts) > 1 and f.parts[0] == split] for split in SPLITS}
     beside = [f.entry for f in files if len(f.parts) == 1 or f.parts[0] not in SPLITS]
-    return inside, [Skipped(shown(entry.name), "lies beside the sub-folder train") for entry in beside]
+    return inside, [Skipped(shown(entry.name), "lies beside the subfolder train") for entry in beside]
 
 
 def _labeled(files: Sequence[_File], split: str, skipped: list[Skipped]) -> tuple[Listed, list[str]]:
-    """The pictures of a split and its class names, one per sub-folder.
+    """The pictures of a split and its class names, one per subfolder.
 
-    There are no labels where there are no sub-folders, or where training pictures lie beside them.
+    There are no labels where there are no subfolders, or where training pictures lie beside them.
     """
     loose = [file.entry for file in files if len(file.parts) == 1]
     if len(loose) == len(files) or (loose and split == "train"):

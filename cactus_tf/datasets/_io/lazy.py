@@ -47,11 +47,7 @@ class LazyImages:
         return len(self._names)
 
     def __getitem__(self, key: Any) -> np.ndarray:
-        """The images with these numbers.
-
-        Raises:
-          RunError: a file cannot be decoded.
-        """
+        """The images with these numbers."""
         numbers = self._numbers[key]
         if numbers.ndim == 0:
             return self._cached(int(numbers)).copy()

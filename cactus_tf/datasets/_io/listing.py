@@ -32,9 +32,6 @@ def listing(root: str | Path, extensions: tuple[str, ...]) -> Listing:
     """The files with these extensions (lower case, with the dot) that are not hidden.
 
     Links are followed, but no folder is read twice, nor one that contains the root.
-
-    Raises:
-      InputError: neither a folder nor a zip archive, or an unsafe archive.
     """
     root = Path(root).expanduser()
     skipped: list[Skipped] = []
@@ -54,7 +51,7 @@ def _sort_key(entry: Entry) -> tuple[str, str]:
 
 
 def _below(root: Path, skipped: list[Skipped]) -> Iterator[Entry]:
-    """Regular files below a folder; real sub-folders come before linked ones, so each is read by its own name."""
+    """Regular files below a folder; real subfolders come before linked ones, so each is read by its own name."""
     real = root.resolve()
     above = {_identity(folder.stat()) for folder in (real, *real.parents)}
     seen, todo = set(above), [""]

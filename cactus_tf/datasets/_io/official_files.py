@@ -16,9 +16,6 @@ def find(data_dir: str | Path, wanted: Sequence[tuple[str, ...]], origin: str) -
       data_dir: the folder to look in.
       wanted: alternative names of each; the first that exists is taken.
       origin: where a user gets them.
-
-    Raises:
-      InputError: names what is missing and its origin.
     """
     folder = Path(data_dir).expanduser()
     if not folder.is_dir():

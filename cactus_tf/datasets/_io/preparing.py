@@ -19,13 +19,14 @@ from cactus_tf.datasets._io import archives
 from cactus_tf.datasets._io.entries import Entry, Skipped, shown
 from cactus_tf.datasets._io.rows import Decoded, Decoding, claim, decode_files
 from cactus_tf.errors import InputError
-from cactus_tf.types import AssignedPartitions, ImageSet, Partitions, Rows, Splits
+from cactus_tf.types import AssignedPartitions, ImageSet, Partitions, PiecewiseArray, Splits
 from cactus_tf.utils import files
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 NOT_CACHED = DataContext()
 _PIECE = 1024  # rows copied at once
+_NAMED = 5  # files that a warning names
 
 
 class Labeled(NamedTuple):
@@ -37,7 +38,7 @@ class Labeled(NamedTuple):
       names: [n] bytes, the file of each image; empty where images are not files.
     """
 
-    images: np.ndarray | Rows
+    images: np.ndarray | PiecewiseArray
     labels: np.ndarray
     names: np.ndarray = np.zeros(0, "S1")
 
@@ -115,7 +116,7 @@ def prepare(
         started = time.monotonic()
         splits = read()
         counts = ", ".join(f"{data.images.shape[0]} {split}" for split, data in splits.items())
-        logger.info("prepared %s: %s images in %.1f seconds", name, counts, time.monotonic() - started)
+        log.info("prepared %s: %s images in %.1f seconds", name, counts, time.monotonic() - started)
         return splits
 
     def image_set(split: str) -> ImageSet:
@@ -157,19 +158,19 @@ def prepare_files(
     with _unfinished(context.folder) as folder:
 
         def read() -> dict[str, Labeled]:
-            found = listing(folder)
-            skipped = list(found.skipped)
-            listed = {s: unpacked(one, folder / "unpacked" / s, skipped) for s, one in found.splits.items()}
+            split_files = listing(folder)
+            skipped = list(split_files.skipped)
+            listed = {s: unpacked(one, folder / "unpacked" / s, skipped) for s, one in split_files.splits.items()}
             how = decoding(listed, folder)
             splits = {}
             for split, one in listed.items():
                 rows = one.decoded or decode_files(f"{name} {split}", one.entries, how, folder / split, context.workers)
                 skipped.extend(rows.skipped)
-                _check_readable(name, split, len(found.splits[split].entries) or len(rows.rows), rows, skipped)
+                _check_readable(name, split, len(split_files.splits[split].entries) or len(rows.rows), rows, skipped)
                 splits[split] = in_digest_order(one, rows)
             report_skipped(name, skipped)
             reasons = [{"file": s.name, "reason": s.reason} for s in skipped]
-            context.report({**found.summary(splits), "skipped": reasons})
+            context.report({**split_files.summary(splits), "skipped": reasons})
             return splits
 
         return prepare(name, read, context, ("images", "labels", "names"), partitions)
@@ -189,12 +190,12 @@ def unpacked(listed: Listed, folder: Path, skipped: list[Skipped]) -> Listed:
     return Listed(entries, None if listed.labels is None else listed.labels[intact])
 
 
-def report_skipped(name: str, skipped: Sequence[Skipped], most: int = 5) -> None:
+def report_skipped(name: str, skipped: Sequence[Skipped]) -> None:
     """A warning that counts what was left out and names the first few."""
     if skipped:
-        some = "; ".join(f"{s.name} {s.reason}" for s in skipped[:most])
-        more = f"; and {len(skipped) - most} more" if len(skipped) > most else ""
-        logger.warning("%s: %d files or folders left out: %s%s", name, len(skipped), some, more)
+        some = "; ".join(f"{s.name} {s.reason}" for s in skipped[:_NAMED])
+        more = f"; and {len(skipped) - _NAMED} more" if len(skipped) > _NAMED else ""
+        log.warning("%s: %d files or folders left out: %s%s", name, len(skipped), some, more)
 
 
 def in_digest_order(listed: Listed, decoded: Decoded) -> Labeled:
@@ -215,7 +216,7 @@ def in_digest_order(listed: Listed, decoded: Decoded) -> Labeled:
     )
 
 
-def _rows_at(rows: np.ndarray, numbers: np.ndarray) -> Rows:
+def _rows_at(rows: np.ndarray, numbers: np.ndarray) -> PiecewiseArray:
     """The rows with these numbers, in pieces."""
 
     def pieces() -> Iterator[np.ndarray]:
@@ -226,7 +227,7 @@ def _rows_at(rows: np.ndarray, numbers: np.ndarray) -> Rows:
             piece[along] = rows[wanted[along]]
             yield piece
 
-    return Rows((len(numbers), *rows.shape[1:]), rows.dtype, pieces)
+    return PiecewiseArray((len(numbers), *rows.shape[1:]), rows.dtype, pieces)
 
 
 def _check_readable(name: str, split: str, number: int, decoded: Decoded, skipped: Sequence[Skipped]) -> None:

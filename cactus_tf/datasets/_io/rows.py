@@ -73,7 +73,7 @@ class Decoded(NamedTuple):
     skipped: list[Skipped]
 
 
-class _Record(NamedTuple):
+class _EncodedImage(NamedTuple):
     """An image that is not a file."""
 
     name: str
@@ -117,7 +117,7 @@ def decode_stream(batches: Iterable[Sequence[bytes]], decoding: Decoding, folder
     starts, total = [], 0
     for batch in filter(len, batches):
         starts.append(total)
-        total += shards.make(total, [_Record(f"record {total + i}", content) for i, content in enumerate(batch)])
+        total += shards.make(total, [_EncodedImage(f"record {total + i}", content) for i, content in enumerate(batch)])
     return shards.collect(starts, total)
 
 

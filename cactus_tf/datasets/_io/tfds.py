@@ -12,6 +12,7 @@ from cactus_tf.utils import progress
 
 BATCH = 512  # examples; bounds the memory of full-size images
 RETRIES = 4  # about 3 seconds; the library's 10 wait 5 minutes where there is no network
+_LONGEST = 200  # letters of an error message of the library
 
 
 def batches(name: str, split: str, remedy: str, undecoded: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
@@ -25,9 +26,6 @@ def batches(name: str, split: str, remedy: str, undecoded: Sequence[str] = ()) -
 
     Yields:
       Arrays [at most 512, ...] by feature name, a dictionary of them where a feature is one.
-
-    Raises:
-      InputError: the download failed, or its files are damaged.
     """
     import tensorflow as tf
     import tensorflow_datasets as tfds
@@ -71,7 +69,7 @@ def _few_retries() -> Iterator[None]:
         downloader.MAX_RETRIES = retries
 
 
-def _brief(error: BaseException, limit: int = 200) -> str:
+def _brief(error: BaseException) -> str:
     """An error in one line of bounded length."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
-    return text if len(text) <= limit else text[: limit - 3] + "..."
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."

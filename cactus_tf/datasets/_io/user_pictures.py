@@ -35,7 +35,7 @@ class Pictures(NamedTuple):
 
 
 def read_classes(name: str, place: str | Path, decode: Decode, shape: tuple[int, ...]) -> Pictures:
-    """The pictures of a folder or zip archive with a sub-folder per class.
+    """The pictures of a folder or zip archive with a subfolder per class.
 
     Args:
       name: what the user calls the folder, for messages.
@@ -44,7 +44,7 @@ def read_classes(name: str, place: str | Path, decode: Decode, shape: tuple[int,
       shape: (height, width, channels).
 
     Raises:
-      InputError: it does not exist, has no pictures or no sub-folders, or no picture of a class can be read.
+      InputError: it does not exist, has no pictures or no subfolders, or no picture of a class can be read.
     """
     path, skipped = layout.existing(name, place), list[Skipped]()
     listed, classes = layout.class_folders(name, path, skipped)

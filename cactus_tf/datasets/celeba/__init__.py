@@ -31,7 +31,7 @@ from cactus_tf.datasets.celeba.attributes import AttributePools
 from cactus_tf.errors import InputError
 from cactus_tf.types import Splits
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 SIZE = 84  # default pixels of a side
 ALIGNED = (178, 218)  # width, height of the official pictures
@@ -96,7 +96,7 @@ def load(data_dir: str | Path | None = None, context: DataContext = NOT_CACHED) 
     list_files, how = locate(data_dir), decoding_of(context)
     splits = prepare_files("celeba", functools.partial(list_files, how), lambda *_: how, context, AttributePools)
     _warn_of_stored(splits, data_dir, context.folder)
-    logger.info("celeba: %s", pool_counts(splits))
+    log.info("celeba: %s", pool_counts(splits))
     return splits
 
 
@@ -119,12 +119,12 @@ def files_key(data_dir: str | Path | None, eval_dir: str | Path | None) -> str |
     """
     if data_dir is None:
         return None
-    found = find(*official_files.find(data_dir, WANTED, ORIGIN))
-    complete = {split: len(listed.entries) for split, listed in found.splits.items()} == OFFICIAL
-    if complete and all(entry.size for listed in found.splits.values() for entry in listed.entries):
+    faces = find(*official_files.find(data_dir, WANTED, ORIGIN))
+    complete = {split: len(listed.entries) for split, listed in faces.splits.items()} == OFFICIAL
+    if complete and all(entry.size for listed in faces.splits.values() for entry in listed.entries):
         return None
     key = hashlib.blake2b(digest_size=8)
-    for split, listed in found.splits.items():
+    for split, listed in faces.splits.items():
         files = [(_last(entry), entry.size) for entry in listed.entries]
         key.update(repr((split, files)).encode("utf-8", "backslashreplace"))
         key.update(np.packbits(np.asarray(listed.labels)).tobytes())
@@ -157,9 +157,6 @@ def image_array(content: bytes, crop: int | None, size: int) -> np.ndarray:
       content: of the file.
       crop: pixels of a side; None takes the whole picture.
       size: pixels of a side of the result.
-
-    Raises:
-      UnreadableError: not a picture of 178x218 pixels.
     """
     with decoding.opened(content) as picture:
         if picture.size != ALIGNED:
@@ -172,11 +169,7 @@ def image_array(content: bytes, crop: int | None, size: int) -> np.ndarray:
 
 
 def find(pictures: Path, attribute_list: Path, part_list: Path) -> FaceFiles:
-    """The pictures that both lists name and that exist.
-
-    Raises:
-      InputError: a list breaks a rule, or there is no picture for training.
-    """
+    """The pictures that both lists name and that exist."""
     rows = read_annotations(attribute_list, part_list)
     by_name, skipped = _by_name(pictures)
     present = np.array([name in by_name for name in rows.names], bool)
@@ -208,7 +201,7 @@ def _warn_of_stored(splits: Splits, data_dir: str | Path | None, folder: Path | 
     """Warns of stored arrays that lack pictures although the files are complete: they are not read again."""
     lacking = sum(OFFICIAL.values()) - sum(len(getattr(splits, split)) for split in OFFICIAL)
     if folder is not None and lacking and files_key(data_dir, None) is None:
-        logger.warning(
+        log.warning(
             "celeba: %s lacks %s of %s pictures, which could not be read when it was made; to read them again, delete "
             "it and the embedder, embeddings and partitions folders made from it",
             shown(folder),
@@ -223,15 +216,15 @@ def _names_at(rows: Annotations, mask: np.ndarray) -> list[str]:
 
 def _by_name(pictures: Path) -> tuple[dict[str, Entry], list[Skipped]]:
     """The jpg files of a folder or archive by the last part of their name; of several with one name the first."""
-    found = listing(pictures, (".jpg", ".jpeg"))
+    listed = listing(pictures, (".jpg", ".jpeg"))
     named: dict[str, Entry] = {}
-    skipped = list(found.skipped)
-    for entry in found.entries:
+    skipped = list(listed.skipped)
+    for entry in listed.entries:
         first = named.setdefault(_last(entry), entry)
         if first is not entry:
             skipped.append(Skipped(shown(entry.name), f"has the name of {shown(first.name)}"))
-    if found.others:
-        skipped.append(Skipped(shown(pictures.name), f"holds {found.others:,} files that do not end in .jpg"))
+    if listed.others:
+        skipped.append(Skipped(shown(pictures.name), f"holds {listed.others:,} files that do not end in .jpg"))
     return named, skipped
 
 
@@ -242,15 +235,15 @@ def _last(entry: Entry) -> str:
 
 def _list_files(paths: list[Path], how: Decoding, folder: Path) -> SplitFiles:
     """The pictures of a folder, after a warning that counts the missing ones."""
-    found = find(*paths)
-    present = {split: len(listed.entries) for split, listed in found.splits.items()}
+    faces = find(*paths)
+    present = {split: len(listed.entries) for split, listed in faces.splits.items()}
     lacking = sum(OFFICIAL.values()) - sum(present.values())
     if present != OFFICIAL:
         counts = ", ".join(f"{present[split]:,} of {number:,} {split}" for split, number in OFFICIAL.items())
-        first = f", such as {shown(found.missing[0])}" if found.missing else ""
-        logger.warning("celeba: %s pictures are missing%s; using %s", f"{lacking:,}", first, counts)
-    missing = {"number": lacking, "files": [shown(name) for name in found.missing[:_NAMED]]}
-    return SplitFiles(found.splits, found.skipped, lambda _: {"missing": missing})
+        first = f", such as {shown(faces.missing[0])}" if faces.missing else ""
+        log.warning("celeba: %s pictures are missing%s; using %s", f"{lacking:,}", first, counts)
+    missing = {"number": lacking, "files": [shown(name) for name in faces.missing[:_NAMED]]}
+    return SplitFiles(faces.splits, faces.skipped, lambda _: {"missing": missing})
 
 
 def _download(how: Decoding, folder: Path) -> SplitFiles:

@@ -49,11 +49,7 @@ class _Line(NamedTuple):
 
 
 def read_annotations(attribute_path: Path, part_path: Path) -> Annotations:
-    """Both lists, joined by name.
-
-    Raises:
-      InputError: a list cannot be read or breaks a rule; names the file, the line and the rule.
-    """
+    """Both lists, joined by name."""
     attributes, parts = read_attributes(attribute_path), read_parts(part_path)
     _check_same(attribute_path, attributes, part_path, parts)
     _check_same(part_path, parts, attribute_path, attributes)

@@ -71,12 +71,12 @@ class AttributePool:
         """The first distinct members of a stream of uniformly random images."""
         images = len(self._words)
         tries = math.ceil(1.5 * number * images / int(self.sizes[c])) + 16
-        found = np.zeros(0, np.int64)
-        while len(found) < number:
+        members = np.zeros(0, np.int64)
+        while len(members) < number:
             tried = rng.integers(images, size=tries)
-            found = np.concatenate([found, tried[self._are_members(self._words[tried], c)]])
-            found = found[np.sort(np.unique(found, return_index=True)[1])]
-        return found[:number].astype(np.int32)
+            members = np.concatenate([members, tried[self._are_members(self._words[tried], c)]])
+            members = members[np.sort(np.unique(members, return_index=True)[1])]
+        return members[:number].astype(np.int32)
 
 
 class AttributePools(Sequence):
@@ -104,9 +104,9 @@ class AttributePools(Sequence):
         counts = pattern_counts(labels)
         patterns = np.tile(np.arange(PATTERNS), len(counts))
         sizes = np.stack([counts[:, ::-1][:, :PATTERNS], counts[:, :PATTERNS]], axis=-1).reshape(-1, 2)
-        kept = (sizes >= least).all(axis=1)
-        self.triples = np.repeat(triples(labels.shape[1]), PATTERNS, axis=0)[kept]
-        self.patterns, self.sizes = patterns[kept], sizes[kept]
+        large_enough = (sizes >= least).all(axis=1)
+        self.triples = np.repeat(triples(labels.shape[1]), PATTERNS, axis=0)[large_enough]
+        self.patterns, self.sizes = patterns[large_enough], sizes[large_enough]
         self._words = labels.astype(np.uint32) @ _bits(labels.shape[1])
         self._rare: dict[tuple[int, int], np.ndarray] = {}
 

@@ -1,8 +1,8 @@
 """Pictures of your own: a folder or zip archive without labels, and optionally labeled pictures to evaluate on.
 
-All pictures below `data_dir` are for training, in whatever sub-folder. Only if `data_dir` has a sub-folder `train` are
-its sub-folders `train`, `val` and `test` the splits, and their sub-folders the classes; one folder around them is
-ignored. Each sub-folder of `eval_dir` is a class of the test split; pictures in it are never trained on.
+All pictures below `data_dir` are for training, in whatever subfolder. Only if `data_dir` has a subfolder `train` are
+its subfolders `train`, `val` and `test` the splits, and their subfolders the classes; one folder around them is
+ignored. Each subfolder of `eval_dir` is a class of the test split; pictures in it are never trained on.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from cactus_tf.datasets._io.rows import Decoded, Decoding, decode_files, unread
 from cactus_tf.errors import InputError
 from cactus_tf.types import Splits
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 SIDE, SMALL_SIDE = 84, 28  # pixels: as in miniImageNet, and as in Omniglot for small gray pictures
 SMALL = 64  # pixels: small pictures are those whose median longer side is at most this
@@ -61,10 +61,10 @@ def load(data_dir: str | Path | None = None, context: DataContext = NOT_CACHED) 
     def listing(_: Path) -> SplitFiles:
         tree = list_pictures()
         for message in tree.warnings:
-            logger.warning("folder: %s", message)
+            log.warning("folder: %s", message)
         for counted, number in tree.counts.items():
             if number:
-                logger.info("folder: %d %s", number, COUNTED[counted])
+                log.info("folder: %d %s", number, COUNTED[counted])
         return SplitFiles(tree.splits, tree.skipped, functools.partial(_summary, tree))
 
     def decoding(listed: Mapping[str, Listed], folder: Path) -> Decoding:
@@ -96,11 +96,7 @@ def header(entry: Entry) -> np.ndarray:
 
 
 def default_shape(headers: Decoded, image_size: int | None) -> tuple[int, int, int]:
-    """(height, width, channels) for pictures with these headers.
-
-    Raises:
-      InputError: none of them could be read.
-    """
+    """(height, width, channels) for pictures with these headers."""
     if not len(headers.read):
         first = (
             f"; the first is {headers.skipped[0].name}, which {headers.skipped[0].reason}" if headers.skipped else ""
@@ -127,7 +123,7 @@ def _summary(tree: Tree, splits: Mapping[str, Labeled]) -> dict[str, Any]:
         readable[split] = [name for label, name in enumerate(classes) if label in present]
         without = sorted({*tree.empty[split], *classes} - set(readable[split]))
         if without:
-            logger.warning("folder: %d %s classes without a picture: %s", len(without), split, ", ".join(without))
+            log.warning("folder: %d %s classes without a picture: %s", len(without), split, ", ".join(without))
     return {"classes": readable, **tree.counts}
 
 

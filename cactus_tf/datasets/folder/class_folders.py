@@ -22,11 +22,11 @@ def wnids(root: Path) -> list[str]:
 
 def files(root: Path, wnid: str, extensions: tuple[str, ...]) -> Listing:
     """The files of one class, named below `root`, without empty ones."""
-    found = listing(root / wnid, extensions)
-    skipped = [Skipped(s.name if s.name.startswith("/") else f"{wnid}/{s.name}", s.reason) for s in found.skipped]
-    entries = [Entry(str(root), f"{wnid}/{entry.name}", entry.size) for entry in found.entries]
+    listed = listing(root / wnid, extensions)
+    skipped = [Skipped(s.name if s.name.startswith("/") else f"{wnid}/{s.name}", s.reason) for s in listed.skipped]
+    entries = [Entry(str(root), f"{wnid}/{entry.name}", entry.size) for entry in listed.entries]
     skipped += [Skipped(shown(entry.name), "is empty") for entry in entries if not entry.size]
-    return Listing([entry for entry in entries if entry.size], skipped, found.others)
+    return Listing([entry for entry in entries if entry.size], skipped, listed.others)
 
 
 def names_key(root: Path) -> str:

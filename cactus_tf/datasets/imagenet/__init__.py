@@ -43,7 +43,7 @@ from cactus_tf.datasets.miniimagenet import ravi, split_lists
 from cactus_tf.errors import InputError
 from cactus_tf.types import AssignedPartitions, ImageSet, Partitions, Splits
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 INPUTS, DECODES = ("images", "features"), ("once", "lazily")
 _LISTS = (".", "miniimagenet_splits", "imagenet/miniimagenet_splits")
@@ -144,16 +144,16 @@ def _split_files(source: Source, printable: bool, folder: Path) -> SplitFiles:
     for split, wnids in source.classes.items():
         classes = []
         for wnid in wnids:
-            found = class_folders.files(source.root, wnid, source.extensions)
-            skipped.extend(found.skipped)
-            hidden = [entry for entry in found.entries if printable and shown(entry.name) != entry.name]
+            listed = class_folders.files(source.root, wnid, source.extensions)
+            skipped.extend(listed.skipped)
+            hidden = [entry for entry in listed.entries if printable and shown(entry.name) != entry.name]
             skipped.extend(Skipped(shown(entry.name), "has a name that is not UTF-8") for entry in hidden)
-            classes.append([entry for entry in found.entries if entry not in hidden])
+            classes.append([entry for entry in listed.entries if entry not in hidden])
         empty = [wnid for wnid, entries in zip(wnids, classes, strict=True) if not entries]
         if empty and split != "train":
             raise InputError(f"{shown(source.root)} has no files in the {split} classes {', '.join(empty)}: {REMEDY}")
         if empty:
-            logger.warning("imagenet: %d train classes have no files, such as %s", len(empty), empty[0])
+            log.warning("imagenet: %d train classes have no files, such as %s", len(empty), empty[0])
         splits[split] = Listed.of_classes(classes)
     return SplitFiles(splits, skipped)
 
@@ -192,11 +192,11 @@ def _supervised(
     names: np.ndarray, entries: Mapping[str, list[Entry]], listed: list[split_lists.ListedImage]
 ) -> Partitions:
     """One partition: of each class the images that the list names, else the first 600 by ImageNet's numbers."""
-    files = split_lists.FilesByStem([entry for found in entries.values() for entry in found], [])
+    files = split_lists.FilesByStem([entry for of_class in entries.values() for entry in of_class], [])
     by_class = split_lists.by_class(listed, files, [])
     cluster = {}
-    for c, (wnid, found) in enumerate(sorted(entries.items())):
-        chosen = by_class.get(wnid) or ravi.by_number(found)[: ravi.IMAGES]
+    for c, (wnid, of_class) in enumerate(sorted(entries.items())):
+        chosen = by_class.get(wnid) or ravi.by_number(of_class)[: ravi.IMAGES]
         cluster.update({shown(entry.name).encode(): c for entry in chosen})
     assignments = np.array([cluster.get(name, -1) for name in names.tolist()], np.int32)
     return AssignedPartitions([assignments], len(entries))

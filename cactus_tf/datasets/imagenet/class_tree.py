@@ -15,7 +15,7 @@ from cactus_tf.datasets.imagenet import features
 from cactus_tf.datasets.miniimagenet import ravi
 from cactus_tf.errors import InputError
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 SIDE, CLASSES = 84, 1000
 _FOLDERS = (".", "train", "ILSVRC/Data/CLS-LOC/train", "imagenet")
@@ -41,11 +41,7 @@ class Source(NamedTuple):
 
 
 def locate(data_dir: str | Path | None, kind: str = "images", side: int = SIDE) -> Source:
-    """The class folders of images or features.
-
-    Raises:
-      InputError: there are none, a val or test class is missing, or every training class is.
-    """
+    """The class folders of images or features."""
     if data_dir is None:
         raise InputError(f"imagenet needs data_dir, tensorflow-datasets does not download it: {REMEDY}")
     folder = Path(data_dir).expanduser()
@@ -83,7 +79,7 @@ def warn_of_missing(source: Source) -> None:
     if folders != CLASSES:
         lacking = [wnid for wnid in ravi.CLASSES["train"] if wnid not in source.classes["train"]]
         some = f", such as {lacking[0]}" if lacking else ""
-        logger.warning(
+        log.warning(
             "imagenet: %d class folders, ImageNet has %d; of miniImageNet's 64 training classes %d are missing%s",
             folders,
             CLASSES,
@@ -97,7 +93,7 @@ def warn_of_enlarging(source: Source, side: int) -> None:
     sizes = [size for wnid in source.classes["val"] if (size := _first_size(source, wnid))]
     if sizes and all(max(size) < side for size in sizes):
         width, height = max(sizes)
-        logger.warning(
+        log.warning(
             "imagenet: the images in %s (such as %dx%d) are enlarged to %dx%d: name a folder with larger images as "
             "data_dir, or lower --image_size",
             shown(source.root),

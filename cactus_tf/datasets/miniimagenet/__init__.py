@@ -36,9 +36,10 @@ from cactus_tf.datasets.miniimagenet import ravi, split_lists
 from cactus_tf.errors import InputError
 from cactus_tf.types import Splits
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 SIDE = 84
+_NAMED = 3  # classes that a warning names
 LAYOUTS = (
     "train.csv, val.csv, test.csv and images/ or images.zip; or the three lists and ImageNet's training folders; "
     "or train/, val/, test/ with a folder per WordNet id"
@@ -78,12 +79,12 @@ def load(data_dir: str | Path | None = None, context: DataContext = NOT_CACHED) 
     list_files = locate(data_dir)
 
     def split_files(_: Path) -> SplitFiles:
-        found = list_files()
-        if found.warning:
-            logger.warning("miniimagenet: %s", found.warning)
-        check_counts(found.classes)
-        listed = {split: Listed.of_classes(list(found.classes[split].values())) for split in ravi.CLASSES}
-        return SplitFiles(listed, found.skipped)
+        class_files = list_files()
+        if class_files.warning:
+            log.warning("miniimagenet: %s", class_files.warning)
+        check_counts(class_files.classes)
+        listed = {split: Listed.of_classes(list(class_files.classes[split].values())) for split in ravi.CLASSES}
+        return SplitFiles(listed, class_files.skipped)
 
     return prepare_files("miniimagenet", split_files, lambda *_: Decoding(picture_decoder(shape), shape), context)
 
@@ -145,15 +146,16 @@ def check_counts(classes: Mapping[str, Classes]) -> None:
         missing = [wnid for wnid in wanted if wnid not in present]
         if missing:
             counts = f"{len(missing)} of {len(wanted)}"
-            logger.warning("miniimagenet: %s %s classes are missing: %s", counts, split, _some(missing))
+            log.warning("miniimagenet: %s %s classes are missing: %s", counts, split, _some(missing))
         other = [f"{wnid} has {len(files)}" for wnid, files in present.items() if len(files) != ravi.IMAGES]
         if other:
             which = f"{len(other)} {split} classes do not have {ravi.IMAGES} images"
-            logger.warning("miniimagenet: %s: %s", which, _some(other))
+            log.warning("miniimagenet: %s: %s", which, _some(other))
 
 
-def _some(names: list[str], most: int = 3) -> str:
-    return ", ".join(names[:most]) + (f", and {len(names) - most} more" if len(names) > most else "")
+def _some(names: list[str]) -> str:
+    """The first few names, and how many more there are."""
+    return ", ".join(names[:_NAMED]) + (f", and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def _has_every_split(folder: Path) -> bool:
@@ -166,9 +168,9 @@ def _of_folders(root: Path, wanted: Collection[str], skipped: list[Skipped]) -> 
     classes = {}
     for wnid in class_folders.wnids(root):
         if wnid in wanted:
-            found = class_folders.files(root, wnid, decoding.EXTENSIONS)
-            skipped.extend(found.skipped)
-            classes[wnid] = found.entries
+            listed = class_folders.files(root, wnid, decoding.EXTENSIONS)
+            skipped.extend(listed.skipped)
+            classes[wnid] = listed.entries
     return {wnid: entries for wnid, entries in classes.items() if entries}
 
 
@@ -177,15 +179,15 @@ def _from_lists(lists: Mapping[str, Path], images: Path | None, root: Path | Non
     skipped: list[Skipped] = []
     rows = {split: split_lists.read(path, split, skipped) for split, path in lists.items()}
     if images:
-        found = listing(images, decoding.EXTENSIONS)
-        skipped.extend(found.skipped)
-        entries = found.entries
+        listed = listing(images, decoding.EXTENSIONS)
+        skipped.extend(listed.skipped)
+        entries = listed.entries
     else:
         assert root is not None
         entries = [entry for files in _of_folders(root, ravi.SPLIT_OF, skipped).values() for entry in files]
     files = split_lists.FilesByStem(entries, skipped)
     classes = {split: split_lists.by_class(rows[split], files, skipped) for split in rows}
-    return ClassFiles({split: dict(sorted(found.items())) for split, found in classes.items()}, skipped)
+    return ClassFiles({split: dict(sorted(by_wnid.items())) for split, by_wnid in classes.items()}, skipped)
 
 
 def _first_of_folders(root: Path) -> ClassFiles:
@@ -214,10 +216,11 @@ def _from_tree(folder: Path) -> ClassFiles:
                 place = shown(folder / split / wnid)
                 raise InputError(f"{place} is a {own} class of Ravi and Larochelle: move it to {own}/")
         left_out: list[Skipped] = []
-        found = _of_folders(folder / split, ravi.SPLIT_OF, left_out)
+        folders = _of_folders(folder / split, ravi.SPLIT_OF, left_out)
         skipped += [Skipped(f"{split}/{s.name}", s.reason) for s in left_out]
         classes[split] = {
-            wnid: [Entry(str(folder), f"{split}/{e.name}", e.size) for e in entries] for wnid, entries in found.items()
+            wnid: [Entry(str(folder), f"{split}/{e.name}", e.size) for e in entries]
+            for wnid, entries in folders.items()
         }
     return ClassFiles(classes, skipped)
 

@@ -30,11 +30,7 @@ class ListedImage(NamedTuple):
 
 
 def find(folders: Iterable[Path]) -> dict[str, Path] | None:
-    """The three lists by split, in the first of these folders that has any; None where none has.
-
-    Raises:
-      InputError: a folder has only some of them.
-    """
+    """The three lists by split, in the first of these folders that has any; None where none has."""
     for folder in folders:
         present = {split: folder / name for split, name in FILES.items() if (folder / name).is_file()}
         missing = [FILES[split] for split in FILES if split not in present]
@@ -46,11 +42,7 @@ def find(folders: Iterable[Path]) -> dict[str, Path] | None:
 
 
 def read(path: Path, split: str, skipped: list[Skipped]) -> list[ListedImage]:
-    """The rows of one list; those that cannot be used are added to `skipped`.
-
-    Raises:
-      InputError: the file cannot be read or has another header, or a row's class belongs to another split.
-    """
+    """The rows of one list; those that cannot be used are added to `skipped`."""
     images: dict[str, ListedImage] = {}
     reader = None
     try:

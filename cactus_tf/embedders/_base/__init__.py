@@ -1,1 +1,4 @@
-"""What embedders share: the scikit-learn interface, training, layers and saving. For members of this room only."""
+"""What embedders share: the scikit-learn interface, training, layers and saving.
+
+Only modules of `cactus_tf.embedders` import it.
+"""

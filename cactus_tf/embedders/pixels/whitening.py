@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 CONTRAST, EPSILON = 10.0, 1e-5  # of the authors' code; CONTRAST is for pixels in 0..255
+_CHUNK = 1024  # images normalized at once
 
 
 def normalized(images: np.ndarray) -> np.ndarray:
@@ -26,12 +27,12 @@ def normalized(images: np.ndarray) -> np.ndarray:
     return x
 
 
-def covariance(images: np.ndarray, chunk: int = 1024) -> np.ndarray:
+def covariance(images: np.ndarray) -> np.ndarray:
     """[d, d] float64 covariance (over n - 1) of normalized images, [n, h, w, c] uint8, read in chunks."""
     d = int(np.prod(images.shape[1:]))
     total, products = np.zeros(d), np.zeros((d, d))
-    for start in range(0, len(images), chunk):
-        x = normalized(images[start : start + chunk]).astype(np.float64)
+    for start in range(0, len(images), _CHUNK):
+        x = normalized(images[start : start + _CHUNK]).astype(np.float64)
         total += x.sum(axis=0)
         products += x.T @ x
     products -= np.outer(total, total / len(images))

@@ -88,11 +88,7 @@ def _folder(folder: str | None) -> Path:
 
 
 def fingerprint(options: Options | None) -> dict[str, list[int]]:
-    """Checksums by file name of every file that could be read: other files are other embeddings.
-
-    Raises:
-      InputError: no such folder, or a damaged archive.
-    """
+    """Checksums by file name of every file that could be read: other files are other embeddings."""
     return archives.fingerprints(_folder(options.dir if options else None))
 
 

@@ -12,7 +12,7 @@ from cactus_tf.embedders.precomputed import archives
 from cactus_tf.errors import InputError
 
 
-def digest(image: np.ndarray) -> bytes:
+def image_digest(image: np.ndarray) -> bytes:
     """A fingerprint of an image's bytes; two images share one with a probability of 2^-128."""
     return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
 
@@ -34,7 +34,7 @@ class ByImage:
         if images.shape[1:] != self._shape:
             sizes = f"the archives hold {text(self._shape)} images, these are {text(images.shape[1:])}"
             raise InputError(f"precomputed: {sizes}; embed the images that the data set has")
-        rows = np.array([self._row.get(digest(image), -1) for image in images], np.int64)
+        rows = np.array([self._row.get(image_digest(image), -1) for image in images], np.int64)
         unknown = np.count_nonzero(rows < 0)
         if unknown:
             names = ", ".join(path.name for path in self._paths.values())
@@ -46,7 +46,7 @@ class ByImage:
 
     def _add(self, path: Path, parts: list[np.ndarray]) -> None:
         with archives.archived_images(path) as images:
-            shape, digests = images.shape[1:], [digest(image) for image in images]
+            shape, digests = images.shape[1:], [image_digest(image) for image in images]
         embeddings = archives.archived_embeddings(path)
         if len(digests) != len(embeddings):
             raise InputError(f"{path} holds {len(digests)} images but {len(embeddings)} embeddings; they must pair up")

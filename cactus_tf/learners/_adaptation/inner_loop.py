@@ -22,6 +22,7 @@ class AdaptedNetwork:
       rates: variable -> alpha, its inner rate: a number, or a tensor of the variable's shape.
       adapts: whether the inner loop changes the variables of a layer.
       consumes: what the rows are.
+      vectorized: whether `tf.vectorized_map` runs the tasks of an outer step through the network.
     """
 
     def __init__(
@@ -31,8 +32,9 @@ class AdaptedNetwork:
         rates: Callable[[keras.Variable], Any],
         adapts: Callable[[keras.layers.Layer], bool],
         consumes: Literal["images", "embeddings"] = "images",
+        vectorized: bool = False,
     ):
-        self.model, self._rates, self.consumes = model, rates, consumes
+        self.model, self._rates, self.consumes, self.vectorized = model, rates, consumes, vectorized
         adapted = {id(v) for layer in model.layers if adapts(layer) for v in layer.trainable_variables}
         self._adapted = [i for i, v in enumerate(model.trainable_variables) if id(v) in adapted]
         self.compiled_trace = tf.function(self.trace, autograph=False)

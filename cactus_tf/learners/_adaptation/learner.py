@@ -11,7 +11,7 @@ from cactus_tf.contracts import Answer
 from cactus_tf.errors import InputError
 from cactus_tf.fewshot.losses import unit_range
 from cactus_tf.learners._adaptation.inner_loop import AdaptedNetwork
-from cactus_tf.learners._adaptation.networks import gradient_clip, is_vectorized
+from cactus_tf.learners._adaptation.networks import gradient_clip
 from cactus_tf.learners._adaptation.options import AdaptationOptions
 from cactus_tf.types import Array, Trace
 
@@ -75,7 +75,7 @@ class LearnedInitialization(AdaptedLearner):
         self.inner_steps, self.eval_steps = options.inner_steps, options.eval_steps
         self.transductive = options.transductive and network.uses_batch_statistics
         self.gradient_clip = gradient_clip(options, network.model)
-        self.vectorized = is_vectorized(options)
+        self.vectorized = network.vectorized
         self.remedy = f"lower --{name}_inner_lr"
         self._meta_variables = list(meta_variables)
 

@@ -44,7 +44,8 @@ def build_network(
             "choose batch, layer or none"
         )
     consumes, shape = network_input(context)
-    name, vectorized = network_name(context, DEFAULTS), is_vectorized(options)
+    name = network_name(context, DEFAULTS)
+    vectorized = _is_vectorized(name, options)
     backbone = plugins.load("backbones", name)
     model = backbone.build(
         shape,
@@ -52,33 +53,42 @@ def build_network(
         filters=context.filters or backbone.INFO.filters or DEFAULTS.filters,
         norm=_unfused_batch_norm if vectorized and norm == "batch" else norm,
         seed=context.seed,
-        **_conv4_form(name, shape, options.pooled),
-        **({"convolution": "patches"} if vectorized and name != "mlp" else {}),
+        **_optional_arguments(name, shape, options.pooled, vectorized),
     )
-    return AdaptedNetwork(model, rates=rates or (lambda _: options.inner_lr), adapts=adapts, consumes=consumes)
+    rates = rates or (lambda _: options.inner_lr)
+    return AdaptedNetwork(model, rates=rates, adapts=adapts, consumes=consumes, vectorized=vectorized)
 
 
-def _conv4_form(name: str, shape: tuple[int, ...], pooled: bool | None) -> dict[str, Any]:
-    """The arguments that only conv4 has."""
-    if name == "conv4":
-        large = is_large(shape)
-        return {
-            "pooled": large if pooled is None else pooled,
-            "initializers": "glorot",
-            "head_stddev": None if large else 1.0,
-        }
-    if pooled is not None:
+def _optional_arguments(name: str, shape: tuple[int, ...], pooled: bool | None, vectorized: bool) -> dict[str, Any]:
+    """The authors' choices for the arguments that the backbone declares."""
+    accepted = plugins.info("backbones", name).arguments
+    if pooled is not None and "pooled" not in accepted:
         raise InputError(f"pooled is a setting of conv4, and the network is {name}: leave it out")
-    return {}
+    large = is_large(shape)
+    arguments = {
+        "pooled": large if pooled is None else pooled,
+        "initializers": "glorot",
+        "head_stddev": None if large else 1.0,
+        "convolution": "patches" if vectorized else "kernel",
+    }
+    return {argument: value for argument, value in arguments.items() if argument in accepted}
 
 
 def _unfused_batch_norm(name: str) -> keras.layers.Layer:
     return BatchStatisticsNorm(fused=False, name=name)
 
 
-def is_vectorized(options: AdaptationOptions) -> bool:
-    """Whether the tasks of a step share every kernel. One launch per task and kernel would leave a GPU idle."""
-    return bool(tf.config.list_physical_devices("GPU")) if options.vectorized is None else options.vectorized
+def _is_vectorized(name: str, options: AdaptationOptions) -> bool:
+    """Whether the tasks of a step share every kernel. One launch per task and kernel would leave a GPU idle.
+
+    `tf.vectorized_map` cannot run TensorFlow's convolution with a kernel per task, so a network on images must offer
+    another form of it.
+    """
+    if options.vectorized is not None:
+        return options.vectorized
+    info = plugins.info("backbones", name)
+    possible = info.consumes == "embeddings" or "convolution" in info.arguments
+    return possible and bool(tf.config.list_physical_devices("GPU"))
 
 
 def is_large(shape: tuple[int, ...]) -> bool:
