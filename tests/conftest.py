@@ -7,11 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # the tests' networks are too small to share among threads
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as under nohup; the programs that tests start would ignore it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+settings.register_profile("untimed", deadline=None)  # busy machines are slow now and then
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
