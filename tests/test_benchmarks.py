@@ -18,7 +18,7 @@ FLAGS = {
     "episodes_scale.py": "--images=2000 --partitions=1 --episodes=1200",
     "flagfile_times.py": "omniglot_acai_protonets",
     "infogan_clusters.py": "--steps=2 --seeds=0",
-    "input_pipeline.py": "--images=1000 --repeats=8",
+    "input_pipeline.py": "--images=22000 --repeats=8",
     "keras_norm_error.py": "--way=2 --tasks=1",
     "kmeans.py": "--images=500 --dim=8 --clusters=10 --partitions=2",
     "kmeans_scale.py": "--quality=2000 --times=2000 --dim=8 --seeds=1",
