@@ -35,7 +35,7 @@ from cactus_tf.contracts import DataContext, PartitionContext
 from cactus_tf.datasets._io.preparing import Listed, SplitFiles, prepare_files
 from cactus_tf.datasets._io.rows import Decoding
 from cactus_tf.runs import artifacts
-from cactus_tf.types import ImageSet, Partitions
+from cactus_tf.types import Partitions
 
 PIECE = 1_000  # images generated at once
 WAVES = 5  # per side
@@ -128,10 +128,9 @@ def fit(setting: Setting, name: str) -> None:
 
 
 def embed(setting: Setting, name: str) -> None:
-    from cactus_tf import pipeline
 
     embedder, images = embedders.build(name).load(setting.folder / name), setting.prepared()
-    setting.store("embeddings").cache(name, lambda: pipeline.embed_images(embedder, ImageSet(images), name))
+    setting.store("embeddings").cache(name, lambda: embedder.transform(images))
 
 
 def partition(setting: Setting, name: str) -> Partitions:
