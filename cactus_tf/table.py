@@ -4,9 +4,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cactus_tf.config.commands import guarded, read_flags
+from cactus_tf.config.commands import guarded, read_flags, silence
 from cactus_tf.errors import InputError
-from cactus_tf.report import comparison
 
 HELP = """python -m cactus_tf.table RUN ... [--format=markdown|csv|latex]
 
@@ -32,6 +31,8 @@ def show(argv: Sequence[str]) -> None:
     values, runs = read_flags(argv, {"format": "markdown", "debug": False})
     if not runs:
         raise InputError("name the folders of one or more runs: python -m cactus_tf.table runs/*")
+    with silence(argv):
+        from cactus_tf.report import comparison
     style = values["format"]
     if style not in comparison.STYLES:
         raise InputError(f"--format={style}: choose from {', '.join(comparison.STYLES)}")

@@ -78,7 +78,9 @@ class TrainingSettings:
 
     backbone: str = option(None, "network")
     filters: int = option(None, "channels of each convolution, or units of each layer of the mlp", symbol="F", low=1)
-    norm: str = option(None, "normalization: running for ProtoNets; batch, layer or none for MAML and its relatives")
+    norm: str = option(
+        None, "normalization: running, layer or none for ProtoNets; batch, layer or none for MAML and its relatives"
+    )
     on_embeddings: bool = option(None, "learn on embeddings instead of images, with the mlp network")
     way: int = option(None, "classes of a training episode", symbol="N", low=2)
     shot: int = option(None, "support images per class of a training episode", symbol="K", low=1)

@@ -14,7 +14,7 @@ from cactus_tf.contracts import LearnerContext, LearnerInfo
 from cactus_tf.errors import InputError
 from cactus_tf.types import Array
 
-INFO = LearnerInfo(title="nearest neighbours", uses_embeddings=True, exportable=True)
+INFO = LearnerInfo(title="nearest neighbors", uses_embeddings=True, exportable=True)
 
 _NO_VOTE = 1e-6  # below any fraction of votes; its logarithm is finite
 

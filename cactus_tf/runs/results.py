@@ -170,8 +170,14 @@ def provenance(record: Mapping[str, Any]) -> dict[str, Any]:
         "config": record,
         "seed": record["run"]["seed"],
         "package_versions": package_versions(),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": f"{_program()} {shlex.join(sys.argv[1:])}".rstrip(),
     }
+
+
+def _program() -> str:
+    """How this program was started, so that the command can be repeated."""
+    name = Path(sys.argv[0]).name
+    return "python -m cactus_tf.main" if name == "main.py" else name
 
 
 def package_versions() -> dict[str, str]:
@@ -223,7 +229,7 @@ def closing_words(rows: Sequence[Mapping], folder: Path) -> str:
             f"\nresults      {folder}/results.json, results.csv",
             *([f"report       {folder}/report.html"] if (folder / "report.html").exists() else []),
             f"TensorBoard  tensorboard --logdir {folder}/events",
-            f"next         {_suggestion(rows[0]['dataset'] if rows else 'folder')}; see --help for all settings",
+            f"next         {_suggestion(rows[0]['dataset'] if rows else 'folder')}; --help lists the main flags, --helpfull all",
         ]
     )
 
@@ -239,10 +245,10 @@ def _accuracies(rows: Sequence[Mapping]) -> list[str]:
 def _suggestion(dataset: str) -> str:
     others = [name for name in plugins.names("datasets") if name != dataset]
     if dataset == "folder":
-        return "compare learners with --algo=LEARNER,LEARNER, or with chance clusters: --partitioner=random"
+        return "compare learners (--algo=A,B), or compare with random clusters (--partitioner=random)"
     if dataset == "digits":
         return f"try real data: --dataset={others[-1]} --data_dir=FOLDER (or {', '.join(others[:-1])})"
-    return "compare learners with --algo=LEARNER,LEARNER, or with true labels: --partitioner=labels"
+    return "compare learners (--algo=A,B), or compare with true labels (--partitioner=labels)"
 
 
 def plain(value: Any) -> str:

@@ -50,7 +50,7 @@ def test_the_published_figures_have_the_right_cells():
         ({"options": {"partitions": 1, "steps": 3}}, "kmeans, P = 1", "CACTUs-MAML (kmeans, P = 1)"),
         ({"partitioner": "labels", "embedder": "none"}, "labels", "Oracle-MAML"),
         ({"partitioner": "random", "options": {"partitions": 1, "steps": 3}}, "random", "MAML (random labels)"),
-        ({"algo": "nearest_neighbours", "options": {"partitions": 100}}, "none", "nearest neighbours"),
+        ({"algo": "nearest_neighbours", "options": {"partitions": 100}}, "none", "nearest neighbors"),
         ({"partitioner": "hyperplanes"}, "hyperplanes", "CACTUs-MAML (hyperplanes)"),
         (
             {"options": {"partitions": 9, "steps": 3, "supervised_fraction": 0.5}},
@@ -166,7 +166,7 @@ def test_a_baseline_of_two_runs_counts_once_whatever_the_others_of_its_run_learn
 
 def test_a_baseline_on_two_embeddings_of_one_name_is_refused():
     rows = [row(algo="nearest_neighbours", options={"embedder_steps": steps}) for steps in (9, 10)]
-    with pytest.raises(InputError, match="two runs of nearest neighbours with seed 0 differ"):
+    with pytest.raises(InputError, match="two runs of nearest neighbors with seed 0 differ"):
         c.compare(rows)
 
 

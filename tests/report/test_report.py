@@ -110,7 +110,7 @@ def test_the_table_has_ours_the_papers_figure_and_both_differences(tmp_path):
     table = result.result_table(rows, comparison.compare(rows))
     assert table.head == ["accuracy in %", "5-way 1-shot"]
     assert table.lines == [
-        ["nearest neighbours", "60.00 ± 1.00"],
+        ["nearest neighbors", "60.00 ± 1.00"],
         ["minus maml, by task", "-10.00 ± 2.00"],
         ["the paper", "57.46"],
         ["minus the paper", "+2.54"],
