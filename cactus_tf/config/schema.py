@@ -79,7 +79,7 @@ class TrainingSettings:
     backbone: str = option(None, "network")
     filters: int = option(None, "channels of each convolution, or units of each layer of the mlp", symbol="F", low=1)
     norm: str = option(
-        None, "normalization: running, layer or none for ProtoNets; batch, layer or none for MAML and its relatives"
+        None, "normalization: running (ProtoNets only), batch (MAML and its relatives only), layer or none"
     )
     on_embeddings: bool = option(None, "learn on embeddings instead of images, with the mlp network")
     way: int = option(None, "classes of a training episode", symbol="N", low=2)

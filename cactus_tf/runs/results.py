@@ -229,7 +229,8 @@ def closing_words(rows: Sequence[Mapping], folder: Path) -> str:
             f"\nresults      {folder}/results.json, results.csv",
             *([f"report       {folder}/report.html"] if (folder / "report.html").exists() else []),
             f"TensorBoard  tensorboard --logdir {folder}/events",
-            f"next         {_suggestion(rows[0]['dataset'] if rows else 'folder')}; --help lists the main flags, --helpfull all",
+            f"next         {_suggestion(rows[0]['dataset'] if rows else 'folder')}",
+            "help         --help lists the main flags, --helpfull all",
         ]
     )
 
