@@ -388,7 +388,8 @@ def test_ctrl_c_saves_the_work_and_prints_how_to_resume(uninterrupted, workplace
     assert err.count(b"\n") == 1
     assert b"rerun the command to resume" in err
     again = start(workplace, "stopped", "--steps=1200")
-    assert again.wait(timeout=200) == 0
+    _, err = again.communicate(timeout=200)
+    assert again.returncode == 0, err
     assert results(workplace / "stopped")["rows"] == uninterrupted
 
 
@@ -518,7 +519,8 @@ def test_the_baselines_run_end_to_end_and_record_their_special_rows(workplace):
 def test_a_killed_maml_resumes_to_the_same_result(first, workplace):
     flags = [*MAML, "--steps=1100", "--eval_shots=1"]
     whole = start(workplace, "maml whole", *flags)
-    assert whole.wait(timeout=400) == 0
+    _, err = whole.communicate(timeout=400)
+    assert whole.returncode == 0, err
     process = start(workplace, "maml killed", *flags)
     wait_for("maml/checkpoints/step-1000.index", workplace / "maml killed", 300)
     process.send_signal(signal.SIGKILL)
