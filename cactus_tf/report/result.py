@@ -37,9 +37,9 @@ def sentence(row: Mapping[str, Any]) -> str:
         source = f"{row['partitioner']} clusters{embeddings}"
     how = f", meta-trained on tasks from {source}," if "steps" in row["options"] else ""
     return (
-        f"{row['algo']}{how} classifies {100 * row['accuracy']:.2f} ± {100 * row['ci95']:.2f} % of the queries "
+        f"{row['algo']}{how} classifies {100 * row['accuracy']:.2f} ± {100 * row['ci95']:.2f}% of the queries "
         f"correctly in {row['way']}-way {row['shot']}-shot tasks of the {row['split']} split of {row['dataset']}; "
-        f"chance is {100 / row['way']:.2f} %."
+        f"chance is {100 / row['way']:.2f}%."
     )
 
 
@@ -73,10 +73,10 @@ def result_table(rows: Sequence[Mapping[str, Any]], compared: comparison.Compari
         pairs = {task: r.get("against") for task, r in own.items()}
         add(comparison.label(row), lambda c: f"{c.mean:.2f} ± {c.ci95:.2f}", cells)
         first = next((pair["algo"] for pair in pairs.values() if pair), "")
-        add(f"minus {first}, by task", lambda p: f"{100 * p['difference']:+.2f} ± {100 * p['ci95']:.2f}", pairs)
+        add(f"against {first}", lambda p: f"{100 * p['difference']:+.2f} ± {100 * p['ci95']:.2f}", pairs)
         paper = {task: cell if cell.paper is not None else None for task, cell in cells.items()}
         add("the paper" + (", recalled" if row in RECALLED else ""), lambda c: f"{c.paper:.2f}", paper)
-        add("minus the paper", lambda c: f"{c.mean - c.paper:+.2f}", paper)
+        add("against the paper", lambda c: f"{c.mean - c.paper:+.2f}", paper)
     return Table(["accuracy in %", *(f"{way}-way {shot}-shot" for way, shot in tasks)], lines)
 
 

@@ -10,7 +10,7 @@ DEFAULTS = TrainingSettings(backbone="conv4", filters=32, norm="batch", on_embed
 """Meta-training of CACTUs-MAML on every data set."""
 SOURCE = "Hsu et al. 2019, table 5 (query, tasks_per_step) and scripts (network)"
 
-TRANSDUCTIVE = "normalize queries with their own statistics, as the paper does; false: with those of the support set"
+TRANSDUCTIVE = "normalize queries with their own statistics, as in the MAML paper; false: with those of the support set"
 
 
 @dataclasses.dataclass(frozen=True)
