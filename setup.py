@@ -33,6 +33,7 @@ setup(
         "Pillow>=10.0",  # image decoding
         "tqdm>=4.66",  # progress bars
         "scipy>=1.13",
+        "filelock>=3.30",  # locks of run folders and artifacts on every operating system
         "threadpoolctl>=3.5",  # scikit-learn's own way to limit threads
     ],
     extras_require={

@@ -4,6 +4,8 @@ Public names load on first use, so `import cactus_tf` alone is fast.
 """
 
 import importlib
+import os
+import sys
 from typing import Any
 
 __version__ = "0.2.0.dev0"
@@ -24,6 +26,21 @@ _PUBLIC = {
     "RunError": ("cactus_tf.errors", "RunError"),
 }
 __all__ = list(_PUBLIC)
+
+
+def _ask_for_tensorflow() -> None:
+    """Chooses the TensorFlow backend of Keras, which reads the choice when it is first imported."""
+    keras = sys.modules.get("keras")
+    if keras is None:
+        os.environ["KERAS_BACKEND"] = "tensorflow"
+    elif keras.config.backend() != "tensorflow":
+        raise ImportError(
+            f"cactus_tf needs Keras on TensorFlow, and this process has loaded Keras on {keras.config.backend()}: "
+            "import cactus_tf before keras, or set KERAS_BACKEND=tensorflow"
+        )
+
+
+_ask_for_tensorflow()
 
 
 def __getattr__(name: str) -> Any:

@@ -3,13 +3,16 @@
 import sys
 from collections.abc import Sequence
 
-from cactus_tf.config.commands import guarded, read_settings, silence, start_logging
+from cactus_tf.config.commands import Rules, guarded, loading, read_settings, start_logging
 
 DEFAULTS = {
     **dict.fromkeys(("run", "out", "algo")),
     "format": "savedmodel",
     **dict.fromkeys(("overwrite", "quiet", "debug"), False),
 }
+FORMATS = ("savedmodel", "tflite", "onnx")
+"""The keys of `inference.formats.FORMATS`, which needs TensorFlow."""
+_RULES = Rules(needed=("run", "out"), paths=("run", "out"), existing=("run",), choices={"format": FORMATS})
 HELP = """python -m cactus_tf.export --run=RUN --out=FOLDER [--flag=value ...]
 
 Writes a learner or embedder of a run as a model that works without cactus_tf, and checks it against the run.
@@ -29,8 +32,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def export(argv: Sequence[str]) -> None:
     """Writes the export and prints a summary."""
-    settings = read_settings(argv, DEFAULTS, ("run", "out"), "name the run and the folder to write")
-    with silence(argv):
+    settings = read_settings(argv, DEFAULTS, "name the run and the folder to write", _RULES)
+    with loading(argv):
         from cactus_tf.inference import exporting
     start_logging(settings["quiet"], settings["debug"])
     written = exporting.export(**{name: settings[name] for name in ("run", "out", "algo", "format", "overwrite")})

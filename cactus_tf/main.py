@@ -1,17 +1,64 @@
 """Embed, cluster, meta-learn, evaluate: `python -m cactus_tf.main --help`."""
 
-import sys
+from __future__ import annotations
 
-from cactus_tf.config.commands import silence
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cactus_tf.config.commands import guarded, loading, start_logging
+
+if TYPE_CHECKING:
+    from cactus_tf.config.plan import RunPlan
+    from cactus_tf.config.schema import Settings
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the pipeline for a command line; returns the exit code."""
-    argv = sys.argv[1:] if argv is None else argv
-    with silence(argv):
-        from cactus_tf import pipeline
+    return run(_pipeline, sys.argv[1:] if argv is None else argv)
+
+
+def run(command: Callable[[RunPlan], Any], argv: Sequence[str]) -> int:
+    """Runs a command on the plan of a command line; returns its exit code, see `guarded`."""
+    checked: list[Settings] = []
+
+    def act(words: Sequence[str]) -> None:
+        checked.append(_check(words))
+        with loading(words):
+            from cactus_tf.config import build_plan, flags
+        settings = flags.parse(words)
+        start_logging(settings.run.quiet, settings.run.debug)
+        command(build_plan.make(settings))
+
+    return guarded(
+        act,
+        argv,
+        _help,
+        debug=lambda: any(settings.run.debug for settings in checked),
+        stopped="stopped; everything finished so far is saved: rerun the command to resume",
+        places="--workdir or --artifacts_dir",
+        terminated=130,
+    )
+
+
+def _check(argv: Sequence[str]) -> Settings:
+    """The settings, without the members: a wrong flag is told before the seconds that TensorFlow takes to load."""
+    with loading(argv):
         from cactus_tf.config import flags
-    return flags.run(pipeline.run, argv)
+        from cactus_tf.config.declared import DECLARED
+    return flags.parse(argv, DECLARED)
+
+
+def _help(topic: str) -> str:
+    with loading(()):
+        from cactus_tf.config.help import help_text
+    return help_text(topic)
+
+
+def _pipeline(plan: RunPlan) -> None:
+    with loading(["--debug"] if plan.run.debug else []):
+        from cactus_tf import pipeline
+    pipeline.run(plan)
 
 
 if __name__ == "__main__":

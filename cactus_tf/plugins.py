@@ -1,7 +1,10 @@
 """Finds the members of a family by file name: the file name is the flag's value, and there is no list to edit."""
 
+import difflib
 import importlib
 import pkgutil
+from collections.abc import Iterable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -12,8 +15,15 @@ FAMILIES = ("datasets", "embedders", "partitioners", "backbones", "learners")
 
 def names(family: str) -> list[str]:
     """The members of a family, sorted: its modules whose names do not begin with an underscore."""
-    package = importlib.import_module(f"cactus_tf.{family}")
-    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_"))
+    folder = Path(__file__).parent / family  # importing the family could import TensorFlow
+    return sorted(m.name for m in pkgutil.iter_modules([str(folder)]) if not m.name.startswith("_"))
+
+
+def suggestion(name: str, choices: Iterable[str]) -> str:
+    """What to say of a name that is not among the choices: the nearest of them, and all."""
+    choices = list(choices)
+    nearest = "".join(f"did you mean {near}? " for near in difflib.get_close_matches(name, choices, n=1))
+    return f"{nearest}choose from {', '.join(choices)}"
 
 
 def load(family: str, name: str) -> ModuleType:
@@ -23,7 +33,7 @@ def load(family: str, name: str) -> ModuleType:
       InputError: no such member; the message lists those there are.
     """
     if name not in names(family):
-        raise InputError(f"unknown member {name!r} of {family}; choose from {', '.join(names(family))}")
+        raise InputError(f"unknown member {name!r} of {family}; {suggestion(name, names(family))}")
     return importlib.import_module(f"cactus_tf.{family}.{name}")
 
 

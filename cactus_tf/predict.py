@@ -4,12 +4,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cactus_tf.config.commands import guarded, read_settings, silence, start_logging
+from cactus_tf.config.commands import Rules, guarded, loading, read_settings, start_logging
 
 DEFAULTS = {
     **dict.fromkeys(("run", "support", "query", "algo", "out")),
     **dict.fromkeys(("evaluate", "transductive", "invert", "quiet", "debug"), False),
 }
+_GIVEN = ("run", "support", "query")
+_RULES = Rules(needed=_GIVEN, paths=(*_GIVEN, "out"), existing=_GIVEN)
 HELP = """python -m cactus_tf.predict --run=RUN --support=DIR --query=DIR [--flag=value ...]
 
 Learns classes from a few labeled pictures with a learner of a run, and classifies other pictures.
@@ -32,9 +34,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def classify(argv: Sequence[str]) -> None:
     """Classifies the pictures, writes the files and prints the summary."""
-    needed = ("run", "support", "query")
-    settings = read_settings(argv, DEFAULTS, needed, "name a run, the labeled pictures and those to classify")
-    with silence(argv):
+    settings = read_settings(argv, DEFAULTS, "name a run, the labeled pictures and those to classify", _RULES)
+    with loading(argv):
         from cactus_tf.inference import prediction, prediction_output
     start_logging(settings["quiet"], settings["debug"])
     names = ("run", "support", "query", "algo", "evaluate", "transductive", "invert")

@@ -2,11 +2,13 @@
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from cactus_tf.config.commands import guarded, read_flags, silence
+from cactus_tf.config.commands import Rules, guarded, loading, read_flags
 from cactus_tf.errors import InputError
+from cactus_tf.utils.paths import expanded
 
+STYLES = ("markdown", "csv", "latex")
+"""The keys of `report.comparison.STYLES`, which loads TensorFlow."""
 HELP = """python -m cactus_tf.table RUN ... [--format=markdown|csv|latex]
 
 Prints the results of finished runs of one data set in the layout of the paper's tables: ours, the paper's figure, and
@@ -28,16 +30,13 @@ def show(argv: Sequence[str]) -> None:
     Raises:
       InputError: no runs, an unknown format, or runs that do not go into one table.
     """
-    values, runs = read_flags(argv, {"format": "markdown", "debug": False})
+    values, runs = read_flags(argv, {"format": "markdown", "debug": False}, Rules(choices={"format": STYLES}))
     if not runs:
         raise InputError("name the folders of one or more runs: python -m cactus_tf.table runs/*")
-    with silence(argv):
+    with loading(argv):
         from cactus_tf.report import comparison
-    style = values["format"]
-    if style not in comparison.STYLES:
-        raise InputError(f"--format={style}: choose from {', '.join(comparison.STYLES)}")
-    rows = [row for run in runs for row in comparison.read_rows(Path(run))]
-    sys.stdout.write(comparison.STYLES[style](comparison.compare(rows)))
+    rows = [row for run in runs for row in comparison.read_rows(expanded(run))]
+    sys.stdout.write(comparison.STYLES[values["format"]](comparison.compare(rows)))
 
 
 if __name__ == "__main__":

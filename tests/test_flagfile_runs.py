@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cactus_tf import datasets, pipeline, plugins
+from cactus_tf import datasets, main, pipeline, plugins
 from cactus_tf.config import flags as cli
 from cactus_tf.config.build_plan import embedder_name, partitioner_name
 from cactus_tf.types import AssignedPartitions, ImageSet, Splits
@@ -124,7 +124,7 @@ def test_two_steps_of_every_flagfile_end_in_an_accuracy(
     flags = [f"--flagfile={path}", *reduced(full), f"--workdir={tmp_path}", f"--artifacts_dir={artifacts}"]
     if full.partition.partitioner == "cluster_files":
         flags += [f"--cluster_files_dir={cluster_files}"]
-    assert cli.run(pipeline.run, flags) == 0, capsys.readouterr().err
+    assert main.run(pipeline.run, flags) == 0, capsys.readouterr().err
     rows = json.loads((tmp_path / "results.json").read_text())["rows"]
     assert {row["algo"] for row in rows} == set(full.run.algo)
     assert all(0 <= row["accuracy"] <= 1 for row in rows)

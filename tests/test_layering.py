@@ -12,12 +12,13 @@ from cactus_tf.plugins import FAMILIES
 ROOT = Path(cactus_tf.__file__).parent
 ORDER = [
     "errors", "types",
-    "utils.seeds", "utils.progress", "utils.terminal", "utils.text", "utils.arrays", "utils.threads", "utils.files",
-    "utils.history", "utils.checkpoints",
-    "config.schema", "config", "contracts", "plugins", "config.keys",
+    "utils.seeds", "utils.progress", "utils.terminal", "utils.text", "utils.paths", "utils.arrays", "utils.threads",
+    "utils.files", "utils.history", "utils.checkpoints", "utils.keras_defaults",
+    "config.schema", "config", "contracts", "plugins", "config.keys", "config.declared",
     "fewshot.losses", "fewshot.episodes", "fewshot.training", "fewshot.evaluation",
     "backbones", "datasets", "embedders", "partitioners", "learners",
-    "config.presets", "config.plan", "config.resolve", "config.build_plan", "config.commands", "config.help",
+    "config.presets", "config.plan", "config.resolve", "config.build_plan",
+    "config.flagfiles", "config.commands", "config.help",
     "config.settings_page",
     "runs.artifacts", "runs.folder", "runs.inputs", "runs.tensorboard", "runs.results", "runs.predictions",
     "runs.restoring",

@@ -15,6 +15,7 @@ from cactus_tf.backbones._norms import (
     NormFactory,
     RunningBatchNorm,
 )
+from cactus_tf.utils.keras_defaults import keras_defaults
 
 __all__ = [
     "LAYERS",
@@ -42,4 +43,5 @@ def build(name: str, image_shape: tuple[int, ...], out: int | None = None, **set
     Raises:
       InputError: unknown network, or an image_shape that it cannot take.
     """
-    return plugins.load("backbones", name).build(image_shape, out, **settings)
+    with keras_defaults():
+        return plugins.load("backbones", name).build(image_shape, out, **settings)

@@ -7,30 +7,77 @@ import difflib
 import logging
 import os
 import re
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from types import FrameType, MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from absl import flags
-from absl import logging as absl_logging
-
+from cactus_tf.config.flagfiles import with_flagfiles
 from cactus_tf.errors import InputError, RunError
-from cactus_tf.utils.terminal import without_stderr
+from cactus_tf.plugins import suggestion
+from cactus_tf.utils.paths import expanded
+from cactus_tf.utils.terminal import any_character, without_stderr
+
+if TYPE_CHECKING:  # at the top, absl would add a tenth of a second in which Ctrl-C prints a traceback
+    from absl import flags
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which stops a command as Ctrl-C does."""
 
 
 @contextlib.contextmanager
-def silence(argv: Sequence[str] = ()) -> Iterator[None]:
-    """Hides TensorFlow's start-up messages, unless the command's arguments include --debug.
+def loading(argv: Sequence[str]) -> Iterator[None]:
+    """For the imports of TensorFlow, in its block: one line for what fails, no other messages, and Ctrl-C works.
 
-    They come from C++, below Python's sys.stderr.
+    TensorFlow's start-up messages come from C++, below Python's sys.stderr. They are shown if the command's arguments
+    include --debug.
+
+    Raises:
+      RunError: TensorFlow or Keras cannot be imported.
+      KeyboardInterrupt: it came; libraries that are being imported turn it into other errors, or drop it.
     """
-    if any(argument.startswith("--debug") for argument in argv):
-        yield
-        return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with without_stderr():
-        yield
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if _asks_for_debug(argv) else "3")
+    with _stops() as stops:
+        try:
+            with contextlib.nullcontext() if _asks_for_debug(argv) else without_stderr():
+                yield
+        except Exception as error:
+            if not stops:
+                raise RunError(
+                    f"TensorFlow or Keras cannot be loaded ({type(error).__name__}: {_first_line(error)}): check "
+                    "their installation, KERAS_BACKEND and ~/.keras/keras.json"
+                ) from error
+        if stops:
+            raise stops[0]
+
+
+@contextlib.contextmanager
+def _stops() -> Iterator[list[KeyboardInterrupt]]:
+    """Ctrl-C and SIGTERM raise KeyboardInterrupt in its block; gives those that came.
+
+    Python handles signals in its main thread only. A signal that the process ignores, as under nohup, stays ignored.
+    """
+    came: list[KeyboardInterrupt] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        came.append(Terminated() if number == signal.SIGTERM else KeyboardInterrupt())
+        raise came[-1]
+
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {number: old for number, old in handlers.items() if old not in (signal.SIG_IGN, None)}
+    for number in handlers:
+        signal.signal(number, stop)
+    try:
+        yield came
+    finally:
+        for number, old in handlers.items():
+            signal.signal(number, old)
 
 
 def guarded(
@@ -40,6 +87,7 @@ def guarded(
     debug: Callable[[], bool] = lambda: False,
     stopped: str = "stopped; nothing was written",
     places: str = "--out",
+    terminated: int = 143,
 ) -> int:
     """Runs act(argv), or prints the help; returns 0, 2 for bad input, 1 for failures while running, 130 for Ctrl-C.
 
@@ -48,22 +96,39 @@ def guarded(
       argv: its arguments.
       help_text: from a topic to the text: "" for --help, "full" for --helpfull, NAME for --help=NAME.
       debug: whether to print tracebacks even if no argument asks for them.
-      stopped: what to say after Ctrl-C.
+      stopped: what to say after Ctrl-C or SIGTERM.
       places: the flags that choose where it writes, for the message about a full or read-only disk.
+      terminated: what to return after SIGTERM.
     """
-    try:
-        topic = _help_topic(argv)
-        if topic is None:
-            act(argv)
-        else:
-            sys.stdout.write(help_text(topic) + "\n")
-        return 0
-    except KeyboardInterrupt:
-        return _end(130, stopped)
-    except Exception as error:
-        if debug() or any(a.startswith("--debug") for a in argv):
-            traceback.print_exc()
-        return _end(*_explain(error, places))
+    stops: list[KeyboardInterrupt] = []
+    with any_character():
+        try:
+            with _stops() as stops:
+                topic = _help_topic(argv)
+                if topic is None:
+                    act(argv)
+                else:
+                    sys.stdout.write(help_text(topic) + "\n")
+                if sys.stdout:  # a program without a console has none
+                    sys.stdout.flush()
+            return 0
+        except Terminated:
+            return _end(terminated, stopped)
+        except KeyboardInterrupt:
+            return _end(130, stopped)
+        except BrokenPipeError:  # the reader, such as `head`, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        except Exception as error:
+            if stops:  # a library made another error of it
+                return _end(terminated if isinstance(stops[0], Terminated) else 130, stopped)
+            if debug() or _asks_for_debug(argv):
+                traceback.print_exc()
+            return _end(*_explain(error, places))
+
+
+def _asks_for_debug(argv: Sequence[str]) -> bool:
+    return any(argument.startswith("--debug") for argument in argv)
 
 
 def _help_topic(argv: Sequence[str]) -> str | None:
@@ -85,11 +150,15 @@ def _explain(error: BaseException, places: str) -> tuple[int, str]:
         return 1, str(error)
     if isinstance(error, OSError) and error.strerror:
         return 1, f"{error.filename or 'a file'}: {error.strerror}; free or change {places}"
-    first = (str(error).splitlines() or [""])[0]
+    first = _first_line(error)
     ours = re.search(r"\b(?:RunError|InputError): (.+)", first)  # raised inside a tf.data pipeline
     if ours:
         return 1, ours[1]
     return 1, f"{type(error).__name__}: {first} (--debug prints the traceback)"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0]
 
 
 def _end(code: int, message: str) -> int:
@@ -104,6 +173,9 @@ def start_logging(quiet: bool = False, debug: bool = False) -> None:
       quiet: errors only.
       debug: everything, including TensorFlow's own messages.
     """
+    from absl import flags
+    from absl import logging as absl_logging
+
     absl_logging.set_verbosity(absl_logging.DEBUG if debug else absl_logging.WARNING)
     flags.FLAGS.mark_as_parsed()  # absl's own flags keep their defaults; until then its handler writes to stderr alone
     handler = absl_logging.PythonHandler(sys.stdout, logging.Formatter("%(message)s"))
@@ -112,40 +184,72 @@ def start_logging(quiet: bool = False, debug: bool = False) -> None:
     logger.setLevel(logging.ERROR if quiet else logging.DEBUG if debug else logging.INFO)
 
 
-def read_flags(argv: Sequence[str], defaults: Mapping[str, str | bool | None]) -> tuple[dict[str, Any], list[str]]:
+class Rules(NamedTuple):
+    """What the values of a command's flags must be.
+
+    Attributes:
+      needed: flags that must be given.
+      paths: flags whose values are paths, in which ~ is the home folder.
+      existing: paths that must exist.
+      choices: the values that a flag can have, by flag.
+    """
+
+    needed: Sequence[str] = ()
+    paths: Sequence[str] = ()
+    existing: Sequence[str] = ()
+    choices: Mapping[str, Sequence[str]] = MappingProxyType({})
+
+
+_NO_RULES = Rules()
+
+
+def read_flags(
+    argv: Sequence[str], defaults: Mapping[str, str | bool | None], rules: Rules = _NO_RULES
+) -> tuple[dict[str, Any], list[str]]:
     """The value of every flag of a command by name, and the arguments that are not flags.
 
     Args:
       argv: the command's arguments.
       defaults: of every flag; True or False makes a switch, anything else a text.
+      rules: that the values must follow, but for `needed`.
 
     Raises:
       InputError: an unknown flag, or a value that it cannot have.
     """
+    from absl import flags
+
     values = flags.FlagValues()
     for name, default in defaults.items():
         define: Any = flags.DEFINE_bool if isinstance(default, bool) else flags.DEFINE_string
         define(name, default, "see HELP", flag_values=values)
     words = parse_flags(values, argv)
-    return {name: values[name].value for name in defaults}, words
+    given: dict[str, Any] = {name: values[name].value for name in defaults}
+    given |= {name: str(expanded(given[name], f"--{name}")) for name in rules.paths if given[name]}
+    for name in rules.existing:
+        if given[name] and not os.path.exists(given[name]):
+            raise InputError(f"--{name}={given[name]}: there is no such folder or file")
+    for name, choices in rules.choices.items():
+        if given[name] not in choices:
+            raise InputError(f"--{name}={given[name]}: unknown {name}; {suggestion(given[name], choices)}")
+    return given, words
 
 
 def read_settings(
-    argv: Sequence[str], defaults: Mapping[str, str | bool | None], needed: Sequence[str], remedy: str
+    argv: Sequence[str], defaults: Mapping[str, str | bool | None], remedy: str, rules: Rules
 ) -> dict[str, Any]:
     """The value of every flag of a command that takes only flags, by name.
 
     Args:
       argv, defaults: as of `read_flags`.
-      needed: the flags that must be given.
-      remedy: what to do if they are missing.
+      remedy: what to do if a needed flag is missing.
+      rules: that the values must follow.
 
     Raises:
       InputError: a flag that is unknown, wrong or missing, or an argument that is not a flag.
     """
-    values, words = read_flags(argv, defaults)
+    values, words = read_flags(argv, defaults, rules)
     refuse_words(words)
-    missing = [f"--{name}" for name in needed if not values[name]]
+    missing = [f"--{name}" for name in rules.needed if not values[name]]
     if missing:
         raise InputError(f"{', '.join(missing)} missing: {remedy}; see --help")
     return values
@@ -167,15 +271,17 @@ def parse_flags(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
     Raises:
       InputError: an unknown flag, or a value that it cannot have.
     """
+    from absl import flags
+
     try:
-        return values(["main", *argv])[1:]
+        return values(["main", *with_flagfiles(argv)])[1:]
     except flags.UnrecognizedFlagError as error:
         near = difflib.get_close_matches(error.flagname, list(values), n=1)
         hint = f"did you mean --{near[0]}?" if near else "see --help"
         raise InputError(f"--{error.flagname}: unknown flag; {hint}") from error
     except flags.IllegalFlagValueError as error:
         raise InputError(_in_words(str(error), values)) from error
-    except (flags.Error, OSError) as error:
+    except flags.Error as error:
         raise InputError(" ".join(str(error).replace("ERROR:: ", "").split())) from error
 
 

@@ -3,72 +3,55 @@
 from __future__ import annotations
 
 import dataclasses
-import signal
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
 
-from cactus_tf import backbones, plugins
-from cactus_tf.config import build_plan, schema
-from cactus_tf.config.commands import guarded, parse_flags, refuse_words, start_logging
-from cactus_tf.config.help import help_text
-from cactus_tf.config.plan import RunPlan
+from cactus_tf import plugins
+from cactus_tf.config import schema
+from cactus_tf.config.commands import parse_flags, refuse_words
+from cactus_tf.config.declared import IMPORTED, Members
 from cactus_tf.config.presets import preset
 from cactus_tf.config.resolve import resolve
 from cactus_tf.errors import InputError
+from cactus_tf.utils.paths import expanded
 
 SECTIONS = tuple(type(section) for section in schema.GivenSettings())
 
 
-def run(command: Callable[[RunPlan], Any], argv: Sequence[str]) -> int:
-    """Runs a command on the plan of a command line; returns its exit code, see `guarded`."""
-    parsed: list[schema.Settings] = []
-
-    def act(arguments: Sequence[str]) -> None:
-        settings = parse(arguments)
-        parsed.append(settings)
-        start_logging(settings.run.quiet, settings.run.debug)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        command(build_plan.make(settings))
-
-    return guarded(
-        act,
-        argv,
-        help_text,
-        debug=lambda: any(settings.run.debug for settings in parsed),
-        stopped="stopped; everything finished so far is saved: rerun the command to resume",
-        places="--workdir or --artifacts_dir",
-    )
-
-
-def parse(argv: Sequence[str]) -> schema.Settings:
+def parse(argv: Sequence[str], members: Members = IMPORTED) -> schema.Settings:
     """The resolved settings of a command line (without the program's name).
+
+    Args:
+      argv: the command's arguments.
+      members: where to get what members declare.
 
     Raises:
       InputError: a flag or value that cannot be used.
     """
-    values = _flag_values()
+    options = all_options(members)
+    values = _flag_values(options)
     refuse_words(parse_flags(values, argv))
     given = schema.GivenSettings(*(_collect(section, values) for section in SECTIONS))
     _check_choices(given)
-    return resolve(given, _member_options(values, _chosen_members(given)))
+    return resolve(given, _member_options(values, _chosen_members(given), options), members.info)
 
 
-def all_options() -> list[tuple[str, str, type]]:
+def all_options(members: Members = IMPORTED) -> list[tuple[str, str, type]]:
     """(family, member, Options) of every member that has settings of its own."""
-    members = [(family, name) for family in plugins.FAMILIES for name in plugins.names(family)]
-    types = [(family, name, plugins.options_type(family, name)) for family, name in members]
+    pairs = [(family, name) for family in plugins.FAMILIES for name in plugins.names(family)]
+    types = [(family, name, members.options_type(family, name)) for family, name in pairs]
     return [(family, name, kind) for family, name, kind in types if kind is not None]
 
 
-def _flag_values() -> flags.FlagValues:
+def _flag_values(options: Sequence[tuple[str, str, type]]) -> flags.FlagValues:
     values = flags.FlagValues()
     for section in SECTIONS:
         _define(values, "", section)
-    for _, name, options in all_options():
-        _define(values, f"{name}_", options)
+    for _, name, kind in options:
+        _define(values, f"{name}_", kind)
     return values
 
 
@@ -100,11 +83,13 @@ def _element(hint: Any) -> type:
 def _collect(section: type, values: flags.FlagValues) -> Any:
     """The section with the values that were given."""
     hints = typing.get_type_hints(section)
-    given = {f.name: values[f.name].value for f in dataclasses.fields(section)}
-    return section(**{n: _value(n, v, hints[n]) for n, v in given.items() if v is not None})
+    given = {field: values[field.name].value for field in dataclasses.fields(section)}
+    return section(**{f.name: _value(f.name, v, hints[f.name], f) for f, v in given.items() if v is not None})
 
 
-def _value(flag: str, value: Any, hint: Any) -> Any:
+def _value(flag: str, value: Any, hint: Any, field: dataclasses.Field) -> Any:
+    if field.metadata["path"] and value:
+        return str(expanded(value, f"--{flag}"))
     if not _is_tuple(hint):
         return value
     if not value:
@@ -121,14 +106,14 @@ def _check_choices(given: schema.GivenSettings) -> None:
         ("embedder", given.embedding.embedder, plugins.names("embedders")),
         ("partitioner", given.partition.partitioner, plugins.names("partitioners")),
         ("backbone", given.training.backbone, plugins.names("backbones")),
-        ("norm", given.training.norm, list(backbones.NORMS)),
+        ("norm", given.training.norm, list(schema.NORMS)),
         *(("algo", name, plugins.names("learners")) for name in given.run.algo),
         ("stage", given.run.stage, ["all", *schema.STAGES]),
         ("eval_split", given.evaluation.eval_split, list(schema.EVAL_SPLITS)),
     ]
     for flag, value, allowed in choices:
         if value is not None and value not in allowed:
-            raise InputError(f"--{flag}={value}: unknown {flag}; choose from {', '.join(allowed)}")
+            raise InputError(f"--{flag}={value}: unknown {flag}; {plugins.suggestion(value, allowed)}")
 
 
 def _chosen_members(given: schema.GivenSettings) -> list[tuple[str, str]]:
@@ -142,15 +127,18 @@ def _chosen_members(given: schema.GivenSettings) -> list[tuple[str, str]]:
     ]
 
 
-def _member_options(values: flags.FlagValues, chosen: list[tuple[str, str]]) -> dict[str, Any]:
+def _member_options(
+    values: flags.FlagValues, chosen: list[tuple[str, str]], every: Sequence[tuple[str, str, type]]
+) -> dict[str, Any]:
     """Options of the chosen members, by name; a flag of a member that is not chosen is an error."""
     result = {}
-    for family, name, options in all_options():
+    for family, name, options in every:
         hints = typing.get_type_hints(options)
         names = [field.name for field in dataclasses.fields(options)]
         given = {n: values[f"{name}_{n}"].value for n in names if values[f"{name}_{n}"].value is not None}
         if (family, name) in chosen:
-            result[name] = options(**{n: _value(f"{name}_{n}", v, hints[n]) for n, v in given.items()})
+            fields = {field.name: field for field in dataclasses.fields(options)}
+            result[name] = options(**{n: _value(f"{name}_{n}", v, hints[n], fields[n]) for n, v in given.items()})
         elif given:
             raise InputError(f"--{name}_{next(iter(given))} is a setting of {name}, which this run does not use")
     return result

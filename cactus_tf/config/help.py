@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 from cactus_tf import plugins
 from cactus_tf.config import schema
+from cactus_tf.config.declared import DECLARED, docstring
 from cactus_tf.config.presets import PRESETS, Preset
 from cactus_tf.errors import InputError
 
@@ -43,7 +43,7 @@ def help_text(topic: str = "") -> str:
     if shown:
         return "\n\n".join([*parts, "More\n" + _MORE.rstrip()])
     members = [(family, name) for family in plugins.FAMILIES for name in plugins.names(family)]
-    return "\n\n".join([*parts, *(_options_help(f, n) for f, n in members if plugins.options_type(f, n))])
+    return "\n\n".join([*parts, *(_options_help(f, n) for f, n in members if DECLARED.options_type(f, n))])
 
 
 def _section_help(section: Any, shown: tuple[str, ...] | None) -> str:
@@ -55,14 +55,14 @@ def _section_help(section: Any, shown: tuple[str, ...] | None) -> str:
 def _member_help(name: str) -> str:
     families = [family for family in plugins.FAMILIES if name in plugins.names(family)]
     if not families:
-        every = ", ".join(name for family in plugins.FAMILIES for name in plugins.names(family))
-        raise InputError(f"--help={name}: unknown member; choose from {every}")
+        every = [name for family in plugins.FAMILIES for name in plugins.names(family)]
+        raise InputError(f"--help={name}: unknown member; {plugins.suggestion(name, every)}")
     return "\n\n".join(_options_help(family, name) for family in families)
 
 
 def _options_help(family: str, name: str) -> str:
-    first = (inspect.getdoc(plugins.load(family, name)) or "").split("\n")[0]
-    kind = plugins.options_type(family, name)
+    first = docstring(family, name).split("\n")[0]
+    kind = DECLARED.options_type(family, name)
     fields = dataclasses.fields(kind) if kind else ()
     lines = [_line(f"--{name}_{field.name}", field, plain(field.default)) for field in fields]
     return "\n".join([f"{name} ({family}): {first}", *(lines or ["  no settings of its own"])])
@@ -100,14 +100,14 @@ def _default(field: dataclasses.Field) -> str:
     if field.name in {f.name for f in dataclasses.fields(Preset)} - {"query"}:
         return _grouped(_preset_values(field.name))
     if field.name in {f.name for f in dataclasses.fields(schema.TrainingSettings)}:
-        infos = {name: plugins.info("learners", name).training for name in plugins.names("learners")}
+        infos = {name: DECLARED.info("learners", name).training for name in plugins.names("learners")}
         return _grouped({name: getattr(own, field.name) for name, own in infos.items() if own})
     return ""
 
 
 def _embedder_steps() -> dict[str, int | None]:
     """Default steps by "EMBEDDER" or "EMBEDDER on DATASET"."""
-    steps = {name: plugins.info("embedders", name).steps for name in plugins.names("embedders")}
+    steps = {name: DECLARED.info("embedders", name).steps for name in plugins.names("embedders")}
     single = {name: value for name, value in steps.items() if not isinstance(value, Mapping)}
     several = {name: value for name, value in steps.items() if isinstance(value, Mapping)}
     return {**single, **{f"{name} on {data}": n for name, by in several.items() for data, n in by.items()}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from cactus_tf import plugins
@@ -12,65 +12,67 @@ from cactus_tf.config.schema import GivenSettings, Settings, TrainingSettings, c
 from cactus_tf.contracts import LearnerInfo
 from cactus_tf.errors import InputError
 
+Info = Callable[[str, str], Any]
+"""(family, name) -> what a member declares."""
 
-def resolve(given: GivenSettings, options: Mapping[str, Any]) -> Settings:
+
+def resolve(given: GivenSettings, options: Mapping[str, Any], info: Info = plugins.info) -> Settings:
     """Fills in what was not given: from the data set's preset, then from the defaults of each learner and the embedder.
 
     Args:
       given: the sections as the user gave them.
       options: each chosen member's own settings, by member name.
+      info: (family, name) -> what a member declares.
 
     Raises:
       InputError: no such member, a number out of its range, or two settings that contradict each other.
     """
     defaults = preset(given.data.dataset)
     embedding = merge(given.embedding, defaults.embedding)
-    embedder = plugins.info("embedders", embedding.embedder)
+    embedder = info("embedders", embedding.embedder)
     steps = (embedding.embedder_steps or embedder.default_steps(given.data.dataset)) if embedder.trained else None
-    infos = {name: plugins.info("learners", name) for name in given.run.algo}
+    infos = {name: info("learners", name) for name in given.run.algo}
     settings = Settings(
         data=given.data,
         embedding=dataclasses.replace(embedding, embedder_steps=steps),
         partition=merge(given.partition, defaults.partition),
         learners={
-            name: merge(given.training, defaults.training(name), _training_defaults(given.training, info.training))
-            for name, info in infos.items()
-            if info.training
+            name: merge(given.training, defaults.training(name), _training_defaults(given.training, own.training, info))
+            for name, own in infos.items()
+            if own.training
         },
-        networks={
-            name: merge(network_only(given.training), info.network) for name, info in infos.items() if info.network
-        },
+        networks={name: merge(network_only(given.training), own.network) for name, own in infos.items() if own.network},
         evaluation=merge(given.evaluation, defaults.evaluation),
         run=given.run,
         options=dict(options),
     )
-    _check(settings, infos, given.evaluation.eval_ways)
+    _check(settings, infos, given.evaluation.eval_ways, info)
     return settings
 
 
-def _training_defaults(given: TrainingSettings, own: TrainingSettings) -> TrainingSettings:
+def _training_defaults(given: TrainingSettings, own: TrainingSettings, info: Info) -> TrainingSettings:
     """A learner's defaults, with the default width of the network that is used."""
     backbone = given.backbone or ("mlp" if given.on_embeddings else own.backbone)
-    filters = plugins.info("backbones", backbone).filters or own.filters
+    filters = info("backbones", backbone).filters or own.filters
     return dataclasses.replace(own, backbone=backbone, filters=filters)
 
 
-def _check(settings: Settings, infos: Mapping[str, LearnerInfo], eval_ways: tuple[int, ...] | None) -> None:
+def _check(settings: Settings, infos: Mapping[str, LearnerInfo], eval_ways: tuple[int, ...] | None, info: Info) -> None:
     sections = (settings.data, settings.embedding, settings.partition, settings.evaluation, settings.run)
     for section in (*sections, *settings.learners.values(), *settings.networks.values()):
         check_ranges(section)
     for name, options in settings.options.items():
         check_ranges(options, f"--{name}_")
-    _check_way(settings)
-    _check_network(settings)
-    for name, info in infos.items():
-        if info.fixed_head:
+    _check_way(settings, info)
+    _check_network(settings, info)
+    for name, own in infos.items():
+        if own.fixed_head:
             _check_head(name, settings.learners[name].way, eval_ways, settings.evaluation.eval_ways)
 
 
-def _check_way(settings: Settings) -> None:
+def _check_way(settings: Settings, info: Info) -> None:
     clusters = settings.partition.clusters
-    if clusters is None or plugins.info("partitioners", settings.partition.partitioner).clusters_of_its_own:
+    if clusters is None or info("partitioners", settings.partition.partitioner).clusters_of_its_own:
         return
     for training in settings.learners.values():
         if training.way > clusters:
@@ -80,10 +82,10 @@ def _check_way(settings: Settings) -> None:
             )
 
 
-def _check_network(settings: Settings) -> None:
+def _check_network(settings: Settings, info: Info) -> None:
     for training in (*settings.learners.values(), *settings.networks.values()):
         backbone = training.backbone if training.on_embeddings else None
-        if backbone is not None and plugins.info("backbones", backbone).consumes == "images":
+        if backbone is not None and info("backbones", backbone).consumes == "images":
             raise InputError(f"--on_embeddings: {backbone} takes images; leave --backbone out or set --backbone=mlp")
 
 

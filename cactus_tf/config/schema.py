@@ -20,6 +20,7 @@ def option(
     symbol: str = "",
     source: str = "",
     evaluation_only: bool = False,
+    path: bool = False,
 ) -> Any:
     """A dataclass field that documents itself and becomes a flag.
 
@@ -31,9 +32,10 @@ def option(
       symbol: its name in the papers.
       source: where the default comes from.
       evaluation_only: whether training does not depend on it, so that it may change from one evaluation to the next.
+      path: whether it is a path, in which ~ is the home folder.
     """
     metadata = {"meaning": meaning, "low": low, "high": high, "unit": unit, "symbol": symbol, "source": source}
-    return dataclasses.field(default=default, metadata={**metadata, "evaluation_only": evaluation_only})
+    return dataclasses.field(default=default, metadata={**metadata, "evaluation_only": evaluation_only, "path": path})
 
 
 # A field of the sections below is None until it is given; `config.resolve` fills in all but folders, image_size and
@@ -45,8 +47,10 @@ class DataSettings:
     """Data"""
 
     dataset: str = option("digits", "data set")
-    data_dir: str | None = option(None, "folder with the data set's files; default: download, where possible")
-    eval_dir: str | None = option(None, "folder of test images, a subfolder per class (--dataset=folder)")
+    data_dir: str | None = option(
+        None, "folder with the data set's files; default: download, where possible", path=True
+    )
+    eval_dir: str | None = option(None, "folder of test images, a subfolder per class (--dataset=folder)", path=True)
     image_size: int | None = option(
         None, "side of the resized images; default: 84, or 28 for small gray images", unit="pixels", low=8
     )
@@ -107,8 +111,12 @@ class RunSettings:
 
     algo: tuple[str, ...] = option(("protonets", "nearest_neighbours"), "learners; a list")
     stage: str = option("all", "last stage: prepare, embed, partition, train, evaluate, report or all")
-    workdir: str | None = option(None, "folder of this run; default: runs/DATASET-EMBEDDER-PARTITIONER-ALGO-KEY")
-    artifacts_dir: str = option("artifacts", "folder of prepared data, embedders and partitions, shared by all runs")
+    workdir: str | None = option(
+        None, "folder of this run; default: runs/DATASET-EMBEDDER-PARTITIONER-ALGO-KEY", path=True
+    )
+    artifacts_dir: str = option(
+        "artifacts", "folder of prepared data, embedders and partitions, shared by all runs", path=True
+    )
     seed: int = option(0, "seed of every random stream", low=0)
     tensorboard_graph: bool = option(False, "log the graph of the training step to TensorBoard")
     profile_steps: int = option(0, "outer steps to profile for TensorBoard, after the first", low=0)
@@ -118,6 +126,8 @@ class RunSettings:
 
 STAGES = ("prepare", "embed", "partition", "train", "evaluate", "report")
 EVAL_SPLITS = ("test", "val", "train")
+NORMS = ("running", "batch", "layer", "none")
+"""The keys of `backbones.NORMS`, which needs TensorFlow."""
 
 
 class GivenSettings(NamedTuple):

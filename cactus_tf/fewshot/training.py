@@ -20,6 +20,7 @@ from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.types import Array, Episode, TaskUpdate
 from cactus_tf.utils import history, progress
 from cactus_tf.utils.checkpoints import Checkpoints, tf_variable
+from cactus_tf.utils.keras_defaults import keras_defaults
 from cactus_tf.utils.threads import cores
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class StepResult(NamedTuple):
     finite: Array
 
 
+@keras_defaults()
 def adam(rate: float) -> keras.optimizers.Optimizer:
     """Adam as in both original code bases: beta 0.9 / 0.999, epsilon 1e-8 (Keras' own default is 1e-7)."""
     return keras.optimizers.Adam(rate, beta_1=0.9, beta_2=0.999, epsilon=1e-8)

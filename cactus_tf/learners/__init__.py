@@ -7,11 +7,13 @@ from typing import Any
 
 from cactus_tf import plugins
 from cactus_tf.contracts import Learner, LearnerContext, Recipe
+from cactus_tf.utils.keras_defaults import keras_defaults
 
 
 def make(name: str, context: LearnerContext, options: Any = None) -> Learner:
     """Builds a learner by name, untrained, with its `recipe`."""
-    learner = plugins.load("learners", name).build(context, options)
+    with keras_defaults():
+        learner = plugins.load("learners", name).build(context, options)
     learner.recipe = Recipe(name, context, options)
     return learner
 

@@ -20,6 +20,7 @@ from cactus_tf.errors import InputError
 from cactus_tf.fewshot.losses import unit_range
 from cactus_tf.learners._clusters import TrainingClusters, votes
 from cactus_tf.types import Array
+from cactus_tf.utils.keras_defaults import keras_defaults
 from cactus_tf.utils.seeds import derive
 
 INFO = LearnerInfo(title="cluster network", uses_embeddings=True, uses_clusters=True)
@@ -79,7 +80,6 @@ class ClusterNetwork:
         if images is None:
             raise InputError("cluster_network learns from the training images, but the context has none")
         model = _network(images.shape[1:], self._context.clusters, self._context.seed)
-        model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         batches = _batches(images, self._clusters.assignments, derive(self._context.seed, "order of images"))
         model.fit(batches, epochs=self._epochs, shuffle=False, verbose=0)  # `batches` shuffles
         return model
@@ -103,6 +103,7 @@ class ClusterNetwork:
         return np.log(np.maximum(fractions, _NO_VOTE)).astype(np.float32)
 
 
+@keras_defaults()
 def _network(image_shape: tuple[int, ...], clusters: int, seed: int) -> keras.Model:
     def start(name: str) -> keras.initializers.Initializer:
         return keras.initializers.GlorotUniform(derive(seed, f"cluster_network {name}") % 2**32)
@@ -112,7 +113,9 @@ def _network(image_shape: tuple[int, ...], clusters: int, seed: int) -> keras.Mo
         for i in range(_LAYERS)
     ]
     head = keras.layers.Dense(clusters, kernel_initializer=start("head"))
-    return keras.Sequential([keras.Input(image_shape), *layers, keras.layers.Flatten(), head])
+    model = keras.Sequential([keras.Input(image_shape), *layers, keras.layers.Flatten(), head])
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
 
 
 def _batches(images: np.ndarray, clusters: np.ndarray, seed: int) -> tf.data.Dataset:

@@ -21,6 +21,7 @@ from cactus_tf.contracts import LearnerContext, LearnerInfo
 from cactus_tf.fewshot.losses import query_loss
 from cactus_tf.learners._inputs import canonical_order
 from cactus_tf.types import Array
+from cactus_tf.utils.keras_defaults import keras_defaults
 from cactus_tf.utils.seeds import derive
 
 INFO = LearnerInfo(title="MLP with dropout", uses_embeddings=True)
@@ -107,6 +108,7 @@ class TaskNetwork:
       rate: fraction of them that is dropped.
     """
 
+    @keras_defaults()
     def __init__(self, dim: int, way: int, units: int, rate: float):
         self.dropout = keras.layers.Dropout(rate, seed=0)
         hidden, head = keras.layers.Dense(units, activation="relu"), keras.layers.Dense(way)
@@ -123,7 +125,9 @@ class TaskNetwork:
         """Glorot uniform kernels, zero biases, Adam's moments zero, dropout at the start of its stream."""
         for i, variable in enumerate(self.model.trainable_variables):
             glorot = keras.initializers.GlorotUniform(derive(seed, f"kernel {i}") % 2**32)
-            variable.assign(glorot(variable.shape) if len(variable.shape) == 2 else np.zeros(variable.shape))
+            variable.assign(
+                glorot(variable.shape, variable.dtype) if len(variable.shape) == 2 else np.zeros(variable.shape)
+            )
         for variable, value in zip(self.optimizer.variables, self._fresh, strict=True):
             variable.assign(value)
         if self.dropout.rate:

@@ -34,7 +34,7 @@ _PATTERN = "train_k*.json"
 class Options:
     """Where the clusters are."""
 
-    dir: str | None = option(None, "folder with train_k{k}.json, train_k{k}_1.json ...")
+    dir: str | None = option(None, "folder with train_k{k}.json, train_k{k}_1.json ...", path=True)
     sizes: tuple[int, ...] | None = option(
         None, "k of each file train_k{k}.json to read, replacing --clusters and --partitions; a list", low=1
     )

@@ -199,7 +199,7 @@ def replace(
       texts: Markdown by tag.
       hparams: settings for TensorBoard's HPARAMS: numbers, booleans and texts by name.
     """
-    from tensorboard.plugins.hparams import api
+    from tensorboard.plugins.hparams import summary_v2  # `api` also loads tf.keras, which may be Keras 2
 
     writer = _replacing_writer(folder, part)
     with writer.as_default(step):
@@ -210,7 +210,7 @@ def replace(
         for tag, text in (texts or {}).items():
             tf.summary.text(tag, text, description=_meaning(tag))
         if hparams:
-            api.hparams(dict(hparams))
+            summary_v2.hparams(dict(hparams))
     writer.close()
 
 
@@ -251,7 +251,7 @@ def write_projector(
         tensor_name="train images", tensor_path="embeddings.tsv", metadata_path="metadata.tsv"
     )
     if pictures is not None:
-        keras.utils.save_img(folder / "sprite.png", _sprite(pictures), scale=False)
+        keras.utils.save_img(folder / "sprite.png", _sprite(pictures), data_format="channels_last", scale=False)
         info.sprite.image_path = "sprite.png"
         info.sprite.single_image_dim.extend([pictures.shape[2], pictures.shape[1]])
     projector.visualize_embeddings(str(folder), projector.ProjectorConfig(embeddings=[info]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import fcntl
 import io
 import json
 import logging
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import lock_descriptor
 
 from cactus_tf.errors import InputError, RunError
 
@@ -90,14 +90,27 @@ def make_folder(path: Path, flag: str) -> Path:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Locks a folder for this process; another process waits, with a warning."""
-    with open(folder / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.warning("waiting: another run is using %s", folder)
-            fcntl.flock(file, fcntl.LOCK_EX)
+    """Locks a folder for this process; another process waits, with a warning.
+
+    Without a lock it goes on, with a warning, where the file system refuses locks, as some network file systems do.
+    """
+    with open(folder / ".lock", "ab") as file:  # closing it releases the lock
+        _lock(file.fileno(), folder)
         yield
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    try:
+        if not lock_descriptor(descriptor, blocking=False):
+            log.warning("waiting: another run is using %s", folder)
+            lock_descriptor(descriptor)
+    except OSError as error:
+        log.warning(
+            "%s: its file system refuses locks (%s), so nothing stops a second run from using this folder at the "
+            "same time: start only one",
+            folder,
+            error.strerror,
+        )
 
 
 _PIECE, _PIECES = 1 << 22, 64  # bytes, and the number of pieces of a large file to read

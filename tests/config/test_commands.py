@@ -18,17 +18,17 @@ def test_arguments_that_are_not_flags_are_returned_in_order():
 
 def test_one_message_lists_all_missing_settings():
     with pytest.raises(InputError, match=r"^--run, --out missing: name both; see --help$"):
-        commands.read_settings([], DEFAULTS, ("run", "out"), "name both")
+        commands.read_settings([], DEFAULTS, "name both", commands.Rules(needed=("run", "out")))
 
 
 def test_an_empty_setting_counts_as_missing():
     with pytest.raises(InputError, match=r"^--out missing: name both; see --help$"):
-        commands.read_settings(["--run=there", "--out="], DEFAULTS, ("run", "out"), "name both")
+        commands.read_settings(["--run=there", "--out="], DEFAULTS, "name both", commands.Rules(needed=("run", "out")))
 
 
 def test_a_command_that_takes_only_flags_refuses_other_arguments():
     with pytest.raises(InputError, match=r"^unexpected argument 'one'; flags look like --name=value; see --help$"):
-        commands.read_settings(["--run=there", "one"], DEFAULTS, ("run",), "name it")
+        commands.read_settings(["--run=there", "one"], DEFAULTS, "name it", commands.Rules(needed=("run",)))
 
 
 def test_ctrl_c_in_a_command_that_cannot_resume_leaves_nothing(capsys):

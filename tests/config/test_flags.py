@@ -3,6 +3,7 @@ import logging
 
 import pytest
 
+from cactus_tf import main
 from cactus_tf.config import commands, flags
 from cactus_tf.config.help import help_text
 from cactus_tf.errors import InputError, RunError
@@ -10,7 +11,7 @@ from cactus_tf.errors import InputError, RunError
 
 def ending(capsys, argv, command=lambda config: None):
     """Exit code, standard output and standard error of a command line."""
-    code = flags.run(command, argv)
+    code = main.run(command, argv)
     return code, *capsys.readouterr()
 
 
@@ -63,7 +64,7 @@ def test_a_later_flag_wins_over_a_flagfile_and_a_flagfile_over_an_earlier_flag(t
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["--dataset=omniglott"], "--dataset=omniglott: unknown dataset; choose from "),
+        (["--dataset=omniglott"], "--dataset=omniglott: unknown dataset; did you mean omniglot? choose from celeba, "),
         (["--embedder=umap"], "--embedder=umap: unknown embedder; choose from acai"),
         (["--partitioner=x"], "--partitioner=x: unknown partitioner; choose from"),
         (

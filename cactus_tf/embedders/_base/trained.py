@@ -19,6 +19,7 @@ from cactus_tf.embedders._base.fitting import fit_steps
 from cactus_tf.embedders._base.network import Network, NetworkContext
 from cactus_tf.errors import InputError
 from cactus_tf.utils import history, seeds
+from cactus_tf.utils.keras_defaults import keras_defaults
 
 
 class TrainedEmbedder(ImageTransformer):
@@ -64,7 +65,7 @@ class TrainedEmbedder(ImageTransformer):
         image_arrays.check_images(images)
         options, steps = self._sized(len(images))
         context = NetworkContext(tuple(images.shape[1:]), len(images), steps, seed)
-        model = self.network(options, context)
+        model = self._made(options, context)
         order = seeds.derive(seed, f"{self.name} batches")
         identity = {"embedder": self.name, **_description(options, context)}
         identity["options"] = keys.relevant(self.name, options)  # a later setting at its default changes no fit
@@ -125,7 +126,7 @@ class TrainedEmbedder(ImageTransformer):
         with saving.reading(folder, self.name) as (saved, weights):
             context = NetworkContext(tuple(saved["image_shape"]), saved["images"], saved["steps"], saved["seed"])
             options = saving.options(type(self.options), saved["options"], folder)
-            model = self.network(options, context)
+            model = self._made(options, context)
             model.set_weights(weights)
         self.curve = history.read(Path(folder) / history.NAME, context.steps)
         self._set_fitted(model, options, context)
@@ -133,6 +134,11 @@ class TrainedEmbedder(ImageTransformer):
 
     def __sklearn_is_fitted__(self) -> bool:
         return self.model is not None
+
+    @keras_defaults()
+    def _made(self, options: Any, context: NetworkContext) -> Network:
+        """The network with its initial weights."""
+        return self.network(options, context)
 
     def _sized(self, images: int) -> tuple[Any, int]:
         options, steps = self.sized(self.options, self.steps, images) if self.sized else (self.options, self.steps)

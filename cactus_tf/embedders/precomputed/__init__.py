@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 class Options:
     """Place of the embeddings."""
 
-    dir: str | None = option(None, "folder with archives of images X and embeddings Z, or {split}.npy")
+    dir: str | None = option(None, "folder with archives of images X and embeddings Z, or {split}.npy", path=True)
 
 
 class Precomputed(ImageTransformer):

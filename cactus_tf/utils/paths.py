@@ -1,0 +1,28 @@
+"""Paths as people give them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cactus_tf.errors import InputError
+
+
+def expanded(path: str | Path, flag: str = "") -> Path:
+    """The path with the home folder in place of a leading ~ or ~USER.
+
+    Args:
+      path: as a person gave it.
+      flag: that it was given to, for the message.
+
+    Raises:
+      InputError: no such user.
+    """
+    whole = os.path.expanduser(path)
+    if str(whole).startswith("~"):
+        user = Path(whole).parts[0]
+        raise InputError(
+            f"{flag}{'=' if flag else ''}{path}: there is no home folder {user}; write the whole path, or ./{user} for "
+            "a folder of this name"
+        )
+    return Path(whole)
