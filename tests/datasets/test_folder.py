@@ -456,6 +456,19 @@ def test_folders_of_a_system_are_neither_classes_nor_trained_on(tmp_path, packed
     assert "without a picture" not in caplog.text
 
 
+@pytest.mark.parametrize("extension", [".png", ".tif"])
+def test_test_pictures_that_are_trained_on_are_counted(tmp_path, extension, caplog):
+    put(tmp_path / "data", "a.png", "b.png", "c.png")
+    put(tmp_path / "eval", "ant/1.png", "bee/2.png")
+    with Image.open(tmp_path / "data/a.png") as image:
+        image.save(tmp_path / f"eval/ant/copy{extension}")
+    notes = []
+    load(tmp_path / "data", notes, eval_dir=tmp_path / "eval")
+    assert notes[0]["in_train"] == {"val": 0, "test": 1}
+    assert "folder: 1 of 3 test images are in train, too" in caplog.text
+    assert "val images" not in caplog.text
+
+
 # Keeping
 
 
@@ -601,11 +614,22 @@ def test_fewer_classes_than_the_way_is_one_line(photos, capsys):
 
 def test_another_picture_is_another_run(tmp_path, capsys):
     put(tmp_path / "data", *numbered("", 60))
+    (tmp_path / "data/bad.png").write_bytes(b"")
     quick = "--algo=nearest_neighbours"
     assert run(tmp_path, quick) == 0
-    put(tmp_path / "data", "more.png")
-    assert run(tmp_path, quick) == 2
-    assert "belongs to another configuration (files:" in capsys.readouterr().err
+
+    def refusal():
+        folder.files_key.cache_clear()
+        assert run(tmp_path, quick) == 2
+        return capsys.readouterr().err
+
+    changed = f"belongs to another configuration (the pictures in {tmp_path / 'data'} changed: "
+    os.utime(tmp_path / "data/0.png", ns=(0, 0))
+    assert changed + "0 added, 0 removed; some have another size or time)" in refusal()
+    put(tmp_path / "data", "more.png", "sub/1.png")
+    (tmp_path / "data/0.png").unlink()
+    assert changed + "2 added, 1 removed)" in refusal()
+    folder.files_key.cache_clear()
     assert run(tmp_path, quick, f"--workdir={tmp_path / 'other'}", "--stage=prepare") == 0
     assert len(list((tmp_path / "artifacts").glob("data-*"))) == 2
 

@@ -84,6 +84,11 @@ def files_key(data_dir: str | Path | None, eval_dir: str | Path | None) -> dict[
     return {"train": _hash(splits["train"]), "rest": _hash(splits["val"], splits["test"])}
 
 
+def train_files(data_dir: str | Path | None, eval_dir: str | Path | None) -> list[str]:
+    """Names of the training pictures."""
+    return [shown(entry.name) for entry in locate(data_dir, eval_dir)().splits["train"].entries]
+
+
 def header(entry: Entry) -> np.ndarray:
     """[3] int32 of a picture: width, height, and whether its format is gray. Reads only the beginning of a file."""
     with entry.open() as file, opened(file) as image:
@@ -145,4 +150,6 @@ def _hash(*parts: Listed) -> str:
     return state.hexdigest()
 
 
-INFO = DatasetInfo(takes=("image_size", "eval_dir"), files_key=files_key, picture_decoder=picture_decoder)
+INFO = DatasetInfo(
+    takes=("image_size", "eval_dir"), files_key=files_key, train_files=train_files, picture_decoder=picture_decoder
+)
