@@ -43,6 +43,7 @@ class DatasetInfo:
       light_on_dark: whether its images show light ink on a dark background.
       files_key: (data_dir, eval_dir) -> what the user's folders hold, for a data set whose images are those files: one
         text, or one for the training files, "train", and others for the rest. None: every source gives the same images.
+      train_files: (data_dir, eval_dir) -> names of the training files, as the prepared data hold them; for messages.
       gives_features: options -> whether rows are feature vectors instead of images.
       picture_decoder: (shape, options) -> function from a file's bytes to [height, width, channels] uint8, the way the
         data set prepares its own pictures. None: pictures are prepared as by `folder`.
@@ -52,6 +53,7 @@ class DatasetInfo:
     takes: tuple[str, ...] = ()
     light_on_dark: bool = False
     files_key: Callable[[Any, Any], Any] | None = None
+    train_files: Callable[[Any, Any], Sequence[str]] | None = None
     gives_features: Callable[[Any], bool] = never
     picture_decoder: Callable[[tuple[int, ...], Any], Callable[[bytes], np.ndarray]] | None = None
 

@@ -15,6 +15,7 @@ from cactus_tf.datasets import Pictures, read_all, read_classes
 from cactus_tf.errors import InputError
 from cactus_tf.inference.classifier import FewShotClassifier
 from cactus_tf.runs import restoring
+from cactus_tf.utils.digests import digests, in_both
 
 log = logging.getLogger(__name__)
 
@@ -121,11 +122,18 @@ def _inverted(content: bytes, decode: Callable[[bytes], np.ndarray]) -> np.ndarr
 
 
 def _log_reading(labeled: Pictures, queries: Pictures, shape: tuple[int, ...]) -> None:
-    """Logs how many pictures were read, and which were skipped."""
+    """Logs how many pictures were read, which were skipped, and how many queries the learner has seen."""
     known, asked, size = f"{len(labeled.files):,}", f"{len(queries.files):,}", "x".join(map(str, shape))
     log.info("read: %s support pictures, %s to classify, as %s", known, asked, size)
-    for name, skipped in (("--support", labeled.skipped), ("--query", queries.skipped)):
-        if skipped:
-            some = "; ".join(f"{s.name} {s.reason}" for s in skipped[:_NAMED])
-            more = f"; and {len(skipped) - _NAMED:,} more" if len(skipped) > _NAMED else ""
-            log.warning("%s: %s skipped: %s%s", name, f"{len(skipped):,}", some, more)
+    for name, pictures in (("--support", labeled), ("--query", queries)):
+        if pictures.hidden:
+            log.info("%s: %s", name, pictures.hidden)
+        if pictures.passed_over:
+            log.warning("%s: %s", name, pictures.passed_over)
+        if pictures.skipped:
+            some = "; ".join(f"{s.name} {s.reason}" for s in pictures.skipped[:_NAMED])
+            more = f"; and {len(pictures.skipped) - _NAMED:,} more" if len(pictures.skipped) > _NAMED else ""
+            log.warning("%s: %s skipped: %s%s", name, f"{len(pictures.skipped):,}", some, more)
+    both = in_both(digests(queries.images), digests(labeled.images))
+    if both:
+        log.warning("%s of %s query pictures are in --support, too: they do not test new pictures", f"{both:,}", asked)

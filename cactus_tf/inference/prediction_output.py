@@ -29,22 +29,19 @@ def write(predictions: Predictions, out: Path) -> list[Path]:
     files.write_atomic(paths[1], lambda file: file.write(picture.getvalue()))
     if predictions.queries.labels is not None:
         paths.append(out / "confusion.csv")
-        classes = predictions.classes
-        lines = [{"class": name, **dict(zip(classes, row, strict=True))} for name, row in _confusion(predictions)]
-        files.write_csv(paths[-1], lines, ["class", *classes])
+        counts = [[name, *row] for name, row in _confusion(predictions)]
+        files.write_table(paths[-1], [["class", *predictions.classes], *counts])
     return paths
 
 
 def _write_rows(predictions: Predictions, path: Path) -> None:
     """A row per picture: file, class if known, predicted class, a probability per class."""
-    columns = [f"p_{name}" for name in predictions.classes]
-    known = {"file": predictions.queries.files, "predicted": predictions.predicted}
-    if predictions.queries.labels is not None:
-        known = {"file": known["file"], "class": predictions.queries.labels, "predicted": known["predicted"]}
-    rows = [dict(zip(known, values, strict=True)) for values in zip(*known.values(), strict=True)]
-    for row, probabilities in zip(rows, predictions.probabilities, strict=True):
-        row |= {column: f"{p:.6g}" for column, p in zip(columns, probabilities, strict=True)}
-    files.write_csv(path, rows, [*known, *columns])
+    queries, truth = predictions.queries, predictions.queries.labels
+    columns = {"file": queries.files, **({} if truth is None else {"class": truth}), "predicted": predictions.predicted}
+    names = [*columns, *(f"p_{name}" for name in predictions.classes)]
+    shares = [[f"{p:.6g}" for p in row] for row in predictions.probabilities]
+    known = zip(*columns.values(), strict=True)
+    files.write_table(path, [names, *([*cells, *row] for cells, row in zip(known, shares, strict=True))])
 
 
 def summary(predictions: Predictions) -> str:

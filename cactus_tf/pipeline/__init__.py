@@ -5,6 +5,7 @@ Import `run`. This is the only package where two families meet.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections.abc import Sequence
@@ -23,8 +24,8 @@ from cactus_tf.pipeline.partitioning import partition
 from cactus_tf.pipeline.preflight import check, count_classes
 from cactus_tf.pipeline.preparation import prepare, show
 from cactus_tf.report import run_events
+from cactus_tf.runs import changed_files, results
 from cactus_tf.runs import folder as run_folder
-from cactus_tf.runs import results
 from cactus_tf.runs.inputs import write_inputs
 from cactus_tf.utils import files
 
@@ -43,7 +44,8 @@ def run(plan: RunPlan) -> list[dict[str, Any]]:
     files.make_folder(artifacts, "--artifacts_dir")
     folder = files.make_folder(Path(plan.run.workdir or Path("runs") / plan.name), "--workdir")
     with files.locked(folder):
-        run_folder.claim(folder, plan.identity, results.provenance(plan.record))
+        changed = functools.partial(changed_files.describe, plan.data, folder, artifacts)
+        run_folder.claim(folder, plan.identity, results.provenance(plan.record), changed)
         log.info("%s", results.describe(plan.sections, plan.run, folder))
         return _stages(plan, folder, artifacts, first_run)
 

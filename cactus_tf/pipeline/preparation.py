@@ -34,11 +34,15 @@ def prepare(plan: DataPlan, artifacts: Path) -> Splits:
         report=functools.partial(files.write_json, artifact.folder / "prepared.json"),
         mixed=plan.mixed,
     )
+    report = artifact.folder / "prepared.json"
     with files.locked(artifact.folder):
+        earlier = report.exists()
         data = datasets.load(plan.dataset, plan.data_dir, context)
     sizes = f"train {len(data.train):,}, val {len(data.val):,}, test {len(data.test):,}"
     log.info("prepare: %s, %s images of %s", plan.dataset, sizes, "x".join(map(str, data.image_shape)))
-    _warn_of_skipped_files(artifact.folder / "prepared.json")
+    _warn_of_skipped_files(report)
+    if earlier:
+        _warn_of_known_images(report, data)
     return data
 
 
@@ -57,3 +61,10 @@ def _warn_of_skipped_files(path: Path) -> None:
     counts = [f"{n:,} {what}" for n, what in ((len(report.get("skipped", [])), "skipped"), (missing, "missing")) if n]
     if counts:
         log.warning("prepare: files or folders %s; see %s", ", ".join(counts), path)
+
+
+def _warn_of_known_images(path: Path, data: Splits) -> None:
+    """Counts the images of val and test that are in train, as an earlier preparation found and said."""
+    for split, number in files.read_json(path).get("in_train", {}).items():
+        if number:
+            log.warning("prepare: %s of %s %s images are in train, too", f"{number:,}", f"{len(data[split]):,}", split)

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 
 import numpy as np
 
 from cactus_tf.types import ImageSet, Splits
+from cactus_tf.utils.digests import digests, in_both
 
 _SPLITS = ("train", "val", "test")
-_DIGEST = 16  # bytes
 
 
 def describe(data: Splits) -> str:
     """A table of the splits, and how many images they share."""
-    digests = {split: image_digests(data[split].images) for split in _SPLITS}
+    found = {split: digests(data[split].images) for split in _SPLITS}
     lines = [f"{'split':<8}{'images':>10}{'duplicates':>12}  classes"]
     for split in _SPLITS:
-        images, unique = data[split], len(np.unique(digests[split]))
+        images, unique = data[split], len(np.unique(found[split]))
         twice = len(images) - unique
         lines.append(f"{split:<8}{len(images):>10,}{twice:>12,}  {_classes(images)}")
     size = sum(data[split].images.nbytes for split in _SPLITS) / 1e6
     lines.append(f"image shape {'x'.join(map(str, data.image_shape))}, {size:,.1f} MB")
-    return "\n".join([*lines, *_shared(digests)])
-
-
-def image_digests(images: np.ndarray) -> np.ndarray:
-    """[n] hashes, 16 bytes each."""
-    return np.array([hashlib.blake2b(image.tobytes(), digest_size=_DIGEST).digest() for image in images], f"V{_DIGEST}")
+    return "\n".join([*lines, *_shared(found)])
 
 
 def _classes(images: ImageSet) -> str:
@@ -41,8 +35,8 @@ def _classes(images: ImageSet) -> str:
     return f"{len(sizes):,}, {sizes.min():,} to {sizes.max():,} images each"
 
 
-def _shared(digests: Mapping[str, np.ndarray]) -> list[str]:
+def _shared(found: Mapping[str, np.ndarray]) -> list[str]:
     """A line per pair of splits that share images."""
     pairs = [("val", "train"), ("test", "train"), ("test", "val")]
-    counts = [np.isin(digests[one], digests[other]).sum() for one, other in pairs]
+    counts = [in_both(found[one], found[other]) for one, other in pairs]
     return [f"{n:,} images of {one} are also in {other}" for n, (one, other) in zip(counts, pairs, strict=True) if n]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,29 @@ from cactus_tf.utils.files import read_json, write_json
 CONFIG = "config.json"
 
 
-def claim(folder: Path, identity: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+def claim(
+    folder: Path,
+    identity: Mapping[str, Any],
+    config: Mapping[str, Any],
+    changed: Callable[[], str] = lambda: "the files of the data set changed",
+) -> None:
     """Claims a run folder for a configuration, and writes config.json.
 
     Args:
       folder: of the run.
       identity: the settings that may not change; stored in config.json under "identity".
       config: everything else in config.json.
+      changed: what to say where the files of the data set, "files", are others.
 
     Raises:
       InputError: the folder holds results of another configuration; says what differs.
     """
     path = folder / CONFIG
     if path.exists() and _has_results(folder):
-        differences = _differences(read_json(path).get("identity", {}), json.loads(json.dumps(identity)))
+        saved, now = read_json(path).get("identity", {}), json.loads(json.dumps(identity))
+        differences = _differences({**saved, "files": None}, {**now, "files": None})
+        if saved.get("files") != now.get("files"):
+            differences.append(changed())
         if differences:
             raise InputError(
                 f"--workdir: {folder} belongs to another configuration ({'; '.join(differences)}); "

@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +53,13 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_csv(path: Path, rows: Sequence[Mapping], columns: Sequence[str]) -> None:
     """Writes rows as CSV atomically; columns that a row lacks stay empty."""
+    write_table(path, [columns, *([row.get(column, "") for column in columns] for row in rows)])
+
+
+def write_table(path: Path, lines: Iterable[Sequence]) -> None:
+    """Writes lines of cells as CSV atomically; columns may share a name."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    csv.writer(text, lineterminator="\n").writerows(lines)
     write_text(path, text.getvalue())
 
 

@@ -2,8 +2,10 @@ import contextlib
 import io
 import os
 import shutil
+import struct
 import types
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -47,7 +49,8 @@ def test_an_archive_gives_what_the_folder_that_it_was_made_from_gives(tmp_path):
     archive = zipped(tmp_path / "a.zip", *members[::-1], ("__MACOSX/._b.png", b""), (".hid/d.png", b""))
     found, folder = listing(archive, WANTED), listing(tmp_path / "folder", WANTED)
     assert names(found) == names(folder)
-    assert found.others == folder.others == 1
+    assert found.others == folder.others == ["x.txt"]
+    assert found.folders == folder.folders == {"a", "é"}
     assert contents(archive, tmp_path / "work") == ({entry.name: entry.read() for entry in folder.entries}, [])
 
 
@@ -55,6 +58,47 @@ def test_backslashes_separate_folders_as_some_programs_write_them(tmp_path):
     archive = zipped(tmp_path / "a.zip", ("x.x.png", b"one"), ("x/y.png", b"two"))
     archive.write_bytes(archive.read_bytes().replace(b"x.x.png", b"x\\x.png"))
     assert contents(archive, tmp_path / "work") == ({"x/x.png": b"one", "x/y.png": b"two"}, [])
+
+
+def test_a_folder_with_a_backslash_at_its_end_is_a_folder(tmp_path):
+    archive = zipped(tmp_path / "a.zip", ("cat.", b""), ("cat/x.png", b"x"))
+    archive.write_bytes(archive.read_bytes().replace(b"cat.", b"cat\\"))
+    found = listing(archive, WANTED)
+    assert (names(found), found.others, found.folders) == (["cat/x.png"], [], {"cat"})
+
+
+def test_names_that_begin_with_the_folder_itself_are_not_hidden(tmp_path):
+    archive = zipped(tmp_path / "a.zip", ("./", b""), ("./cat/x.png", b"x"), ("dog//y.png", b"y"))
+    assert contents(archive, tmp_path / "work") == ({"cat/x.png": b"x", "dog/y.png": b"y"}, [])
+
+
+class Unflagged(zipfile.ZipInfo):
+    """A member whose name is written in some encoding, without the flag for UTF-8."""
+
+    def __init__(self, name, encoding, extra=b""):
+        super().__init__(name)
+        self.encoding, self.extra = encoding, extra
+
+    def _encodeFilenameFlags(self):  # noqa: N802
+        return self.filename.encode(self.encoding, "replace"), self.flag_bits & ~(1 << 11)
+
+
+@pytest.mark.parametrize(
+    "name, encoding",
+    [("fünf/é.png", "utf-8"), ("fu\u0308nf/e\u0301.png", "utf-8"), ("日本/🌵.png", "utf-8"), ("fünf/é.png", "cp437")],
+)
+def test_names_are_read_as_they_were_written_without_the_flag_for_utf_8(tmp_path, name, encoding):
+    archive = zipped(tmp_path / "a.zip", (Unflagged(name, encoding), b"x"))
+    assert contents(archive, tmp_path / "work") == ({name: b"x"}, [])
+
+
+@pytest.mark.parametrize("matches", [True, False])
+def test_a_name_in_info_zip_s_extra_field_counts_if_it_belongs_to_the_member(tmp_path, matches):
+    name, written = "日本.png", b"??.png"
+    field = struct.pack("<BL", 1, zlib.crc32(written) ^ (not matches)) + name.encode()
+    member = Unflagged(name, "ascii", struct.pack("<HH", 0x7075, len(field)) + field)
+    archive = zipped(tmp_path / "a.zip", (member, b"x"))
+    assert contents(archive, tmp_path / "work") == ({name if matches else "??.png": b"x"}, [])
 
 
 @pytest.mark.parametrize(

@@ -334,7 +334,7 @@ def test_files_that_cannot_be_used_are_named_and_the_others_used(release, tmp_pa
         "Bjørk 笑.jpg": "is not in list_eval_partition.txt",
         "again/000006.jpg": reasons["again/000006.jpg"],
         "circle": "link to a folder that contains it",
-        "img_align_celeba": "holds 1 files that do not end in .jpg",
+        "img_align_celeba": "holds other files: 1 .txt, such as readme.txt",
     }
     assert "damaged" in reasons["000004.jpg"] or "not a picture" in reasons["000004.jpg"]
     assert "has the name of 000006.jpg" in reasons["again/000006.jpg"]

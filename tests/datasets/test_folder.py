@@ -10,7 +10,7 @@ from cactus_tf.config import build_plan
 from cactus_tf.config import flags as cli
 from cactus_tf.contracts import DataContext
 from cactus_tf.datasets import folder
-from cactus_tf.datasets._io import layout, preparing
+from cactus_tf.datasets._io import picture_formats, preparing
 from cactus_tf.datasets._io.listing import listing
 from cactus_tf.main import main
 from cactus_tf.runs.artifacts import Artifact
@@ -266,7 +266,7 @@ def test_extensions_do_not_matter_but_to_be_looked_at(tmp_path, caplog):
     with caplog.at_level("INFO"):
         assert names(load(tmp_path, notes).train) == ["a.JPG", "b.webp"]
     assert notes[0]["other_files"] == 1
-    assert "1 files with extensions that are not those of pictures" in caplog.text
+    assert "folder: 1 files with other extensions are passed over: 1 .txt, such as notes.txt" in caplog.text
 
 
 @pytest.mark.parametrize("fit, black", [("crop", False), ("stretch", False), ("pad", True)])
@@ -302,9 +302,9 @@ def test_what_is_not_there_is_one_line(tmp_path, monkeypatch, arguments, words, 
 
 
 def test_a_folder_without_pictures_says_what_was_looked_for(tmp_path, complains):
-    (tmp_path / "a.tiff").write_text("")
+    (tmp_path / "a.tga").write_text("")
     (tmp_path / "b.mp4").write_text("")
-    with complains("holds no pictures", ".jpg", ".webp", "2 other files"):
+    with complains("holds no pictures", ".jpg", ".webp", "2 other files: 1 .mp4, such as b.mp4; 1 .tga"):
         load(tmp_path)
 
 
@@ -364,19 +364,120 @@ def test_classes_are_listed_as_they_are_numbered_and_those_without_a_picture_nam
     data = load(tmp_path / "data", notes, eval_dir=tmp_path / "eval")
     assert by_class(data.test) == [["ant/1.png"], ["cat/2.png"], ["dog/3.png"]]
     assert notes[0]["classes"] == {"train": ["a", "b"], "test": ["ant", "cat", "dog"]}
-    assert "folder: 2 test classes without a picture: bad, cow" in caplog.text
+    assert "folder: 1 test classes without a picture: cow" in caplog.text
+    assert "folder: 1 test classes without a readable picture: bad" in caplog.text
     assert "folder: 1 train classes without a picture: none" in caplog.text
+
+
+@pytest.mark.parametrize("extension", ["tif", "TIFF", "avif", "jfif"])
+def test_pictures_of_any_format_that_pillow_reads_are_trained_on(tmp_path, extension):
+    if f".{extension.lower()}" not in picture_formats.EXTENSIONS:
+        pytest.skip("this Pillow does not read it")
+    for i in range(3):
+        pixels = np.random.default_rng(i).integers(0, 256, (9, 12, 3), np.uint8)
+        kind = {"avif": "AVIF", "jfif": "JPEG"}.get(extension, "TIFF")
+        Image.fromarray(pixels).save(tmp_path / f"{i}.{extension}", kind)
+    assert load(tmp_path).train.images.std() > 10
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("around", ["", "top/"])
+def test_a_class_whose_files_all_have_other_extensions_is_named(tmp_path, packed, around, caplog):
+    put(tmp_path / "data", "a.png", "b.png")
+    put(tmp_path / "eval", "ant/1.png", "bee/2.png")
+    for i in range(3):
+        path = tmp_path / "eval" / "cat" / f"{i}.heic-not"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+    if packed or around:
+        archive(tmp_path / "eval", tmp_path / "eval.zip", around)
+    notes, place = [], tmp_path / ("eval.zip" if packed or around else "eval")
+    assert by_class(load(tmp_path / "data", notes, eval_dir=place).test)[0] == [f"{around}ant/1.png"]
+    assert "folder: 1 test classes without a picture: cat" in caplog.text
+    assert "folder: eval_dir: 3 files with other extensions are passed over: 3 .heic-not, such as" in caplog.text
+    assert notes[0]["other_files"] == 3
+
+
+def test_a_class_that_was_added_without_a_picture_is_named_although_the_others_are_prepared(tmp_path, caplog):
+    put(tmp_path / "data", "a.png", "b.png")
+    put(tmp_path / "eval", "ant/1.png", "bee/2.png")
+    store = Artifact(tmp_path, "data", {})
+    for added in (False, True):
+        if added:
+            (tmp_path / "eval/cat").mkdir()
+            (tmp_path / "eval/cat/1.tga").write_bytes(b"")
+        caplog.clear()
+        load(tmp_path / "data", cache=store.cache, folder=store.folder, eval_dir=tmp_path / "eval")
+        assert ("1 test classes without a picture: cat" in caplog.text) == added
+        assert ("1 .tga, such as cat/1.tga" in caplog.text) == added
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_split_whose_classes_all_lack_pictures_is_named(tmp_path, split, caplog):
+    put(tmp_path, "train/a/1.png", "train/b/2.png")
+    (tmp_path / split / "cat").mkdir(parents=True)
+    load(tmp_path)
+    assert f"folder: 1 {split} classes without a picture: cat" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "files, classes, left_out",
+    [
+        (["test/ant/1.png", "test/bee/2.png"], ["ant", "bee"], []),
+        (["top/ant/1.png", "top/bee/2.png", "docs/a.txt"], ["ant", "bee"], ["docs"]),
+        (["ant/1.png", "bee/a.txt"], ["ant"], []),
+        (["ant/1.png", "ant/more/2.png", "bee/a.txt"], ["ant"], []),
+    ],
+)
+def test_the_folder_around_all_classes_of_an_archive_is_none(tmp_path, files, classes, left_out):
+    put(tmp_path / "data", "a.png", "b.png")
+    put(tmp_path / "eval", *[name for name in files if name.endswith("png")])
+    for name in (name for name in files if name.endswith("txt")):
+        (tmp_path / "eval" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "eval" / name).write_text("words")
+    notes = []
+    load(tmp_path / "data", notes, eval_dir=archive(tmp_path / "eval", tmp_path / "eval.zip"))
+    assert notes[0]["classes"]["test"] == classes
+    assert [s["file"] for s in notes[0]["skipped"]] == left_out
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_folders_of_a_system_are_neither_classes_nor_trained_on(tmp_path, packed, caplog):
+    put(tmp_path / "data", "a.png", "b.png", "@eaDir/a.png/SYNOPHOTO_THUMB_M.png", "lost+found/c.png")
+    put(tmp_path / "eval", "ant/1.png", "bee/2.png", "@eaDir/x.png", "__MACOSX/ant/1.png", "ant/@eaDir/1.png/y.png")
+    places = [tmp_path / name for name in ("data", "eval")]
+    places = [archive(place, place.with_suffix(".zip")) for place in places] if packed else places
+    notes = []
+    with caplog.at_level("INFO"):
+        data = load(places[0], notes, eval_dir=places[1])
+    assert (names(data.train), names(data.test)) == (["a.png", "b.png"], ["ant/1.png", "bee/2.png"])
+    assert (notes[0]["classes"], notes[0]["hidden"]) == ({"test": ["ant", "bee"]}, 5)
+    assert "folder: 2 hidden or system files and folders are not looked at: @eaDir; lost+found" in caplog.text
+    assert "without a picture" not in caplog.text
+
+
+@pytest.mark.parametrize("extension", [".png", ".tif"])
+def test_test_pictures_that_are_trained_on_are_counted(tmp_path, extension, caplog):
+    put(tmp_path / "data", "a.png", "b.png", "c.png")
+    put(tmp_path / "eval", "ant/1.png", "bee/2.png")
+    with Image.open(tmp_path / "data/a.png") as image:
+        image.save(tmp_path / f"eval/ant/copy{extension}")
+    notes = []
+    load(tmp_path / "data", notes, eval_dir=tmp_path / "eval")
+    assert notes[0]["in_train"] == {"val": 0, "test": 1}
+    assert "folder: 1 of 3 test images are in train, too" in caplog.text
+    assert "val images" not in caplog.text
 
 
 # Keeping
 
 
-def test_what_is_kept_is_neither_listed_nor_decoded(tmp_path, monkeypatch):
+def test_what_is_kept_is_not_decoded_again(tmp_path, monkeypatch):
     put(tmp_path / "data", "a.png", "b.png")
     store = Artifact(tmp_path, "data", {})
     before = load(tmp_path / "data", cache=store.cache, folder=store.folder)
-    for module, name in ((layout, "listing"), (folder, "decode_files"), (preparing, "decode_files")):
-        monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("looked at the files"))
+    for module, name in ((folder, "decode_files"), (preparing, "decode_files")):
+        monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("decoded again"))
     after = load(tmp_path / "data", cache=store.cache, folder=store.folder)
     np.testing.assert_array_equal(before.train.images, after.train.images)
 
@@ -513,11 +614,22 @@ def test_fewer_classes_than_the_way_is_one_line(photos, capsys):
 
 def test_another_picture_is_another_run(tmp_path, capsys):
     put(tmp_path / "data", *numbered("", 60))
+    (tmp_path / "data/bad.png").write_bytes(b"")
     quick = "--algo=nearest_neighbours"
     assert run(tmp_path, quick) == 0
-    put(tmp_path / "data", "more.png")
-    assert run(tmp_path, quick) == 2
-    assert "belongs to another configuration (files:" in capsys.readouterr().err
+
+    def refusal():
+        folder.files_key.cache_clear()
+        assert run(tmp_path, quick) == 2
+        return capsys.readouterr().err
+
+    changed = f"belongs to another configuration (the pictures in {tmp_path / 'data'} changed: "
+    os.utime(tmp_path / "data/0.png", ns=(0, 0))
+    assert changed + "0 added, 0 removed; some have another size or time)" in refusal()
+    put(tmp_path / "data", "more.png", "sub/1.png")
+    (tmp_path / "data/0.png").unlink()
+    assert changed + "2 added, 1 removed)" in refusal()
+    folder.files_key.cache_clear()
     assert run(tmp_path, quick, f"--workdir={tmp_path / 'other'}", "--stage=prepare") == 0
     assert len(list((tmp_path / "artifacts").glob("data-*"))) == 2
 

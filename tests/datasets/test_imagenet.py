@@ -17,7 +17,7 @@ from cactus_tf.errors import RunError
 from cactus_tf.fewshot.episodes import gather
 from cactus_tf.main import main
 from cactus_tf.pipeline.preparation import prepare
-from cactus_tf.report import inspection
+from cactus_tf.utils.digests import digests
 
 EACH, DIM = 6, 5  # images of a class, numbers of a feature
 MINI = ravi.CLASSES["train"][:2]
@@ -268,7 +268,7 @@ def test_lazy_images_serve_where_arrays_do(lazy):
     images, whole = lazy.train.images, np.asarray(lazy.train.images)
     numbers = np.array([[3, 1], [20, 7]])
     np.testing.assert_array_equal(gather(images, numbers), whole[numbers])
-    np.testing.assert_array_equal(inspection.image_digests(images), inspection.image_digests(whole))
+    np.testing.assert_array_equal(digests(images), digests(whole))
     np.testing.assert_array_equal(images[np.arange(24) % 2 == 0], whole[::2])
     with pytest.raises(IndexError):
         images[24]

@@ -1,11 +1,13 @@
 import inspect
 import os
+import shutil
 import sys
 
 import pytest
 
+from cactus_tf.datasets._io import picture_formats
 from cactus_tf.datasets._io.entries import Entry, UnreadableError, shown
-from cactus_tf.datasets._io.listing import listing
+from cactus_tf.datasets._io.listing import by_extension, listing
 
 WANTED = (".png", ".jpg")
 
@@ -25,15 +27,68 @@ def put(folder, *files):
 def test_files_with_the_extensions_are_listed_by_name_however_deep(tmp_path):
     found = listing(put(tmp_path, "b.png", "a/z.JPG", "a/b/c/d.Png", "notes.txt", "a/png", "c.png.bak"), WANTED)
     assert names(found) == ["a/b/c/d.Png", "a/z.JPG", "b.png"]
-    assert found.others == 3
+    assert found.others == ["a/png", "c.png.bak", "notes.txt"]
     assert found.skipped == []
     assert [entry.read() for entry in found.entries] == [b"a/b/c/d.Png", b"a/z.JPG", b"b.png"]
     assert [entry.size for entry in found.entries] == [11, 7, 5]
 
 
-def test_hidden_files_and_folders_are_not_looked_at(tmp_path):
-    found = listing(put(tmp_path, ".a.png", ".git/b.png", "c.png"), WANTED)
-    assert (names(found), found.others, found.skipped) == (["c.png"], 0, [])
+def test_hidden_files_and_folders_are_not_looked_at_and_counted(tmp_path):
+    found = listing(put(tmp_path, ".a.png", ".git/b.png", "x/._c.png", "x/._d.png", "c.png"), WANTED)
+    assert (names(found), found.others, found.skipped) == (["c.png"], [], [])
+    assert found.system == [".a.png", ".git", "x/._c.png", "x/._d.png"]
+    assert found.hidden == "4 hidden or system files and folders are not looked at: ._* (2); .a.png; .git"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["@eaDir", "#recycle", "@Recycle", "__MACOSX", "lost+found", "$RECYCLE.BIN", "$Recycle.Bin", "LOST.DIR",
+     "System Volume Information", ".ipynb_checkpoints", "__pycache__", "FOUND.000", ".Trash-1000", "RECYCLER"],
+)  # fmt: skip
+@pytest.mark.parametrize("packed", [False, True])
+def test_folders_of_a_system_hold_no_pictures(tmp_path, name, packed):
+    put(tmp_path / "all", f"{name}/x/a.png", f"cat/{name}/b.png", "cat/c.png")
+    place = shutil.make_archive(str(tmp_path / "all"), "zip", tmp_path / "all") if packed else tmp_path / "all"
+    found = listing(place, WANTED)
+    assert (names(found), found.folders) == (["cat/c.png"], {"cat"})
+    assert found.system == sorted([name, f"cat/{name}"])
+
+
+@pytest.mark.parametrize("name", ["Thumbs.db", "desktop.ini", ".DS_Store", "a.png@SynoEAStream", "~$a.png", "Icon\r"])
+def test_files_of_a_system_are_not_those_of_the_user(tmp_path, name):
+    found = listing(put(tmp_path, name, "a.png"), WANTED)
+    assert (names(found), found.others, found.system) == (["a.png"], [], [name])
+
+
+@pytest.mark.parametrize("name", ["recycled", "recycler", "macosx", "found", "@alice", "$5", "#1", "~a", "lost"])
+def test_names_that_only_resemble_those_of_a_system_are_classes(tmp_path, name):
+    assert names(listing(put(tmp_path, f"{name}/a.png"), WANTED)) == [f"{name}/a.png"]
+
+
+def test_other_files_are_counted_by_extension_and_named(tmp_path):
+    found = listing(put(tmp_path, "a.png", "x/1.TGA", "x/2.tga", "b.txt", "README"), WANTED)
+    assert found.passed_over == (
+        "4 files with other extensions are passed over: 2 .tga, such as x/1.TGA; 1 without extension, such as README; "
+        "1 .txt, such as b.txt"
+    )
+    assert listing(put(tmp_path / "y", "a.png"), WANTED).passed_over == ""
+
+
+def test_of_many_extensions_the_most_frequent_are_named():
+    files = [f"{i}.{'x' * i}" for i in range(1, 13)] + ["again.xxxxx"]
+    assert by_extension(files).startswith("2 .xxxxx, such as 5.xxxxx; ")
+    assert by_extension(files).endswith("; and 4 more kinds")
+
+
+def test_a_format_that_another_package_reads_says_which(monkeypatch):
+    monkeypatch.setattr(picture_formats, "EXTENSIONS", (".png",))
+    assert "2 .heic (read only with the package pillow-heif), such as a.heic" in by_extension(["a.heic", "b.heic"])
+
+
+def test_all_folders_are_listed_whatever_they_hold(tmp_path):
+    put(tmp_path, "cat/a.png", "dog/old/b.txt")
+    (tmp_path / "cow").mkdir()
+    assert listing(tmp_path, WANTED).folders == {"cat", "cow", "dog", "dog/old"}
 
 
 def test_a_deep_tree_needs_no_recursion(tmp_path):
@@ -136,9 +191,10 @@ def test_a_folder_that_cannot_be_read_is_left_out(tmp_path, monkeypatch):
     assert found.skipped == [("locked", "folder cannot be read (Permission denied)")]
 
 
-def test_what_is_neither_file_nor_folder_is_passed_by(tmp_path):
+def test_what_is_neither_file_nor_folder_is_left_out_and_named(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
-    assert listing(tmp_path, WANTED) == ([], [], 0)
+    found = listing(tmp_path, WANTED)
+    assert (found.entries, found.skipped) == ([], [("pipe.png", "is neither a file nor a folder")])
 
 
 def test_names_of_any_unicode_and_of_none_are_listed(tmp_path):

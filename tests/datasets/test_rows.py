@@ -13,8 +13,9 @@ from cactus_tf.datasets._io import rows
 from cactus_tf.datasets._io.decoding import array
 from cactus_tf.datasets._io.entries import Entry, UnreadableError
 from cactus_tf.datasets._io.listing import listing
-from cactus_tf.datasets._io.rows import Decoding, decode_files, decode_stream, row_digest
+from cactus_tf.datasets._io.rows import Decoding, decode_files, decode_stream
 from cactus_tf.errors import RunError
+from cactus_tf.utils.digests import digest
 
 SHAPE = (2, 3)
 calls = collections.Counter()
@@ -194,7 +195,7 @@ def test_rows_of_a_stream_are_its_contents_and_what_is_unreadable_is_named_by_it
     made = stream(iter([[b"abc", b""], [], [b"xyz"]]), tmp_path / "split")
     assert made.read.tolist() == [0, 2]
     assert [bytes(made.rows[i]) for i in made.read] == [b"abc", b"xyz"]
-    assert [bytes(d) for d in made.digests] == [row_digest(decode_text(content)) for content in (b"abc", b"xyz")]
+    assert [bytes(d) for d in made.digests] == [digest(decode_text(content)) for content in (b"abc", b"xyz")]
     assert made.skipped == [("record 1", "is empty")]
 
 

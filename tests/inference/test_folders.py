@@ -1,6 +1,7 @@
 """Runs on a folder of pictures: what the program says and does with what people have."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -54,10 +55,12 @@ def test_the_description_comes_before_what_later_settings_cannot_do(pictures, ca
 
 
 def test_what_was_left_out_is_counted_again_with_kept_data(pictures, capsys):
+    shutil.copy(pictures / "train/7.png", pictures / "labeled/cat/copy.png")
     for name in ("first", "again"):
         assert run(pictures, "--stage=prepare", name=name) == 0
         out = capsys.readouterr().out
         assert "1 skipped" in out
+        assert out.count("1 of 21 test images are in train, too") == 1
         path = next((pictures / "artifacts").glob("data-*/prepared.json"))
         assert str(path) in out
         assert json.loads(path.read_text())["skipped"][0]["file"] == "bad.png"

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -193,7 +194,79 @@ def test_swapping_light_and_dark_of_negatives_gives_the_same_answers(digits_run,
     assert "the run learned light ink on black: --invert" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["class", "predicted", "file", 'a, "b"', "p_two", "fu\u0308nf"])
+def test_a_class_of_any_name_has_its_own_row_and_columns(tmp_path, name):
+    names = np.sort([name, "two"])
+    truth = np.repeat(names, 2)
+    pictures = Pictures(np.zeros((4, 8, 8, 1), np.uint8), np.array(list("abcd")), truth, [])
+    found = Predictions(pictures, names, np.eye(2)[[0, 0, 0, 1]], "protonets", 2)
+    prediction_output.write(found, tmp_path)
+    assert lines(tmp_path / "confusion.csv") == [["class", *names], [names[0], "2", "0"], [names[1], "1", "1"]]
+    header, *rest = lines(tmp_path / "predictions.csv")
+    assert header == ["file", "class", "predicted", *(f"p_{name}" for name in names)]
+    assert rest[0] == ["a", names[0], names[0], "1", "0"]
+
+
+def lines(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+def test_pictures_of_the_query_that_the_support_has_are_counted(digits_run, pictures, tmp_path, capsys):
+    shutil.copytree(pictures / "support", tmp_path / "query")
+    save(tmp_path / "query/new", np.full((1, 9, 9, 1), 77, np.uint8))
+    places = [f"--run={digits_run}", f"--support={pictures / 'support'}", f"--query={tmp_path / 'query'}"]
+    assert main([*places, "--algo=nearest_neighbours", f"--out={tmp_path / 'out'}"]) == 0
+    assert "9 of 10 query pictures are in --support, too" in capsys.readouterr().out
+
+
+def test_no_picture_of_another_query_is_counted(evaluated):
+    assert "in --support, too" not in evaluated[1]
+
+
+def test_what_is_passed_over_is_said_of_support_and_query(digits_run, pictures, tmp_path, capsys):
+    for name in ("support", "query"):
+        shutil.copytree(pictures / name, tmp_path / name)
+        (tmp_path / name / "one/9.tga").write_bytes(b"")
+        (tmp_path / name / "@eaDir").mkdir()
+    assert classify(digits_run, tmp_path, f"--out={tmp_path / 'out'}", algo="nearest_neighbours") == 0
+    printed = capsys.readouterr().out
+    for name in ("--support", "--query"):
+        assert f"{name}: 1 files with other extensions are passed over: 1 .tga, such as one/9.tga" in printed
+        assert f"{name}: 1 hidden or system files and folders are not looked at: @eaDir" in printed
+
+
 # Reading
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_class_whose_files_all_have_other_extensions_is_refused(tmp_path, packed):
+    decode = datasets.picture_decoder("digits", (28, 28, 1))
+    save(tmp_path / "in/cat", np.zeros((2, 9, 9, 1), np.uint8))
+    save(tmp_path / "in/cow", np.zeros((1, 9, 9, 1), np.uint8))
+    (tmp_path / "in/dog").mkdir()
+    (tmp_path / "in/dog/1.tga").write_bytes(b"")
+    place = shutil.make_archive(str(tmp_path / "in"), "zip", tmp_path / "in") if packed else tmp_path / "in"
+    with pytest.raises(InputError, match=r"no readable picture of dog \(1 files .* 1 \.tga, such as dog/1\.tga\): add"):
+        read_classes("--support", place, decode, (28, 28, 1))
+
+
+def test_a_class_whose_name_is_stored_in_two_ways_is_one_in_folders_and_archives(tmp_path):
+    decode = datasets.picture_decoder("digits", (28, 28, 1))
+    save(tmp_path / "composed/fünf", np.zeros((2, 9, 9, 1), np.uint8))
+    save(tmp_path / "decomposed/fu\u0308nf", np.zeros((2, 9, 9, 1), np.uint8))
+    for name in ("composed", "decomposed"):
+        shutil.make_archive(str(tmp_path / name), "zip", tmp_path, name)
+        for place in (tmp_path / name, tmp_path / f"{name}.zip"):
+            assert set(read_classes("--support", place, decode, (28, 28, 1)).labels.tolist()) == {"fünf"}
+
+
+def test_tiff_is_read_as_png_is(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)
+    for name in ("a.png", "a.tif"):
+        Image.fromarray(pixels).save(tmp_path / name)
+    read = read_all("--query", tmp_path, datasets.picture_decoder("folder", (28, 28, 1)), (28, 28, 1))
+    np.testing.assert_array_equal(read.images, [pixels[..., np.newaxis]] * 2)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])

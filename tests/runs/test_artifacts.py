@@ -78,6 +78,14 @@ def test_a_workdir_of_another_configuration_is_refused_with_the_differences(tmp_
     assert files.read_json(tmp_path / "config.json")["command"] == "y"
 
 
+def test_a_workdir_of_other_files_says_how_they_changed(tmp_path):
+    run_folder.claim(tmp_path, {"seed": 0, "files": "3b04"}, {})
+    (tmp_path / "results.json").write_text("{}")
+    with pytest.raises(InputError, match=r"\(seed: 0 there, now 1; 2 added\)"):
+        run_folder.claim(tmp_path, {"seed": 1, "files": "1ca8"}, {}, lambda: "2 added")
+    run_folder.claim(tmp_path, {"seed": 0, "files": "3b04"}, {}, lambda: pytest.fail("they are the same"))
+
+
 def test_an_empty_workdir_may_change_its_configuration(tmp_path):
     run_folder.claim(tmp_path, {"query": 500}, {})
     run_folder.claim(tmp_path, {"query": 5}, {})

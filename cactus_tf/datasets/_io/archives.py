@@ -11,40 +11,45 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from cactus_tf.datasets._io.entries import MAX_BYTES, Entry, Skipped, shown
+from cactus_tf.datasets._io import system_files
+from cactus_tf.datasets._io.entries import MAX_BYTES, Contents, Entry, Skipped, shown
 from cactus_tf.errors import InputError, RunError
 
 _DAMAGE = (  # what zipfile raises on damaged members and directories
     OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, RuntimeError, struct.error,
     ValueError, KeyError,
 )  # fmt: skip
-_HIDDEN = (".", "__MACOSX")
+_ENCRYPTED, _UTF8 = 1 << 0, 1 << 11  # flags of a member
+_UNICODE_PATH = 0x7075  # an extra field
 
 
-def entries(path: Path) -> tuple[list[Entry], list[Skipped]]:
-    """The files of an archive that are not hidden; of several with one name the last, as unpacking leaves it."""
-    by_name: dict[str, zipfile.ZipInfo] = {}
-    skipped = []
+def contents(path: Path) -> Contents:
+    """The files of an archive that are not a system's; of several with one name the last, as unpacking leaves it."""
+    found = Contents.empty()
+    by_name: dict[str, Entry] = {}
     for info in _infos(path):
-        name = _slashed(info)
-        if PurePosixPath(name).is_absolute() or ".." in name.split("/") or re.match("[A-Za-z]:", name):
-            leaving = f"holds {shown(info.filename)}, a path that leaves its folder"
-            raise InputError(f"{shown(path)} {leaving}: use another archive")
-        if info.is_dir() or any(part.startswith(_HIDDEN) for part in name.split("/")):
+        name, is_folder = _inside(path, info), info.is_dir() or _full_name(info).endswith("/")
+        system = _system_part(name)
+        if system:
+            found.system.add(system)
             continue
-        if info.flag_bits & 1:
+        parts = name.split("/")
+        found.folders.update("/".join(parts[:depth]) for depth in range(1, len(parts) + is_folder) if name)
+        if is_folder or not name:
+            continue
+        if info.flag_bits & _ENCRYPTED:
             raise InputError(f"{shown(path)} is encrypted ({shown(name)}): unpack it and name the folder")
         if name in by_name:
-            skipped.append(Skipped(shown(name), "the archive holds a later file of this name"))
-        by_name[name] = info
-    return [Entry(str(path), name, i.file_size, i.CRC, archived=True) for name, i in by_name.items()], skipped
+            found.skipped.append(Skipped(shown(name), "the archive holds a later file of this name"))
+        by_name[name] = Entry(str(path), name, info.file_size, info.CRC, archived=True)
+    return found._replace(files=list(by_name.values()))
 
 
 def unpack(wanted: Sequence[Entry], folder: Path) -> dict[int, str]:
     """Unpacks files of one archive below a folder; returns by position why some could not be unpacked."""
     _check_space(wanted, folder)
     path = Path(wanted[0].root)
-    by_name = {_slashed(info): info for info in _infos(path)}
+    by_name = {_inside(path, info): info for info in _infos(path)}
     damaged = {}
     with zipfile.ZipFile(path) as archive:
         for i, entry in enumerate(wanted):
@@ -87,6 +92,50 @@ def _infos(path: Path) -> list[zipfile.ZipInfo]:
         raise InputError(f"{shown(path)} {problem}: unpack it and name the folder") from error
 
 
-def _slashed(info: zipfile.ZipInfo) -> str:
-    """The name with slashes; some programs for Windows write backslashes."""
-    return info.filename.replace("\\", "/")
+def _inside(path: Path, info: zipfile.ZipInfo) -> str:
+    """The path of a member in its archive, without "." and empty parts.
+
+    Raises:
+      InputError: it leaves the folder that it is unpacked to.
+    """
+    name = _full_name(info)
+    if PurePosixPath(name).is_absolute() or ".." in name.split("/") or re.match("[A-Za-z]:", name):
+        leaving = f"holds {shown(info.filename)}, a path that leaves its folder"
+        raise InputError(f"{shown(path)} {leaving}: use another archive")
+    return "/".join(part for part in name.split("/") if part not in ("", "."))
+
+
+def _system_part(name: str) -> str | None:
+    """The path down to the first part that is a system's; None where there is none."""
+    parts = name.split("/")
+    depth = next((i for i, part in enumerate(parts) if system_files.is_system(part)), None)
+    return None if depth is None else "/".join(parts[: depth + 1])
+
+
+def _full_name(info: zipfile.ZipInfo) -> str:
+    """The name with slashes; some programs for Windows write backslashes.
+
+    Without the flag for UTF-8, zipfile reads code page 437. Many programs write UTF-8 there, or beside it.
+    """
+    name = info.orig_filename
+    if not info.flag_bits & _UTF8:
+        written = name.encode("cp437")
+        name = _unicode_path(info.extra, written) or _decoded(written)
+    return name.partition("\0")[0].replace("\\", "/")
+
+
+def _decoded(written: bytes) -> str:
+    try:
+        return written.decode("utf-8")
+    except UnicodeDecodeError:
+        return written.decode("cp437")
+
+
+def _unicode_path(extra: bytes, written: bytes) -> str:
+    """The name in Info-ZIP's extra field for UTF-8, if it belongs to the written one; else ""."""
+    while len(extra) >= 4:
+        tag, size = struct.unpack("<HH", extra[:4])
+        field, extra = extra[4 : 4 + size], extra[4 + size :]
+        if tag == _UNICODE_PATH and field[:5] == struct.pack("<BL", 1, zlib.crc32(written)):
+            return field[5:].decode("utf-8", "ignore")
+    return ""

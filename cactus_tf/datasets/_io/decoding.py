@@ -12,9 +12,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from cactus_tf.datasets._io.entries import UnreadableError
+from cactus_tf.datasets._io.picture_formats import PILLOW_FORMATS
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
-PILLOW_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")  # recognized by content, whatever the extension
 FITS = ("crop", "stretch", "pad")
 MOST_PIXELS = 100_000_000  # a 100-megapixel camera; more is refused as a decompression bomb
 _BACKGROUND = 255  # behind transparent pixels

@@ -61,6 +61,27 @@ class Skipped(NamedTuple):
     reason: str
 
 
+class Contents(NamedTuple):
+    """What lies below a folder or in an archive, whatever its extension.
+
+    Attributes:
+      files: in any order.
+      folders: paths with slashes.
+      skipped: what could not be looked at.
+      system: paths of what is hidden or made by a system; what such a folder holds is not looked at.
+    """
+
+    files: list[Entry]
+    folders: set[str]
+    skipped: list[Skipped]
+    system: set[str]
+
+    @classmethod
+    def empty(cls) -> Contents:
+        """Nothing, to be filled."""
+        return cls([], set(), [], set())
+
+
 def shown(name: str | Path) -> str:
     """A name on one printable line: control characters, line ends and bytes outside UTF-8 as escapes."""
     text = str(name)

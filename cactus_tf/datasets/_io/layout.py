@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import functools
 import os
-import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from cactus_tf.datasets._io.decoding import EXTENSIONS
+from cactus_tf.datasets._io.content import Content, File, content_of, folder_around, folder_around_classes
 from cactus_tf.datasets._io.entries import Entry, Skipped, shown
-from cactus_tf.datasets._io.listing import Listing, listing
+from cactus_tf.datasets._io.listing import Listing, by_extension, listing
+from cactus_tf.datasets._io.picture_formats import EXTENSIONS
 from cactus_tf.datasets._io.preparing import Listed
 from cactus_tf.errors import InputError
 
 SPLITS = ("train", "val", "test")
 FEWEST = 2  # training images
-COUNTED = {
-    "other_files": "files with extensions that are not those of pictures were ignored",
-    "of_eval_dir": "pictures of data_dir lie in eval_dir and are not trained on",
-}
 _TRAINING_NAMES = ("train", "training")
 _LIKE_SPLITS = (*_TRAINING_NAMES, "val", "valid", "validation", "dev", "development", "test", "testing", "eval")
 
@@ -31,10 +27,12 @@ class Tree(NamedTuple):
     Attributes:
       splits: the pictures of each split.
       classes: the class names of each labeled split, by label.
-      empty: the subfolders without pictures of each labeled split.
+      empty: the class folders without pictures of each split.
       skipped: what could not be looked at, or has no place in the layout.
-      counts: numbers for the summary; COUNTED explains them.
-      warnings: other messages for the user.
+      counts: numbers for the summary: `other_files`, with extensions that are not those of pictures; `hidden` files and
+        folders, or a system's; pictures `of_eval_dir` that lie in data_dir.
+      warnings: messages for the user.
+      notes: less important ones.
     """
 
     splits: dict[str, Listed]
@@ -43,17 +41,23 @@ class Tree(NamedTuple):
     skipped: list[Skipped]
     counts: dict[str, int]
     warnings: list[str]
+    notes: list[str]
 
 
-class _File(NamedTuple):
-    """A picture, and the parts of its path in composed Unicode."""
+class ClassFolders(NamedTuple):
+    """Pictures in a subfolder per class.
 
-    parts: tuple[str, ...]
-    entry: Entry
+    Attributes:
+      listed: the pictures.
+      names: of the classes, by label.
+      empty: names of the subfolders without pictures.
+      listing: of the whole folder or archive.
+    """
 
-    def below(self) -> _File:
-        """The same without its top folder."""
-        return _File(self.parts[1:], self.entry)
+    listed: Listed
+    names: list[str]
+    empty: list[str]
+    listing: Listing
 
 
 def locate(data_dir: str | Path | None, eval_dir: str | Path | None = None) -> Callable[[], Tree]:
@@ -87,101 +91,98 @@ def pictures(name: str, place: Path) -> Listing:
     """The pictures of a folder or archive, of which there must be one at least."""
     listed = listing(place, EXTENSIONS)
     if not listed.entries:
-        looked = f"{', '.join(EXTENSIONS)}; {listed.others} other files"
-        first = f"; {listed.skipped[0].name}: {listed.skipped[0].reason}" if listed.skipped else ""
-        raise InputError(f"{name} {shown(place)} holds no pictures ({looked}{first}): name a folder that does")
+        first = f"{listed.skipped[0].name}: {listed.skipped[0].reason}" if listed.skipped else ""
+        others = f"{len(listed.others)} other files: {by_extension(listed.others)}" if listed.others else ""
+        about = "; ".join(filter(None, [", ".join(EXTENSIONS), others, listed.hidden, first]))
+        raise InputError(f"{name} {shown(place)} holds no pictures ({about}): name a folder that does")
     return listed
 
 
-def class_folders(name: str, place: Path, skipped: list[Skipped]) -> tuple[Listed, list[str]]:
-    """The pictures of a folder or archive with a subfolder per class, and the class names by label."""
-    folder_listing = pictures(name, place)
-    skipped += folder_listing.skipped
-    listed, names = _labeled(_files(folder_listing.entries, place), "test", skipped)
+def class_folders(name: str, place: Path, skipped: list[Skipped]) -> ClassFolders:
+    """The pictures of a folder or archive with a subfolder per class."""
+    listed = pictures(name, place)
+    skipped += listed.skipped
+    content = content_of(listed)
+    wrapper = folder_around_classes(content) if os.path.isfile(place) else None
+    if wrapper:
+        beside = sorted({parts[0] for parts in content.folders} - {wrapper})
+        skipped += [Skipped(shown(b), f"lies beside {shown(wrapper)}, which holds all pictures") for b in beside]
+        content = content.inside(wrapper)
+    files, names = _labeled(content, "test", skipped)
     if not names:
         raise InputError(f"{name} {shown(place)} has no subfolders with pictures: it takes one per class")
-    return listed, names
-
-
-def without_pictures(place: Path, names: Sequence[str]) -> list[str]:
-    """The subfolders of a folder that are not among these names."""
-    try:
-        with os.scandir(place) as scanned:
-            folders = [child.name for child in scanned if child.is_dir() and not child.name.startswith(".")]
-    except OSError:  # an archive, for one
-        return []
-    return sorted({shown(unicodedata.normalize("NFC", name)) for name in folders} - set(names))
+    return ClassFolders(files, names, content.empty, listed)
 
 
 def _tree(data_dir: Path, eval_dir: Path | None) -> Tree:
-    all_pictures = pictures("data_dir", data_dir)
-    entries = _outside(all_pictures.entries, data_dir, eval_dir)
-    counts = {"other_files": all_pictures.others, "of_eval_dir": len(all_pictures.entries) - len(entries)}
-    files, top = _without_wrapper(_files(entries, data_dir), data_dir)
-    parts, skipped = _by_split(files, top)
-    skipped += all_pictures.skipped
-    warnings = _unlike_splits(files, top)
-    labeled = {split: _labeled(parts.get(split, []), split, skipped) for split in SPLITS}
-    folders = {split: top / split for split in SPLITS}
+    everything = pictures("data_dir", data_dir)
+    listed = _outside(everything, data_dir, eval_dir)
+    content, top = _unwrapped(content_of(listed), data_dir)
+    parts, skipped = _by_split(content, top)
+    skipped += listed.skipped
+    warnings, listings = _unlike_splits(content, top), {"": listed}
+    labeled = {split: _labeled(parts[split], split, skipped) for split in SPLITS}
+    empty = {split: part.empty for split, part in parts.items() if labeled[split][1] or split != "train"}
     if eval_dir is not None:
         if labeled["test"][0].entries:
             warnings.append(f"eval_dir takes the place of {shown(top / 'test')}")
-        labeled["test"], folders["test"] = class_folders("eval_dir", eval_dir, skipped), eval_dir
+        classes = class_folders("eval_dir", eval_dir, skipped)
+        labeled["test"], empty["test"], listings["eval_dir: "] = classes[:2], classes.empty, classes.listing
     train = labeled["train"][0].entries
     if len(train) < FEWEST:
         raise InputError(
-            f"data_dir {shown(data_dir)} holds {len(all_pictures.entries)} pictures, {len(train)} of them for "
+            f"data_dir {shown(data_dir)} holds {len(everything.entries)} pictures, {len(train)} of them for "
             f"training, and at least {FEWEST} are needed: add more"
         )
-    classes = {split: names for split, (_, names) in labeled.items() if names}
-    empty = {split: without_pictures(folders[split], names) for split, names in classes.items()}
-    return Tree({s: listed for s, (listed, _) in labeled.items()}, classes, empty, skipped, counts, warnings)
+    of_eval_dir = len(everything.entries) - len(listed.entries)
+    counts = {
+        "other_files": sum(len(one.others) for one in listings.values()),
+        "hidden": sum(len(one.system) for one in listings.values()),
+        "of_eval_dir": of_eval_dir,
+    }
+    warnings += [f"{where}{one.passed_over}" for where, one in listings.items() if one.others]
+    notes = [f"{where}{one.hidden}" for where, one in listings.items() if one.system]
+    notes += [f"{of_eval_dir} pictures of data_dir lie in eval_dir and are not trained on"] if of_eval_dir else []
+    names = {split: names for split, (_, names) in labeled.items() if names}
+    return Tree({s: files for s, (files, _) in labeled.items()}, names, empty, skipped, counts, warnings, notes)
 
 
-def _outside(entries: list[Entry], data_dir: Path, eval_dir: Path | None) -> list[Entry]:
-    """The files that do not lie in eval_dir, links followed."""
+def _outside(listed: Listing, data_dir: Path, eval_dir: Path | None) -> Listing:
+    """What does not lie in eval_dir, links followed."""
     if eval_dir is None or not os.path.isdir(data_dir):
-        return entries
+        return listed
     evaluation = os.path.realpath(eval_dir)
 
     @functools.cache
     def apart(folder: str) -> bool:
         return not _lies_in(os.path.realpath(data_dir / folder), evaluation)
 
-    return [entry for entry in entries if apart(os.path.dirname(entry.name))]
+    return listed._replace(
+        entries=[entry for entry in listed.entries if apart(os.path.dirname(entry.name))],
+        others=[name for name in listed.others if apart(os.path.dirname(name))],
+        folders=set(filter(apart, listed.folders)),
+        system=[name for name in listed.system if apart(os.path.dirname(name))],
+    )
 
 
 def _lies_in(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
-def _files(entries: Sequence[Entry], place: Path) -> list[_File]:
-    """The pictures with their paths; without the one folder that wraps all files of an archive."""
-    files = [_File(tuple(unicodedata.normalize("NFC", entry.name).split("/")), entry) for entry in entries]
-    return [file.below() for file in files] if os.path.isfile(place) and _wrapper(files) else files
+def _unwrapped(content: Content, data_dir: Path) -> tuple[Content, Path]:
+    """What lies in the one folder around all pictures of an archive or around train, val and test; and its path."""
+    top, wrapper = data_dir, folder_around(content)
+    if os.path.isfile(data_dir) and wrapper and wrapper not in SPLITS:
+        content = content.inside(wrapper)
+        wrapper = folder_around(content)
+    if wrapper and wrapper not in SPLITS and content.inside(wrapper).tops & set(SPLITS):
+        content, top = content.inside(wrapper), data_dir / wrapper
+    return content, top
 
 
-def _without_wrapper(files: list[_File], data_dir: Path) -> tuple[list[_File], Path]:
-    """The files without a folder around train, val and test, and the folder that these lie in."""
-    wrapper, below = _wrapper(files), [file.below() for file in files]
-    return (below, data_dir / wrapper) if wrapper and _tops(below) & set(SPLITS) else (files, data_dir)
-
-
-def _wrapper(files: Sequence[_File]) -> str | None:
-    """The one folder that holds all files, where there is one and it is not a split."""
-    tops = _tops(files)
-    single = len(tops) == 1 and all(len(file.parts) > 1 for file in files) and not tops & set(SPLITS)
-    return tops.pop() if single else None
-
-
-def _tops(files: Sequence[_File]) -> set[str]:
-    """The top folders of the files."""
-    return {file.parts[0] for file in files if len(file.parts) > 1}
-
-
-def _unlike_splits(files: Sequence[_File], place: Path) -> list[str]:
+def _unlike_splits(content: Content, place: Path) -> list[str]:
     """Warnings of folders that look like splits but are not."""
-    tops = _tops(files)
+    files, tops = content.files, content.tops
     alike = sorted(shown(name) for name in tops - set(SPLITS) if name.lower() in _LIKE_SPLITS)
     rule = "only folders named exactly train, val and test are splits"
     if "train" in tops:
@@ -195,24 +196,26 @@ def _unlike_splits(files: Sequence[_File], place: Path) -> list[str]:
     return [f"{inner} has a subfolder train, and {shown(place)} has none: all is trained on; name {inner} as data_dir"]
 
 
-def _by_split(files: Sequence[_File], data_dir: Path) -> tuple[dict[str, list[_File]], list[Skipped]]:
-    """The files of each split, and those that lie beside the splits; without a subfolder train all are for training."""
-    tops = _tops(files) & set(SPLITS)
+def _by_split(content: Content, data_dir: Path) -> tuple[dict[str, Content], list[Skipped]]:
+    """Each split, and the files that lie beside the splits; without a subfolder train all are for training."""
+    files, tops = content.files, content.tops & set(SPLITS)
     if not tops:
-        return {"train": [_File(file.parts[-1:], file.entry) for file in files]}, []
+        flat = Content([File(file.parts[-1:], file.entry) for file in files], set())
+        return {split: flat if split == "train" else Content([], set()) for split in SPLITS}, []
     if "train" not in tops:
         lone = f"{shown(data_dir)} has a subfolder {min(tops)} and no pictures in a subfolder train"
         raise InputError(f"data_dir {lone}: put the training pictures there, or rename {min(tops)}")
-    inside = {split: [f.below() for f in files if len(f.parts) > 1 and f.parts[0] == split] for split in SPLITS}
     beside = [f.entry for f in files if len(f.parts) == 1 or f.parts[0] not in SPLITS]
-    return inside, [Skipped(shown(entry.name), "lies beside the subfolder train") for entry in beside]
+    skipped = [Skipped(shown(entry.name), "lies beside the subfolder train") for entry in beside]
+    return {split: content.inside(split) for split in SPLITS}, skipped
 
 
-def _labeled(files: Sequence[_File], split: str, skipped: list[Skipped]) -> tuple[Listed, list[str]]:
+def _labeled(content: Content, split: str, skipped: list[Skipped]) -> tuple[Listed, list[str]]:
     """The pictures of a split and its class names, one per subfolder.
 
     There are no labels where there are no subfolders, or where training pictures lie beside them.
     """
+    files = content.files
     loose = [file.entry for file in files if len(file.parts) == 1]
     if len(loose) == len(files) or (loose and split == "train"):
         return Listed([file.entry for file in files]), []

@@ -20,7 +20,7 @@ from cactus_tf.datasets._io.entries import Entry, Skipped, shown
 from cactus_tf.datasets._io.rows import Decoded, Decoding, claim, decode_files
 from cactus_tf.errors import InputError
 from cactus_tf.types import AssignedPartitions, ImageSet, Partitions, PiecewiseArray, Splits
-from cactus_tf.utils import files
+from cactus_tf.utils import digests, files
 
 log = logging.getLogger(__name__)
 
@@ -162,15 +162,15 @@ def prepare_files(
             skipped = list(split_files.skipped)
             listed = {s: unpacked(one, folder / "unpacked" / s, skipped) for s, one in split_files.splits.items()}
             how = decoding(listed, folder)
-            splits = {}
+            splits, found = {}, {}
             for split, one in listed.items():
                 rows = one.decoded or decode_files(f"{name} {split}", one.entries, how, folder / split, context.workers)
                 skipped.extend(rows.skipped)
                 _check_readable(name, split, len(split_files.splits[split].entries) or len(rows.rows), rows, skipped)
-                splits[split] = in_digest_order(one, rows)
+                splits[split], found[split] = in_digest_order(one, rows), rows.digests
             report_skipped(name, skipped)
             reasons = [{"file": s.name, "reason": s.reason} for s in skipped]
-            context.report({**split_files.summary(splits), "skipped": reasons})
+            context.report({**split_files.summary(splits), "in_train": in_train(name, found), "skipped": reasons})
             return splits
 
         return prepare(name, read, context, ("images", "labels", "names"), partitions)
@@ -196,6 +196,16 @@ def report_skipped(name: str, skipped: Sequence[Skipped]) -> None:
         some = "; ".join(f"{s.name} {s.reason}" for s in skipped[:_NAMED])
         more = f"; and {len(skipped) - _NAMED} more" if len(skipped) > _NAMED else ""
         log.warning("%s: %d files or folders left out: %s%s", name, len(skipped), some, more)
+
+
+def in_train(name: str, found: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """How many images of val and test are in train, too, by the digests of each split; a warning says so."""
+    flat = {split: np.ascontiguousarray(one).view(f"V{digests.SIZE}").ravel() for split, one in found.items()}
+    counts = {split: digests.in_both(one, flat["train"]) for split, one in flat.items() if split != "train"}
+    for split, number in counts.items():
+        if number:
+            log.warning("%s: %s of %s %s images are in train, too", name, f"{number:,}", f"{len(flat[split]):,}", split)
+    return counts
 
 
 def in_digest_order(listed: Listed, decoded: Decoded) -> Labeled:

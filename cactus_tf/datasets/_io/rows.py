@@ -22,11 +22,11 @@ import numpy as np
 from cactus_tf.datasets._io.entries import Entry, Skipped, UnreadableError, shown
 from cactus_tf.errors import RunError
 from cactus_tf.utils import files, progress
+from cactus_tf.utils.digests import SIZE, digest
 from cactus_tf.utils.threads import cores
 
 SHARD = 512  # images; at 84x84x3 11 MB
 _FEWEST, _SHARDS = 16, 64  # smaller shards of at least 16 images where there would be fewer than 64
-_DIGEST = 16  # bytes
 
 
 def unread(entry: Entry) -> Entry:
@@ -121,11 +121,6 @@ def decode_stream(batches: Iterable[Sequence[bytes]], decoding: Decoding, folder
     return shards.collect(starts, total)
 
 
-def row_digest(row: np.ndarray) -> bytes:
-    """16 bytes, equal for equal rows."""
-    return hashlib.blake2b(row.tobytes(), digest_size=_DIGEST).digest()
-
-
 def claim(folder: Path, work: Any) -> bool:
     """Empties a folder for this work; False where the folder already holds unfinished work of the same description."""
     mark = hashlib.blake2b(json.dumps(work).encode(), digest_size=8).hexdigest()
@@ -152,7 +147,7 @@ class _Shards(NamedTuple):
             try:
                 rows[i] = self.decoding.decode(self.decoding.read(item))
                 read.append(start + i)
-                digests += row_digest(rows[i])
+                digests += digest(rows[i])
             except UnreadableError as error:
                 skipped.append((shown(item.name), str(error)))
         self._write(start, rows)
@@ -185,7 +180,7 @@ class _Shards(NamedTuple):
         digests = np.frombuffer(bytes.fromhex("".join(note["digests"] for note in notes)), np.uint8)
         skipped = [Skipped(name, reason) for note in notes for name, reason in note["skipped"]]
         read = np.array([number for note in notes for number in note["read"]], np.int64)
-        return Decoded(rows, read, digests.reshape(-1, _DIGEST), skipped)
+        return Decoded(rows, read, digests.reshape(-1, SIZE), skipped)
 
     def _note(self, start: int) -> Path:
         return self.folder / f"shard-{start:08d}.json"

@@ -11,6 +11,7 @@ import numpy as np
 
 from cactus_tf.datasets._io import layout
 from cactus_tf.datasets._io.entries import Skipped, shown
+from cactus_tf.datasets._io.listing import Listing
 from cactus_tf.datasets._io.preparing import Listed, unpacked
 from cactus_tf.datasets._io.rows import Decoding, decode_files
 from cactus_tf.errors import InputError
@@ -26,12 +27,16 @@ class Pictures(NamedTuple):
       files: [n] names below their folder.
       labels: [n] name of the class of each; None where there are no classes.
       skipped: what was left out, and why.
+      passed_over: files with other extensions, in words; "" if there are none.
+      hidden: what is hidden or a system's, in words; "" if nothing is.
     """
 
     images: np.ndarray
     files: np.ndarray
     labels: np.ndarray | None
     skipped: list[Skipped]
+    passed_over: str = ""
+    hidden: str = ""
 
 
 def read_classes(name: str, place: str | Path, decode: Decode, shape: tuple[int, ...]) -> Pictures:
@@ -47,17 +52,18 @@ def read_classes(name: str, place: str | Path, decode: Decode, shape: tuple[int,
       InputError: it does not exist, has no pictures or no subfolders, or no picture of a class can be read.
     """
     path, skipped = layout.existing(name, place), list[Skipped]()
-    listed, classes = layout.class_folders(name, path, skipped)
-    pictures = _decoded(name, listed, decode, shape, skipped)
+    folders = layout.class_folders(name, path, skipped)
+    pictures = _decoded(name, folders.listed, decode, shape, skipped)
     assert pictures.labels is not None
-    labels = np.array(classes)[pictures.labels]
-    without = sorted({*classes, *layout.without_pictures(path, classes)} - set(labels.tolist()))
+    labels = np.array(folders.names)[pictures.labels]
+    without = sorted({*folders.names, *folders.empty} - set(labels.tolist()))
     if without:
+        about = "; ".join(filter(None, [_first(pictures.skipped), folders.listing.passed_over]))
         raise InputError(
-            f"{name} {shown(place)} has no readable picture of {', '.join(without)}{_first(pictures.skipped)}: add one "
-            "to each class, or remove its folder"
+            f"{name} {shown(place)} has no readable picture of {', '.join(without)}{f' ({about})' if about else ''}: "
+            "add one to each class, or remove its folder"
         )
-    return pictures._replace(labels=labels)
+    return _with_notes(pictures, folders.listing)._replace(labels=labels)
 
 
 def read_all(name: str, place: str | Path, decode: Decode, shape: tuple[int, ...]) -> Pictures:
@@ -69,8 +75,12 @@ def read_all(name: str, place: str | Path, decode: Decode, shape: tuple[int, ...
     listing = layout.pictures(name, layout.existing(name, place))
     pictures = _decoded(name, Listed(listing.entries), decode, shape, listing.skipped)
     if not len(pictures.images):
-        raise InputError(f"{name} {shown(place)} has no readable picture{_first(pictures.skipped)}")
-    return pictures
+        raise InputError(f"{name} {shown(place)} has no readable picture ({_first(pictures.skipped)})")
+    return _with_notes(pictures, listing)
+
+
+def _with_notes(pictures: Pictures, listing: Listing) -> Pictures:
+    return pictures._replace(passed_over=listing.passed_over, hidden=listing.hidden)
 
 
 def _decoded(name: str, listed: Listed, decode: Decode, shape: tuple[int, ...], skipped: list[Skipped]) -> Pictures:
@@ -85,4 +95,4 @@ def _decoded(name: str, listed: Listed, decode: Decode, shape: tuple[int, ...], 
 
 
 def _first(skipped: list[Skipped]) -> str:
-    return f" ({skipped[0].name} {skipped[0].reason})" if skipped else ""
+    return f"{skipped[0].name} {skipped[0].reason}" if skipped else ""

@@ -223,9 +223,7 @@ def _by_name(pictures: Path) -> tuple[dict[str, Entry], list[Skipped]]:
         first = named.setdefault(_last(entry), entry)
         if first is not entry:
             skipped.append(Skipped(shown(entry.name), f"has the name of {shown(first.name)}"))
-    if listed.others:
-        skipped.append(Skipped(shown(pictures.name), f"holds {listed.others:,} files that do not end in .jpg"))
-    return named, skipped
+    return named, [*skipped, *listed.other_files(pictures.name)]
 
 
 def _last(entry: Entry) -> str:

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from cactus_tf.config.schema import option
 from cactus_tf.contracts import DataContext, DatasetInfo
 from cactus_tf.datasets._io.decoding import FITS, array, is_gray, opened
 from cactus_tf.datasets._io.entries import Entry, shown
-from cactus_tf.datasets._io.layout import COUNTED, FEWEST, Tree, locate
+from cactus_tf.datasets._io.layout import FEWEST, Tree, locate
 from cactus_tf.datasets._io.preparing import NOT_CACHED, Labeled, Listed, SplitFiles, prepare_files
 from cactus_tf.datasets._io.rows import Decoded, Decoding, decode_files, unread
 from cactus_tf.errors import InputError
@@ -56,15 +56,10 @@ def load(data_dir: str | Path | None = None, context: DataContext = NOT_CACHED) 
     options = context.options or Options()
     if options.fit not in FITS:
         raise InputError(f"--folder_fit={options.fit}: choose from {', '.join(FITS)}")
-    list_pictures = locate(data_dir, context.eval_dir)
+    tree = locate(data_dir, context.eval_dir)()
+    _say(tree)
 
     def listing(_: Path) -> SplitFiles:
-        tree = list_pictures()
-        for message in tree.warnings:
-            log.warning("folder: %s", message)
-        for counted, number in tree.counts.items():
-            if number:
-                log.info("folder: %d %s", number, COUNTED[counted])
         return SplitFiles(tree.splits, tree.skipped, functools.partial(_summary, tree))
 
     def decoding(listed: Mapping[str, Listed], folder: Path) -> Decoding:
@@ -87,6 +82,11 @@ def files_key(data_dir: str | Path | None, eval_dir: str | Path | None) -> dict[
     """
     splits = locate(data_dir, eval_dir)().splits
     return {"train": _hash(splits["train"]), "rest": _hash(splits["val"], splits["test"])}
+
+
+def train_files(data_dir: str | Path | None, eval_dir: str | Path | None) -> list[str]:
+    """Names of the training pictures."""
+    return [shown(entry.name) for entry in locate(data_dir, eval_dir)().splits["train"].entries]
 
 
 def header(entry: Entry) -> np.ndarray:
@@ -115,15 +115,28 @@ def picture_decoder(shape: tuple[int, ...], options: Options | None = None) -> C
     return functools.partial(array, shape=shape, fit=(options or Options()).fit, reduced=True)
 
 
+def _say(tree: Tree) -> None:
+    """Logs what the pictures lack and what is passed over; of pictures that are already prepared, too."""
+    for message in tree.warnings:
+        log.warning("folder: %s", message)
+    for split, names in tree.empty.items():
+        _say_empty(split, "picture", names)
+    for message in tree.notes:
+        log.info("folder: %s", message)
+
+
+def _say_empty(split: str, lacking: str, names: Sequence[str]) -> None:
+    if names:
+        log.warning("folder: %d %s classes without a %s: %s", len(names), split, lacking, ", ".join(names))
+
+
 def _summary(tree: Tree, splits: Mapping[str, Labeled]) -> dict[str, Any]:
     """For prepared.json: counts, and each split's classes with a readable picture, in their order; warns of others."""
     readable = {}
     for split, classes in tree.classes.items():
         present = set(splits[split].labels.tolist())
         readable[split] = [name for label, name in enumerate(classes) if label in present]
-        without = sorted({*tree.empty[split], *classes} - set(readable[split]))
-        if without:
-            log.warning("folder: %d %s classes without a picture: %s", len(without), split, ", ".join(without))
+        _say_empty(split, "readable picture", sorted(set(classes) - set(readable[split])))
     return {"classes": readable, **tree.counts}
 
 
@@ -137,4 +150,6 @@ def _hash(*parts: Listed) -> str:
     return state.hexdigest()
 
 
-INFO = DatasetInfo(takes=("image_size", "eval_dir"), files_key=files_key, picture_decoder=picture_decoder)
+INFO = DatasetInfo(
+    takes=("image_size", "eval_dir"), files_key=files_key, train_files=train_files, picture_decoder=picture_decoder
+)

@@ -26,7 +26,8 @@ def files(root: Path, wnid: str, extensions: tuple[str, ...]) -> Listing:
     skipped = [Skipped(s.name if s.name.startswith("/") else f"{wnid}/{s.name}", s.reason) for s in listed.skipped]
     entries = [Entry(str(root), f"{wnid}/{entry.name}", entry.size) for entry in listed.entries]
     skipped += [Skipped(shown(entry.name), "is empty") for entry in entries if not entry.size]
-    return Listing([entry for entry in entries if entry.size], skipped, listed.others)
+    skipped += listed.other_files(wnid)
+    return listed._replace(entries=[entry for entry in entries if entry.size], skipped=skipped)
 
 
 def names_key(root: Path) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from cactus_tf.datasets._io import decoding
+from cactus_tf.datasets._io import decoding, picture_formats
 from cactus_tf.datasets._io.entries import Entry, UnreadableError, shown
 from cactus_tf.datasets.folder import class_folders
 from cactus_tf.datasets.imagenet import features
@@ -47,7 +47,7 @@ def locate(data_dir: str | Path | None, kind: str = "images", side: int = SIDE) 
     folder = Path(data_dir).expanduser()
     if not folder.is_dir():
         raise InputError(f"data_dir {shown(folder)} is not a folder: {REMEDY}")
-    extensions = features.EXTENSIONS if kind == "features" else decoding.EXTENSIONS
+    extensions = features.EXTENSIONS if kind == "features" else picture_formats.EXTENSIONS
     root = next((root for root in _roots(folder, kind, side) if _holds(root, extensions)), None)
     if root is None:
         what = "*.npy" if kind == "features" else "*.JPEG"

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cactus_tf.contracts import DataContext, DatasetInfo
-from cactus_tf.datasets._io import decoding
+from cactus_tf.datasets._io import decoding, picture_formats
 from cactus_tf.datasets._io.entries import Entry, Skipped, shown
 from cactus_tf.datasets._io.listing import listing
 from cactus_tf.datasets._io.preparing import NOT_CACHED, Listed, SplitFiles, prepare_files
@@ -168,7 +168,7 @@ def _of_folders(root: Path, wanted: Collection[str], skipped: list[Skipped]) -> 
     classes = {}
     for wnid in class_folders.wnids(root):
         if wnid in wanted:
-            listed = class_folders.files(root, wnid, decoding.EXTENSIONS)
+            listed = class_folders.files(root, wnid, picture_formats.EXTENSIONS)
             skipped.extend(listed.skipped)
             classes[wnid] = listed.entries
     return {wnid: entries for wnid, entries in classes.items() if entries}
@@ -179,8 +179,8 @@ def _from_lists(lists: Mapping[str, Path], images: Path | None, root: Path | Non
     skipped: list[Skipped] = []
     rows = {split: split_lists.read(path, split, skipped) for split, path in lists.items()}
     if images:
-        listed = listing(images, decoding.EXTENSIONS)
-        skipped.extend(listed.skipped)
+        listed = listing(images, picture_formats.EXTENSIONS)
+        skipped += [*listed.skipped, *listed.other_files(images.name)]
         entries = listed.entries
     else:
         assert root is not None
