@@ -11,6 +11,7 @@ from cactus_tf.config.plan import DataPlan
 from cactus_tf.contracts import DataContext
 from cactus_tf.report import inspection, sheets
 from cactus_tf.runs.artifacts import Artifact
+from cactus_tf.runs.inputs import PREPARED
 from cactus_tf.types import Splits
 from cactus_tf.utils import files
 
@@ -31,14 +32,14 @@ def prepare(plan: DataPlan, artifacts: Path) -> Splits:
         image_size=plan.image_size,
         eval_dir=plan.eval_dir,
         options=plan.options,
-        report=functools.partial(files.write_json, artifact.folder / "prepared.json"),
+        report=functools.partial(files.write_json, artifact.folder / PREPARED),
         mixed=plan.mixed,
     )
     with files.locked(artifact.folder):
         data = datasets.load(plan.dataset, plan.data_dir, context)
     sizes = f"train {len(data.train):,}, val {len(data.val):,}, test {len(data.test):,}"
     log.info("prepare: %s, %s images of %s", plan.dataset, sizes, "x".join(map(str, data.image_shape)))
-    _warn_of_skipped_files(artifact.folder / "prepared.json")
+    _warn_of_skipped_files(artifact.folder / PREPARED)
     return data
 
 
