@@ -8,10 +8,10 @@ import shutil
 import struct
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from cactus_tf.datasets._io.entries import MAX_BYTES, Entry, Skipped, shown
+from cactus_tf.datasets._io.entries import MAX_BYTES, Entry, Skipped, UnreadableError, shown
 from cactus_tf.errors import InputError, RunError
 
 _DAMAGE = (  # what zipfile raises on damaged members and directories
@@ -53,6 +53,30 @@ def unpack(wanted: Sequence[Entry], folder: Path) -> dict[int, str]:
             except _DAMAGE as error:
                 damaged[i] = f"cannot be read ({getattr(error, 'strerror', None) or error})"
     return damaged
+
+
+def read(path: Path, wanted: re.Pattern, most: int) -> Iterator[tuple[str, bytes]]:
+    """Name and content, in memory, of each file of an archive whose name with slashes matches.
+
+    Args:
+      path: the archive.
+      wanted: the names.
+      most: bytes that a file may have.
+
+    Raises:
+      UnreadableError: the archive is damaged, or a file has too many bytes.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                name = _slashed(info)
+                if not wanted.fullmatch(name) or any(part.startswith(_HIDDEN) for part in name.split("/")):
+                    continue
+                if info.file_size > most:
+                    raise UnreadableError(f"holds {shown(name)} of more than {most:,} bytes")
+                yield name, archive.read(info)
+    except _DAMAGE as error:
+        raise UnreadableError(f"is truncated or damaged ({shown(str(error))})") from error
 
 
 def _extract(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> None:
