@@ -79,6 +79,11 @@ def read(path: Path, wanted: re.Pattern, most: int) -> Iterator[tuple[str, bytes
         raise UnreadableError(f"is truncated or damaged ({shown(str(error))})") from error
 
 
+def member(entry: Entry) -> bytes:
+    """The content of one file of an archive; `UnreadableError` where it is damaged or has too many bytes."""
+    return next(read(Path(entry.root), re.compile(re.escape(entry.name)), MAX_BYTES))[1]
+
+
 def _extract(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> None:
     """Writes one member; zipfile stops at the size that the directory states, so a bomb cannot exceed it."""
     if info.file_size > MAX_BYTES:
