@@ -14,12 +14,15 @@ import numpy as np
 from cactus_tf import plugins
 from cactus_tf.contracts import DataContext, DatasetInfo
 from cactus_tf.datasets._io.decoding import fitted
+from cactus_tf.datasets._io.depth import PixelRange, scaled
 from cactus_tf.datasets._io.entries import shown
 from cactus_tf.datasets._io.user_pictures import Pictures, read_all, read_classes
 from cactus_tf.errors import InputError
 from cactus_tf.types import Splits
 
-__all__ = ["Pictures", "fitted", "load", "picture_decoder", "read_all", "read_classes", "shown"]
+__all__ = [
+    "Pictures", "PixelRange", "fitted", "load", "picture_decoder", "read_all", "read_classes", "scaled", "shown",
+]  # fmt: skip
 
 
 def load(name: str, data_dir: str | Path | None = None, context: DataContext | None = None) -> Splits:

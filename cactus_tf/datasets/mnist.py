@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import gzip
+import io
+import math
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +18,7 @@ import numpy as np
 
 from cactus_tf.contracts import DataContext, DatasetInfo
 from cactus_tf.datasets._io import official_files, tfds
+from cactus_tf.datasets._io.entries import MAX_BYTES, shown
 from cactus_tf.datasets._io.preparing import NOT_CACHED, Labeled, in_order, prepare_arrays
 from cactus_tf.errors import InputError
 from cactus_tf.types import Splits
@@ -24,17 +27,22 @@ INFO = DatasetInfo(light_on_dark=True)
 TRAIN = 50_000  # of the official training images; the others are val
 OFFICIAL = {"train": 60_000, "test": 10_000}  # images
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-WANTED = tuple((name, f"{name}.gz") for name in FILES)
+WANTED = tuple(
+    (name, f"{name}.gz", dotted, f"{dotted}.gz") for name in FILES for dotted in [name.replace("-idx", ".idx")]
+)
+BELOW = (".", "MNIST/raw", "mnist", "raw")  # subfolders that other libraries make
 ORIGIN = "https://storage.googleapis.com/cvdf-datasets/mnist/"
 REMEDY = f"put {', '.join(FILES)} (with or without .gz) from {ORIGIN} into a folder and name it as data_dir"
 UNSIGNED_BYTE = 0x08  # an idx type code
+_GZIP = b"\x1f\x8b"
 
 
 def load(data_dir: str | Path | None = None, context: DataContext = NOT_CACHED) -> Splits:
     """MNIST: 50,000 train, 10,000 val and 10,000 test images [28, 28, 1].
 
     Args:
-      data_dir: folder with the four idx files, with or without .gz; None downloads them by tensorflow-datasets.
+      data_dir: folder with the four idx files, with or without .gz, named train-images-idx3-ubyte or as unpackers do,
+        train-images.idx3-ubyte; None downloads them by tensorflow-datasets.
       context: stores the arrays; labels are the digits.
 
     Raises:
@@ -52,7 +60,7 @@ def locate(data_dir: str | Path | None) -> Callable[[], dict[str, Labeled]]:
     """
     if data_dir is None:
         return _read_tfds
-    return functools.partial(_read_files, official_files.find(data_dir, WANTED, ORIGIN))
+    return functools.partial(_read_files, official_files.find(data_dir, WANTED, ORIGIN, BELOW))
 
 
 def complete(official: dict[str, Labeled]) -> dict[str, Labeled]:
@@ -80,9 +88,10 @@ def parse_idx(name: str, content: bytes) -> np.ndarray:
     if kind != UNSIGNED_BYTE:
         raise InputError(f"{name} holds idx type 0x{kind:02x}, not unsigned bytes (0x08): get it again from {ORIGIN}")
     start = 4 + 4 * rank
-    shape = np.frombuffer(content[4:start].ljust(4 * rank, b"\0"), ">u4").astype(int)
-    if len(content) != start + shape.prod():
-        promised = f"{start + shape.prod()} bytes expected, {len(content)} present"
+    shape = np.frombuffer(content[4:start].ljust(4 * rank, b"\0"), ">u4").tolist()
+    expected = start + math.prod(shape)  # Python's integers do not overflow
+    if len(content) != expected:
+        promised = f"{expected} bytes expected, {len(content)} present"
         raise InputError(f"{name} is truncated or damaged ({promised}): get it again from {ORIGIN}")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
@@ -115,9 +124,13 @@ def _labeled(image_path: Path, label_path: Path) -> Labeled:
 
 
 def _content(path: Path) -> bytes:
-    """The bytes of a file, decompressed if it ends in .gz."""
+    """The bytes of a file, decompressed where they are compressed, whatever its name."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            return file.read()
+        content = path.read_bytes()
+        if not content.startswith(_GZIP):
+            return content
+        with gzip.open(io.BytesIO(content)) as file:
+            return file.read(MAX_BYTES)
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} is truncated or damaged ({error}): get it again from {ORIGIN}") from error
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        raise InputError(f"{shown(path)} is truncated or damaged ({reason}): get it again from {ORIGIN}") from error

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import functools
 import re
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from cactus_tf.contracts import DataContext, DatasetInfo
-from cactus_tf.datasets._io import decoding, official_files, tfds
-from cactus_tf.datasets._io.entries import UnreadableError
+from cactus_tf.datasets._io import archives, decoding, official_files, tfds
+from cactus_tf.datasets._io.entries import Entry, UnreadableError, shown
 from cactus_tf.datasets._io.preparing import NOT_CACHED, Labeled, prepare_arrays
 from cactus_tf.errors import InputError
 from cactus_tf.types import Splits
@@ -31,6 +29,8 @@ CUTS = {"train": range(0, 1100), "val": range(1100, 1200), "test": range(1200, C
 WANTED = (("images_background.zip", "images_background"), ("images_evaluation.zip", "images_evaluation"))
 ORIGIN = "the folder python/ of https://github.com/brendenlake/omniglot"
 REMEDY = f"put images_background.zip and images_evaluation.zip from {ORIGIN} into a folder and name it as data_dir"
+BELOW = (".", "python", "omniglot/python", "omniglot-master/python", "omniglot-py", "omniglot")  # of other sources
+_LARGEST = 1 << 20  # bytes of a drawing; the official ones have a few hundred
 DRAWING = re.compile(r"(?:.*/)?\d{4}_\d{2}\.png")
 
 
@@ -56,7 +56,7 @@ def locate(data_dir: str | Path | None) -> Callable[[], Labeled]:
     """
     if data_dir is None:
         return _read_tfds
-    return functools.partial(_read_files, official_files.find(data_dir, WANTED, ORIGIN))
+    return functools.partial(_read_files, official_files.find(data_dir, WANTED, ORIGIN, BELOW))
 
 
 def sample(ink: np.ndarray) -> np.ndarray:
@@ -83,7 +83,7 @@ def complete(data: Labeled) -> Labeled:
     if len(wrong):
         counted = f"{len(data.labels)} images, {counts[wrong[0]]} of character {wrong[0] + 1:04}"
         expected = f"{CHARACTERS * DRAWINGS} ({CHARACTERS} characters, {DRAWINGS} of each)"
-        raise InputError(f"Omniglot is incomplete: found {counted}, expected {expected}; {REMEDY}")
+        raise InputError(f"Omniglot is incomplete: found {counted}, expected {expected} named 0001_01.png; {REMEDY}")
     return data
 
 
@@ -118,34 +118,37 @@ def _read_files(paths: Sequence[Path]) -> Labeled:
 def _zipped(path: Path) -> Iterator[tuple[str, bytes]]:
     """Name and content of each drawing in an archive."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            for member in filter(DRAWING.fullmatch, archive.namelist()):
-                yield f"{path}/{member}", archive.read(member)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        raise InputError(f"{path} is truncated or damaged ({error}): get it again from {ORIGIN}") from error
+        for name, content in archives.read(path, DRAWING, _LARGEST):
+            yield f"{path}/{name}", content
+    except UnreadableError as error:
+        raise InputError(f"{shown(path)} {error}: get it again from {ORIGIN}") from error
 
 
 def _unpacked(path: Path) -> Iterator[tuple[str, bytes]]:
     """Name and content of each drawing below a folder."""
     for file in path.rglob("*.png"):
         if DRAWING.fullmatch(file.as_posix()):
-            try:
-                yield file.as_posix(), file.read_bytes()
-            except OSError as error:
-                raise InputError(f"{file} cannot be read ({error.strerror}): get it again from {ORIGIN}") from error
+            yield file.as_posix(), _read(file)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        with Entry(str(file.parent), file.name, 0).open() as opened:
+            return opened.read(_LARGEST)
+    except UnreadableError as error:
+        raise InputError(f"{shown(file)} {error}: get it again from {ORIGIN}") from error
 
 
 def _ink(name: str, content: bytes) -> np.ndarray:
     """[105, 105] bool, true where a PNG is black."""
     try:
         with decoding.opened(content) as image:
-            pixels = np.asarray(image.convert("L"))
+            width, height = image.size
+            if (width, height) == (SIZE, SIZE):
+                return np.asarray(image.convert("L")) == 0
     except UnreadableError as error:
         raise InputError(f"{name} {error}: get it again from {ORIGIN}") from error
-    if pixels.shape != (SIZE, SIZE):
-        height, width = pixels.shape
-        raise InputError(f"{name} is {width}x{height} pixels, but drawings are {SIZE}x{SIZE}; {REMEDY}")
-    return pixels == 0
+    raise InputError(f"{name} is {width}x{height} pixels, but drawings are {SIZE}x{SIZE}; {REMEDY}")
 
 
 def _class_number(name: str) -> int:

@@ -38,10 +38,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     """Classifies images after seeing a few labeled examples of each class.
 
     Images are [n, height, width] or [n, height, width, channels] of any size, gray or color, or a list of images of
-    several sizes. Integers are in 0..255; booleans are black and white. Floats are in 0..1 if none given to `fit` is
-    above 1, else in 0..255; `predict` takes them in the range of `fit`. All are converted to 8-bit pixels of the shape
-    that the learner was trained on. A learner of embeddings without an embedder takes flat rows [n, dim] unchanged, and
-    images as their pixels.
+    several sizes. Integers are in 0..255; those of more than 8 bits in `pixel_range`, where it is given. Booleans are
+    black and white. Floats are in 0..1 if none given to `fit` is above 1, else in 0..255; `predict` takes them in the
+    range of `fit`. All are converted to 8-bit pixels of the shape that the learner was trained on. A learner of
+    embeddings without an embedder takes flat rows [n, dim] unchanged, and images as their pixels.
 
     `cross_val_score` and `clone` share the learner, which `fit` never changes. Use `n_jobs=1`: TensorFlow's functions
     cannot be copied to other processes.
@@ -59,19 +59,27 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
       transductive: let the queries of one `predict` share batch statistics, if the learner has batch norm, as in the
         evaluation of MAML and its relatives. By default each query is answered alone: its prediction does not depend on
         the others. docs/algorithm.md has the difference in accuracy.
+      pixel_range: the values of 16-bit integers that become 0 and 255, such as (0, 4095) for 12-bit pictures.
 
     Attributes:
       classes_: [way] the labels, sorted.
     """
 
-    def __init__(self, learner: Learner | None = None, embedder: Embedder | None = None, transductive: bool = False):
+    def __init__(
+        self,
+        learner: Learner | None = None,
+        embedder: Embedder | None = None,
+        transductive: bool = False,
+        pixel_range: tuple[float, float] | None = None,
+    ):
         self.learner = learner
         self.embedder = embedder
         self.transductive = transductive
+        self.pixel_range = pixel_range
 
     @classmethod
     def from_run(cls, run: str | Path, algo: str | None = None, transductive: bool = False) -> FewShotClassifier:
-        """A classifier with a learner of a run, not fitted yet.
+        """A classifier with a learner of a run and the range of its pictures, not fitted yet.
 
         Args:
           run: the run's folder.
@@ -84,7 +92,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         from cactus_tf.runs.restoring import restore
 
         restored = restore(run, algo)
-        return cls(restored.learner, restored.embedder, transductive)
+        return cls(restored.learner, restored.embedder, transductive, restored.pixel_range)
 
     def fit(self, X: Any, y: ArrayLike) -> FewShotClassifier:
         """Learns the classes.
@@ -132,7 +140,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             or labels that JSON cannot hold.
         """
         learner = learners.build("nearest_neighbours") if self.learner is None else self.learner
-        saving.save(saving.State(learner, self.embedder, self.transductive, self._fitted()), Path(folder))
+        state = saving.State(learner, self.embedder, self.transductive, self._fitted(), self.pixel_range)
+        saving.save(state, Path(folder))
 
     @classmethod
     def load(cls, folder: str | Path) -> FewShotClassifier:
@@ -142,7 +151,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
           InputError: the folder has no classifier, a damaged one, or one of another version.
         """
         state = saving.load(Path(folder))
-        classifier = cls(state.learner, state.embedder, state.transductive)
+        classifier = cls(state.learner, state.embedder, state.transductive, state.pixel_range)
         return classifier if state.fitted is None else classifier._refit(state.learner, state.fitted)
 
     def _fitted(self) -> saving.Fitted | None:
@@ -165,7 +174,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             return validate_data(self, X, y, dtype=np.float32)
         y = column_or_1d(y, warn=True)
         self.pixel_scale_ = conversion.pixel_scale(X)
-        images = conversion.prepare(X, self.pixel_scale_, self._trained_shape())
+        images = conversion.prepare(X, self.pixel_scale_, self._trained_shape(), self.pixel_range)
         if len(images) != len(y):
             raise InputError(f"{len(images)} images have {len(y)} labels: give one label for each image")
         self.image_shape_ = tuple(images.shape[1:])
@@ -184,7 +193,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         if self.image_shape_ is None:
             query = validate_data(self, X, reset=False, dtype=np.float32)
         else:
-            query = self._consumed(conversion.prepare(X, self.pixel_scale_, self.image_shape_))
+            query = self._consumed(conversion.prepare(X, self.pixel_scale_, self.image_shape_, self.pixel_range))
         alone = isinstance(self.learner_, FeatureLearner | PreparedLearner) and not self.transductive
         logits = self._in_chunks(query, _CHUNK if alone else len(query))
         if np.isnan(logits).any():

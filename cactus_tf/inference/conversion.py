@@ -26,7 +26,12 @@ def pixel_scale(images: Any) -> int | None:
     return _scale_of(_highest(_arrays(images)))
 
 
-def prepare(images: Any, scale: int | None = None, shape: tuple[int, ...] | None = None) -> np.ndarray:
+def prepare(
+    images: Any,
+    scale: int | None = None,
+    shape: tuple[int, ...] | None = None,
+    pixel_range: tuple[float, float] | None = None,
+) -> np.ndarray:
     """[n, height, width, channels] uint8.
 
     Other sizes are resized as by `--dataset=folder`: the middle of the image, with smoothing. Color becomes gray by
@@ -36,8 +41,9 @@ def prepare(images: Any, scale: int | None = None, shape: tuple[int, ...] | None
       images: as of `pixel_scale`.
       scale: of floating-point images, 1 or 255; None takes `pixel_scale`. Integers are in 0..255.
       shape: (height, width, channels) of the result; None keeps that of the images.
+      pixel_range: the values of integers with more than 8 bits that become 0 and 255; None leaves them.
     """
-    arrays = _arrays(images)
+    arrays = [_in_range(array, pixel_range) for array in _arrays(images)]
     high = _highest(arrays)
     _check_range(high, scale)
     scale = scale or _scale_of(high)
@@ -115,6 +121,13 @@ def _bytes(array: np.ndarray, scale: int | None) -> np.ndarray:
     if _checked(array).dtype.kind in "iu":
         return array.astype(np.uint8)
     return np.rint(array * np.float64(_BYTES / (scale or _BYTES))).astype(np.uint8)
+
+
+def _in_range(array: np.ndarray, pixel_range: tuple[float, float] | None) -> np.ndarray:
+    """Integers of more than 8 bits as uint8."""
+    if pixel_range is None or array.dtype.kind not in "iu" or array.dtype.itemsize == 1:
+        return array
+    return datasets.scaled(array.astype(np.float32), datasets.PixelRange(*pixel_range))
 
 
 def _log_changes(arrays: Sequence[np.ndarray], shape: tuple[int, ...]) -> None:

@@ -70,7 +70,8 @@ def predict(
     """Learns classes from a folder of labeled pictures and predicts those of another folder.
 
     Pictures are decoded, cropped and resized like those of the run's data set; if that data set has no pictures of its
-    own, like those of `--dataset=folder`.
+    own, like those of `--dataset=folder`. Pictures with more than 8 bits are read in the range of the run's pictures;
+    if those had 8 bits, in the range that the support pictures use.
 
     Args:
       run: the folder of a run.
@@ -91,12 +92,12 @@ def predict(
     shape, dataset = restored.image_shape, restored.dataset
     decode = datasets.picture_decoder(dataset, shape, restored.dataset_options)
     decode = functools.partial(_inverted, decode=decode) if invert else decode
-    labeled = read_classes("--support", support, decode, shape)
+    labeled = read_classes("--support", support, decode, shape, restored.pixel_range)
     assert labeled.labels is not None
     classes = np.unique(labeled.labels)
     if len(classes) < 2:
         raise InputError(f"--support {support} has one class, {classes[0]}: add a subfolder of pictures of another")
-    queries = (read_classes if evaluate else read_all)("--query", query, decode, shape)
+    queries = (read_classes if evaluate else read_all)("--query", query, decode, shape, labeled.pixel_range)
     _check_classes(queries, classes.tolist())
     _log_reading(labeled, queries, shape)
     if plugins.info("datasets", dataset).light_on_dark and np.median(labeled.images) > _LIGHT:

@@ -47,6 +47,7 @@ class State(NamedTuple):
     embedder: Embedder | None
     transductive: bool
     fitted: Fitted | None
+    pixel_range: tuple[float, float] | None = None
 
 
 def save(state: State, folder: Path) -> None:
@@ -63,6 +64,7 @@ def save(state: State, folder: Path) -> None:
         **_describe_embedder(state.embedder),
         "transductive": state.transductive,
         "fitted": _describe_fitted(state.fitted) if state.fitted else None,
+        **({"pixel_range": list(state.pixel_range)} if state.pixel_range else {}),
     }
     files.make_folder(folder, "save")
     (folder / _DESCRIPTION).unlink(missing_ok=True)
@@ -96,7 +98,8 @@ def _read(folder: Path, description: dict[str, Any]) -> State:
     embedder = _unfitted_embedder(description).load(folder / _EMBEDDER) if description["embedder"] else None
     learner = _read_learner(folder, description, embedder)
     fitted = _read_fitted(folder, description["fitted"]) if description["fitted"] else None
-    return State(learner, embedder, description["transductive"], fitted)
+    low_high = description.get("pixel_range")
+    return State(learner, embedder, description["transductive"], fitted, tuple(low_high) if low_high else None)
 
 
 def _read_learner(folder: Path, description: dict[str, Any], embedder: Embedder | None) -> Learner:

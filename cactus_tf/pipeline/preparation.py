@@ -11,6 +11,7 @@ from cactus_tf.config.plan import DataPlan
 from cactus_tf.contracts import DataContext
 from cactus_tf.report import inspection, sheets
 from cactus_tf.runs.artifacts import Artifact
+from cactus_tf.runs.inputs import PREPARED
 from cactus_tf.types import Splits
 from cactus_tf.utils import files
 
@@ -31,10 +32,10 @@ def prepare(plan: DataPlan, artifacts: Path) -> Splits:
         image_size=plan.image_size,
         eval_dir=plan.eval_dir,
         options=plan.options,
-        report=functools.partial(files.write_json, artifact.folder / "prepared.json"),
+        report=functools.partial(files.write_json, artifact.folder / PREPARED),
         mixed=plan.mixed,
     )
-    report = artifact.folder / "prepared.json"
+    report = artifact.folder / PREPARED
     with files.locked(artifact.folder):
         earlier = report.exists()
         data = datasets.load(plan.dataset, plan.data_dir, context)

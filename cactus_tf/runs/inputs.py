@@ -12,6 +12,7 @@ from cactus_tf.errors import InputError
 from cactus_tf.types import Splits
 from cactus_tf.utils import files
 
+PREPARED = "prepared.json"  # in the artifact of the data, what their preparation found
 _NAME = "inputs.json"
 
 
@@ -20,10 +21,13 @@ def write_inputs(plan: RunPlan, data: Splits, folder: Path) -> None:
     artifacts: dict[str, Mapping[str, Any]] = {"data": plan.data.key}
     if plan.embedding:
         artifacts |= {"embedder": plan.embedding.key, "embeddings": plan.embedding.embeddings_key}
+    root = Path(plan.run.artifacts_dir).resolve()
+    folders = {part: f"{part}-{keys.digest(key)}" for part, key in artifacts.items()}
     inputs = {
         "image_shape": list(data.image_shape),
-        "artifacts_dir": str(Path(plan.run.artifacts_dir).resolve()),
-        **{part: f"{part}-{keys.digest(key)}" for part, key in artifacts.items()},
+        "artifacts_dir": str(root),
+        **folders,
+        **_pixel_range(root / folders["data"]),
         "clusters": plan.record["partition"]["clusters"],
         "eval_ways": list(plan.evaluation.ways or ()),
     }
@@ -40,3 +44,10 @@ def read_inputs(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{folder} was never trained: it has no {_NAME}; rerun its command to resume")
     return files.read_json(path)
+
+
+def _pixel_range(data: Path) -> dict[str, Any]:
+    """The range of pictures with more than 8 bits, where the prepared data have one."""
+    path = data / PREPARED
+    prepared = files.read_json(path) if path.is_file() else {}
+    return {"pixel_range": prepared["pixel_range"]} if "pixel_range" in prepared else {}

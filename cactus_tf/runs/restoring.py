@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import cactus_tf
-from cactus_tf import embedders, learners, plugins
+from cactus_tf import datasets, embedders, learners, plugins
 from cactus_tf.config import build_plan, schema
 from cactus_tf.config.plan import LearnerPlan
 from cactus_tf.config.schema import Settings
@@ -42,6 +42,7 @@ class Restored(NamedTuple):
       dataset_options: the data set's own settings, or None.
       features: whether the run's rows are features instead of images.
       image_shape: (height, width, channels) of the run's images, or (dim,) of features.
+      pixel_range: of the run's pictures with more than 8 bits; None if there were none.
       embedder_name: the run's embedder.
       embedder: makes what the learner consumes, if that is embeddings of images; else None.
       step: outer steps of the checkpoint; 0 for a learner that is not meta-trained.
@@ -54,6 +55,7 @@ class Restored(NamedTuple):
     dataset_options: Any
     features: bool
     image_shape: tuple[int, ...]
+    pixel_range: datasets.PixelRange | None
     embedder_name: str
     embedder: Embedder | None
     step: int
@@ -96,6 +98,7 @@ def restore(run: str | Path, algo: str | None = None) -> Restored:
         dataset_options=settings.options.get(settings.data.dataset),
         features=features,
         image_shape=shape,
+        pixel_range=datasets.PixelRange(*inputs["pixel_range"]) if "pixel_range" in inputs else None,
         embedder_name=settings.embedding.embedder,
         embedder=embedder,
         step=_load_weights(learner_plan, learner, folder),

@@ -97,8 +97,8 @@ def test_a_byte_order_mark_blank_lines_and_foreign_line_ends_do_no_harm(tmp_path
 
 SWAPPED = " ".join([*ATTRIBUTES[:3], ATTRIBUTES[4], ATTRIBUTES[3], *ATTRIBUTES[5:]])
 WRONG = {
-    "nothing": (b"", "line 1", "expected the number of pictures"),
-    "no count": (official(f"1.jpg {ROW}", count="x"), "line 1", "expected the number of pictures"),
+    "nothing": (b"", "line 1", "must be the number of pictures"),
+    "no count": (official(f"1.jpg {ROW}", count="x"), "line 1", "must be the number of pictures"),
     "a count beyond counting": (official(f"1.jpg {ROW}", count="9" * 5000), "line 1", "number of pictures"),
     "another count": (official(f"1.jpg {ROW}", count=7), "1 pictures", "line 1 says 7"),
     "39 names": (official(names=" ".join(ATTRIBUTES[:39])), "line 2", "39 attribute names", "40"),
@@ -133,7 +133,7 @@ def test_a_broken_csv_of_attributes_is_named_with_line_and_rule(case, tmp_path, 
 
 
 WRONG_PARTS = {
-    "part 3": (b"1.jpg 0\n2.jpg 3\n", "line 2", "the split is 3, expected 0 or 1 or 2"),
+    "part 3": (b"1.jpg 0\n2.jpg 3\n", "line 2", "the split is 3, must be 0 or 1 or 2"),
     "one column": (b"1.jpg 0\n\n2.jpg\n", "line 3", "0 values"),
     "three columns": (b"1.jpg 0 0\n", "line 1", "2 values"),
     "a name twice": (b"1.jpg 0\n1.jpg 0\n", "line 2", "1.jpg is already in line 1"),

@@ -304,6 +304,47 @@ def test_a_split_without_pictures_has_no_partitions(release, tmp_path):
     assert splits.test.partitions is None
 
 
+@pytest.mark.parametrize("kept_in_folder", [0, 30])
+def test_an_empty_or_partial_folder_beside_the_whole_archive_is_passed_over(
+    kept_in_folder, release, expected, tmp_path, caplog
+):
+    zipped(tmp_path, release)
+    partial = {name: release.pictures[name] for name in release.names[:kept_in_folder]}
+    write_pictures(tmp_path / "img_align_celeba", partial)
+    kept = small()
+    kept.load(tmp_path)
+    assert kept.without_names() == expected
+    assert f"{kept_in_folder} in img_align_celeba, {TOTAL} in img_align_celeba.zip; reading" in caplog.text
+
+
+def test_a_whole_folder_beside_a_damaged_archive_is_read(release, expected, tmp_path):
+    flat(tmp_path, release)
+    (tmp_path / "img_align_celeba.zip").write_bytes(b"PK")
+    kept = small()
+    kept.load(tmp_path)
+    assert kept.without_names() == expected
+
+
+@pytest.mark.parametrize("layout", [flat, zipped])
+def test_pictures_of_half_the_size_are_cut_alike_and_have_a_key_of_their_own(
+    layout, release, tmp_path, monkeypatch, caplog
+):
+    half = Release(TOTAL, PARTS)
+    for name, content in release.pictures.items():
+        with Image.open(io.BytesIO(content)) as picture:
+            half.pictures[name] = encoded(np.asarray(picture.resize((89, 109), Image.Resampling.BOX)))
+    whole, small_copies = celeba.load(flat(tmp_path / "a", release)), celeba.load(layout(tmp_path / "b", half))
+    assert "pictures are 89x109 pixels instead of 178x218" in caplog.text
+    difference = np.sort(whole.train.images.mean(axis=(1, 2, 3))) - np.sort(
+        small_copies.train.images.mean(axis=(1, 2, 3))
+    )
+    assert np.abs(difference).max() < 1
+    monkeypatch.setattr(celeba, "OFFICIAL", PICTURES)
+    celeba.files_key.cache_clear()
+    assert celeba.files_key(tmp_path / "a", None) is None
+    assert celeba.files_key(tmp_path / "b", None) is not None
+
+
 def test_no_picture_for_training_is_an_error(release, tmp_path, complains):
     only = {name: release.pictures[name] for name in release.names[40:]}
     with complains(tmp_path / "img_align_celeba", "no picture", "for training", "https://"):
@@ -329,7 +370,7 @@ def test_files_that_cannot_be_used_are_named_and_the_others_used(release, tmp_pa
     assert reasons == {
         "000001.jpg": "is empty",
         "000002.jpg": "is truncated or damaged",
-        "000003.jpg": "is 84x84 pixels, and aligned pictures are 178x218",
+        "000003.jpg": "is 84x84 pixels, and aligned pictures are 178x218 or of the same shape",
         "000004.jpg": reasons["000004.jpg"],
         "Bjørk 笑.jpg": "is not in list_eval_partition.txt",
         "again/000006.jpg": reasons["again/000006.jpg"],

@@ -10,7 +10,7 @@ from cactus_tf.config import build_plan
 from cactus_tf.config import flags as cli
 from cactus_tf.contracts import DataContext
 from cactus_tf.datasets import folder
-from cactus_tf.datasets._io import picture_formats, preparing
+from cactus_tf.datasets._io import depth, headers, picture_formats, preparing
 from cactus_tf.datasets._io.listing import listing
 from cactus_tf.main import main
 from cactus_tf.runs.artifacts import Artifact
@@ -284,7 +284,7 @@ def test_headers_are_read_without_the_rest_of_the_file(tmp_path):
         with open(tmp_path / f"a.{kind}", "r+b") as file:
             file.truncate(5000)
         [entry] = listing(tmp_path, (f".{kind}",)).entries
-        assert folder.header(entry).tolist() == [400, 300, True]
+        np.testing.assert_array_equal(headers.header(entry), [400, 300, True, *depth.SHALLOW])
 
 
 # Bad input
@@ -476,7 +476,7 @@ def test_what_is_kept_is_not_decoded_again(tmp_path, monkeypatch):
     put(tmp_path / "data", "a.png", "b.png")
     store = Artifact(tmp_path, "data", {})
     before = load(tmp_path / "data", cache=store.cache, folder=store.folder)
-    for module, name in ((folder, "decode_files"), (preparing, "decode_files")):
+    for module, name in ((headers, "decode_files"), (preparing, "decode_files")):
         monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("decoded again"))
     after = load(tmp_path / "data", cache=store.cache, folder=store.folder)
     np.testing.assert_array_equal(before.train.images, after.train.images)
@@ -486,14 +486,14 @@ def test_a_stopped_preparation_goes_on(tmp_path, monkeypatch):
     put(tmp_path / "data", "a.png", "b.png")
     store, array, seen = Artifact(tmp_path, "data", {}), folder.array, []
 
-    def stop(content, shape, fit, reduced):
+    def stop(content, shape, fit, reduced, pixel_range):
         raise KeyboardInterrupt
 
     def header(entry):
         seen.append(entry.name)
-        return np.array([9, 9, False], np.int32)
+        return np.array([9, 9, False, *depth.SHALLOW])
 
-    monkeypatch.setattr(folder, "header", header)
+    monkeypatch.setattr(headers, "header", header)
     monkeypatch.setattr(folder, "array", stop)
     with pytest.raises(KeyboardInterrupt):
         load(tmp_path / "data", cache=store.cache, folder=store.folder)

@@ -208,6 +208,45 @@ def test_a_split_without_an_image_is_refused(tmp_path, complains):
         miniimagenet.load(tmp_path, TINY)
 
 
+def test_the_first_row_without_a_file_is_named_where_no_row_has_one(tmp_path, complains):
+    write_lists(tmp_path)
+    write_all(tmp_path, {"images/cat.jpg": jpeg(1)})
+    with complains(
+        "no image of the 64 train classes (train.csv, line 2 names n0153282900000001, which does not exist)"
+    ):
+        miniimagenet.load(tmp_path, TINY)
+
+
+@pytest.mark.parametrize("above", ["images\\", "C:\\data\\images\\", "images/", ".\\"])
+def test_folders_before_a_name_in_a_list_do_not_matter(above, release, loaded, tmp_path):
+    write_lists(tmp_path, lambda wnid, i: above + ravi_name(wnid, i))
+    (tmp_path / "images").symlink_to(release / "images")
+    assert_same(miniimagenet.load(tmp_path, TINY), loaded)
+
+
+@pytest.mark.parametrize("below", ["split", "splits"])
+def test_lists_may_lie_in_a_folder(below, release, loaded, tmp_path):
+    write_lists(tmp_path / below)
+    (tmp_path / "images").symlink_to(release / "images")
+    assert_same(miniimagenet.load(tmp_path, TINY), loaded)
+
+
+def test_an_empty_folder_of_images_beside_the_archive_is_passed_over(contents, loaded, tmp_path):
+    write_lists(tmp_path)
+    (tmp_path / "images").mkdir()
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        for (wnid, i), content in contents.items():
+            archive.writestr(f"images/{ravi_name(wnid, i)}", content)
+    assert_same(miniimagenet.load(tmp_path, TINY), loaded)
+
+
+@pytest.mark.parametrize("layout", ["{wnid}/{name}", "train/{wnid}/{name}", "images/{name}", "images/{wnid}/{name}"])
+def test_ravis_own_names_need_no_lists(layout, contents, loaded, tmp_path, caplog):
+    named = {layout.format(wnid=w, name=ravi_name(w, i)): content for (w, i), content in contents.items()}
+    assert_same(miniimagenet.load(write_all(tmp_path, named), TINY), loaded)
+    assert "Larochelle" not in caplog.text
+
+
 def test_a_class_in_another_splits_folder_or_list_is_refused(release, tmp_path, complains):
     wnid = ravi.CLASSES["test"][0]
     for split, wnids in ravi.CLASSES.items():
@@ -224,11 +263,11 @@ def test_what_lacks_is_named(tmp_path, complains, release):
         miniimagenet.load()
     with complains("nowhere", "is not a folder"):
         miniimagenet.load(tmp_path / "nowhere")
-    with complains("does not hold miniImageNet"):
+    with complains("does not hold miniImageNet, but nothing"):
         miniimagenet.load(tmp_path)
-    (tmp_path / "images").mkdir()
-    with complains("has images but not train.csv"):
-        miniimagenet.locate(tmp_path)
+    write_all(tmp_path, {"images/cat.jpg": jpeg(1)})
+    with complains("has images but not train.csv", "cat.jpg does not begin with a class, as n0153282900000005.jpg"):
+        miniimagenet.load(tmp_path, TINY)
     (tmp_path / "val.csv").write_bytes(b"\xff\xfe")
     with complains("lacks train.csv and test.csv"):
         miniimagenet.locate(tmp_path)

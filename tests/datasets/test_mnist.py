@@ -48,6 +48,39 @@ def assert_same_data(one, other):
             np.testing.assert_array_equal(a, b)
 
 
+LAYOUTS = {
+    "plain": lambda name: name,
+    "a dot": lambda name: name.replace("-idx", ".idx"),
+    "in a folder of its name": lambda name: f"{name}/{name}",
+    "a dot in a folder of its name": lambda name: f"{name}/{name.replace('-idx', '.idx')}",
+    "of torchvision": lambda name: f"MNIST/raw/{name}",
+    "a folder in between": lambda name: f"mnist/{name}",
+}
+
+
+@pytest.mark.parametrize("pack", [dict, packed], ids=["plain", "gz"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_files_are_read_as_people_have_them(small, tmp_path, pack, layout):
+    for name, content in pack(contents(small)).items():
+        path = tmp_path / LAYOUTS[layout](name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    assert_same_data(mnist.locate(tmp_path)(), small)
+
+
+def test_contents_say_whether_a_file_is_compressed(small, tmp_path):
+    plain_named_gz = {f"{name}.gz": content for name, content in contents(small).items()}
+    assert_same_data(mnist.locate(write(tmp_path, plain_named_gz))(), small)
+
+
+def test_a_folder_in_the_place_of_a_file_is_missing(small, tmp_path, complains):
+    files = contents(small)
+    del files[TEST_IMAGES]
+    (write(tmp_path, files) / TEST_IMAGES).mkdir()
+    with complains(f"does not hold {TEST_IMAGES}"):
+        mnist.load(tmp_path)
+
+
 @pytest.mark.parametrize("pack", [dict, packed], ids=["plain", "gz"])
 def test_files_are_read_with_and_without_gz(small, tmp_path, pack):
     read = mnist.locate(write(tmp_path, pack(contents(small))))()
@@ -127,7 +160,7 @@ def test_missing_files_are_named_before_anything_is_read(small, tmp_path, compla
         mnist.load(tmp_path)
     write(tmp_path, contents(small))
     (tmp_path / TEST_LABELS).unlink()
-    with complains(f"does not hold {TEST_LABELS} or {TEST_LABELS}.gz"):
+    with complains(f"does not hold {TEST_LABELS} or {TEST_LABELS}.gz", f"it holds {TEST_IMAGES}, {TRAIN_IMAGES}"):
         mnist.locate(tmp_path)
 
 
@@ -162,6 +195,8 @@ WRONG = {
     "labels for images": ({TEST_IMAGES: idx(np.zeros(20, np.uint8))}, TEST_IMAGES, "(20,)"),
     "too few labels": ({TEST_LABELS: idx(np.zeros(19, np.uint8))}, TEST_LABELS, "(19,)"),
     "label 10": ({TEST_LABELS: idx(np.full(20, 10, np.uint8))}, TEST_LABELS, "label 10"),
+    "sizes that overflow": ({TRAIN_IMAGES: b"\0\0\x08\x08" + b"\x80\0\0\0" * 8}, TRAIN_IMAGES, f"{36 + 2**248} bytes"),
+    "255 sizes": ({TRAIN_IMAGES: b"\0\0\x08\xff" + b"\xff" * 1020}, TRAIN_IMAGES, "bytes expected"),
     "bytes after the end": ({TRAIN_LABELS: idx(np.zeros(30, np.uint8)) + b"x"}, TRAIN_LABELS, "38 bytes expected, 39"),
 }
 

@@ -239,6 +239,62 @@ def test_a_changed_byte_within_an_archive_is_noticed(contents, tmp_path, complai
         omniglot.load(tmp_path)
 
 
+def test_archives_with_backslashes_are_read(drawings, contents, tmp_path):
+    write_archives(tmp_path, contents)
+    expected = omniglot.locate(tmp_path)()
+    for part in ("images_background", "images_evaluation"):
+        with zipfile.ZipFile(tmp_path / f"{part}.zip", "w") as archive:
+            for name, content in contents.items():
+                if name.startswith(part):
+                    info = zipfile.ZipInfo()
+                    info.filename = name.replace("/", "\\")
+                    archive.writestr(info, content)
+    assert_same_data(omniglot.locate(tmp_path)(), expected)
+
+
+@pytest.mark.parametrize("place", ["python", "omniglot-py"])
+def test_folders_of_other_sources_are_found(contents, tmp_path, place):
+    (tmp_path / place).mkdir()
+    assert len(omniglot.locate(write_archives(tmp_path / place, contents).parent)().labels) == 12
+
+
+def bomb():
+    """A small PNG of 9,000 x 9,000 black pixels."""
+    file = io.BytesIO()
+    Image.new("1", (9_000, 9_000)).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_a_png_bomb_is_refused_before_it_is_decoded(contents, tmp_path, complains, monkeypatch):
+    name = next(iter(contents))
+    write_archives(tmp_path, contents | {name: bomb()})
+    monkeypatch.setattr(Image.Image, "convert", lambda *_: pytest.fail("decoded"))
+    with complains(name, "9000x9000 pixels"):
+        omniglot.load(tmp_path)
+
+
+def test_a_drawing_of_many_bytes_is_refused_before_it_is_read(contents, tmp_path, complains):
+    name = next(iter(contents))
+    path = write_archives(tmp_path, contents) / "images_background.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, bytes(1 << 21))
+    with complains(path, f"holds {name} of more than 1,048,576 bytes"):
+        omniglot.load(tmp_path)
+
+
+def test_a_damaged_archive_of_another_method_is_named(contents, tmp_path, complains):
+    name = next(iter(contents))
+    path = write_archives(tmp_path, contents) / "images_background.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr(name, contents[name])
+        start = archive.start_dir
+    damaged = bytearray(path.read_bytes())
+    damaged[start // 2 : start // 2 + 20] = bytes(20)
+    path.write_bytes(damaged)
+    with complains(path, "truncated or damaged"):
+        omniglot.load(tmp_path)
+
+
 @pytest.mark.parametrize(("length", "reason"), [(0, "empty"), (20, "damaged"), (60, "damaged"), (300, "damaged")])
 def test_a_truncated_drawing_is_named(contents, tmp_path, complains, length, reason):
     name = next(iter(contents))

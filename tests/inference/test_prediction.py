@@ -1,6 +1,8 @@
 """The command that classifies one's own pictures: what it writes, prints and refuses."""
 
 import csv
+import json
+import logging
 import re
 import shutil
 from pathlib import Path
@@ -10,11 +12,11 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from cactus_tf import datasets
+from cactus_tf import FewShotClassifier, datasets
 from cactus_tf.datasets import Pictures, read_all, read_classes
 from cactus_tf.errors import InputError
 from cactus_tf.inference import prediction_output
-from cactus_tf.inference.prediction import Predictions
+from cactus_tf.inference.prediction import Predictions, predict
 from cactus_tf.inference.prediction_output import figure, summary
 from cactus_tf.predict import default_folder, main
 
@@ -297,6 +299,52 @@ def test_dark_ink_of_another_size_is_light_for_omniglot(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "drawing.png")
     row = datasets.picture_decoder("omniglot", (28, 28, 1))((tmp_path / "drawing.png").read_bytes())
     assert (row[0, 0, 0], row[14, 14, 0]) == (0, 255)
+
+
+def dark(folder, number, bits):
+    """Pictures of 16-bit files that use this many bits."""
+    folder.mkdir(parents=True)
+    pixels = np.random.default_rng(number).integers(0, 2**bits, (28, 28), np.uint16)
+    pixels[0, 0] = 2**bits - 1
+    Image.fromarray(pixels).save(folder / "0.png")
+
+
+@pytest.fixture
+def deep_run(digits_run, tmp_path):
+    """A run that learned from 12-bit pictures."""
+    run = shutil.copytree(digits_run, tmp_path / "run")
+    inputs = json.loads((run / "inputs.json").read_text())
+    (run / "inputs.json").write_text(json.dumps({**inputs, "pixel_range": [0, 4095]}))
+    return run
+
+
+@pytest.mark.parametrize(("of_run", "brightest"), [(True, {63, 255}), (False, {255})])
+def test_pictures_are_read_in_the_range_of_the_run_or_else_of_the_support(
+    of_run, brightest, deep_run, digits_run, tmp_path, caplog
+):
+    caplog.set_level(logging.INFO)
+    dark(tmp_path / "support/a", 1, 10)
+    dark(tmp_path / "support/b", 2, 9)
+    dark(tmp_path / "query", 3, 10)
+    dark(tmp_path / "query/c", 4, 12)
+    run = deep_run if of_run else digits_run
+    found = predict(run, tmp_path / "support", tmp_path / "query", "nearest_neighbours")
+    assert {int(image.max()) for image in found.queries.images} == brightest
+    assert f"--support: 2 pictures of 16 bits or more hold values up to 1023, read as {12 if of_run else 10}-bit" in (
+        caplog.text
+    )
+    assert ("--query: values of 1 of these pictures are outside this range and are cut off" in caplog.text) != of_run
+
+
+def test_a_classifier_of_the_run_reads_wide_integers_in_its_range_before_and_after_saving(deep_run, tmp_path):
+    images = np.random.default_rng(0).integers(0, 4096, (6, 28, 28), np.uint16)
+    classifier = FewShotClassifier.from_run(deep_run, "nearest_neighbours").fit(images[:4], [0, 0, 1, 1])
+    np.testing.assert_array_equal(classifier.support_[..., 0], images[:4] >> 4)
+    classifier.save(tmp_path / "saved")
+    loaded = FewShotClassifier.load(tmp_path / "saved")
+    np.testing.assert_array_equal(
+        loaded.predict_proba(images), classifier.predict_proba((images >> 4).astype(np.uint8))
+    )
 
 
 def test_the_class_of_a_picture_is_its_sub_folder_however_deep_it_lies(pictures, tmp_path):

@@ -8,11 +8,11 @@ import shutil
 import struct
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from cactus_tf.datasets._io import system_files
-from cactus_tf.datasets._io.entries import MAX_BYTES, Contents, Entry, Skipped, shown
+from cactus_tf.datasets._io.entries import MAX_BYTES, Contents, Entry, Skipped, UnreadableError, shown
 from cactus_tf.errors import InputError, RunError
 
 _DAMAGE = (  # what zipfile raises on damaged members and directories
@@ -58,6 +58,35 @@ def unpack(wanted: Sequence[Entry], folder: Path) -> dict[int, str]:
             except _DAMAGE as error:
                 damaged[i] = f"cannot be read ({getattr(error, 'strerror', None) or error})"
     return damaged
+
+
+def read(path: Path, wanted: re.Pattern, most: int) -> Iterator[tuple[str, bytes]]:
+    """Name and content, in memory, of each file of an archive whose name with slashes matches.
+
+    Args:
+      path: the archive.
+      wanted: the names.
+      most: bytes that a file may have.
+
+    Raises:
+      UnreadableError: the archive is damaged, or a file has too many bytes.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                name = _full_name(info)
+                if not wanted.fullmatch(name) or _system_part(name):
+                    continue
+                if info.file_size > most:
+                    raise UnreadableError(f"holds {shown(name)} of more than {most:,} bytes")
+                yield name, archive.read(info)
+    except _DAMAGE as error:
+        raise UnreadableError(f"is truncated or damaged ({shown(str(error))})") from error
+
+
+def member(entry: Entry) -> bytes:
+    """The content of one file of an archive; `UnreadableError` where it is damaged or has too many bytes."""
+    return next(read(Path(entry.root), re.compile(re.escape(entry.name)), MAX_BYTES))[1]
 
 
 def _extract(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from cactus_tf.datasets._io import depth
+from cactus_tf.datasets._io.depth import PixelRange
 from cactus_tf.datasets._io.entries import UnreadableError
 from cactus_tf.datasets._io.picture_formats import PILLOW_FORMATS
 
 FITS = ("crop", "stretch", "pad")
 MOST_PIXELS = 100_000_000  # a 100-megapixel camera; more is refused as a decompression bomb
+_ORIENTATION = 0x0112  # Exif's number
 _BACKGROUND = 255  # behind transparent pixels
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", module=r"PIL\.")  # once: changing filters while threads decode is not safe
@@ -44,7 +47,14 @@ def opened(content: bytes | IO[bytes]) -> Iterator[Image.Image]:
         raise UnreadableError("is truncated or damaged") from error
 
 
-def array(content: bytes, shape: tuple[int, ...], fit: str = "crop", *, reduced: bool = False) -> np.ndarray:
+def array(
+    content: bytes,
+    shape: tuple[int, ...],
+    fit: str = "crop",
+    *,
+    reduced: bool = False,
+    pixel_range: PixelRange | None = None,
+) -> np.ndarray:
     """The picture in these bytes as [height, width, channels] uint8, upright, resized with smoothing (Lanczos).
 
     Args:
@@ -53,7 +63,10 @@ def array(content: bytes, shape: tuple[int, ...], fit: str = "crop", *, reduced:
       fit: for another aspect ratio: "crop" keeps the middle, "stretch" distorts, "pad" adds black bars.
       reduced: decode JPEG at 1/8, 1/4 or 1/2 of its size where that is at least twice the result's: several times as
         fast for photos, with differences of about one gray level.
+      pixel_range: of a data set that has pictures with more than 8 bits.
     """
+    if pixel_range is not None:
+        content = eight_bits(content, pixel_range)
     height, width, channels = shape
     with opened(content) as image:
         if reduced:
@@ -77,10 +90,15 @@ def turn_upright(image: Image.Image) -> None:
 
 
 def flattened(image: Image.Image, channels: int) -> Image.Image:
-    """Gray (one channel) or color (three), 8 bits, transparent pixels over white."""
+    """Gray (one channel) or color (three), 8 bits, transparent pixels over white.
+
+    Of gray pictures with more bits, whole numbers are read as 16 bits and others in the range of this picture;
+    `eight_bits` reads pictures in the range of a data set.
+    """
     mode = "L" if channels == 1 else "RGB"
-    if image.mode.startswith("I"):
-        return _eight_bits(image).convert(mode)
+    if depth.is_deep_gray(image):
+        own = depth.used_range(np.array([depth.extremes(image)])) if image.mode == "F" else None
+        return depth.shallow(image, own or depth.SIXTEEN_BITS).convert(mode)
     if not image.has_transparency_data:
         return image.convert(mode)
     clear = image.convert("RGBA")
@@ -88,16 +106,36 @@ def flattened(image: Image.Image, channels: int) -> Image.Image:
     return Image.alpha_composite(background, clear).convert(mode)
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """The upper 8 of 16 bits of gray."""
-    deep = np.asarray(image, np.uint32)
-    deep = np.where(deep == image.info.get("transparency"), 65535, deep)  # the value that marks transparent pixels
-    return Image.fromarray((np.minimum(deep, 65535) >> 8).astype(np.uint8))
+def eight_bits(content: bytes, pixel_range: PixelRange) -> bytes:
+    """The same file; or, of a picture with more than 8 bits, a PNG with 8 bits and its orientation.
+
+    Raises:
+      UnreadableError: the bytes are not a picture, or it is damaged.
+    """
+    with opened(content) as image:
+        if not depth.is_deep(image):
+            return content
+        file, orientation = io.BytesIO(), _orientation(image)
+        depth.shallow(image, pixel_range, content).save(file, "PNG", compress_level=0, exif=orientation)
+        return file.getvalue()
+
+
+def in_range(content: bytes, decode: Callable[[bytes], np.ndarray], pixel_range: PixelRange) -> np.ndarray:
+    """What `decode` gives for a picture in the range of its data set."""
+    return decode(eight_bits(content, pixel_range))
+
+
+def _orientation(image: Image.Image) -> Image.Exif:
+    """Exif with nothing but the orientation."""
+    exif = Image.Exif()
+    with contextlib.suppress(Exception):
+        exif[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
+    return exif
 
 
 def is_gray(image: Image.Image) -> bool:
     """Whether a picture's format has no color; a color format may still hold gray pixels."""
-    return image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I")
+    return image.mode in ("1", "L", "LA", "La") or depth.is_deep_gray(image)
 
 
 def _resized(image: Image.Image, size: tuple[int, int], fit: str) -> Image.Image:

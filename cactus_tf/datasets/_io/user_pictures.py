@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cactus_tf.datasets._io import layout
+from cactus_tf.datasets._io import headers, layout
+from cactus_tf.datasets._io.decoding import in_range
+from cactus_tf.datasets._io.depth import PixelRange, report, used_range
 from cactus_tf.datasets._io.entries import Skipped, shown
 from cactus_tf.datasets._io.listing import Listing
 from cactus_tf.datasets._io.preparing import Listed, unpacked
@@ -29,6 +32,7 @@ class Pictures(NamedTuple):
       skipped: what was left out, and why.
       passed_over: files with other extensions, in words; "" if there are none.
       hidden: what is hidden or a system's, in words; "" if nothing is.
+      pixel_range: the range that pictures with more than 8 bits were read in; None where none was given or has more.
     """
 
     images: np.ndarray
@@ -37,9 +41,12 @@ class Pictures(NamedTuple):
     skipped: list[Skipped]
     passed_over: str = ""
     hidden: str = ""
+    pixel_range: PixelRange | None = None
 
 
-def read_classes(name: str, place: str | Path, decode: Decode, shape: tuple[int, ...]) -> Pictures:
+def read_classes(
+    name: str, place: str | Path, decode: Decode, shape: tuple[int, ...], pixel_range: PixelRange | None = None
+) -> Pictures:
     """The pictures of a folder or zip archive with a subfolder per class.
 
     Args:
@@ -47,13 +54,14 @@ def read_classes(name: str, place: str | Path, decode: Decode, shape: tuple[int,
       place: the folder or archive.
       decode: from a file's bytes to an image of `shape`; see `datasets.picture_decoder`.
       shape: (height, width, channels).
+      pixel_range: of pictures with more than 8 bits; None takes what they use.
 
     Raises:
       InputError: it does not exist, has no pictures or no subfolders, or no picture of a class can be read.
     """
     path, skipped = layout.existing(name, place), list[Skipped]()
     folders = layout.class_folders(name, path, skipped)
-    pictures = _decoded(name, folders.listed, decode, shape, skipped)
+    pictures = _decoded(name, folders.listed, decode, shape, skipped, pixel_range)
     assert pictures.labels is not None
     labels = np.array(folders.names)[pictures.labels]
     without = sorted({*folders.names, *folders.empty} - set(labels.tolist()))
@@ -66,14 +74,16 @@ def read_classes(name: str, place: str | Path, decode: Decode, shape: tuple[int,
     return _with_notes(pictures, folders.listing)._replace(labels=labels)
 
 
-def read_all(name: str, place: str | Path, decode: Decode, shape: tuple[int, ...]) -> Pictures:
+def read_all(
+    name: str, place: str | Path, decode: Decode, shape: tuple[int, ...], pixel_range: PixelRange | None = None
+) -> Pictures:
     """The pictures below a folder or in a zip archive; arguments as of `read_classes`.
 
     Raises:
       InputError: it does not exist, or no picture in it can be read.
     """
     listing = layout.pictures(name, layout.existing(name, place))
-    pictures = _decoded(name, Listed(listing.entries), decode, shape, listing.skipped)
+    pictures = _decoded(name, Listed(listing.entries), decode, shape, listing.skipped, pixel_range)
     if not len(pictures.images):
         raise InputError(f"{name} {shown(place)} has no readable picture ({_first(pictures.skipped)})")
     return _with_notes(pictures, listing)
@@ -83,15 +93,27 @@ def _with_notes(pictures: Pictures, listing: Listing) -> Pictures:
     return pictures._replace(passed_over=listing.passed_over, hidden=listing.hidden)
 
 
-def _decoded(name: str, listed: Listed, decode: Decode, shape: tuple[int, ...], skipped: list[Skipped]) -> Pictures:
+def _decoded(
+    name: str,
+    listed: Listed,
+    decode: Decode,
+    shape: tuple[int, ...],
+    skipped: list[Skipped],
+    pixel_range: PixelRange | None,
+) -> Pictures:
     """The pictures that can be read; `labels` are numbers."""
     with tempfile.TemporaryDirectory(prefix="cactus_tf-") as folder:
         listed = unpacked(listed, Path(folder) / "unpacked", skipped)
+        found = headers.read(f"{name.strip('-')} headers", listed.entries, Path(folder) / "headers")
+        pixel_range = pixel_range or used_range(found.extremes)
+        if pixel_range is not None:
+            report(name, found.extremes, pixel_range)
+            decode = functools.partial(in_range, decode=decode, pixel_range=pixel_range)
         decoded = decode_files(name.strip("-"), listed.entries, Decoding(decode, shape), Path(folder) / "rows")
         images = np.array(decoded.rows[decoded.read])
     files = np.array([shown(listed.entries[i].name) for i in decoded.read])
     labels = None if listed.labels is None else listed.labels[decoded.read]
-    return Pictures(images, files, labels, [*skipped, *decoded.skipped])
+    return Pictures(images, files, labels, [*skipped, *decoded.skipped], pixel_range=pixel_range)
 
 
 def _first(skipped: list[Skipped]) -> str:

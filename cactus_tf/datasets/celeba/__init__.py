@@ -21,7 +21,7 @@ from PIL import Image
 
 from cactus_tf.config.schema import option
 from cactus_tf.contracts import DataContext, DatasetInfo
-from cactus_tf.datasets._io import decoding, official_files, tfds
+from cactus_tf.datasets._io import archives, decoding, official_files, tfds
 from cactus_tf.datasets._io.entries import Entry, Skipped, UnreadableError, shown
 from cactus_tf.datasets._io.listing import listing
 from cactus_tf.datasets._io.preparing import NOT_CACHED, Listed, SplitFiles, prepare_files
@@ -51,6 +51,9 @@ REMEDY = (
     "put img_align_celeba.zip, list_attr_celeba.txt and list_eval_partition.txt "
     f"from {ORIGIN} into a folder and name it as data_dir"
 )
+BELOW = (".", "celeba", "CelebA")  # subfolders that other libraries make
+_EXTENSIONS = (".jpg", ".jpeg")
+_LEAST_HEIGHT = 27  # pixels, an eighth
 _NAMED = 1000  # missing pictures that prepared.json names
 
 
@@ -108,20 +111,31 @@ def locate(data_dir: str | Path | None) -> Callable[[Decoding, Path], SplitFiles
     """
     if data_dir is None:
         return _download
-    return functools.partial(_list_files, official_files.find(data_dir, WANTED, ORIGIN))
+    return functools.partial(_list_files, sources(data_dir))
+
+
+def sources(data_dir: str | Path) -> list[Path]:
+    """The pictures and the two lists; where a folder and an archive hold pictures, the one that holds more.
+
+    Raises:
+      InputError: the folder lacks files.
+    """
+    pictures, *lists = official_files.alternatives(data_dir, WANTED, ORIGIN, BELOW)
+    return [_fullest(tuple(pictures)), *(paths[0] for paths in lists)]
 
 
 @functools.lru_cache(8)
 def files_key(data_dir: str | Path | None, eval_dir: str | Path | None) -> str | None:
-    """A key of the names and sizes of the pictures; None where none is missing or empty.
+    """A key of the names and sizes of the pictures; None where none is missing or empty, and they have 178x218 pixels.
 
-    Every complete source gives the same arrays. Sizes distinguish a repaired file from the damaged one.
+    Every complete source of such pictures gives the same arrays. Sizes tell a repaired file from the damaged one.
     """
     if data_dir is None:
         return None
-    faces = find(*official_files.find(data_dir, WANTED, ORIGIN))
+    faces = find(*sources(data_dir))
     complete = {split: len(listed.entries) for split, listed in faces.splits.items()} == OFFICIAL
-    if complete and all(entry.size for listed in faces.splits.values() for entry in listed.entries):
+    whole = complete and all(entry.size for listed in faces.splits.values() for entry in listed.entries)
+    if whole and _first_size(faces) in (None, ALIGNED):
         return None
     key = hashlib.blake2b(digest_size=8)
     for split, listed in faces.splits.items():
@@ -146,7 +160,7 @@ def picture_decoder(shape: tuple[int, ...], options: Options | None = None) -> C
 
 def _face(content: bytes, shape: tuple[int, ...], crop: int | None) -> np.ndarray:
     with decoding.opened(content) as picture:
-        aligned = picture.size == ALIGNED
+        aligned = _is_aligned(picture.size)
     return image_array(content, crop, shape[0]) if aligned else decoding.array(content, shape)
 
 
@@ -155,16 +169,18 @@ def image_array(content: bytes, crop: int | None, size: int) -> np.ndarray:
 
     Args:
       content: of the file.
-      crop: pixels of a side; None takes the whole picture.
+      crop: pixels of a side, of 178x218; None takes the whole picture.
       size: pixels of a side of the result.
     """
     with decoding.opened(content) as picture:
-        if picture.size != ALIGNED:
-            raise UnreadableError(f"is {picture.width}x{picture.height} pixels, and aligned pictures are 178x218")
+        if not _is_aligned(picture.size):
+            width, height = picture.size
+            raise UnreadableError(f"is {width}x{height} pixels, and aligned pictures are 178x218 or of the same shape")
         colors = decoding.flattened(picture, 3)
         if crop is not None:
-            left, top = ((side - crop) // 2 for side in ALIGNED)
-            colors = colors.crop((left, top, left + crop, top + crop))
+            side = round(crop * picture.width / ALIGNED[0])
+            left, top = (picture.width - side) // 2, (picture.height - side) // 2
+            colors = colors.crop((left, top, left + side, top + side))
         return np.asarray(colors.resize((size, size), Image.Resampling.LANCZOS), np.uint8)
 
 
@@ -173,6 +189,7 @@ def find(pictures: Path, attribute_list: Path, part_list: Path) -> FaceFiles:
     rows = read_annotations(attribute_list, part_list)
     by_name, skipped = _by_name(pictures)
     present = np.array([name in by_name for name in rows.names], bool)
+    first = min(by_name, default="no .jpg")
     splits = {}
     for part, split in enumerate(OFFICIAL):
         chosen = np.flatnonzero(present & (rows.parts == part))
@@ -180,7 +197,8 @@ def find(pictures: Path, attribute_list: Path, part_list: Path) -> FaceFiles:
     if not splits["train"].entries:
         raise InputError(
             f"{shown(pictures)} holds no picture that {shown(part_list.name)} lists for training: "
-            f"it must hold files such as 000001.jpg; {REMEDY}"
+            f"it must hold files such as {shown(rows.names[0]) if rows.names else '000001.jpg'}, and the first is "
+            f"{shown(first)}; {REMEDY}"
         )
     unknown = [Skipped(shown(entry.name), f"is not in {shown(part_list.name)}") for entry in by_name.values()]
     missing = [name for part in range(len(OFFICIAL)) for name in _names_at(rows, ~present & (rows.parts == part))]
@@ -210,13 +228,51 @@ def _warn_of_stored(splits: Splits, data_dir: str | Path | None, folder: Path | 
         )
 
 
+def _is_aligned(size: tuple[int, int]) -> bool:
+    """Whether width and height have the proportions of 178x218, up to a pixel."""
+    width, height = size
+    return height >= _LEAST_HEIGHT and abs(width - height * ALIGNED[0] / ALIGNED[1]) < 1
+
+
+def _first_size(faces: FaceFiles) -> tuple[int, int] | None:
+    """Width and height of the first picture for training; None where it cannot be read."""
+    entry = faces.splits["train"].entries[0]
+    try:
+        content = archives.member(entry) if entry.archived else entry.read()
+        with decoding.opened(content) as picture:
+            return picture.size
+    except UnreadableError:
+        return None
+
+
+@functools.lru_cache(8)
+def _fullest(places: tuple[Path, ...]) -> Path:
+    """The folder or archive with the most pictures; the first of several."""
+    if len(places) == 1:
+        return places[0]
+    numbers = [_number(place) for place in places]
+    fullest = places[numbers.index(max(numbers))]
+    if fullest != places[0]:
+        counts = ", ".join(f"{number:,} in {place.name}" for number, place in zip(numbers, places, strict=True))
+        log.warning("celeba: pictures: %s; reading %s", counts, shown(fullest))
+    return fullest
+
+
+def _number(place: Path) -> int:
+    """The number of pictures in a folder or archive; 0 for a damaged archive."""
+    try:
+        return len(listing(place, _EXTENSIONS).entries)
+    except InputError:
+        return 0
+
+
 def _names_at(rows: Annotations, mask: np.ndarray) -> list[str]:
     return [rows.names[i] for i in np.flatnonzero(mask)]
 
 
 def _by_name(pictures: Path) -> tuple[dict[str, Entry], list[Skipped]]:
     """The jpg files of a folder or archive by the last part of their name; of several with one name the first."""
-    listed = listing(pictures, (".jpg", ".jpeg"))
+    listed = listing(pictures, _EXTENSIONS)
     named: dict[str, Entry] = {}
     skipped = list(listed.skipped)
     for entry in listed.entries:
@@ -240,6 +296,9 @@ def _list_files(paths: list[Path], how: Decoding, folder: Path) -> SplitFiles:
         counts = ", ".join(f"{present[split]:,} of {number:,} {split}" for split, number in OFFICIAL.items())
         first = f", such as {shown(faces.missing[0])}" if faces.missing else ""
         log.warning("celeba: %s pictures are missing%s; using %s", f"{lacking:,}", first, counts)
+    size = _first_size(faces)
+    if size and size != ALIGNED and _is_aligned(size):
+        log.warning("celeba: pictures are %dx%d pixels instead of 178x218; they are cut and resized alike", *size)
     missing = {"number": lacking, "files": [shown(name) for name in faces.missing[:_NAMED]]}
     return SplitFiles(faces.splits, faces.skipped, lambda _: {"missing": missing})
 

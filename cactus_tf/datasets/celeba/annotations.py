@@ -23,6 +23,7 @@ ATTRIBUTES = (
 )  # fmt: skip
 _ATTRIBUTE_CODES = {"-1": 0, "1": 1}
 _PART_CODES = {"0": 0, "1": 1, "2": 2}  # train, val, test
+_SHOWN = 40  # letters of a wrong line
 _REMEDY = "get the official file again"
 
 Table = Mapping[str, tuple[int, bytes]]
@@ -69,7 +70,8 @@ def read_attributes(path: Path) -> Table:
     if not _is_csv(path):
         first = next(lines, _Line(1, []))
         if len(first.fields) != 1 or not first.fields[0].isdecimal() or len(first.fields[0]) > 9:
-            raise _error(path, first.number, "expected the number of pictures")
+            found = shown(" ".join(first.fields))[:_SHOWN] or "nothing"
+            raise _error(path, first.number, f"must be the number of pictures, not {found}")
         count = int(first.fields[0])
     header = next(lines, _Line(1 if count is None else 2, []))
     names = header.fields if count is not None else header.fields[1:]
@@ -102,7 +104,7 @@ def _table(path: Path, lines: Iterable[_Line], columns: Sequence[str], codes: Ma
             row = bytes(map(codes.__getitem__, values))
         except KeyError as error:
             column = columns[values.index(error.args[0])]
-            raise _error(path, number, f"{column} is {shown(error.args[0])}, expected {' or '.join(codes)}") from error
+            raise _error(path, number, f"{column} is {shown(error.args[0])}, must be {' or '.join(codes)}") from error
         if name in table:
             raise _error(path, number, f"{shown(name)} is already in line {table[name][0]}")
         table[name] = number, row

@@ -19,17 +19,22 @@ import numpy as np
 
 from cactus_tf.config.schema import option
 from cactus_tf.contracts import DataContext, DatasetInfo
-from cactus_tf.datasets._io.decoding import FITS, array, is_gray, opened
-from cactus_tf.datasets._io.entries import Entry, shown
+from cactus_tf.datasets._io import headers
+from cactus_tf.datasets._io.decoding import FITS, array
+from cactus_tf.datasets._io.depth import PixelRange, report, used_range
+from cactus_tf.datasets._io.entries import shown
+from cactus_tf.datasets._io.headers import Headers
 from cactus_tf.datasets._io.layout import FEWEST, Tree, locate
 from cactus_tf.datasets._io.preparing import NOT_CACHED, Labeled, Listed, SplitFiles, prepare_files
-from cactus_tf.datasets._io.rows import Decoded, Decoding, decode_files, unread
+from cactus_tf.datasets._io.rows import Decoding
 from cactus_tf.errors import InputError
 from cactus_tf.types import Splits
 
 log = logging.getLogger(__name__)
 
 SIDE, SMALL_SIDE = 84, 28  # pixels: as in miniImageNet, and as in Omniglot for small gray pictures
+DARK = 64  # of 255, a quarter
+_SAMPLED = 256  # training images that are checked
 SMALL = 64  # pixels: small pictures are those whose median longer side is at most this
 
 
@@ -58,19 +63,21 @@ def load(data_dir: str | Path | None = None, context: DataContext = NOT_CACHED) 
         raise InputError(f"--folder_fit={options.fit}: choose from {', '.join(FITS)}")
     tree = locate(data_dir, context.eval_dir)()
     _say(tree)
+    notes: dict[str, Any] = {}
 
     def listing(_: Path) -> SplitFiles:
-        return SplitFiles(tree.splits, tree.skipped, functools.partial(_summary, tree))
+        return SplitFiles(tree.splits, tree.skipped, lambda splits: {**_summary(tree, splits), **notes})
 
     def decoding(listed: Mapping[str, Listed], folder: Path) -> Decoding:
-        how = Decoding(header, (3,), "int32", read=unread)
-        headers = decode_files("folder headers", listed["train"].entries, how, folder / "headers", context.workers)
-        shape = default_shape(headers, context.image_size)
-        return Decoding(picture_decoder(shape, options), shape)
+        found = _headers(listed, folder, context.workers)
+        shape, pixel_range = default_shape(found["train"], context.image_size), _range(found)
+        notes.update({"pixel_range": pixel_range} if pixel_range else {})
+        return Decoding(picture_decoder(shape, options, pixel_range), shape)
 
     splits = prepare_files("folder", listing, decoding, context)
     if len(splits.train) < FEWEST:
         raise InputError(f"{shown(str(data_dir))}: only {len(splits.train)} picture could be read: add more")
+    _warn_of_dark(splits.train.images, context.folder)
     return splits
 
 
@@ -89,30 +96,25 @@ def train_files(data_dir: str | Path | None, eval_dir: str | Path | None) -> lis
     return [shown(entry.name) for entry in locate(data_dir, eval_dir)().splits["train"].entries]
 
 
-def header(entry: Entry) -> np.ndarray:
-    """[3] int32 of a picture: width, height, and whether its format is gray. Reads only the beginning of a file."""
-    with entry.open() as file, opened(file) as image:
-        return np.array([image.width, image.height, is_gray(image)], np.int32)
-
-
-def default_shape(headers: Decoded, image_size: int | None) -> tuple[int, int, int]:
+def default_shape(found: Headers, image_size: int | None) -> tuple[int, int, int]:
     """(height, width, channels) for pictures with these headers."""
-    if not len(headers.read):
-        first = (
-            f"; the first is {headers.skipped[0].name}, which {headers.skipped[0].reason}" if headers.skipped else ""
-        )
+    if not len(found.sizes):
+        first = f"; the first is {found.skipped[0].name}, which {found.skipped[0].reason}" if found.skipped else ""
         raise InputError(
-            f"not one of {len(headers.rows)} training pictures could be read{first}: name a folder of other pictures"
+            f"not one of {len(found.skipped)} training pictures could be read{first}: name a folder of other pictures"
         )
-    width, height, gray = np.asarray(headers.rows[headers.read]).T
-    small = gray.all() and np.median(np.maximum(width, height)) <= SMALL
+    gray = bool(found.gray.all())
+    small = gray and np.median(found.sizes.max(axis=1)) <= SMALL
     side = image_size or (SMALL_SIDE if small else SIDE)
-    return side, side, 1 if gray.all() else 3
+    return side, side, 1 if gray else 3
 
 
-def picture_decoder(shape: tuple[int, ...], options: Options | None = None) -> Callable[[bytes], np.ndarray]:
+def picture_decoder(
+    shape: tuple[int, ...], options: Options | None = None, pixel_range: PixelRange | None = None
+) -> Callable[[bytes], np.ndarray]:
     """The function from a picture's bytes to its row [height, width, channels] uint8."""
-    return functools.partial(array, shape=shape, fit=(options or Options()).fit, reduced=True)
+    fit = (options or Options()).fit
+    return functools.partial(array, shape=shape, fit=fit, reduced=True, pixel_range=pixel_range)
 
 
 def _say(tree: Tree) -> None:
@@ -138,6 +140,38 @@ def _summary(tree: Tree, splits: Mapping[str, Labeled]) -> dict[str, Any]:
         readable[split] = [name for label, name in enumerate(classes) if label in present]
         _say_empty(split, "readable picture", sorted(set(classes) - set(readable[split])))
     return {"classes": readable, **tree.counts}
+
+
+def _headers(listed: Mapping[str, Listed], folder: Path, workers: int | None) -> dict[str, Headers]:
+    """The headers of each split that has pictures."""
+    return {
+        split: headers.read(f"folder {split} headers", one.entries, folder / f"headers-{split}", workers)
+        for split, one in listed.items()
+        if one.entries or split == "train"
+    }
+
+
+def _range(found: Mapping[str, Headers]) -> PixelRange | None:
+    """The range of training pictures with more than 8 bits, or of the others where no training picture has more."""
+    own = used_range(found["train"].extremes)
+    pixel_range = own or used_range(np.concatenate([split.extremes for split in found.values()]))
+    if pixel_range is not None:
+        for split, of_split in found.items():
+            report(f"folder {split}", of_split.extremes, pixel_range)
+    return pixel_range
+
+
+def _warn_of_dark(images: np.ndarray, folder: Path | None) -> None:
+    """Warns where a sample of the training images has no pixel of a quarter of the full brightness."""
+    sample = images[:: max(1, len(images) // _SAMPLED)]
+    if sample.max(initial=0) < DARK:
+        log.warning(
+            "folder: the brightest pixel of %d training pictures is %d of 255: scale them to 0..255; if 0.1.0 prepared "
+            "them from 16-bit files, delete %s to prepare them again",
+            len(sample),
+            sample.max(initial=0),
+            shown(folder or "their artifact"),
+        )
 
 
 def _hash(*parts: Listed) -> str:

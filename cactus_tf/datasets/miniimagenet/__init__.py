@@ -7,8 +7,11 @@
 - the same lists and ImageNet's training folders (`n01532829/n01532829_629.JPEG`), in it or in its `train/`. Ravi's
   names are not ImageNet's: `n0153282900000005.jpg` is the fifth image of its class by the number in ImageNet's names,
   counted in the whole folder, as in the common scripts that make the release. A list may also name ImageNet's files.
-  Without lists the first 600 images of each class are taken, which are not Ravi's 600;
-- a tree `train|val|test/WNID/*.jpg`.
+  Without lists the first 600 images of each class are taken, which are Ravi's 600 only if they bear his names;
+- a tree `train|val|test/WNID/*.jpg`; or
+- `images/` or `images.zip` alone, with Ravi's or ImageNet's names, which begin with their class.
+
+Lists may lie in `split/` or `splits/`.
 
 Other sizes are resized once with Lanczos filtering to the square, aspect ratio not kept, as in the authors' script.
 """
@@ -39,7 +42,12 @@ from cactus_tf.types import Splits
 log = logging.getLogger(__name__)
 
 SIDE = 84
-_NAMED = 3  # classes that a warning names
+_NAMED = 3  # classes or files that a message names
+_LISTS = (".", "split", "splits")
+_OTHER_IMAGES = (
+    f"without train.csv, val.csv, test.csv the first {ravi.IMAGES} images of each class are taken, which are not "
+    "Ravi and Larochelle's"
+)
 LAYOUTS = (
     "train.csv, val.csv, test.csv and images/ or images.zip; or the three lists and ImageNet's training folders; "
     "or train/, val/, test/ with a folder per WordNet id"
@@ -82,7 +90,7 @@ def load(data_dir: str | Path | None = None, context: DataContext = NOT_CACHED) 
         class_files = list_files()
         if class_files.warning:
             log.warning("miniimagenet: %s", class_files.warning)
-        check_counts(class_files.classes)
+        check_counts(class_files)
         listed = {split: Listed.of_classes(list(class_files.classes[split].values())) for split in ravi.CLASSES}
         return SplitFiles(listed, class_files.skipped)
 
@@ -105,8 +113,8 @@ def locate(data_dir: str | Path | None) -> Callable[[], ClassFiles]:
     folder = Path(data_dir).expanduser()
     if not folder.is_dir():
         raise InputError(f"data_dir {shown(folder)} is not a folder: {REMEDY}")
-    lists = split_lists.find([folder])
-    images = next((path for path in (folder / "images", folder / "images.zip") if path.exists()), None)
+    lists = split_lists.find([folder / below for below in _LISTS])
+    images = next((path for path in (folder / "images", folder / "images.zip") if _holds_any(path)), None)
     root = next((path for path in (folder, folder / "train") if _has_every_split(path)), None)
     if lists and (images or root):
         return functools.partial(_from_lists, lists, images, root)
@@ -115,10 +123,9 @@ def locate(data_dir: str | Path | None) -> Callable[[], ClassFiles]:
     if all(class_folders.wnids(folder / split) for split in ravi.CLASSES):
         return functools.partial(_from_tree, folder)
     if images:
-        raise InputError(
-            f"data_dir {shown(folder)} has {images.name} but not train.csv, val.csv, test.csv: add these lists"
-        )
-    raise InputError(f"data_dir {shown(folder)} does not hold miniImageNet: {REMEDY}")
+        return functools.partial(_from_names, images)
+    names = ", ".join(sorted(shown(path.name) for path in folder.iterdir())[:_NAMED]) or "nothing"
+    raise InputError(f"data_dir {shown(folder)} does not hold miniImageNet, but {names}: {REMEDY}")
 
 
 def files_key(data_dir: str | Path | None, eval_dir: str | Path | None) -> str:
@@ -137,12 +144,14 @@ def _files_key(data_dir: str | None) -> str:
     return state.hexdigest()
 
 
-def check_counts(classes: Mapping[str, Classes]) -> None:
+def check_counts(class_files: ClassFiles) -> None:
     """Warns of missing classes and of classes without exactly 600 images; a split without images is an InputError."""
     for split, wanted in ravi.CLASSES.items():
-        present = classes[split]
+        present = class_files.classes[split]
         if not present:
-            raise InputError(f"miniimagenet: no image of the {len(wanted)} {split} classes: {REMEDY}")
+            first = next((s for s in class_files.skipped if s.name.startswith(split)), None)
+            why = f"{first.name} {first.reason}" if first else f"expected files such as {wanted[0]}00000001.jpg"
+            raise InputError(f"miniimagenet: no image of the {len(wanted)} {split} classes ({why}): {REMEDY}")
         missing = [wnid for wnid in wanted if wnid not in present]
         if missing:
             counts = f"{len(missing)} of {len(wanted)}"
@@ -196,11 +205,37 @@ def _first_of_folders(root: Path) -> ClassFiles:
     folders = _of_folders(root, ravi.SPLIT_OF, skipped)
     first = {wnid: ravi.by_number(entries)[: ravi.IMAGES] for wnid, entries in folders.items()}
     classes = {split: {w: first[w] for w in wanted if w in first} for split, wanted in ravi.CLASSES.items()}
-    warning = (
-        f"without train.csv, val.csv, test.csv the first {ravi.IMAGES} images of each class are taken, which are not "
-        "Ravi and Larochelle's"
-    )
-    return ClassFiles(classes, skipped, warning)
+    by_ravi = all(ravi.position(entry.stem) for entries in first.values() for entry in entries)
+    return ClassFiles(classes, skipped, "" if by_ravi else _OTHER_IMAGES)
+
+
+def _from_names(images: Path) -> ClassFiles:
+    """The files of `images` by the class that their names begin with; InputError where none has such a name."""
+    listed = listing(images, picture_formats.EXTENSIONS)
+    classes: dict[str, dict[str, list[Entry]]] = {split: {} for split in ravi.CLASSES}
+    skipped = list(listed.skipped)
+    for entry in listed.entries:
+        wnid = ravi.own_class(entry.stem)
+        if wnid is None:
+            skipped.append(Skipped(shown(entry.name), "does not begin with a class, as n0153282900000005.jpg does"))
+        else:
+            classes[ravi.SPLIT_OF[wnid]].setdefault(wnid, []).append(entry)
+    if not any(classes.values()):
+        first = f"{skipped[0].name} {skipped[0].reason}" if skipped else "it holds no pictures"
+        raise InputError(
+            f"{shown(images.parent)} has {images.name} but not train.csv, val.csv, test.csv ({first}): add these lists"
+        )
+    by_ravi = all(ravi.position(entry.stem) for of_split in classes.values() for e in of_split.values() for entry in e)
+    first_of = {
+        split: {wnid: ravi.by_number(entries)[: ravi.IMAGES] for wnid, entries in sorted(of_split.items())}
+        for split, of_split in classes.items()
+    }
+    return ClassFiles(first_of, skipped, "" if by_ravi else _OTHER_IMAGES)
+
+
+def _holds_any(path: Path) -> bool:
+    """Whether a path is a file, or a folder that is not empty."""
+    return path.is_file() or (path.is_dir() and any(path.iterdir()))
 
 
 def _from_tree(folder: Path) -> ClassFiles:

@@ -48,6 +48,12 @@ def position(stem: str) -> int | None:
     return int(match[1]) if match else None
 
 
+def own_class(stem: str) -> str | None:
+    """n01532829 from Ravi's n0153282900000005 or ImageNet's n01532829_629, None from any other name."""
+    named = _RAVI_NAME.fullmatch(stem) or _IMAGENET_NAME.fullmatch(stem)
+    return stem[:9] if named and stem[:9] in SPLIT_OF else None
+
+
 def by_number(entries: Sequence[Entry]) -> list[Entry]:
     """Files of one class by the number in ImageNet's names; files with other names come last, by name.
 

@@ -68,8 +68,11 @@ def read(path: Path, split: str, skipped: list[Skipped]) -> list[ListedImage]:
 
 
 def _image(cells: Sequence[str], place: str, split: str, skipped: list[Skipped]) -> ListedImage | None:
-    """One row, or None where it breaks a rule."""
-    stem, wnid = PurePosixPath(shown(cells[0].strip())).stem, cells[1].strip() if len(cells) > 1 else ""
+    """One row, or None where it breaks a rule; folders before the name, with slashes or backslashes, do not matter."""
+    stem, wnid = (
+        PurePosixPath(shown(cells[0].strip()).replace("\\", "/")).stem,
+        cells[1].strip() if len(cells) > 1 else "",
+    )
     problem = None
     if len(cells) != len(_HEADER):
         problem = f"has {len(cells)} columns, expected 2"
