@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cactus_tf.config import keys
 from cactus_tf.config.plan import RunPlan
+from cactus_tf.config.schema import from_saved, option
 from cactus_tf.errors import InputError
 from cactus_tf.types import Splits
-from cactus_tf.utils import files
+from cactus_tf.utils import sealed
 
 _NAME = "inputs.json"
+_REMEDY = "rerun the run's command, which writes it again"
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """The content of inputs.json."""
+
+    image_shape: tuple[int, ...] = option(
+        dataclasses.MISSING, "(height, width, channels) of the images, or (dim,) of features", low=1, high=1 << 20
+    )
+    artifacts_dir: str = option(dataclasses.MISSING, "the folder of all artifacts")
+    data: str = option(dataclasses.MISSING, "folder of the prepared data in it")
+    eval_ways: tuple[int, ...] = option(dataclasses.MISSING, "N of the evaluation tasks", low=2)
+    clusters: int | None = option(None, "k; None if nothing is clustered", low=1)
+    embedder: str | None = option(None, "folder of the embedder")
+    embeddings: str | None = option(None, "folder of the embeddings")
 
 
 def write_inputs(plan: RunPlan, data: Splits, folder: Path) -> None:
@@ -20,23 +38,28 @@ def write_inputs(plan: RunPlan, data: Splits, folder: Path) -> None:
     artifacts: dict[str, Mapping[str, Any]] = {"data": plan.data.key}
     if plan.embedding:
         artifacts |= {"embedder": plan.embedding.key, "embeddings": plan.embedding.embeddings_key}
-    inputs = {
-        "image_shape": list(data.image_shape),
-        "artifacts_dir": str(Path(plan.run.artifacts_dir).resolve()),
+    inputs = Inputs(
+        image_shape=data.image_shape,
+        artifacts_dir=str(Path(plan.run.artifacts_dir).resolve()),
+        clusters=plan.record["partition"]["clusters"],
+        eval_ways=tuple(plan.evaluation.ways or ()),
         **{part: f"{part}-{keys.digest(key)}" for part, key in artifacts.items()},
-        "clusters": plan.record["partition"]["clusters"],
-        "eval_ways": list(plan.evaluation.ways or ()),
-    }
-    files.write_json(folder / _NAME, inputs)
+    )
+    content = {name: value for name, value in dataclasses.asdict(inputs).items() if value is not None}
+    sealed.write(folder / _NAME, {**content, "clusters": inputs.clusters})
 
 
-def read_inputs(folder: Path) -> dict[str, Any]:
+def read_inputs(folder: Path) -> Inputs:
     """What `write_inputs` wrote.
 
     Raises:
-      InputError: there is nothing, because the run stopped before training or an old version made it.
+      InputError: there is nothing, because the run stopped before training or an old version made it; or it is damaged.
     """
     path = folder / _NAME
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"{folder} was never trained: it has no {_NAME}; rerun its command to resume")
-    return files.read_json(path)
+    content = sealed.read(path, _REMEDY)
+    try:
+        return from_saved(Inputs, content)
+    except InputError as error:
+        raise InputError(f"{path} is damaged ({error}): {_REMEDY}") from error

@@ -1,6 +1,7 @@
 """Checkpoints of a training: the newest states, each complete or not there at all."""
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from cactus_tf.utils import files
 log = logging.getLogger(__name__)
 
 _NAME = "step"
+_FILES = re.compile(rf"{_NAME}-(\d{{1,18}})\.(index|data-.+)")
 _VALUE = ".ATTRIBUTES/VARIABLE_VALUE"  # how TensorFlow ends the name of a tensor
 
 
@@ -44,6 +46,7 @@ class Checkpoints:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             _claim(folder / "fit.json", identity or {})
+            _mend_state(folder)
             self._checkpoint = tf.train.Checkpoint(step=tf_variable(step), variables=self._variables)
             self._manager = tf.train.CheckpointManager(self._checkpoint, str(folder), 2, checkpoint_name=_NAME)
 
@@ -69,6 +72,8 @@ class Checkpoints:
         if not all(_finite(v) for v in self._variables):
             raise RunError(f"weights are NaN or infinite after step {step}; {self.status()}; lower the rate")
         if self._manager:
+            for path in (self._folder or Path()).glob(f"{_NAME}-{step}.*"):
+                files.make_way(path)
             try:
                 self._manager.save(checkpoint_number=step)
             except tf.errors.OpError as error:
@@ -101,31 +106,56 @@ def load_newest(variables: Sequence[keras.Variable], folder: Path) -> int:
     Raises:
       InputError: the state belongs to other variables.
     """
+    damaged = []
     for path in _newest_first(folder):
         if not _readable(path):
-            log.warning("checkpoint %s is damaged; using an older one, if there is one", path)
+            damaged.append(path)
             continue
         reader = tf.train.load_checkpoint(path)
         shapes, names = reader.get_variable_to_shape_map(), [f"variables/{i}/{_VALUE}" for i in range(len(variables))]
         if [shapes.get(name) for name in names] != [list(v.shape) for v in variables]:
             raise InputError(f"checkpoint {path} belongs to another network, made by another version: train again")
+        if damaged:  # an error, which is shown with --quiet, too: the answers are not those of the newest weights
+            log.error("checkpoint %s is damaged: using the older weights of step %d", damaged[0], _step(path))
         for variable, name in zip(variables, names, strict=True):
             variable.assign(reader.get_tensor(name))
-        return int(path.rsplit("-", 1)[1])
+        return _step(path)
     return 0
 
 
 def _newest_first(folder: Path) -> list[str]:
-    paths = (str(path.with_suffix("")) for path in folder.glob(f"{_NAME}-*.index"))
-    return sorted(paths, key=lambda path: int(path.rsplit("-", 1)[1]), reverse=True)
+    """Checkpoints of which any file is there, so that one that lost a file counts as damaged."""
+    names = (_FILES.fullmatch(path.name) for path in folder.glob(f"{_NAME}-*"))
+    return [str(folder / f"{_NAME}-{step}") for step in sorted({int(name[1]) for name in names if name}, reverse=True)]
+
+
+def _step(path: str) -> int:
+    return int(path.rsplit("-", 1)[1])
 
 
 def _claim(path: Path, identity: Mapping[str, Any]) -> None:
-    saved = files.read_json(path) if path.exists() else identity
+    saved = files.read_json_if_whole(path, dict, {}) or identity
     differing = [f"{name} {saved.get(name)}, now {now}" for name, now in identity.items() if saved.get(name) != now]
     if differing:
         raise InputError(f"{path.parent} holds a fit with {'; '.join(differing)}: choose another folder or delete it")
     files.write_json(path, identity)
+
+
+def _mend_state(folder: Path) -> None:
+    """Writes TensorFlow's list of the checkpoints again if it cannot be read: a power cut can leave it empty."""
+    path = folder / "checkpoint"
+    files.make_way(path)
+    try:
+        if not path.exists() or tf.train.get_checkpoint_state(str(folder)):
+            return
+    except (ValueError, tf.errors.OpError):
+        pass
+    log.warning("%s is damaged; listing the checkpoints again", path)
+    names = [Path(one).name for one in reversed(_newest_first(folder))]
+    lines = [f'model_checkpoint_path: "{name}"' for name in names[-1:]]
+    files.remove(path)
+    if names:
+        files.write_text(path, "\n".join([*lines, *(f'all_model_checkpoint_paths: "{name}"' for name in names)]) + "\n")
 
 
 def tf_variable(variable: keras.Variable | tf.Variable) -> tf.Variable:
