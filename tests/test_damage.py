@@ -19,10 +19,9 @@ from cactus_tf.table import main as table
 pytestmark = pytest.mark.slow
 
 COMMAND = [
-    "--algo=protonets,maml,cluster_matching", "--embedder=pixels", "--pixels_dims=6", "--partitions=2", "--clusters=12",
-    "--filters=2", "--steps=2", "--tasks_per_step=1", "--way=3", "--query=2", "--maml_inner_steps=1",
-    "--maml_eval_steps=1", "--eval_ways=3", "--eval_shots=1", "--eval_query=2", "--eval_episodes=4", "--quiet",
-    "--workdir=runs/digits",
+    "--algo=protonets,cluster_matching", "--embedder=pixels", "--pixels_dims=6", "--partitions=2", "--clusters=12",
+    "--filters=2", "--steps=2", "--tasks_per_step=1", "--way=3", "--query=2", "--eval_ways=3", "--eval_shots=1",
+    "--eval_query=2", "--eval_episodes=4", "--quiet", "--workdir=runs/digits",
 ]  # fmt: skip
 PREDICT = ["--run=runs/digits", "--support=pictures", "--query=pictures", "--out=out", "--quiet"]
 EXPORT = ["--run=runs/digits", "--algo=protonets", "--out=exported", "--quiet"]
@@ -87,7 +86,6 @@ def embeddings():
 COMMANDS = {
     "main": lambda: (run([*COMMAND, "--stage=evaluate"]), results),
     "predict protonets": lambda: (predict([*PREDICT, "--algo=protonets"]), predictions),
-    "predict maml": lambda: (predict([*PREDICT, "--algo=maml"]), predictions),
     "predict cluster_matching": lambda: (predict([*PREDICT, "--algo=cluster_matching"]), predictions),
     "export": lambda: (export(EXPORT), embeddings),
     "table": lambda: (table(["runs/digits"]), lambda: None),
@@ -129,10 +127,12 @@ def commands_that_read(name):
         return []
     if name.endswith("results.json"):
         return ["main", "table"]
-    chosen = ["main", *(["predict cluster_matching"] if re.search("artifacts|json$", name) else [])]
-    if re.search(r"(config|inputs)\.json$|embedder-|protonets/checkpoints", name):
-        chosen += ["predict protonets", "export"]
-    return chosen + (["predict maml"] if "maml/checkpoints" in name else [])
+    chosen = ["main"]
+    if re.search(r"digits/(config|inputs)\.json$|embedder-|embeddings-.*(train|checksums)|data-.*train-images", name):
+        chosen.append("predict cluster_matching")
+    if re.search(r"digits/(config|inputs)\.json$|embedder-|checkpoints", name):
+        chosen.append("export")
+    return [*chosen, "predict protonets"] if "checkpoints" in name else chosen
 
 
 def files_of(place):

@@ -17,6 +17,9 @@ log = logging.getLogger(__name__)
 _NAME = "step"
 _FILES = re.compile(rf"{_NAME}-(\d{{1,18}})\.(index|data-.+)")
 _VALUE = ".ATTRIBUTES/VARIABLE_VALUE"  # how TensorFlow ends the name of a tensor
+_LIST_LINE = re.compile(
+    r'(all_)?model_checkpoint_paths?: "[^"\\]+"|(all_model_checkpoint|last_preserved)_timestamps?: [0-9.e+]+'
+)
 
 
 class Checkpoints:
@@ -46,7 +49,7 @@ class Checkpoints:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             _claim(folder / "fit.json", identity or {})
-            _mend_state(folder)
+            _mend_list(folder)
             self._checkpoint = tf.train.Checkpoint(step=tf_variable(step), variables=self._variables)
             self._manager = tf.train.CheckpointManager(self._checkpoint, str(folder), 2, checkpoint_name=_NAME)
 
@@ -141,21 +144,25 @@ def _claim(path: Path, identity: Mapping[str, Any]) -> None:
     files.write_json(path, identity)
 
 
-def _mend_state(folder: Path) -> None:
-    """Writes TensorFlow's list of the checkpoints again if it cannot be read: a power cut can leave it empty."""
-    path = folder / "checkpoint"
-    files.make_way(path)
-    try:
-        if not path.exists() or tf.train.get_checkpoint_state(str(folder)):
-            return
-    except (ValueError, tf.errors.OpError):
-        pass
-    log.warning("%s is damaged; listing the checkpoints again", path)
-    names = [Path(one).name for one in reversed(_newest_first(folder))]
-    lines = [f'model_checkpoint_path: "{name}"' for name in names[-1:]]
+def _mend_list(folder: Path) -> None:
+    """Writes TensorFlow's list of the checkpoints again if it is damaged or gone: a power cut can leave it empty."""
+    path, names = folder / "checkpoint", [Path(one).name for one in reversed(_newest_first(folder))]
+    if _is_list(path) or not (names or path.exists()):
+        return
+    log.warning("%s is missing or damaged; listing the checkpoints again", path)
     files.remove(path)
+    listed = "".join(f'all_model_checkpoint_paths: "{n}"\nall_model_checkpoint_timestamps: 1.0\n' for n in names)
     if names:
-        files.write_text(path, "\n".join([*lines, *(f'all_model_checkpoint_paths: "{name}"' for name in names)]) + "\n")
+        files.write_text(path, f'model_checkpoint_path: "{names[-1]}"\n{listed}')
+
+
+def _is_list(path: Path) -> bool:
+    """Whether a file is a list of checkpoints, which TensorFlow reads without an error or a message."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return False
+    return bool(lines) and all(map(_LIST_LINE.fullmatch, lines))
 
 
 def tf_variable(variable: keras.Variable | tf.Variable) -> tf.Variable:
