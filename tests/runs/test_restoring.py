@@ -169,7 +169,6 @@ def test_inputs_of_another_type_or_size_are_one_line(copy, update):
         lambda config: config["learners"]["protonets"].update(filters="many"),
         lambda config: config["learners"]["protonets"].update(filters=HUGE),
         lambda config: config["learners"]["protonets"].update(filters=-1),
-        lambda config: config["learners"]["protonets"].update(way=None, backbone=None),
         lambda config: config["learners"]["protonets"].update(norm=3),
         lambda config: config["learners"].update(protonets=[]),
         lambda config: config.update(learners="protonets"),
