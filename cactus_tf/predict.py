@@ -17,9 +17,10 @@ HELP = """python -m cactus_tf.predict --run=RUN --support=DIR --query=DIR [--fla
 Learns classes from a few labeled pictures with a learner of a run, and classifies other pictures.
   --run: folder of a run, as printed by python -m cactus_tf.main
   --support: folder or zip archive with a subfolder of pictures per class
-  --query: folder or zip archive of the pictures to classify
+  --query: folder or zip archive of the pictures to classify, or one picture
   --algo: learner of the run; needed only if several are meta-trained
-  --out: folder for predictions.csv and predictions.png (default: predictions/RUN/QUERY-ALGO)
+  --out: folder for predictions.csv and predictions.png (default: predictions/RUN/QUERY-ALGO, and with a suffix
+    for other support pictures or settings)
   --evaluate: take the subfolders of --query as true classes; print the accuracy and write confusion.csv
   --transductive: let all queries share batch statistics, as MAML and its relatives do in evaluation
   --invert: swap light and dark, for dark ink on paper if the run learned light ink on black
@@ -40,16 +41,11 @@ def classify(argv: Sequence[str]) -> None:
     start_logging(settings["quiet"], settings["debug"])
     names = ("run", "support", "query", "algo", "evaluate", "transductive", "invert")
     predictions = prediction.predict(**{name: settings[name] for name in names})
-    out = settings["out"] or default_folder(settings["run"], settings["query"], predictions.algo)
-    paths = prediction_output.write(predictions, Path(out))
+    out = Path(settings["out"]) if settings["out"] else prediction_output.default_folder(predictions)
+    paths = prediction_output.write(predictions, out)
     if not settings["quiet"]:
         written = [f"written  {path}" for path in paths]
         sys.stdout.write("\n".join(["", prediction_output.summary(predictions), "", *written, ""]))
-
-
-def default_folder(run: str, query: str, algo: str) -> Path:
-    """predictions/RUN/QUERY-ALGO."""
-    return Path("predictions") / Path(run).resolve().name / f"{Path(query).resolve().name.removesuffix('.zip')}-{algo}"
 
 
 if __name__ == "__main__":

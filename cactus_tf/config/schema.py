@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import types
+import typing
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from cactus_tf.errors import InputError
+from cactus_tf.utils.text import shortened
+
+_BEYOND = 2**63  # no setting is as large; whole numbers above it fit no array
 
 
 def option(
@@ -120,6 +124,7 @@ class RunSettings:
     seed: int = option(0, "seed of every random stream", low=0)
     tensorboard_graph: bool = option(False, "log the graph of the training step to TensorBoard")
     profile_steps: int = option(0, "outer steps to profile for TensorBoard, after the first", low=0)
+    verify: bool = option(False, "verify artifacts above 256 MiB whole, not by samples")
     quiet: bool = option(False, "print errors only")
     debug: bool = option(False, "show tracebacks and TensorFlow's own messages")
 
@@ -174,16 +179,62 @@ def merge(*layers: Any) -> Any:
     return type(layers[0])(**values)
 
 
-def from_saved(kind: type, saved: Mapping[str, Any]) -> Any:
+def from_saved(kind: type, saved: Any) -> Any:
     """A settings object from a saved mapping; a field that it lacks has its default.
 
+    Every saved object is read by this function: it checks names, types and ranges as the dataclass declares them. A
+    field may be None where its default is None.
+
     Raises:
-      InputError: a field that this version does not know.
+      InputError: a field that is unknown, missing, of another type or out of its range.
     """
-    unknown = sorted(set(saved) - {field.name for field in dataclasses.fields(kind)})
+    if not isinstance(saved, Mapping):
+        raise InputError(f"{_shown(saved)} is not a mapping of settings")
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    unknown = sorted(set(saved) - set(fields))
     if unknown:
         raise InputError(f"unknown setting {', '.join(unknown)}")
-    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in saved.items()})
+    required = [n for n, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING]
+    missing = [name for name in required if name not in saved]
+    if missing:
+        raise InputError(f"{', '.join(missing)} missing")
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}
+    hints = typing.get_type_hints(kind)
+    for name, value in values.items():
+        if not _has_type(value, hints[name]) and not (value is None and fields[name].default is None):
+            raise InputError(f"{name} is {_shown(value)}, and it must be {_in_words(hints[name])}")
+    settings = kind(**values)
+    check_ranges(settings, "")
+    return settings
+
+
+def _has_type(value: Any, hint: Any) -> bool:
+    """Whether a value has a type: int, float, bool, str, Mapping, a tuple of one of them, or a union."""
+    arguments = typing.get_args(hint)
+    if hint is Any:
+        return True
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return any(_has_type(value, one) for one in arguments)
+    if typing.get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(_has_type(one, arguments[0]) for one in value)
+    if hint in (int, float):
+        return isinstance(value, int if hint is int else (int, float)) and not isinstance(value, bool)
+    return isinstance(value, typing.get_origin(hint) or hint)
+
+
+def _in_words(hint: Any) -> str:
+    """What a field takes, for a message."""
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    options = [one for one in typing.get_args(hint) if one is not type(None)]
+    if typing.get_origin(hint) is tuple:
+        return f"a list, each entry {words.get(options[0], 'a value')}"
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return " or ".join(map(_in_words, options))
+    return words.get(hint, "a mapping")
+
+
+def _shown(value: Any) -> str:
+    return shortened(repr(value), 40)
 
 
 def check_ranges(settings: Any, prefix: str = "--") -> None:
@@ -202,6 +253,6 @@ def check_ranges(settings: Any, prefix: str = "--") -> None:
 def _check_range(flag: str, number: float, low: float | None, high: float | None) -> None:
     rules = [f"at least {low}"] if low is not None else []
     rules += [f"at most {high}"] if high is not None else []
-    finite = math.isfinite(number)
+    finite = abs(number) < _BEYOND  # also false for NaN
     if not finite or (low is not None and number < low) or (high is not None and number > high):
         raise InputError(f"{flag}={number}: it must be {' and '.join(rules + ([] if finite else ['finite']))}")

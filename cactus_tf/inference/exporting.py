@@ -67,9 +67,9 @@ def export(
     try:
         temporary.mkdir()
         log.info("write: %s, as %s", " and ".join(functions), format)
-        form.write(functions, temporary)
+        calls = formats.write(form, functions, temporary, out)
         log.info("compare: the written model with the run")
-        differences = _compare(parts, form.read(temporary))
+        differences = _compare(parts, calls)
         description = _describe(parts, format, functions, differences)
         files.write_json(temporary / DESCRIPTION, description)
         _put(temporary, out)

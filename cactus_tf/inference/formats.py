@@ -58,6 +58,26 @@ def by_name(name: str) -> Format:
     return FORMATS[name]
 
 
+def write(form: Format, functions: Functions, folder: Path, out: Path) -> dict[str, Call]:
+    """Writes functions in a format, and returns them as read back.
+
+    Args:
+      form: the format.
+      functions: what it holds.
+      folder: to write into.
+      out: where the folder will be, for the message.
+
+    Raises:
+      RunError: the functions cannot be written: the disk is full, or the format cannot hold them.
+    """
+    try:
+        form.write(functions, folder)
+        return form.read(folder)
+    except (OSError, tf.errors.OpError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or _first_line(error).rsplit(";", 1)[-1].strip()
+        raise RunError(f"cannot write {out} ({reason}): free some space, or choose another --out") from error
+
+
 def write_savedmodel(functions: Functions, folder: Path) -> None:
     """A SavedModel that has the functions as signatures and as attributes.
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,6 +34,7 @@ class Predictions(NamedTuple):
       probabilities: [m, way] float64.
       algo: name of the learner.
       support: number of labeled pictures that it learned the classes from.
+      source: what they were made from, as JSON values by name: run, support, query, algo and settings.
     """
 
     queries: Pictures
@@ -40,6 +42,7 @@ class Predictions(NamedTuple):
     probabilities: np.ndarray
     algo: str
     support: int
+    source: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def predicted(self) -> np.ndarray:
@@ -76,7 +79,7 @@ def predict(
     Args:
       run: the folder of a run.
       support: folder or zip archive with a subfolder of pictures per class.
-      query: folder or zip archive of pictures, in subfolders or not.
+      query: folder or zip archive of pictures, in subfolders or not; or one picture.
       algo: learner of the run; needed only if several are meta-trained.
       evaluate: whether the query folder has a subfolder per class, too.
       transductive: as in `FewShotClassifier`.
@@ -86,6 +89,7 @@ def predict(
       InputError: nothing to restore (see `FewShotClassifier.from_run`), a run on features, or folders that are missing,
         have no readable picture, have one class only, or query classes that `support` lacks.
     """
+    given = {"run": run, "support": support, "query": query}
     restored = restoring.restore(run, algo)
     if restored.features:
         raise InputError(f"{run} learned from features, not from images: choose a run on images")
@@ -105,7 +109,9 @@ def predict(
     classifier = FewShotClassifier(restored.learner, restored.embedder, transductive)
     classifier.fit(labeled.images, labeled.labels)
     probabilities = classifier.predict_proba(queries.images)
-    return Predictions(queries, classifier.classes_, probabilities, restored.name, len(labeled.images))
+    places = {name: str(Path(place).expanduser().resolve()) for name, place in given.items()}
+    source = {**places, "algo": restored.name, "transductive": transductive, "invert": invert}
+    return Predictions(queries, classifier.classes_, probabilities, restored.name, len(labeled.images), source)
 
 
 def _check_classes(queries: Pictures, classes: Sequence[str]) -> None:

@@ -9,28 +9,55 @@ from typing import Any
 
 import numpy as np
 
+from cactus_tf.config import keys
 from cactus_tf.inference.prediction import Predictions
 from cactus_tf.utils import files
+from cactus_tf.utils.drawing import save_figure
 from cactus_tf.utils.text import shortened
 
+_ROWS, _CONFUSION, _SOURCE = "predictions.csv", "confusion.csv", "predictions.json"
 _LEAST_CERTAIN = 5  # pictures that the summary names
 _MATRIX_CLASSES, _LINE, _FEWEST_LETTERS, _HEADING = 12, 120, 5, "  <- predicted"  # of the printed confusion matrix
 _COLUMNS, _CLASS_ROWS, _NAME_LETTERS, _CAPTION_LETTERS = 12, 20, 14, 10  # of the figure
 _DOTS_PER_INCH = 110
 
 
+def default_folder(predictions: Predictions) -> Path:
+    """predictions/RUN/QUERY-ALGO; where that has predictions from other pictures, another run or other settings,
+    predictions/RUN/QUERY-ALGO-SUPPORT-KEY."""
+    run, query, support = (Path(predictions.source[name]).name for name in ("run", "query", "support"))
+    folder = Path("predictions") / run / f"{query.removesuffix('.zip')}-{predictions.algo}"
+    if not (folder / _ROWS).exists() or _is_of(predictions, folder):
+        return folder
+    key = keys.digest(predictions.source)[:6]
+    return folder.with_name(f"{folder.name}-{support.removesuffix('.zip')}-{key}")
+
+
+def _is_of(predictions: Predictions, folder: Path) -> bool:
+    """Whether a folder has predictions from the same pictures, run and settings."""
+    saved = files.read_json_if_whole(folder / _SOURCE, dict, {})
+    return saved == dict(predictions.source)
+
+
 def write(predictions: Predictions, out: Path) -> list[Path]:
-    """Writes predictions.csv, predictions.png and, if labels are known, confusion.csv; returns their paths."""
+    """Writes predictions.csv, predictions.png and, if labels are known, confusion.csv; returns their paths.
+
+    An earlier confusion.csv does not stay beside predictions that it is not of. predictions.json says what the
+    predictions were made from.
+    """
     picture = io.BytesIO()  # drawn before anything is written, because it takes a while
-    figure(predictions).savefig(picture, format="png", dpi=_DOTS_PER_INCH, bbox_inches="tight")
+    save_figure(figure(predictions), picture, format="png", dpi=_DOTS_PER_INCH, bbox_inches="tight")
     files.make_folder(out, "--out")
-    paths = [out / "predictions.csv", out / "predictions.png"]
+    paths = [out / _ROWS, out / "predictions.png"]
+    for name in (_CONFUSION, _SOURCE):
+        files.remove(out / name)
     _write_rows(predictions, paths[0])
     files.write_atomic(paths[1], lambda file: file.write(picture.getvalue()))
     if predictions.queries.labels is not None:
-        paths.append(out / "confusion.csv")
+        paths.append(out / _CONFUSION)
         counts = [[name, *row] for name, row in _confusion(predictions)]
         files.write_table(paths[-1], [["class", *predictions.classes], *counts])
+    files.write_json(out / _SOURCE, dict(predictions.source))
     return paths
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,14 +11,60 @@ import numpy as np
 
 import cactus_tf
 from cactus_tf import embedders, learners, plugins
+from cactus_tf.config.schema import from_saved, option
 from cactus_tf.contracts import BuiltByName, Embedder, EmbedderContext, Learner, LearnerContext, MetaLearner, Recipe
 from cactus_tf.errors import InputError
-from cactus_tf.utils import files
+from cactus_tf.utils import files, sealed
+from cactus_tf.utils.arrays import read_archive
 
 _FORMAT = 1
 _DESCRIPTION, _WEIGHTS, _SUPPORT, _EMBEDDER = "classifier.json", "learner.weights.h5", "support.npz", "embedder"
 _CONTEXT = ("image_shape", "way", "seed", "backbone", "filters", "norm", "on_embeddings", "clusters")  # saved fields
-_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile)
+_REMEDY = "save the classifier again"
+_LONGEST = 1 << 16  # bytes of a label
+
+
+@dataclasses.dataclass(frozen=True)
+class _Description:
+    """The content of classifier.json; `files` has the checksums of all other files, which release 0.1 did not write."""
+
+    format: int
+    version: str
+    learner: str
+    context: Mapping[str, Any]
+    options: Mapping[str, Any]
+    transductive: bool
+    embedder: str | None = None
+    embedder_context: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    embedder_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    fitted: Mapping[str, Any] | None = None
+    pixel_range: tuple[float, ...] | None = None
+    files: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Context:
+    """What the learner was built from: fields of `LearnerContext`, and the length of its embeddings."""
+
+    image_shape: tuple[int, ...] = option(dataclasses.MISSING, "of an image; () if unknown", low=1, high=1 << 20)
+    way: int = option(5, "N", low=1, high=1 << 20)
+    seed: int = option(0, "of the initial weights", low=0)
+    backbone: str | None = None
+    filters: int | None = option(None, "channels", low=1, high=1 << 16)
+    norm: str | None = None
+    on_embeddings: bool = False
+    clusters: int | None = option(None, "k", low=1)
+    dim: int | None = option(None, "of the embeddings", low=1, high=1 << 24)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Labels:
+    """What classifier.json says of a fitted classifier; as in `Fitted`, with the type of the classes."""
+
+    classes: tuple[Any, ...]
+    type: str
+    image_shape: tuple[int, ...] | None = option(None, "of an image", low=1, high=1 << 16)
+    pixel_scale: int | None = option(None, "1 or 255", low=1, high=255)
 
 
 class Fitted(NamedTuple):
@@ -67,66 +112,106 @@ def save(state: State, folder: Path) -> None:
         **({"pixel_range": list(state.pixel_range)} if state.pixel_range else {}),
     }
     files.make_folder(folder, "save")
-    (folder / _DESCRIPTION).unlink(missing_ok=True)
+    files.remove(folder / _DESCRIPTION)
+    written = _write_parts(state, folder)
+    checksums = {path.relative_to(folder).as_posix(): files.whole_checksum(path) for path in written}
+    sealed.write(folder / _DESCRIPTION, {**description, "files": checksums})
+
+
+def _write_parts(state: State, folder: Path) -> list[Path]:
+    """Writes weights, embedder and support set, as far as there are any; returns the files."""
+    written = []
     if isinstance(state.learner, MetaLearner):
-        _weights(state.learner.variables).save_weights(folder / _WEIGHTS)
+        written.append(folder / _WEIGHTS)
+        files.make_way(written[-1])
+        _weights(state.learner.variables).save_weights(written[-1], overwrite=True)
     if state.embedder is not None:
         state.embedder.save(folder / _EMBEDDER)
+        written += [path for path in sorted((folder / _EMBEDDER).glob("*")) if path.is_file()]
     if state.fitted:
         support, labels = state.fitted.support, state.fitted.labels
-        files.write_atomic(folder / _SUPPORT, lambda file: np.savez_compressed(file, support=support, labels=labels))
-    files.write_json(folder / _DESCRIPTION, description)
+        written.append(folder / _SUPPORT)
+        files.write_atomic(written[-1], lambda file: np.savez_compressed(file, support=support, labels=labels))
+    return written
 
 
 def load(folder: Path) -> State:
     """Reads what `save` wrote."""
     if not (folder / _DESCRIPTION).is_file():
         raise InputError(f"{folder} is not a saved classifier: it has no {_DESCRIPTION}")
-    description = files.read_json(folder / _DESCRIPTION)
-    if not isinstance(description, dict) or description.get("format") != _FORMAT:
+    content = sealed.read(folder / _DESCRIPTION, _REMEDY)
+    if content.get("format") != _FORMAT:
         raise InputError(
             f"{folder} was saved by another version of cactus_tf; {cactus_tf.__version__} cannot read it: save it again"
         )
     try:
+        description: _Description = from_saved(_Description, content)
+        _check_files(folder, description.files)
         return _read(folder, description)
-    except _DAMAGE as error:
-        reason = str(error).split("\n")[0]
-        raise InputError(f"{folder} is incomplete or damaged ({reason}): save the classifier again") from error
+    except Exception as error:  # HDF5, Keras and NumPy raise errors of many kinds on damaged files
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{folder} is incomplete or damaged ({reason}): {_REMEDY}") from error
 
 
-def _read(folder: Path, description: dict[str, Any]) -> State:
-    embedder = _unfitted_embedder(description).load(folder / _EMBEDDER) if description["embedder"] else None
+def _check_files(folder: Path, checksums: Mapping[str, Any]) -> None:
+    """Checks the files of a classifier whole.
+
+    Raises:
+      InputError: one is missing or differs from what was saved.
+    """
+    for name, recorded in checksums.items():
+        if not (folder / name).is_file() or files.whole_checksum(folder / name) != recorded:
+            raise InputError(f"{name} is missing, or differs from what was saved")
+
+
+def _read(folder: Path, description: _Description) -> State:
+    embedder = _unfitted_embedder(description).load(folder / _EMBEDDER) if description.embedder else None
     learner = _read_learner(folder, description, embedder)
-    fitted = _read_fitted(folder, description["fitted"]) if description["fitted"] else None
-    low_high = description.get("pixel_range")
-    return State(learner, embedder, description["transductive"], fitted, tuple(low_high) if low_high else None)
+    fitted = _read_fitted(folder, from_saved(_Labels, description.fitted)) if description.fitted else None
+    low_high = description.pixel_range
+    pixel_range = (low_high[0], low_high[1]) if low_high else None
+    return State(learner, embedder, description.transductive, fitted, pixel_range)
 
 
-def _read_learner(folder: Path, description: dict[str, Any], embedder: Embedder | None) -> Learner:
-    fields = dict(description["context"])
-    dim, shape = fields.pop("dim"), tuple(fields.pop("image_shape"))
+def _read_learner(folder: Path, description: _Description, embedder: Embedder | None) -> Learner:
+    fields = dataclasses.asdict(from_saved(_Context, description.context))
+    dim, shape = fields.pop("dim"), fields.pop("image_shape")
     blank = np.zeros((1, dim), np.float32) if dim else None
     context = LearnerContext(shape, **fields, embedder=embedder, embeddings=blank)
-    options = plugins.options("learners", description["learner"], **description["options"])
-    learner = learners.make(description["learner"], context, options)
+    learner = learners.make(
+        description.learner, context, _options("learners", description.learner, description.options)
+    )
     if isinstance(learner, MetaLearner):
         _weights(learner.variables).load_weights(folder / _WEIGHTS)
     return learner
 
 
-def _unfitted_embedder(description: dict[str, Any]) -> Embedder:
+def _unfitted_embedder(description: _Description) -> Embedder:
     """The embedder as it was built; the first folders of this format have only its name."""
-    name = description["embedder"]
-    options = plugins.options("embedders", name, **description.get("embedder_options", {}))
-    return embedders.make(name, EmbedderContext(**description.get("embedder_context", {})), options)
+    name = str(description.embedder)
+    context: EmbedderContext = from_saved(EmbedderContext, description.embedder_context)
+    return embedders.make(name, context, _options("embedders", name, description.embedder_options))
 
 
-def _read_fitted(folder: Path, fields: dict[str, Any]) -> Fitted:
-    with np.load(folder / _SUPPORT, allow_pickle=False) as arrays:
-        support, labels = arrays["support"], arrays["labels"]
-    classes = np.array(fields["classes"], fields["type"])
-    shape = tuple(fields["image_shape"]) if fields["image_shape"] else None
-    return Fitted(support, labels, classes, shape, fields["pixel_scale"])
+def _options(family: str, name: str, saved: Mapping[str, Any]) -> Any:
+    """A member's own settings; None if it has none."""
+    kind = plugins.options_type(family, name)
+    return plugins.options(family, name, **saved) if kind is None else from_saved(kind, saved)
+
+
+def _read_fitted(folder: Path, about: _Labels) -> Fitted:
+    stored = read_archive(folder / _SUPPORT, ["support", "labels"], remedy=_REMEDY)
+    support, labels, kind = stored["support"], stored["labels"], np.dtype(about.type)
+    if kind.kind not in "biufUO" or kind.itemsize > _LONGEST:
+        raise InputError(f"the classes are of type {about.type}")
+    classes = np.array(about.classes, kind)
+    if len(labels) != len(support) or labels.dtype.kind not in "iu" or classes.ndim != 1:
+        raise InputError(f"{_SUPPORT} has {len(support)} images and {len(labels)} labels")
+    if not np.array_equal(np.unique(labels), np.arange(len(classes))):
+        raise InputError(f"{_SUPPORT} has labels of other classes than the {len(classes)} of {_DESCRIPTION}")
+    if about.image_shape is not None and (support.dtype != np.uint8 or support.shape[1:] != about.image_shape):
+        raise InputError(f"{_SUPPORT} has images of another shape than {list(about.image_shape)}")
+    return Fitted(support, labels, classes, about.image_shape, about.pixel_scale)
 
 
 def _recipe(member: Any, family: str) -> Recipe:

@@ -36,16 +36,17 @@ class Exportable(NamedTuple):
 
 
 def restore(run: Path, algo: str | None) -> Exportable:
-    """`embed` is the run's embedder if it works in a TensorFlow graph, else the features of a learner on images."""
+    """`embed` is the run's embedder if it works in a TensorFlow graph, else the features of a learner on images.
+
+    Raises:
+      InputError: as of `restoring.restore`; also where the run's embedder is missing or damaged, whatever the learner
+        takes, so that `embed` is never another function than the run's.
+    """
     restored = restoring.restore(run, algo)
-    name, reason = restored.embedder_name, "the run used no embedder"
-    try:
-        embedder = restored.embedder or restoring.restore_embedder(run)
-    except InputError as error:
-        embedder, reason = None, str(error)
+    name, embedder = restored.embedder_name, restored.embedder or restoring.restore_embedder(run)
     if isinstance(embedder, GraphEncoder):
         return Exportable(run, restored, embedder, f"the embedder {name}", embedder.transform)
-    reason = reason if embedder is None else f"{name} only looks embeddings up"
+    reason = "the run used no embedder" if embedder is None else f"{name} only looks embeddings up"
     learner = restored.learner
     if restored.embedder is None and isinstance(learner, FeatureLearner) and isinstance(learner, GraphEncoder):
         return Exportable(run, restored, learner, f"the features of {restored.name}", learner.features)

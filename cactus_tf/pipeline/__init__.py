@@ -54,7 +54,7 @@ def _stages(plan: RunPlan, folder: Path, artifacts: Path, first_run: bool) -> li
     """The stages, in a locked run folder."""
     clock = results.Clock(plan.run.stage, folder / "seconds.json")
     with clock.stage("prepare"):
-        data = prepare(plan.data, artifacts)
+        data = prepare(plan.data, artifacts, plan.run.verify)
         if first_run:
             stored = plan.partition.partitions if plan.partition and plan.embedding else 0
             log.info("%s", results.places(plan.run.artifacts_dir, stored, data, folder))
@@ -66,12 +66,12 @@ def _stages(plan: RunPlan, folder: Path, artifacts: Path, first_run: bool) -> li
     if clock.over:
         return []
     with clock.stage("embed"):
-        embedder, embeddings = embed(plan.embedding, data, artifacts, folder)
+        embedder, embeddings = embed(plan.embedding, data, artifacts, folder, plan.run.verify)
         write_inputs(plan, data, folder)
     if clock.over:
         return []
     with clock.stage("partition"):
-        partitions = partition(plan.partition, data, embeddings, artifacts)
+        partitions = partition(plan.partition, data, embeddings, artifacts, plan.run.verify)
     if clock.over:
         return []
     with clock.stage("train"):

@@ -24,7 +24,7 @@ Embeddings = dict[str, np.ndarray]
 
 
 def embed(
-    plan: EmbeddingPlan | None, data: Splits, artifacts: Path, folder: Path
+    plan: EmbeddingPlan | None, data: Splits, artifacts: Path, folder: Path, verify: bool = False
 ) -> tuple[Embedder | None, Embeddings]:
     """The fitted embedder, and the embeddings of the splits that are used.
 
@@ -33,6 +33,7 @@ def embed(
       data: [n, h, w, c] uint8 images, or [n, dim] float32 features.
       artifacts: the folder that runs share.
       folder: of the run, for TensorBoard events.
+      verify: whether large files are verified whole; see `Checksums`.
 
     Returns:
       None and nothing without a plan; None and the features if rows are features.
@@ -43,7 +44,8 @@ def embed(
     if plan.embedder == "features":
         log.info("embed: not needed, the features are the embeddings; --embedder is ignored")
         return None, {split: data[split].images for split in plan.splits}
-    fitted, arrays = Artifact(artifacts, "embedder", plan.key), Artifact(artifacts, "embeddings", plan.embeddings_key)
+    fitted = Artifact(artifacts, "embedder", plan.key, verify)
+    arrays = Artifact(artifacts, "embeddings", plan.embeddings_key, verify)
     with files.locked(fitted.folder):
         embedder = fit_or_load(plan, data.train.images, fitted, folder)
         embeddings = {
@@ -57,7 +59,8 @@ def embed(
 def fit_or_load(plan: EmbeddingPlan, images: np.ndarray, artifact: Artifact, folder: Path) -> Embedder:
     """The embedder in the artifact; fitted first if there is none."""
     embedder = embedders.make(plan.embedder, plan.context, plan.options)
-    if artifact.files() and artifact.has_files(artifact.files()):
+    recorded = artifact.files()
+    if recorded and artifact.has_files(recorded):
         return embedder.load(artifact.folder / "model")
     info, callbacks = plugins.info("embedders", plan.embedder), []
     if info.trained:

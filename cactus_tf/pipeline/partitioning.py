@@ -16,7 +16,9 @@ from cactus_tf.utils import files
 log = logging.getLogger(__name__)
 
 
-def partition(plan: PartitionPlan | None, data: Splits, embeddings: Embeddings, artifacts: Path) -> Partitions:
+def partition(
+    plan: PartitionPlan | None, data: Splits, embeddings: Embeddings, artifacts: Path, verify: bool = False
+) -> Partitions:
     """The partitions of the training images.
 
     Args:
@@ -24,6 +26,7 @@ def partition(plan: PartitionPlan | None, data: Splits, embeddings: Embeddings, 
       data: images, with their labels for the oracle and the mixture.
       embeddings: by split; "train" is what is partitioned.
       artifacts: the folder that runs share.
+      verify: whether large files are verified whole; see `Checksums`.
 
     Returns:
       P partitions, [] without a plan.
@@ -33,7 +36,7 @@ def partition(plan: PartitionPlan | None, data: Splits, embeddings: Embeddings, 
         return []
     assert plan.clusters is not None
     partitioner = partitioners.make(plan.partitioner, plan.clusters, plan.partitions, plan.options)
-    artifact = Artifact(artifacts, "partitions", plan.key)
+    artifact = Artifact(artifacts, "partitions", plan.key, verify)
     context = PartitionContext(
         images=len(data.train),
         embeddings=embeddings.get("train"),

@@ -18,14 +18,15 @@ from cactus_tf.utils import files
 log = logging.getLogger(__name__)
 
 
-def prepare(plan: DataPlan, artifacts: Path) -> Splits:
+def prepare(plan: DataPlan, artifacts: Path, verify: bool = False) -> Splits:
     """Images of the three splits, as memory maps.
 
     Args:
       plan: what to prepare.
       artifacts: the folder that runs share.
+      verify: whether large files are verified whole; see `Checksums`.
     """
-    artifact = Artifact(artifacts, "data", plan.key)
+    artifact = Artifact(artifacts, "data", plan.key, verify)
     context = DataContext(
         artifact.cache,
         artifact.folder,
@@ -57,15 +58,17 @@ def show(plan: DataPlan, data: Splits, folder: Path) -> None:
 
 def _warn_of_skipped_files(path: Path) -> None:
     """Counts the files that this or an earlier preparation skipped."""
-    report = files.read_json(path) if path.exists() else {}
-    missing = report.get("missing", {}).get("number", 0) if isinstance(report.get("missing"), dict) else 0
-    counts = [f"{n:,} {what}" for n, what in ((len(report.get("skipped", [])), "skipped"), (missing, "missing")) if n]
+    report = files.read_json_if_whole(path, dict, {})
+    skipped, missing = report.get("skipped"), report.get("missing")
+    numbers = [(len(skipped) if isinstance(skipped, list) else 0, "skipped")]
+    numbers += [(missing.get("number", 0) if isinstance(missing, dict) else 0, "missing")]
+    counts = [f"{n:,} {what}" for n, what in numbers if type(n) is int and n > 0]
     if counts:
         log.warning("prepare: files or folders %s; see %s", ", ".join(counts), path)
 
 
 def _warn_of_known_images(path: Path, data: Splits) -> None:
     """Counts the images of val and test that are in train, as an earlier preparation found and said."""
-    for split, number in files.read_json(path).get("in_train", {}).items():
+    for split, number in files.read_json_if_whole(path, dict, {}).get("in_train", {}).items():
         if number:
             log.warning("prepare: %s of %s %s images are in train, too", f"{number:,}", f"{len(data[split]):,}", split)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,11 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cactus_tf import plugins
+from cactus_tf.config.schema import from_saved, option
 from cactus_tf.errors import InputError
 from cactus_tf.report.published import RECALLED, PublishedRow, figures
 from cactus_tf.types import Task
-from cactus_tf.utils import files
+from cactus_tf.utils import sealed
 
+_REMEDY = "rerun the run's command, which writes it again"
 _BY_SEED = ("seed", "accuracy", "ci95", "unanswered")
 
 
@@ -35,6 +38,23 @@ class Cell(NamedTuple):
     paper: float | None
 
 
+@dataclasses.dataclass(frozen=True)
+class _Row:
+    """What a table reads of a row of results.json."""
+
+    dataset: str
+    split: str
+    embedder: str
+    partitioner: str
+    algo: str
+    way: int = option(dataclasses.MISSING, "N", low=1)
+    shot: int = option(dataclasses.MISSING, "K", low=1)
+    accuracy: float = option(dataclasses.MISSING, "mean, a fraction", low=0, high=1)
+    ci95: float = option(dataclasses.MISSING, "half width of its interval", low=0)
+    seed: int = option(dataclasses.MISSING, "of the run")
+    options: Mapping[str, Any] = option(dataclasses.MISSING, "settings of the learner")
+
+
 Comparison = dict[PublishedRow, dict[Task, Cell]]
 """Rows in the paper's order, then the others."""
 
@@ -48,10 +68,20 @@ def read_rows(run: Path) -> list[dict[str, Any]]:
     path = run if run.is_file() else run / "results.json"
     if not path.is_file():
         raise InputError(f"{run} has no results.json: name the folder of a run that was evaluated")
-    rows = files.read_json(path)
-    if not isinstance(rows, dict) or not isinstance(rows.get("rows"), list):
-        raise InputError(f"{path} is not the results.json of a run")
-    return rows["rows"]
+    rows = sealed.read(path, _REMEDY).get("rows")
+    if not isinstance(rows, list):
+        raise InputError(f"{path} is not the results.json of a run: it has no rows")
+    for row in rows:
+        _check_row(row, path)
+    return rows
+
+
+def _check_row(row: Any, path: Path) -> None:
+    names = {field.name for field in dataclasses.fields(_Row)}
+    try:
+        from_saved(_Row, {n: v for n, v in row.items() if n in names} if isinstance(row, Mapping) else row)
+    except InputError as error:
+        raise InputError(f"{path} has a damaged row ({error}): {_REMEDY}") from error
 
 
 def compare(rows: Sequence[Mapping[str, Any]]) -> Comparison:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from cactus_tf.report.page import Picture
+from cactus_tf.utils.drawing import save_figure
 from cactus_tf.utils.files import write_atomic
 from cactus_tf.utils.text import shortened
 
@@ -132,7 +133,7 @@ def confusion_figure(rates: np.ndarray, names: Sequence[str]) -> Any:
 
 def save(figure: Any, path: Path) -> None:
     """Writes a PNG file."""
-    write_atomic(path, lambda file: figure.savefig(file, format="png", dpi=_DOTS_PER_INCH))
+    write_atomic(path, lambda file: save_figure(figure, file, format="png", dpi=_DOTS_PER_INCH))
 
 
 def chart(figure: Any, alt: str, caption: str) -> Picture:
@@ -142,11 +143,8 @@ def chart(figure: Any, alt: str, caption: str) -> Picture:
 
 def svg(figure: Any) -> bytes:
     """The figure as an SVG file: always the same bytes; text as shapes, so that it looks the same everywhere."""
-    import matplotlib
-
     file = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "cactus_tf"}):  # ids are random otherwise
-        figure.savefig(file, format="svg", metadata={"Date": None})
+    save_figure(figure, file, format="svg", metadata={"Date": None})
     return file.getvalue()
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from cactus_tf.errors import InputError
-from cactus_tf.utils.files import read_json, write_json
+from cactus_tf.utils import sealed
 
 CONFIG = "config.json"
+_REMEDY = "repeat the command with the settings of this run after deleting the file, which writes it again"
 
 
 def claim(
@@ -32,16 +33,24 @@ def claim(
     """
     path = folder / CONFIG
     if path.exists() and _has_results(folder):
-        saved, now = read_json(path).get("identity", {}), json.loads(json.dumps(identity))
-        differences = _differences({**saved, "files": None}, {**now, "files": None})
-        if saved.get("files") != now.get("files"):
+        saved = sealed.read_unchecked(path, _REMEDY)
+        before, now = _mapping(saved.get("identity")), json.loads(json.dumps(identity))
+        differences = _differences({**before, "files": None}, {**now, "files": None})
+        if before.get("files") != now.get("files"):
             differences.append(changed())
+        if differences and not sealed.is_whole(saved):
+            raise InputError(f"{path} is damaged or was changed, as its {sealed.DIGEST} shows: {_REMEDY}")
         if differences:
             raise InputError(
                 f"--workdir: {folder} belongs to another configuration ({'; '.join(differences)}); "
                 "choose another --workdir or repeat its settings"
             )
-    write_json(path, {**config, "identity": identity})
+    sealed.write(path, {**config, "identity": identity})
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """The value, or no settings where it is of another type."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def _has_results(folder: Path) -> bool:

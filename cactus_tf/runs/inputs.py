@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cactus_tf.config import keys
 from cactus_tf.config.plan import RunPlan
+from cactus_tf.config.schema import from_saved, option
 from cactus_tf.errors import InputError
 from cactus_tf.types import Splits
-from cactus_tf.utils import files
+from cactus_tf.utils import files, sealed
 
 PREPARED = "prepared.json"  # in the artifact of the data, what their preparation found
 _NAME = "inputs.json"
+_REMEDY = "rerun the run's command, which writes it again"
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """The content of inputs.json."""
+
+    image_shape: tuple[int, ...] = option(
+        dataclasses.MISSING, "(height, width, channels) of the images, or (dim,) of features", low=1, high=1 << 20
+    )
+    artifacts_dir: str = option(dataclasses.MISSING, "the folder of all artifacts")
+    data: str = option(dataclasses.MISSING, "folder of the prepared data in it")
+    eval_ways: tuple[int, ...] = option(dataclasses.MISSING, "N of the evaluation tasks", low=2)
+    clusters: int | None = option(None, "k; None if nothing is clustered", low=1)
+    embedder: str | None = option(None, "folder of the embedder")
+    embeddings: str | None = option(None, "folder of the embeddings")
+    pixel_range: tuple[float, ...] | None = option(None, "of pictures with more than 8 bits: lowest and highest value")
 
 
 def write_inputs(plan: RunPlan, data: Splits, folder: Path) -> None:
@@ -23,31 +42,36 @@ def write_inputs(plan: RunPlan, data: Splits, folder: Path) -> None:
         artifacts |= {"embedder": plan.embedding.key, "embeddings": plan.embedding.embeddings_key}
     root = Path(plan.run.artifacts_dir).resolve()
     folders = {part: f"{part}-{keys.digest(key)}" for part, key in artifacts.items()}
-    inputs = {
-        "image_shape": list(data.image_shape),
-        "artifacts_dir": str(root),
+    inputs = Inputs(
+        image_shape=data.image_shape,
+        artifacts_dir=str(root),
+        clusters=plan.record["partition"]["clusters"],
+        eval_ways=tuple(plan.evaluation.ways or ()),
+        pixel_range=_pixel_range(root / folders["data"]),
         **folders,
-        **_pixel_range(root / folders["data"]),
-        "clusters": plan.record["partition"]["clusters"],
-        "eval_ways": list(plan.evaluation.ways or ()),
-    }
-    files.write_json(folder / _NAME, inputs)
+    )
+    content = {name: value for name, value in dataclasses.asdict(inputs).items() if value is not None}
+    sealed.write(folder / _NAME, {**content, "clusters": inputs.clusters})
 
 
-def read_inputs(folder: Path) -> dict[str, Any]:
+def read_inputs(folder: Path) -> Inputs:
     """What `write_inputs` wrote.
 
     Raises:
-      InputError: there is nothing, because the run stopped before training or an old version made it.
+      InputError: there is nothing, because the run stopped before training or an old version made it; or it is damaged.
     """
     path = folder / _NAME
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"{folder} was never trained: it has no {_NAME}; rerun its command to resume")
-    return files.read_json(path)
+    content = sealed.read(path, _REMEDY)
+    try:
+        return from_saved(Inputs, content)
+    except InputError as error:
+        raise InputError(f"{path} is damaged ({error}): {_REMEDY}") from error
 
 
-def _pixel_range(data: Path) -> dict[str, Any]:
+def _pixel_range(data: Path) -> tuple[float, float] | None:
     """The range of pictures with more than 8 bits, where the prepared data have one."""
     path = data / PREPARED
-    prepared = files.read_json(path) if path.is_file() else {}
-    return {"pixel_range": prepared["pixel_range"]} if "pixel_range" in prepared else {}
+    low_high = files.read_json_if_whole(path, dict, {}).get("pixel_range")
+    return (low_high[0], low_high[1]) if low_high else None

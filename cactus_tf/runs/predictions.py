@@ -17,9 +17,10 @@ from cactus_tf.contracts import Learner, MetaLearner
 from cactus_tf.errors import InputError
 from cactus_tf.fewshot.evaluation import over_episodes
 from cactus_tf.types import Accuracy
-from cactus_tf.utils import files
+from cactus_tf.utils import files, sealed
+from cactus_tf.utils.arrays import read_array
 
-_DAMAGE = (OSError, ValueError, EOFError)  # of np.load
+_REMEDY = "rerun the command, which evaluates again"
 
 
 class Evaluated(NamedTuple):
@@ -73,30 +74,30 @@ def write(folder: Path, split: str, task: Task, evaluated: Evaluated, key: str) 
     """
     files.make_folder(folder, "--workdir")
     description = _path(folder, "judged", split, task, "json")
-    description.unlink(missing_ok=True)
+    files.remove(description)
     _write(_path(folder, "accuracy", split, task), evaluated.accuracy.per_episode)
     answers = evaluated.accuracy.answers
     if answers is not None:
         _write(_path(folder, "answers", split, task), answers.astype(np.int16))
     content = _content(evaluated.accuracy.per_episode, answers)
     about = {"marks": evaluated.marks, "adaptation": evaluated.adaptation, "seconds": round(evaluated.seconds, 3)}
-    files.write_json(description, {"of": key, "content": content, **about})
+    sealed.write(description, {"of": key, "content": content, **about})
 
 
 def read(folder: Path, split: str, task: Task, key: str) -> Evaluated | None:
     """What `write` wrote with the same arguments; None if it is missing, damaged, or depends on something else."""
     try:
-        about = files.read_json(_path(folder, "judged", split, task, "json"))
-        if about["of"] != key:
+        about = sealed.read(_path(folder, "judged", split, task, "json"), _REMEDY)
+        if about.get("of") != key:
             return None
-        per_episode = np.load(_path(folder, "accuracy", split, task), allow_pickle=False)
+        per_episode = read_array(_path(folder, "accuracy", split, task), remedy=_REMEDY)
         path = _path(folder, "answers", split, task)
-        answers = np.load(path, allow_pickle=False) if path.exists() else None
+        answers = read_array(path, remedy=_REMEDY) if path.exists() else None
         if about["content"] != _content(per_episode, answers):
             return None
         accuracy = over_episodes(per_episode)._replace(answers=answers)
         return Evaluated(accuracy, about["marks"], about["adaptation"], about["seconds"])
-    except (InputError, *_DAMAGE, KeyError, TypeError):
+    except (InputError, KeyError):
         return None
 
 
@@ -108,17 +109,17 @@ def of_queries(folder: Path, split: str, task: Task, query: int) -> np.ndarray |
       query: Q of the evaluation episodes.
     """
     try:
-        answers = np.load(_path(folder, "answers", split, task), allow_pickle=False)
-        return answers.reshape(-1, task[0], query)
-    except _DAMAGE:  # only for pictures
+        return read_array(_path(folder, "answers", split, task)).reshape(-1, task[0], query)
+    except ValueError:  # missing, damaged or of other tasks; only for pictures
         return None
 
 
 def _content(per_episode: np.ndarray, answers: np.ndarray | None) -> str:
-    """A digest of the stored arrays."""
-    digest = hashlib.blake2b(np.ascontiguousarray(per_episode).data, digest_size=16)
-    if answers is not None:
-        digest.update(np.ascontiguousarray(answers.astype(np.int16)).data)
+    """A digest of the stored arrays: types, shapes and numbers."""
+    digest = hashlib.blake2b(digest_size=16)
+    for array in [per_episode] if answers is None else [per_episode, answers.astype(np.int16)]:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 

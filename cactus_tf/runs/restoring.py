@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
 import cactus_tf
 from cactus_tf import datasets, embedders, learners, plugins
@@ -17,9 +19,10 @@ from cactus_tf.config.schema import Settings
 from cactus_tf.contracts import Embedder, EmbedderContext, Learner, MetaLearner
 from cactus_tf.errors import InputError
 from cactus_tf.fewshot.training import checkpoint_folder
+from cactus_tf.runs.artifacts import RESTORE, check_folder, stored_array
 from cactus_tf.runs.folder import CONFIG
-from cactus_tf.runs.inputs import read_inputs
-from cactus_tf.utils import files
+from cactus_tf.runs.inputs import Inputs, read_inputs
+from cactus_tf.utils import sealed
 from cactus_tf.utils.checkpoints import load_newest
 
 _SECTIONS = {
@@ -73,36 +76,8 @@ def restore(run: str | Path, algo: str | None = None) -> Restored:
         that was never trained, or an embedder that is not where the run left it.
     """
     folder = Path(run).expanduser()
-    settings = read_settings(folder)
-    name = choose(settings, algo, folder)
-    inputs = read_inputs(folder)
-    settings = _completed(settings, inputs)
-    learner_plan, features = build_plan.learner_plan(settings, name), build_plan.has_features(settings)
-    shape, artifacts = tuple(inputs["image_shape"]), _artifacts(folder, settings, inputs)
-    embedder, embeddings, images = None, None, None
-    if learner_plan.embeddings and not features:
-        embedder = _embedder(settings, artifacts / inputs["embedder"] / "model", name)
-        blank = np.zeros((1, *shape), np.uint8)
-        embeddings = _array(artifacts / inputs["embeddings"] / "train.npy", learner_plan, blank, embedder)
-    if learner_plan.info.uses_clusters:
-        images = _array(artifacts / inputs["data"] / "train-images.npy", learner_plan)
-        embeddings = images if features else embeddings
-    elif features:
-        embeddings = np.zeros((1, *shape), np.float32)
-    learner = learners.make(name, learner_plan.context(shape, embedder, embeddings, images), learner_plan.options)
-    return Restored(
-        name=name,
-        learner=learner,
-        plan=learner_plan,
-        dataset=settings.data.dataset,
-        dataset_options=settings.options.get(settings.data.dataset),
-        features=features,
-        image_shape=shape,
-        pixel_range=datasets.PixelRange(*inputs["pixel_range"]) if "pixel_range" in inputs else None,
-        embedder_name=settings.embedding.embedder,
-        embedder=embedder,
-        step=_load_weights(learner_plan, learner, folder),
-    )
+    with _settings_that_work(folder):
+        return _restore(folder, algo)
 
 
 def restore_embedder(run: str | Path) -> Embedder | None:
@@ -114,9 +89,9 @@ def restore_embedder(run: str | Path) -> Embedder | None:
     folder = Path(run).expanduser()
     settings = read_settings(folder)
     inputs = read_inputs(folder)
-    if "embedder" not in inputs or build_plan.has_features(settings):
+    if inputs.embedder is None or build_plan.has_features(settings):
         return None
-    return _embedder(settings, _artifacts(folder, settings, inputs) / inputs["embedder"] / "model", "embed")
+    return _embedder(settings, _artifacts(folder, settings, inputs) / inputs.embedder, "embed")
 
 
 def training_images(run: str | Path) -> np.ndarray | None:
@@ -127,8 +102,8 @@ def training_images(run: str | Path) -> np.ndarray | None:
     """
     folder = Path(run).expanduser()
     settings, inputs = read_settings(folder), read_inputs(folder)
-    path = _artifacts(folder, settings, inputs) / inputs["data"] / "train-images.npy"
-    return np.load(path, mmap_mode="r", allow_pickle=False) if path.is_file() else None
+    path = _artifacts(folder, settings, inputs) / inputs.data / "train-images.npy"
+    return stored_array(path) if path.exists() else None
 
 
 def read_settings(folder: Path) -> Settings:
@@ -142,15 +117,55 @@ def read_settings(folder: Path) -> Settings:
         raise InputError(
             f"{folder} is not a run: it has no {CONFIG}; name the folder that python -m cactus_tf.main printed"
         )
-    saved = files.read_json(path)
+    saved = sealed.read_unchecked(path, "rerun the run's command, which writes it again")
     try:
-        return _settings(saved["config"])
-    except (KeyError, TypeError, AttributeError, InputError) as error:
-        versions = saved.get("package_versions", {}) if isinstance(saved, Mapping) else {}
+        settings = _settings(_mapping(saved, "config"))
+    except (KeyError, InputError) as error:
+        versions = saved.get("package_versions")
+        wrote = versions.get("cactus-tf", "unknown") if isinstance(versions, dict) else "unknown"
         raise InputError(
-            f"{path} cannot be read ({error}): cactus_tf {versions.get('cactus-tf', 'unknown')} wrote it, and this is "
-            f"{cactus_tf.__version__}; use that version, or run its command again in another --workdir"
+            f"{path} cannot be read ({error}): cactus_tf {wrote} wrote it, and this is {cactus_tf.__version__}; use "
+            "that version, or run its command again in another --workdir"
         ) from error
+    if not sealed.is_whole(saved):
+        raise InputError(
+            f"{path} is damaged or was changed, as its {sealed.DIGEST} shows: rerun the run's command, which writes it "
+            "again"
+        )
+    return settings
+
+
+def _restore(folder: Path, algo: str | None) -> Restored:
+    settings = read_settings(folder)
+    name = choose(settings, algo, folder)
+    inputs = read_inputs(folder)
+    settings = _completed(settings, inputs)
+    learner_plan, features = build_plan.learner_plan(settings, name), build_plan.has_features(settings)
+    shape, artifacts = inputs.image_shape, _artifacts(folder, settings, inputs)
+    embedder, embeddings, images = None, None, None
+    if learner_plan.embeddings and not features:
+        embedder = _embedder(settings, artifacts / str(inputs.embedder), name)
+        blank = np.zeros((1, *shape), np.uint8)
+        embeddings = _array(artifacts / str(inputs.embeddings) / "train.npy", learner_plan, blank, embedder)
+    if learner_plan.info.uses_clusters:
+        images = _array(artifacts / inputs.data / "train-images.npy", learner_plan)
+        embeddings = images if features else embeddings
+    elif features:
+        embeddings = np.zeros((1, *shape), np.float32)
+    learner = learners.make(name, learner_plan.context(shape, embedder, embeddings, images), learner_plan.options)
+    return Restored(
+        name=name,
+        learner=learner,
+        plan=learner_plan,
+        dataset=settings.data.dataset,
+        dataset_options=settings.options.get(settings.data.dataset),
+        features=features,
+        image_shape=shape,
+        pixel_range=datasets.PixelRange(*inputs.pixel_range) if inputs.pixel_range else None,
+        embedder_name=settings.embedding.embedder,
+        embedder=embedder,
+        step=_load_weights(learner_plan, learner, folder),
+    )
 
 
 def choose(settings: Settings, algo: str | None, folder: Path) -> str:
@@ -168,14 +183,26 @@ def choose(settings: Settings, algo: str | None, folder: Path) -> str:
     return candidates[0]
 
 
-def _settings(saved: Mapping[str, Any]) -> Settings:
-    def training(values: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: schema.from_saved(schema.TrainingSettings, value) for name, value in values.items()}
+def _settings(config: Mapping[str, Any]) -> Settings:
+    """The settings as config.json holds them.
 
-    sections = {name: schema.from_saved(kind, saved[name]) for name, kind in _SECTIONS.items()}
-    options = {name: schema.from_saved(_options_type(name), values) for name, values in saved["options"].items()}
-    learners, networks = training(saved["learners"]), training(saved["networks"])
-    return Settings(**sections, learners=learners, networks=networks, options=options)
+    Raises:
+      InputError, KeyError: one that is missing, unknown, of another type or out of its range.
+    """
+
+    def training(part: str) -> dict[str, Any]:
+        return {n: schema.from_saved(schema.TrainingSettings, value) for n, value in _mapping(config, part).items()}
+
+    sections = {name: schema.from_saved(kind, config[name]) for name, kind in _SECTIONS.items()}
+    options = {n: schema.from_saved(_options_type(n), values) for n, values in _mapping(config, "options").items()}
+    return Settings(**sections, learners=training("learners"), networks=training("networks"), options=options)
+
+
+def _mapping(saved: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = saved[name]
+    if not isinstance(value, Mapping):
+        raise InputError(f"{name} is not a mapping of settings")
+    return value
 
 
 def _options_type(member: str) -> type:
@@ -187,44 +214,42 @@ def _options_type(member: str) -> type:
     raise InputError(f"unknown member {member}")
 
 
-def _completed(settings: Settings, inputs: Mapping[str, Any]) -> Settings:
+def _completed(settings: Settings, inputs: Inputs) -> Settings:
     """The settings with what only the data could tell."""
+    partition: Any = {"clusters": inputs.clusters}
     return dataclasses.replace(
         settings,
-        partition=dataclasses.replace(settings.partition, clusters=inputs["clusters"]),
-        evaluation=dataclasses.replace(settings.evaluation, eval_ways=tuple(inputs["eval_ways"])),
+        partition=dataclasses.replace(settings.partition, **partition),
+        evaluation=dataclasses.replace(settings.evaluation, eval_ways=inputs.eval_ways),
     )
 
 
-def _artifacts(folder: Path, settings: Settings, inputs: Mapping[str, Any]) -> Path:
+def _artifacts(folder: Path, settings: Settings, inputs: Inputs) -> Path:
     """The folder of the run's artifacts: where the run left it, or next to `runs/` if both were moved."""
     moved = folder.resolve().parent.parent / settings.run.artifacts_dir
-    left = Path(inputs["artifacts_dir"])
+    left = Path(inputs.artifacts_dir)
     return left if left.is_dir() or not moved.is_dir() else moved
 
 
 def _embedder(settings: Settings, folder: Path, name: str) -> Embedder:
     embedder = settings.embedding.embedder
-    if not folder.is_dir():
+    if not (folder / "model").is_dir():
         raise InputError(
-            f"{name} takes embeddings, and the {embedder} embedder of this run is not at {folder}: restore the "
-            "artifacts folder, or run the command again"
+            f"{name} takes embeddings, and the {embedder} embedder of this run is not at {folder / 'model'}: {RESTORE}"
         )
+    check_folder(folder)
     context = EmbedderContext(dataset=settings.data.dataset, steps=settings.embedding.embedder_steps)
-    return embedders.make(embedder, context, settings.options.get(embedder)).load(folder)
+    return embedders.make(embedder, context, settings.options.get(embedder)).load(folder / "model")
 
 
 def _array(
     path: Path, learner: LearnerPlan, blank: np.ndarray | None = None, embedder: Embedder | None = None
 ) -> np.ndarray:
     """The stored array; a learner that reads only the length of its rows can take the embedding of a blank image."""
-    if path.is_file():
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+    if path.exists():
+        return stored_array(path)
     if embedder is None or blank is None or learner.info.uses_clusters:
-        raise InputError(
-            f"{learner.name} learns from all training images, which are not at {path}: restore the artifacts folder, "
-            "or run the command again"
-        )
+        raise InputError(f"{learner.name} learns from all training images, which are not at {path}: {RESTORE}")
     return embedder.transform(blank)
 
 
@@ -238,6 +263,22 @@ def _load_weights(learner_plan: LearnerPlan, learner: Learner, folder: Path) -> 
     step = load_newest(learner.variables, checkpoints)
     if step == 0 and learner_plan.training.steps:
         raise InputError(
-            f"{learner_plan.name} of {folder} was never trained: {checkpoints} holds no checkpoint; rerun its command"
+            f"{learner_plan.name} of {folder} was never trained: {checkpoints} holds no readable checkpoint; rerun the "
+            "run's command"
         )
     return step
+
+
+@contextlib.contextmanager
+def _settings_that_work(folder: Path) -> Iterator[None]:
+    """Settings that nothing can be built from, such as a network larger than the memory, become one line."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (MemoryError, ValueError, ArithmeticError, TypeError, LookupError, tf.errors.OpError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"{folder} cannot be restored from the settings in its {CONFIG} ({reason}): rerun the run's command, which "
+            "writes it again"
+        ) from error

@@ -19,7 +19,7 @@ from cactus_tf.config.schema import STAGES, RunSettings
 from cactus_tf.contracts import AdaptingLearner, Learner
 from cactus_tf.fewshot.evaluation import AdaptationAccuracy
 from cactus_tf.types import Accuracy, Difference, Splits
-from cactus_tf.utils import files
+from cactus_tf.utils import files, sealed
 
 EVAL_DIR_HINT = "to measure accuracy on your own images, add --eval_dir=FOLDER with a subfolder per class"
 _PACKAGES = ("cactus-tf", "tensorflow", "keras", "numpy", "scikit-learn", "tensorflow-datasets", "tensorboard")
@@ -44,7 +44,8 @@ class Clock:
         self._done: set[str] = set()
         self._earlier: dict[str, float] = {}
         self.started = _now()
-        self.seconds: dict[str, float] = files.read_json(path) if path.exists() else {}
+        stored = files.read_json_if_whole(path, dict, {})
+        self.seconds: dict[str, float] = {n: s for n, s in stored.items() if type(s) in (int, float) and s >= 0}
 
     @property
     def over(self) -> bool:
@@ -151,7 +152,7 @@ def write(record: Mapping[str, Any], rows: Sequence[Mapping], clock: Clock, fold
         "seconds": {name: clock.seconds.get(name, 0.0) for name in STAGES[:-1]},
         "rows": list(rows),
     }
-    files.write_json(folder / "results.json", value)
+    sealed.write(folder / "results.json", value)
     flat = [flat_row(r) for r in rows]
     extra = dict.fromkeys(name for r in flat for name in r if name not in _COLUMNS)
     files.write_csv(folder / "results.csv", flat, [*_COLUMNS, *extra])

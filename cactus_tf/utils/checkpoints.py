@@ -1,6 +1,7 @@
 """Checkpoints of a training: the newest states, each complete or not there at all."""
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,11 @@ from cactus_tf.utils import files
 log = logging.getLogger(__name__)
 
 _NAME = "step"
+_FILES = re.compile(rf"{_NAME}-(\d{{1,18}})\.(index|data-.+)")
 _VALUE = ".ATTRIBUTES/VARIABLE_VALUE"  # how TensorFlow ends the name of a tensor
+_LIST_LINE = re.compile(
+    r'(all_)?model_checkpoint_paths?: "[^"\\]+"|(all_model_checkpoint|last_preserved)_timestamps?: [0-9.e+]+'
+)
 
 
 class Checkpoints:
@@ -44,6 +49,7 @@ class Checkpoints:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             _claim(folder / "fit.json", identity or {})
+            _mend_list(folder)
             self._checkpoint = tf.train.Checkpoint(step=tf_variable(step), variables=self._variables)
             self._manager = tf.train.CheckpointManager(self._checkpoint, str(folder), 2, checkpoint_name=_NAME)
 
@@ -69,6 +75,8 @@ class Checkpoints:
         if not all(_finite(v) for v in self._variables):
             raise RunError(f"weights are NaN or infinite after step {step}; {self.status()}; lower the rate")
         if self._manager:
+            for path in (self._folder or Path()).glob(f"{_NAME}-{step}.*"):
+                files.make_way(path)
             try:
                 self._manager.save(checkpoint_number=step)
             except tf.errors.OpError as error:
@@ -101,31 +109,60 @@ def load_newest(variables: Sequence[keras.Variable], folder: Path) -> int:
     Raises:
       InputError: the state belongs to other variables.
     """
+    damaged = []
     for path in _newest_first(folder):
         if not _readable(path):
-            log.warning("checkpoint %s is damaged; using an older one, if there is one", path)
+            damaged.append(path)
             continue
         reader = tf.train.load_checkpoint(path)
         shapes, names = reader.get_variable_to_shape_map(), [f"variables/{i}/{_VALUE}" for i in range(len(variables))]
         if [shapes.get(name) for name in names] != [list(v.shape) for v in variables]:
             raise InputError(f"checkpoint {path} belongs to another network, made by another version: train again")
+        if damaged:  # an error, which is shown with --quiet, too: the answers are not those of the newest weights
+            log.error("checkpoint %s is damaged: using the older weights of step %d", damaged[0], _step(path))
         for variable, name in zip(variables, names, strict=True):
             variable.assign(reader.get_tensor(name))
-        return int(path.rsplit("-", 1)[1])
+        return _step(path)
     return 0
 
 
 def _newest_first(folder: Path) -> list[str]:
-    paths = (str(path.with_suffix("")) for path in folder.glob(f"{_NAME}-*.index"))
-    return sorted(paths, key=lambda path: int(path.rsplit("-", 1)[1]), reverse=True)
+    """Checkpoints of which any file is there, so that one that lost a file counts as damaged."""
+    names = (_FILES.fullmatch(path.name) for path in folder.glob(f"{_NAME}-*"))
+    return [str(folder / f"{_NAME}-{step}") for step in sorted({int(name[1]) for name in names if name}, reverse=True)]
+
+
+def _step(path: str) -> int:
+    return int(path.rsplit("-", 1)[1])
 
 
 def _claim(path: Path, identity: Mapping[str, Any]) -> None:
-    saved = files.read_json(path) if path.exists() else identity
+    saved = files.read_json_if_whole(path, dict, {}) or identity
     differing = [f"{name} {saved.get(name)}, now {now}" for name, now in identity.items() if saved.get(name) != now]
     if differing:
         raise InputError(f"{path.parent} holds a fit with {'; '.join(differing)}: choose another folder or delete it")
     files.write_json(path, identity)
+
+
+def _mend_list(folder: Path) -> None:
+    """Writes TensorFlow's list of the checkpoints again if it is damaged or gone: a power cut can leave it empty."""
+    path, names = folder / "checkpoint", [Path(one).name for one in reversed(_newest_first(folder))]
+    if _is_list(path) or not (names or path.exists()):
+        return
+    log.warning("%s is missing or damaged; listing the checkpoints again", path)
+    files.remove(path)
+    listed = "".join(f'all_model_checkpoint_paths: "{n}"\nall_model_checkpoint_timestamps: 1.0\n' for n in names)
+    if names:
+        files.write_text(path, f'model_checkpoint_path: "{names[-1]}"\n{listed}')
+
+
+def _is_list(path: Path) -> bool:
+    """Whether a file is a list of checkpoints, which TensorFlow reads without an error or a message."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return False
+    return bool(lines) and all(map(_LIST_LINE.fullmatch, lines))
 
 
 def tf_variable(variable: keras.Variable | tf.Variable) -> tf.Variable:

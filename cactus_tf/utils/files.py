@@ -25,8 +25,10 @@ def write_atomic(path: Path, write: Callable[[Any], None]) -> None:
     """Calls write(file) on a temporary file and renames it, so that no reader ever sees half a file.
 
     Raises:
+      InputError: a folder that is not empty is in its place.
       RunError: it could not be written; an earlier file is untouched.
     """
+    make_way(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
@@ -67,12 +69,53 @@ def read_json(path: Path) -> Any:
     """Reads JSON.
 
     Raises:
-      InputError: the file is damaged.
+      InputError: the file is damaged, or a folder is in its place.
     """
     try:
-        return json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged ({error}); delete it and run again") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); delete it and run again") from error
+
+
+def read_json_if_whole(path: Path, kind: type, default: Any) -> Any:
+    """Reads JSON that a run can do without: the default, with a warning, where it is damaged or of another type."""
+    if not os.path.lexists(path):
+        return default
+    try:
+        value = read_json(path)
+    except InputError:
+        value = None
+    if isinstance(value, kind):
+        return value
+    log.warning("%s is damaged; going on without it", path)
+    return default
+
+
+def make_way(path: Path) -> None:
+    """Removes an empty folder from the place of a file.
+
+    Raises:
+      InputError: the folder is not empty.
+    """
+    if path.is_dir() and not path.is_symlink():
+        try:
+            path.rmdir()
+        except OSError as error:
+            raise InputError(
+                f"{path} is a folder, and a file of that name belongs there: move it away, then run again"
+            ) from error
+
+
+def remove(path: Path) -> None:
+    """Removes a file, if there is one.
+
+    Raises:
+      InputError: a folder that is not empty is in its place.
+    """
+    make_way(path)
+    path.unlink(missing_ok=True)
 
 
 def make_folder(path: Path, flag: str) -> Path:
@@ -119,12 +162,27 @@ def _lock(descriptor: int, folder: Path) -> None:
 _PIECE, _PIECES = 1 << 22, 64  # bytes, and the number of pieces of a large file to read
 
 
+def is_sampled(path: Path) -> bool:
+    """Whether `checksum` reads only samples of a file: above 256 MiB."""
+    return path.stat().st_size > _PIECE * _PIECES
+
+
 def checksum(path: Path) -> int:
     """CRC-32 of a file; above 256 MiB, of its length and of 64 pieces spread over it, which takes at most a second."""
+    if not is_sampled(path):
+        return whole_checksum(path)
     size = path.stat().st_size
-    whole = size <= _PIECE * _PIECES
-    starts = range(0, size, _PIECE) if whole else np.linspace(0, size - _PIECE, _PIECES).astype(int).tolist()
-    value = 0 if whole else size
+    starts = np.linspace(0, size - _PIECE, _PIECES).astype(int).tolist()
+    return _crc32(path, starts, size)
+
+
+def whole_checksum(path: Path) -> int:
+    """CRC-32 of every byte of a file: about a second per gigabyte."""
+    return _crc32(path, range(0, path.stat().st_size, _PIECE), 0)
+
+
+def _crc32(path: Path, starts: Sequence[int], value: int) -> int:
+    """CRC-32 of the pieces of a file that begin at these places, continuing from a value."""
     with open(path, "rb") as file:
         for start in starts:
             file.seek(start)

@@ -50,5 +50,5 @@ def read(path: Path | None, until: float = math.inf) -> list[dict[str, float]]:
         with open(path, newline="") as file:
             rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
         return [{**row, "step": int(row["step"])} for row in rows if row["step"] <= until]
-    except (OSError, ValueError, TypeError, KeyError):  # only a picture: never stop a training for it
-        return []
+    except (OSError, ValueError, OverflowError, TypeError, KeyError, csv.Error):
+        return []  # only a picture: never stop a training for it

@@ -1,5 +1,6 @@
 """The scikit-learn classifier: what it learns, what it keeps, and what scikit-learn expects of it."""
 
+import contextlib
 import datetime
 import doctest
 import json
@@ -217,7 +218,7 @@ def test_a_loaded_embedder_knows_what_it_was_built_from(on_pixels, tmp_path):
 def test_a_folder_with_only_the_embedder_s_name_is_read(on_pixels, digits, tmp_path):
     on_pixels.save(tmp_path)
     there = json.loads((tmp_path / "classifier.json").read_text())
-    for name in ("embedder_context", "embedder_options"):
+    for name in ("embedder_context", "embedder_options", "files", "digest"):
         del there[name]
     (tmp_path / "classifier.json").write_text(json.dumps(there))
     loaded = ct.FewShotClassifier.load(tmp_path)
@@ -290,3 +291,59 @@ def test_errors_are_those_that_scikit_learn_has(bare, support):
 
 def test_the_example_of_the_documentation_runs():
     assert doctest.testmod(module).failed == 0
+
+
+def flipped(content, place):
+    return bytes([*content[:place], content[place] ^ 1, *content[place + 1 :]])
+
+
+@pytest.mark.parametrize("name", ["learner.weights.h5", "support.npz", "classifier.json"])
+def test_a_changed_byte_of_a_saved_classifier_is_noticed(name, bare, support, tmp_path):
+    bare.fit(*support).save(tmp_path)
+    whole = (tmp_path / name).read_bytes()
+    for place in np.linspace(0, len(whole) - 2, 5).astype(int):
+        (tmp_path / name).write_bytes(flipped(whole, place))
+        with pytest.raises(InputError, match="damaged"):
+            ct.FewShotClassifier.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["learner.weights.h5", "support.npz"])
+def test_a_damaged_file_of_a_classifier_without_checksums_is_one_line(name, bare, support, tmp_path):
+    bare.fit(*support).save(tmp_path)
+    forget_checksums(tmp_path)
+    whole = (tmp_path / name).read_bytes()
+    for content in (b"", whole[: len(whole) // 2], whole[:100] + b"damage" + whole[106:]):
+        (tmp_path / name).write_bytes(content)
+        with contextlib.suppress(InputError):  # HDF5 does not notice every change; nothing else may be raised
+            ct.FewShotClassifier.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        {"context": []},
+        {"context": {"image_shape": [10**12, 28, 1]}},
+        {"learner": 3},
+        {"learner": "other"},
+        {"options": {"legacy_gain": "x"}},
+        {"transductive": "yes"},
+        {"fitted": {"classes": ["a"], "type": "<U99999999999"}},
+        {"fitted": {"classes": 3, "type": "<U1"}},
+        {"fitted": {"classes": ["a", "b"], "type": "nothing"}},
+        {"embedder": 3},
+        {"files": []},
+    ],
+)
+def test_a_description_of_another_type_or_size_is_one_line(update, bare, support, tmp_path):
+    bare.fit(*support).save(tmp_path)
+    forget_checksums(tmp_path, **update)
+    with pytest.raises(InputError, match="is incomplete or damaged") as caught:
+        ct.FewShotClassifier.load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def forget_checksums(folder, **update):
+    """Writes classifier.json as release 0.1 did, with some values changed."""
+    there = json.loads((folder / "classifier.json").read_text())
+    del there["digest"], there["files"]
+    (folder / "classifier.json").write_text(json.dumps({**there, **update}))

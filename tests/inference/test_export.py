@@ -1,5 +1,6 @@
 """The command that exports a run: what is exported answers as the run does, without this package."""
 
+import errno
 import importlib.util
 import json
 import logging
@@ -18,6 +19,7 @@ from cactus_tf.errors import InputError, RunError
 from cactus_tf.export import main
 from cactus_tf.inference import exporting, formats, signatures
 from cactus_tf.runs import restoring
+from cactus_tf.utils import sealed
 
 ROOT = Path(__file__).parents[2]
 LEARNERS = ["protonets", "maml", "nearest_neighbours"]
@@ -70,6 +72,7 @@ def copy(digits_run, tmp_path):
     folder = tmp_path / "digits"
     shutil.copytree(digits_run, folder)
     inputs = json.loads((folder / "inputs.json").read_text())
+    del inputs["digest"]
     (folder / "inputs.json").write_text(json.dumps({**inputs, "data": "data-gone", "embedder": "embedder-gone"}))
     return folder
 
@@ -324,20 +327,66 @@ def test_debug_raises_the_level_of_the_log(digits_run, tmp_path):
     assert logging.getLogger("cactus_tf").level == logging.DEBUG
 
 
-def test_where_the_embedder_is_gone_embed_gives_the_features_of_protonets(copy, task, tmp_path):
-    exported = exporting.export(copy, tmp_path / "out", algo="protonets")
+@pytest.fixture
+def without_embedder(digits_run, monkeypatch):
+    """The run, as if it had used no embedder."""
+    monkeypatch.setattr(restoring, "restore_embedder", lambda run: None)
+    return digits_run
+
+
+def test_where_the_run_used_no_embedder_embed_gives_the_features_of_protonets(without_embedder, task, tmp_path):
+    exported = exporting.export(without_embedder, tmp_path / "out", algo="protonets")
     assert exported.description["embeds"] == "the features of protonets"
-    expected = restoring.restore(copy, "protonets").learner.features(task[2])
+    expected = restoring.restore(without_embedder, "protonets").learner.features(task[2])
     embeddings = ask(tmp_path, "out", "embed", task[2])["embeddings"]
     np.testing.assert_allclose(embeddings, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_where_nothing_embeds_that_is_said(copy, tmp_path):
-    exported = exporting.export(copy, tmp_path / "out", algo="maml")
+def test_where_nothing_embeds_that_is_said(without_embedder, tmp_path):
+    exported = exporting.export(without_embedder, tmp_path / "out", algo="maml")
     assert list(exported.description["signatures"]) == ["classify"]
-    assert "embed       omitted: embed takes embeddings, and the pixels embedder" in exporting.summary(exported)
+    assert "embed       omitted: the run used no embedder" in exporting.summary(exported)
     with pytest.raises(InputError, match="has no embedder to export"):
-        exporting.export(copy, tmp_path / "other", format="tflite", algo="maml")
+        exporting.export(without_embedder, tmp_path / "other", format="tflite", algo="maml")
+
+
+def test_where_the_embedder_is_gone_nothing_is_exported_in_its_place(copy, tmp_path):
+    with pytest.raises(InputError, match=r"the pixels embedder of this run is not at .*: restore the artifacts folder"):
+        exporting.export(copy, tmp_path / "out", algo="protonets")
+
+
+@pytest.mark.parametrize("name", ["arrays.npz", "embedder.json"])
+def test_where_the_embedder_is_damaged_nothing_is_exported_in_its_place(name, digits_run, tmp_path):
+    shutil.copytree(digits_run.parent.parent, tmp_path, dirs_exist_ok=True)
+    inputs = json.loads((digits_run / "inputs.json").read_text())
+    sealed.write(tmp_path / "runs" / "digits" / "inputs.json", {**inputs, "artifacts_dir": str(tmp_path / "artifacts")})
+    (path,) = tmp_path.glob(f"artifacts/embedder-*/model/{name}")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"{name} is missing or damaged: restore the artifacts folder"):
+        exporting.export(tmp_path / "runs" / "digits", tmp_path / "out", algo="protonets")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        tf.errors.ResourceExhaustedError(None, None, "{{function_node x}} a/b; No space left on device\nmore\nlines"),
+    ],
+    ids=["Python's", "TensorFlow's"],
+)
+def test_a_full_disk_is_one_line(error, digits_run, tmp_path, monkeypatch, capsys):
+    def full(functions, folder):
+        raise error
+
+    monkeypatch.setitem(formats.FORMATS, "savedmodel", formats.FORMATS["savedmodel"]._replace(write=full))
+    arguments = [f"--run={digits_run}", f"--out={tmp_path / 'out'}", "--algo=protonets", "--quiet"]
+    assert main(arguments) == 1
+    assert capsys.readouterr().err == (
+        f"cannot write {tmp_path / 'out'} (No space left on device): free some space, or choose another --out\n"
+    )
+    assert not list(tmp_path.iterdir())
 
 
 EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "export.md").read_text(), re.DOTALL)

@@ -17,8 +17,8 @@ from cactus_tf.datasets import Pictures, read_all, read_classes
 from cactus_tf.errors import InputError
 from cactus_tf.inference import prediction_output
 from cactus_tf.inference.prediction import Predictions, predict
-from cactus_tf.inference.prediction_output import figure, summary
-from cactus_tf.predict import default_folder, main
+from cactus_tf.inference.prediction_output import default_folder, figure, summary
+from cactus_tf.predict import main
 
 CLASSES = ["one", "two", "zero"]
 
@@ -158,7 +158,50 @@ def test_the_picture_is_one(evaluated):
     ("query", "place"), [("trip.2023", "trip.2023-maml"), ("trip.zip", "trip-maml"), ("a/trip/", "trip-maml")]
 )
 def test_each_query_folder_has_a_place_of_its_own(query, place):
-    assert default_folder("runs/first", query, "maml") == Path("predictions", "first", place)
+    source = {"run": "/runs/first", "query": str(Path(query).resolve()), "support": "/support"}
+    pictures = Pictures(np.zeros((1, 8, 8, 1), np.uint8), np.array(["0.png"]), None, [])
+    found = Predictions(pictures, np.array(["a", "b"]), np.eye(2)[:1], "maml", 2, source)
+    assert default_folder(found) == Path("predictions", "first", place)
+
+
+def test_other_labeled_pictures_or_settings_get_a_folder_of_their_own(digits_run, pictures, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(pictures / "support", tmp_path / "others")
+    first = [f"--run={digits_run}", f"--query={pictures / 'query'}", "--algo=nearest_neighbours", "--quiet"]
+    calls = [[f"--support={place}"] for place in (pictures / "support", tmp_path / "others")]
+    calls.append([*calls[0], "--invert"])
+    for call in [*calls, *calls]:  # a repeated call replaces its own predictions
+        assert main([*first, *call]) == 0
+    found = {path.parent.name for path in tmp_path.glob("predictions/digits/*/predictions.csv")}
+    assert len(found) == len(calls)
+    assert "query-nearest_neighbours" in found
+
+
+def test_a_confusion_matrix_of_an_earlier_call_does_not_stay(digits_run, pictures, tmp_path):
+    for flag, stays in (("--evaluate", True), ("--noevaluate", False)):
+        call = [flag, "--quiet", f"--out={tmp_path / 'out'}"]
+        assert classify(digits_run, pictures, *call, algo="nearest_neighbours") == 0
+        assert (tmp_path / "out" / "confusion.csv").exists() == stays
+
+
+def test_one_picture_is_classified(digits_run, pictures, tmp_path, capsys):
+    picture = next((pictures / "query" / "one").iterdir())
+    call = [f"--run={digits_run}", f"--support={pictures / 'support'}", "--algo=nearest_neighbours"]
+    assert main([*call, f"--query={picture}", f"--out={tmp_path / 'out'}"]) == 0
+    assert [row["file"] for row in rows(tmp_path / "out" / "predictions.csv")] == [picture.name]
+    (tmp_path / "note.txt").write_text("no picture")
+    capsys.readouterr()
+    assert main([*call, f"--query={tmp_path / 'note.txt'}"]) == 2
+    assert "name a picture, or a folder or zip archive of pictures" in capsys.readouterr().err
+    assert main([*call, f"--query={picture}", "--evaluate"]) == 2
+    assert "is one file: name a folder or zip archive with a subfolder per class" in capsys.readouterr().err
+
+
+def test_a_class_name_with_dollar_signs_is_drawn_as_it_is(tmp_path):
+    names = np.array(["cost_$5_vs_$10", r"$\frac{$"])
+    pictures = Pictures(np.zeros((4, 8, 8, 1), np.uint8), np.array(["0", "1", "2", "3"]), names[[0, 1, 0, 1]], [])
+    found = Predictions(pictures, names, np.array([[0.6, 0.4], [0.7, 0.3]] * 2), "maml", 2)
+    assert [path.name for path in prediction_output.write(found, tmp_path)][1:] == ["predictions.png", "confusion.csv"]
 
 
 def test_ctrl_c_while_the_picture_is_drawn_leaves_nothing(digits_run, pictures, tmp_path, monkeypatch, capsys):

@@ -208,4 +208,4 @@ def test_a_damaged_results_file_is_named(tmp_path, capsys):
     assert "results.json is damaged" in capsys.readouterr().err
     (tmp_path / "a" / "results.json").write_text("[]")
     assert table.main([folder]) == 2
-    assert "not the results.json of a run" in capsys.readouterr().err
+    assert "results.json is damaged: it holds no JSON object" in capsys.readouterr().err

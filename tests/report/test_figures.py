@@ -62,3 +62,11 @@ def test_adaptation_is_drawn_in_percent_from_before_the_first_step():
 def test_every_cluster_is_counted_in_the_histogram():
     bars = figures.size_figure(np.array([0, 1, 5, 5, 40])).axes[0].patches
     assert sum(bar.get_height() for bar in bars) == 5
+
+
+def test_names_with_dollar_signs_are_drawn_as_they_are(tmp_path):
+    names = ["cost_$5_vs_$10", r"$\\frac{$", "x^2"]
+    figure = figures.confusion_figure(np.eye(3), names)
+    assert figures.svg(figure)
+    figures.save(figure, tmp_path / "confusion.png")
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == names

@@ -126,3 +126,36 @@ def test_a_large_file_that_is_truncated_or_damaged_is_detected(tmp_path, monkeyp
     content = {"length": content[:-8], "beginning": b"x" + content[1:], "end": content[:-1] + b"x"}[change]
     path.write_bytes(content)
     assert files.checksum(path) != before
+
+
+def test_a_folder_in_the_place_of_an_array_is_replaced(tmp_path):
+    store = artifacts.Artifact(tmp_path, "data", {})
+    store.cache("x", lambda: np.arange(3))
+    (store.folder / "x.npy").unlink()
+    (store.folder / "x.npy").mkdir()
+    np.testing.assert_array_equal(store.cache("x", lambda: np.arange(3)), np.arange(3))
+
+
+@pytest.mark.parametrize("damage", [lambda c: c[:-1] + b"x", lambda c: c[:-9], lambda c: b""])
+def test_an_array_that_is_used_without_its_settings_is_checked(tmp_path, damage):
+    store = artifacts.Artifact(tmp_path, "embeddings", {})
+    store.cache("train", lambda: np.arange(100))
+    path = store.folder / "train.npy"
+    np.testing.assert_array_equal(artifacts.stored_array(path), np.arange(100))
+    artifacts.check_folder(store.folder)
+    path.write_bytes(damage(path.read_bytes()))
+    for check, argument in ((artifacts.stored_array, path), (artifacts.check_folder, store.folder)):
+        with pytest.raises(InputError, match=r"train\.npy is missing or damaged: restore the artifacts folder, or run"):
+            check(argument)
+
+
+def test_a_damaged_configuration_is_not_taken_for_another_one(tmp_path):
+    run_folder.claim(tmp_path, {"way": 5}, {"command": "x"})
+    (tmp_path / "results.json").write_text("{}")
+    path = tmp_path / "config.json"
+    path.write_text(path.read_text().replace('"way": 5', '"way": 7'))
+    with pytest.raises(InputError, match=r"config\.json is damaged or was changed, as its digest shows"):
+        run_folder.claim(tmp_path, {"way": 5}, {})
+    path.write_text("[]")
+    with pytest.raises(InputError, match=r"config\.json is damaged: it holds no JSON object"):
+        run_folder.claim(tmp_path, {"way": 5}, {})

@@ -113,3 +113,28 @@ def test_the_key_of_predictions_does_not_depend_on_display_settings():
     config = a_run.parse()
     shown = dataclasses.replace(config, run=dataclasses.replace(config.run, debug=True, workdir="elsewhere"))
     assert key(shown, Weights(1), IMAGES) == key(config, Weights(1), IMAGES)
+
+
+@pytest.mark.parametrize("name", ["judged-{}.json", "accuracy-{}.npy", "answers-{}.npy"])
+def test_no_flipped_bit_gives_another_result(tmp_path, name):
+    predictions.write(tmp_path, "test", TASK, EVALUATED, "key")
+    path = tmp_path / name.format("test-5way-1shot")
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(bytes([*whole[:place], whole[place] ^ 4, *whole[place + 1 :]]))
+        found = predictions.read(tmp_path, "test", TASK, "key")
+        if found is not None:
+            np.testing.assert_array_equal(found.accuracy.per_episode, EVALUATED.accuracy.per_episode)
+            np.testing.assert_array_equal(found.accuracy.answers, GIVEN)
+            assert found[1:] == EVALUATED[1:]
+
+
+@pytest.mark.parametrize("name", ["judged-{}.json", "accuracy-{}.npy", "answers-{}.npy"])
+def test_a_folder_in_the_place_of_stored_predictions_is_replaced(tmp_path, name):
+    predictions.write(tmp_path, "test", TASK, EVALUATED, "key")
+    path = tmp_path / name.format("test-5way-1shot")
+    path.unlink()
+    path.mkdir()
+    assert predictions.read(tmp_path, "test", TASK, "key") is None
+    predictions.write(tmp_path, "test", TASK, EVALUATED, "key")
+    assert predictions.read(tmp_path, "test", TASK, "key") is not None

@@ -22,7 +22,9 @@ def copy(digits_run, tmp_path):
 
 
 def change(path, update):
+    """Changes a file as a release without digests would have written it."""
     there = json.loads(path.read_text())
+    there.pop("digest", None)
     update(there)
     path.write_text(json.dumps(there))
 
@@ -135,3 +137,58 @@ def test_the_error_about_a_missing_embedder_names_the_expected_folder(copy, tmp_
     with pytest.raises(InputError, match=r"pixels embedder of this run is not at .*embedder-0/model"):
         restore(copy, "nearest_neighbours")
     assert restore(copy, "protonets").embedder is None  # which needs none
+
+
+HUGE = 10**12
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        lambda inputs: inputs.update(image_shape="28"),
+        lambda inputs: inputs.update(image_shape=[HUGE, HUGE, 1]),
+        lambda inputs: inputs.update(image_shape=[28, 28.5, 1]),
+        lambda inputs: inputs.update(image_shape=[-1, 28, 1]),
+        lambda inputs: inputs.update(artifacts_dir=3),
+        lambda inputs: inputs.update(data=None),
+        lambda inputs: inputs.update(embedder=[]),
+        lambda inputs: inputs.update(clusters="many"),
+        lambda inputs: inputs.update(eval_ways=5),
+        lambda inputs: inputs.pop("image_shape"),
+    ],
+)
+def test_inputs_of_another_type_or_size_are_one_line(copy, update):
+    change(copy / "inputs.json", update)
+    with pytest.raises(InputError, match=r"inputs\.json is damaged \(.*\): rerun the run's command"):
+        restore(copy, "protonets")
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        lambda config: config["learners"]["protonets"].update(filters="many"),
+        lambda config: config["learners"]["protonets"].update(filters=HUGE),
+        lambda config: config["learners"]["protonets"].update(filters=-1),
+        lambda config: config["learners"]["protonets"].update(norm=3),
+        lambda config: config["learners"].update(protonets=[]),
+        lambda config: config.update(learners="protonets"),
+        lambda config: config.update(run=None),
+        lambda config: config["run"].update(algo="protonets"),
+        lambda config: config["run"].update(seed=HUGE**3),
+        lambda config: config.update(options=3),
+        lambda config: config["options"].update(protonets={"legacy_gain": "x"}),
+    ],
+)
+def test_settings_of_another_type_or_size_are_one_line(copy, update):
+    change(copy / "config.json", lambda there: update(there["config"]))
+    with pytest.raises(InputError, match=r"config\.json") as caught:
+        restore(copy, "protonets")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["config.json", "inputs.json"])
+def test_a_changed_byte_in_what_a_run_left_is_noticed(copy, name):
+    text = (copy / name).read_text()
+    (copy / name).write_text(text.replace("28" if name == "inputs.json" else '"k": 1', "29", 1))
+    with pytest.raises(InputError, match=rf"{name} .*damaged|cannot be read"):
+        restore(copy, "nearest_neighbours")

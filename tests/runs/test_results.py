@@ -4,6 +4,7 @@ import pytest
 from cactus_tf.fewshot.evaluation import AdaptationAccuracy
 from cactus_tf.runs import results
 from cactus_tf.types import Accuracy, Difference, ImageSet, Splits
+from cactus_tf.utils import files
 
 
 def test_every_number_of_the_adaptation_has_its_own_column():
@@ -72,3 +73,12 @@ def test_evaluation_does_not_count_predictions_that_it_did_not_reuse(tmp_path):
     with clock.stage("evaluate"):
         pass
     assert clock.seconds["evaluate"] < 1
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"train": "x"}', '{"train": -1}', '{"train": null}'])
+def test_damaged_seconds_of_an_earlier_command_stop_nothing(tmp_path, content):
+    (tmp_path / "seconds.json").write_text(content)
+    clock = results.Clock("all", tmp_path / "seconds.json")
+    with clock.stage("train"):
+        pass
+    assert 0 <= files.read_json(tmp_path / "seconds.json")["train"] < 1

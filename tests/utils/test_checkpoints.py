@@ -1,10 +1,12 @@
+import logging
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from cactus_tf.errors import InputError, RunError
-from cactus_tf.utils.checkpoints import Checkpoints
+from cactus_tf.utils.checkpoints import Checkpoints, load_newest
 
 
 def kept_in(folder, **identity):
@@ -57,3 +59,55 @@ def test_without_a_folder_nothing_is_saved():
     step.assign(3)
     checkpoints.save()
     assert checkpoints.restore() == 0
+
+
+def trained(folder, *steps):
+    """Saves a weight that equals the step at each of these steps."""
+    weight, step, checkpoints = kept_in(folder)
+    for number in steps:
+        weight.assign([number] * 3)
+        step.assign(number)
+        checkpoints.save()
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"3", b'model_checkpoint_path: ""', None])
+def test_a_damaged_list_of_the_checkpoints_stops_nothing(tmp_path, content):
+    trained(tmp_path, 1, 2)
+    (tmp_path / "checkpoint").unlink()
+    if content is None:
+        (tmp_path / "checkpoint").mkdir()
+    else:
+        (tmp_path / "checkpoint").write_bytes(content)
+    assert kept_in(tmp_path)[2].restore() == 2
+    _, step, checkpoints = kept_in(tmp_path)
+    checkpoints.restore()
+    step.assign(3)
+    checkpoints.save()
+    assert sorted(path.name for path in tmp_path.glob("*.index")) == ["step-2.index", "step-3.index"]  # two, as ever
+
+
+@pytest.mark.parametrize("name", ["step-2.index", "step-2.data-00000-of-00001"])
+@pytest.mark.parametrize("damage", ["empty", "gone", "folder"])
+def test_older_weights_are_used_only_with_an_error_message(tmp_path, caplog, name, damage):
+    trained(tmp_path, 1, 2)
+    weight, path = keras.Variable(np.zeros(3, np.float32)), tmp_path / name
+    path.unlink()
+    if damage == "folder":
+        path.mkdir()
+    elif damage == "empty":
+        path.write_bytes(b"")
+    assert load_newest([weight], tmp_path) == 1
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR  # --quiet shows it
+    assert "step-2 is damaged: using the older weights of step 1" in record.getMessage()
+    trained(tmp_path, 1, 2)  # a folder in the place of a file does not stop a training
+    assert load_newest([weight], tmp_path) == 2
+
+
+@pytest.mark.parametrize("content", ["", "3", "[1]", "null", "{}"])
+def test_a_damaged_note_of_the_settings_of_a_fit_stops_nothing(tmp_path, content):
+    trained(tmp_path, 1)
+    (tmp_path / "fit.json").write_text(content)
+    assert kept_in(tmp_path, rate=1)[2].restore() == 1
+    with pytest.raises(InputError, match="holds a fit with rate 1, now 2"):
+        kept_in(tmp_path, rate=2)

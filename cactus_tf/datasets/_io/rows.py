@@ -125,7 +125,7 @@ def claim(folder: Path, work: Any) -> bool:
     """Empties a folder for this work; False where the folder already holds unfinished work of the same description."""
     mark = hashlib.blake2b(json.dumps(work).encode(), digest_size=8).hexdigest()
     note = folder / "work.json"
-    if note.exists() and files.read_json(note) == mark:
+    if files.read_json_if_whole(note, str, "") == mark:
         return False
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +14,7 @@ import numpy as np
 from cactus_tf.datasets._io import headers, layout
 from cactus_tf.datasets._io.decoding import in_range
 from cactus_tf.datasets._io.depth import PixelRange, report, used_range
-from cactus_tf.datasets._io.entries import Skipped, shown
+from cactus_tf.datasets._io.entries import Entry, Skipped, shown
 from cactus_tf.datasets._io.listing import Listing
 from cactus_tf.datasets._io.preparing import Listed, unpacked
 from cactus_tf.datasets._io.rows import Decoding, decode_files
@@ -60,6 +61,8 @@ def read_classes(
       InputError: it does not exist, has no pictures or no subfolders, or no picture of a class can be read.
     """
     path, skipped = layout.existing(name, place), list[Skipped]()
+    if _is_one_file(path):
+        raise InputError(f"{name} {shown(place)} is one file: name a folder or zip archive with a subfolder per class")
     folders = layout.class_folders(name, path, skipped)
     pictures = _decoded(name, folders.listed, decode, shape, skipped, pixel_range)
     assert pictures.labels is not None
@@ -77,12 +80,14 @@ def read_classes(
 def read_all(
     name: str, place: str | Path, decode: Decode, shape: tuple[int, ...], pixel_range: PixelRange | None = None
 ) -> Pictures:
-    """The pictures below a folder or in a zip archive; arguments as of `read_classes`.
+    """The pictures below a folder or in a zip archive, or one picture; arguments as of `read_classes`.
 
     Raises:
       InputError: it does not exist, or no picture in it can be read.
     """
-    listing = layout.pictures(name, layout.existing(name, place))
+    if _is_one_file(path := layout.existing(name, place)):
+        return _read_one(name, path, decode, shape, pixel_range)
+    listing = layout.pictures(name, path)
     pictures = _decoded(name, Listed(listing.entries), decode, shape, listing.skipped, pixel_range)
     if not len(pictures.images):
         raise InputError(f"{name} {shown(place)} has no readable picture ({_first(pictures.skipped)})")
@@ -91,6 +96,25 @@ def read_all(
 
 def _with_notes(pictures: Pictures, listing: Listing) -> Pictures:
     return pictures._replace(passed_over=listing.passed_over, hidden=listing.hidden)
+
+
+def _is_one_file(path: Path) -> bool:
+    """Whether this is neither a folder nor a zip archive, whole or not."""
+    return path.is_file() and path.suffix.lower() != ".zip" and not zipfile.is_zipfile(path)
+
+
+def _read_one(
+    name: str, path: Path, decode: Decode, shape: tuple[int, ...], pixel_range: PixelRange | None
+) -> Pictures:
+    """One picture."""
+    status = path.stat()
+    one = Entry(str(path.parent), path.name, status.st_size, status.st_mtime_ns)
+    picture = _decoded(name, Listed([one]), decode, shape, [], pixel_range)
+    if picture.skipped:
+        raise InputError(
+            f"{name} {shown(path)} {picture.skipped[0].reason}: name a picture, or a folder or zip archive of pictures"
+        )
+    return picture
 
 
 def _decoded(

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cactus_tf.errors import InputError
-from cactus_tf.utils import files
+from cactus_tf.config.schema import from_saved
+from cactus_tf.errors import InputError, RunError
+from cactus_tf.utils import files, sealed
+from cactus_tf.utils.arrays import read_archive
 
 _DESCRIPTION, _ARRAYS = "embedder.json", "arrays.npz"
-_DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
+_REMEDY = "fit and save it again"
 
 
 def write(folder: Path, name: str, description: Mapping[str, Any], arrays: Sequence[np.ndarray] = ()) -> Path:
@@ -24,7 +24,7 @@ def write(folder: Path, name: str, description: Mapping[str, Any], arrays: Seque
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     files.write_atomic(folder / _ARRAYS, lambda file: np.savez(file, *arrays))
-    files.write_json(folder / _DESCRIPTION, {"embedder": name, **description})
+    sealed.write(folder / _DESCRIPTION, {"embedder": name, **description})
     return folder
 
 
@@ -32,25 +32,25 @@ def write(folder: Path, name: str, description: Mapping[str, Any], arrays: Seque
 def reading(folder: Path, name: str) -> Iterator[tuple[dict[str, Any], list[np.ndarray]]]:
     """Gives (description, arrays); another embedder, damaged files and errors in its block become an InputError."""
     try:
-        description = files.read_json(Path(folder) / _DESCRIPTION)
-        if description["embedder"] != name:
-            raise InputError(f"{folder} holds {description['embedder']}, not {name}")
-        with open(Path(folder) / _ARRAYS, "rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = [stored[f"arr_{i}"] for i in range(len(stored.files))]
-        yield description, arrays
-    except InputError:
+        description = sealed.read(Path(folder) / _DESCRIPTION, _REMEDY)
+        saved = description.pop("embedder", "no embedder")
+        if saved != name:
+            raise InputError(f"{folder} holds {saved}, not {name}")
+        stored = read_archive(Path(folder) / _ARRAYS, remedy=_REMEDY)
+        yield description, [stored[f"arr_{i}"] for i in range(len(stored))]
+    except (InputError, RunError):
         raise
-    except _DAMAGE as error:
-        reason = str(error).split("\n")[0]
-        raise InputError(f"{folder} holds no complete {name} embedder ({reason}); fit and save it again") from error
+    except Exception as error:  # Keras and NumPy raise errors of many kinds where arrays and description disagree
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{folder} holds no complete {name} embedder ({reason}); {_REMEDY}") from error
 
 
 def options(kind: type, saved: Mapping[str, Any], folder: Path) -> Any:
     """Saved options; a field that they lack takes its default, an unknown one is an InputError."""
-    unknown = saved.keys() - {field.name for field in dataclasses.fields(kind)}
+    unknown = set(saved) - {field.name for field in dataclasses.fields(kind)}
     if unknown:
         raise InputError(
             f"{folder} was saved with {', '.join(sorted(unknown))}, which this version does not know: "
             "update cactus_tf, or fit and save the embedder again"
         )
-    return kind(**saved)
+    return from_saved(kind, saved)

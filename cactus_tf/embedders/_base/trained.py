@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from cactus_tf.config import keys
-from cactus_tf.config.schema import check_ranges
+from cactus_tf.config.schema import check_ranges, from_saved, option
 from cactus_tf.embedders._base import image_arrays, saving
 from cactus_tf.embedders._base.estimator import ImageTransformer
 from cactus_tf.embedders._base.fitting import fit_steps
@@ -20,6 +20,17 @@ from cactus_tf.embedders._base.network import Network, NetworkContext
 from cactus_tf.errors import InputError
 from cactus_tf.utils import history, seeds
 from cactus_tf.utils.keras_defaults import keras_defaults
+
+
+@dataclasses.dataclass(frozen=True)
+class _Description:
+    """The content of embedder.json."""
+
+    image_shape: tuple[int, ...] = option(dataclasses.MISSING, "(height, width, channels)", low=1, high=1 << 16)
+    images: int = option(dataclasses.MISSING, "number of training images", low=1)
+    steps: int = option(dataclasses.MISSING, "length of the training", low=1)
+    seed: int = option(dataclasses.MISSING, "of the fit", low=0)
+    options: Mapping[str, Any] = option(dataclasses.MISSING, "the embedder's own settings")
 
 
 class TrainedEmbedder(ImageTransformer):
@@ -123,9 +134,10 @@ class TrainedEmbedder(ImageTransformer):
         Raises:
           InputError: the folder holds no such embedder, a damaged one, or one with an unknown setting.
         """
-        with saving.reading(folder, self.name) as (saved, weights):
-            context = NetworkContext(tuple(saved["image_shape"]), saved["images"], saved["steps"], saved["seed"])
-            options = saving.options(type(self.options), saved["options"], folder)
+        with saving.reading(folder, self.name) as (description, weights):
+            saved: _Description = from_saved(_Description, description)
+            context = NetworkContext(saved.image_shape, saved.images, saved.steps, saved.seed)
+            options = saving.options(type(self.options), saved.options, folder)
             model = self._made(options, context)
             model.set_weights(weights)
         self.curve = history.read(Path(folder) / history.NAME, context.steps)

@@ -107,7 +107,9 @@ class Pixels(ImageTransformer):
           InputError: the folder holds no pixel embedder, or a damaged one.
         """
         with saving.reading(folder, "pixels") as (saved, arrays):
-            self._shape, self.dims, self.whiten = tuple(saved["image_shape"]), saved["dims"], saved["whiten"]
+            shape = saved.pop("image_shape")
+            options: Options = saving.options(Options, saved, folder)
+            self._shape, self.dims, self.whiten = tuple(shape), options.dims, options.whiten
             self._mean, self._components = arrays
         return self
 
