@@ -19,7 +19,7 @@ from cactus_tf.config.schema import STAGES, RunSettings
 from cactus_tf.contracts import AdaptingLearner, Learner
 from cactus_tf.fewshot.evaluation import AdaptationAccuracy
 from cactus_tf.types import Accuracy, Difference, Splits
-from cactus_tf.utils import files
+from cactus_tf.utils import files, progress
 
 EVAL_DIR_HINT = "to measure accuracy on your own images, add --eval_dir=FOLDER with a subfolder per class"
 _PACKAGES = ("cactus-tf", "tensorflow", "keras", "numpy", "scikit-learn", "tensorflow-datasets", "tensorboard")
@@ -54,6 +54,7 @@ class Clock:
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Times one stage."""
+        progress.stages.append(name)
         began = time.monotonic()
         before = 0.0 if name in ("evaluate", "report") else self.seconds.get(name, 0.0)
         try:

@@ -58,7 +58,8 @@ def fit_steps(
     curve = history.Curve(folder and folder / history.NAME, first, steps, POINTS)
     started = time.monotonic()
     log.info("%s: fitting, steps %d to %d", name, first, steps)
-    with progress.bar(total=steps, initial=first, desc=name, unit="step") as bar:
+    shorter = "--embedder_steps shortens it, and --embedder=pixels takes minutes"
+    with progress.Bar(desc=name, total=steps, initial=first, shorter=shorter) as bar:
         recorder, saver = Recorder(name, checkpoints, curve), Saver(checkpoints, curve, bar)
         try:
             if first < steps:
