@@ -110,6 +110,7 @@ class RunSettings:
     workdir: str | None = option(None, "folder of this run; default: runs/DATASET-EMBEDDER-PARTITIONER-ALGO-KEY")
     artifacts_dir: str = option("artifacts", "folder of prepared data, embedders and partitions, shared by all runs")
     seed: int = option(0, "seed of every random stream", low=0)
+    validation: bool = option(True, "log accuracy on validation tasks during training, in at most 5% of its time")
     tensorboard_graph: bool = option(False, "log the graph of the training step to TensorBoard")
     profile_steps: int = option(0, "outer steps to profile for TensorBoard, after the first", low=0)
     quiet: bool = option(False, "print errors only")
