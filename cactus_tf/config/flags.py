@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import signal
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from absl import flags
@@ -53,7 +53,7 @@ def parse(argv: Sequence[str]) -> schema.Settings:
     refuse_words(parse_flags(values, argv))
     given = schema.GivenSettings(*(_collect(section, values) for section in SECTIONS))
     _check_choices(given)
-    return resolve(given, _member_options(values, _chosen_members(given)))
+    return resolve(given, _member_options(values, _chosen_members(given), preset(given.data.dataset).options))
 
 
 def all_options() -> list[tuple[str, str, type]]:
@@ -142,7 +142,9 @@ def _chosen_members(given: schema.GivenSettings) -> list[tuple[str, str]]:
     ]
 
 
-def _member_options(values: flags.FlagValues, chosen: list[tuple[str, str]]) -> dict[str, Any]:
+def _member_options(
+    values: flags.FlagValues, chosen: list[tuple[str, str]], defaults: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
     """Options of the chosen members, by name; a flag of a member that is not chosen is an error."""
     result = {}
     for family, name, options in all_options():
@@ -150,7 +152,8 @@ def _member_options(values: flags.FlagValues, chosen: list[tuple[str, str]]) -> 
         names = [field.name for field in dataclasses.fields(options)]
         given = {n: values[f"{name}_{n}"].value for n in names if values[f"{name}_{n}"].value is not None}
         if (family, name) in chosen:
-            result[name] = options(**{n: _value(f"{name}_{n}", v, hints[n]) for n, v in given.items()})
+            own = {n: _value(f"{name}_{n}", v, hints[n]) for n, v in given.items()}
+            result[name] = options(**{**defaults.get(name, {}), **own})
         elif given:
             raise InputError(f"--{name}_{next(iter(given))} is a setting of {name}, which this run does not use")
     return result

@@ -26,7 +26,8 @@ def resolve(given: GivenSettings, options: Mapping[str, Any]) -> Settings:
     defaults = preset(given.data.dataset)
     embedding = merge(given.embedding, defaults.embedding)
     embedder = plugins.info("embedders", embedding.embedder)
-    steps = (embedding.embedder_steps or embedder.default_steps(given.data.dataset)) if embedder.trained else None
+    own_steps = defaults.embedder_steps.get(embedding.embedder) or embedder.default_steps(given.data.dataset)
+    steps = (embedding.embedder_steps or own_steps) if embedder.trained else None
     infos = {name: plugins.info("learners", name) for name in given.run.algo}
     settings = Settings(
         data=given.data,
