@@ -12,8 +12,8 @@ from cactus_tf.plugins import FAMILIES
 ROOT = Path(cactus_tf.__file__).parent
 ORDER = [
     "errors", "types",
-    "utils.seeds", "utils.text", "utils.progress", "utils.watchdog", "utils.terminal", "utils.arrays", "utils.threads", "utils.machine",
-    "utils.files", "utils.history", "utils.checkpoints",
+    "utils.seeds", "utils.text", "utils.progress", "utils.watchdog", "utils.terminal", "utils.arrays", "utils.threads",
+    "utils.machine", "utils.files", "utils.history", "utils.checkpoints",
     "config.schema", "config", "contracts", "plugins", "config.keys",
     "fewshot.losses", "fewshot.episodes", "fewshot.training", "fewshot.evaluation",
     "backbones", "datasets", "embedders", "partitioners", "learners",
