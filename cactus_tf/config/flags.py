@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import flags
@@ -36,7 +36,8 @@ def parse(argv: Sequence[str], members: Members = IMPORTED) -> schema.Settings:
     refuse_words(parse_flags(values, argv))
     given = schema.GivenSettings(*(_collect(section, values) for section in SECTIONS))
     _check_choices(given)
-    return resolve(given, _member_options(values, _chosen_members(given), options), members.info)
+    chosen, defaults = _chosen_members(given), preset(given.data.dataset).options
+    return resolve(given, _member_options(values, chosen, options, defaults), members.info)
 
 
 def all_options(members: Members = IMPORTED) -> list[tuple[str, str, type]]:
@@ -128,7 +129,10 @@ def _chosen_members(given: schema.GivenSettings) -> list[tuple[str, str]]:
 
 
 def _member_options(
-    values: flags.FlagValues, chosen: list[tuple[str, str]], every: Sequence[tuple[str, str, type]]
+    values: flags.FlagValues,
+    chosen: list[tuple[str, str]],
+    every: Sequence[tuple[str, str, type]],
+    defaults: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Options of the chosen members, by name; a flag of a member that is not chosen is an error."""
     result = {}
@@ -138,7 +142,8 @@ def _member_options(
         given = {n: values[f"{name}_{n}"].value for n in names if values[f"{name}_{n}"].value is not None}
         if (family, name) in chosen:
             fields = {field.name: field for field in dataclasses.fields(options)}
-            result[name] = options(**{n: _value(f"{name}_{n}", v, hints[n], fields[n]) for n, v in given.items()})
+            own = {n: _value(f"{name}_{n}", v, hints[n], fields[n]) for n, v in given.items()}
+            result[name] = options(**{**defaults.get(name, {}), **own})
         elif given:
             raise InputError(f"--{name}_{next(iter(given))} is a setting of {name}, which this run does not use")
     return result

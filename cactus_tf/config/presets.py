@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 from cactus_tf.config.schema import EmbeddingSettings, EvaluationSettings, PartitionSettings, TrainingSettings
 
@@ -28,6 +29,8 @@ class Preset:
       steps: outer steps; the papers have no symbol for them.
       outer_lr: beta, learning rate of the outer loop.
       learners: what differs for single learners.
+      embedder_steps: length of an embedder's training where it differs from the embedder's own default.
+      options: settings of members that differ from the member's own defaults, by member.
     """
 
     source: str
@@ -43,6 +46,8 @@ class Preset:
     steps: int = 30_000
     outer_lr: float = 1e-3
     learners: Mapping[str, TrainingSettings] = dataclasses.field(default_factory=dict)
+    embedder_steps: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    options: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     @property
     def embedding(self) -> EmbeddingSettings:
@@ -103,8 +108,11 @@ PRESETS = {
         embedder="deepcluster", clusters=1000, partitions=1, eval_shots=(1, 5, 20, 50), steps=120_000,
     ),
     "folder": Preset(
-        "ours: nothing is known about the images, and a run should end in minutes",
-        embedder="deepcluster", clusters=None, partitions=50, eval_ways=None, query=5, steps=5_000,
+        "ours: nothing is known about the images, and a run should end in minutes; components instead of pixels,"
+        " because k-means of 21,168 numbers takes longer than the rest",
+        embedder="deepcluster", clusters=None, partitions=50, eval_ways=None, query=5, steps=1_000,
+        embedder_steps={"deepcluster": 600},
+        options={"deepcluster": {"network": "conv4"}, "pixels": {"dims": 256}},
     ),
 }  # fmt: skip
 """By data set."""

@@ -122,6 +122,7 @@ class RunSettings:
         "artifacts", "folder of prepared data, embedders and partitions, shared by all runs", path=True
     )
     seed: int = option(0, "seed of every random stream", low=0)
+    validation: bool = option(True, "log accuracy on validation tasks during training, in at most 5% of its time")
     tensorboard_graph: bool = option(False, "log the graph of the training step to TensorBoard")
     profile_steps: int = option(0, "outer steps to profile for TensorBoard, after the first", low=0)
     verify: bool = option(False, "verify artifacts above 256 MiB whole, not by samples")

@@ -107,7 +107,7 @@ def _read_files(paths: Sequence[Path]) -> Labeled:
     drawings = (drawing for path in paths for drawing in (_unpacked if path.is_dir() else _zipped)(path))
     images = np.zeros((CHARACTERS * DRAWINGS, 28, 28, 1), np.uint8)
     labels: list[int] = []
-    for name, content in progress.bar(drawings, "omniglot", CHARACTERS * DRAWINGS, unit="image"):
+    for name, content in progress.Bar(drawings, "omniglot", CHARACTERS * DRAWINGS, unit="image"):
         if len(labels) == len(images):
             raise InputError(f"{name} is one image too many: Omniglot has {len(images)}; {REMEDY}")
         images[len(labels)] = sample(_ink(name, content))

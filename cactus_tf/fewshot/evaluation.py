@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -79,7 +79,7 @@ def trace_accuracies(learner: AdaptingLearner, tasks: Episodes, episodes: int) -
         return right, np.argmax(trace.query[-1], axis=-1)
 
     results = []
-    with progress.bar(total=episodes, desc=_title(tasks)) as bar, ThreadPoolExecutor(cores()) as threads:
+    with _bar(tasks, episodes) as bar, ThreadPoolExecutor(cores()) as threads:
         for result in itertools.chain([one(0)], threads.map(one, range(1, episodes))):  # the first one compiles
             results.append(result)
             bar.update()
@@ -102,6 +102,11 @@ def _title(tasks: Episodes) -> str:
     return f"evaluate {tasks.way}-way {tasks.shot}-shot"
 
 
+def _bar(tasks: Episodes, number: int, numbers: Iterable[int] | None = None) -> progress.Bar:
+    shorter = "--eval_episodes shortens it"
+    return progress.Bar(numbers, _title(tasks), number, unit="episode", shorter=shorter)
+
+
 def with_features(learner: Learner, rows: np.ndarray) -> tuple[Classify, np.ndarray]:
     """The function to call and its rows: features are computed once if the learner's answers allow it."""
     if isinstance(learner, LeakingLearner) and learner.leak:
@@ -122,7 +127,7 @@ def episode_accuracies(classify: Classify, episodes: Episodes, number: int, leak
     With `leak`, the function is a `classify_leaking` and gets the labels of the queries, too.
     """
     with threadpool_limits(1):  # an episode is too small to share among threads
-        numbers = progress.bar(range(number), _title(episodes))
+        numbers = _bar(episodes, number, range(number))
         answers = np.array([_answers(classify, episodes, i, leak) for i in numbers])
     right = answers == np.repeat(np.arange(episodes.way), episodes.query)
     return over_episodes(right.mean(axis=1))._replace(answers=answers)

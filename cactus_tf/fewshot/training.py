@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from cactus_tf.contracts import AdaptingMetaLearner, MetaLearner, UpdatingLearner
 from cactus_tf.errors import InputError, RunError
@@ -171,7 +170,7 @@ def meta_train(
     train_step = make_train_step(learner, optimizer, counter)
     record = _Record([*learner.variables, *optimizer.variables], counter, folder, steps)
     batches = iter(episodes.dataset(tasks_per_step, record.start))
-    bar = progress.bar(total=steps, initial=record.start, desc="meta-train", unit="step")
+    bar = progress.Bar(desc="meta-train", total=steps, initial=record.start, shorter="--steps shortens it")
     with bar, record.written_on_interrupt():
         for step in range(record.start + 1, steps + 1):
             batch = next(batches)
@@ -260,6 +259,6 @@ def _where_it_diverged(learner: MetaLearner, task: Episode) -> str:
     return "" if inner is None else f", after inner step {inner}"
 
 
-def _show(bar: tqdm, scalars: dict[str, float]) -> None:
+def _show(bar: progress.Bar, scalars: dict[str, float]) -> None:
+    bar.set_postfix({name: f"{value:.3f}" for name, value in scalars.items()})
     bar.update()
-    bar.set_postfix({name: f"{value:.3f}" for name, value in scalars.items()}, refresh=False)

@@ -206,7 +206,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     def _in_chunks(self, query: np.ndarray, size: int) -> np.ndarray:
         """[m, way] float64 logits of [m, ...], `size` queries at a time, with a progress bar if it takes a while."""
         parts = []
-        with progress.bar(total=len(query), desc="predict", unit="image", delay=_DELAY) as bar:
+        with progress.Bar(desc="predict", total=len(query), unit="image", delay=_DELAY) as bar:
             for start in range(0, len(query), size):
                 parts.append(np.asarray(self._answer(query[start : start + size]), np.float64))
                 bar.update(len(parts[-1]))

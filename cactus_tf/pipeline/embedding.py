@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,7 @@ def fit_or_load(plan: EmbeddingPlan, images: np.ndarray, artifact: Artifact, fol
     model.mkdir(exist_ok=True)
     embedder.save(model)
     artifact.record_files([str(p.relative_to(artifact.folder)) for p in model.iterdir()])
+    shutil.rmtree(artifact.folder / "partial", ignore_errors=True)  # its checkpoints are as large as the network
     return embedder
 
 

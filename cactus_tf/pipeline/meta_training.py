@@ -8,20 +8,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cactus_tf import learners
-from cactus_tf.config.plan import EvaluationPlan, LearnerPlan, RunPlan
+from cactus_tf.config.plan import LearnerPlan, RunPlan
 from cactus_tf.contracts import ClusterLearner, Embedder, Learner, MetaLearner
-from cactus_tf.errors import InputError
 from cactus_tf.fewshot.episodes import Episodes
-from cactus_tf.fewshot.evaluation import evaluate
 from cactus_tf.fewshot.training import meta_train
 from cactus_tf.pipeline.embedding import Embeddings
+from cactus_tf.pipeline.validation import validation
 from cactus_tf.runs import tensorboard
-from cactus_tf.types import ImageSet, Partitions, Splits
+from cactus_tf.types import Partitions, Splits
 from cactus_tf.utils import files
 
 log = logging.getLogger(__name__)
-
-_VALIDATION_EPISODES = 100
 
 
 def train(
@@ -53,7 +50,9 @@ def train(
             log_events = tensorboard.TrainingEvents(
                 folder / "events" / learner_plan.name, plan.run.tensorboard_graph, plan.run.profile_steps
             )
-            watch = validation(learner_plan, plan.evaluation, learner, data.val, log_events)
+            watch = None
+            if plan.run.validation:
+                watch = validation(learner_plan, plan.evaluation, learner, data.val, log_events.write)
             train_one(learner_plan, learner, tasks, folder, log_events, watch)
         elif isinstance(learner, ClusterLearner):
             learner.prepare()
@@ -91,26 +90,3 @@ def train_one(
 def first_tasks(meta_learners: Sequence[LearnerPlan], data: Splits, partitions: Partitions) -> Episodes | None:
     """The training tasks of the first meta-learner on images, to draw; None if there is none."""
     return meta_learners[0].training_tasks(data.train.images, partitions) if meta_learners else None
-
-
-def validation(
-    plan: LearnerPlan,
-    evaluation: EvaluationPlan,
-    learner: Learner,
-    val: ImageSet,
-    log_events: tensorboard.TrainingEvents,
-) -> Callable[[int], None] | None:
-    """A callback that logs accuracy on fixed validation tasks; nothing is selected by it."""
-    if val.partitions is None or learner.consumes != "images":
-        return None
-    way, shot = plan.tasks[0]
-    try:
-        tasks = evaluation.tasks(val.images, val.partitions, way, shot, split="val")
-    except InputError:
-        return None  # too few images or classes
-
-    def watch(step: int) -> None:
-        result = evaluate(learner, tasks, _VALIDATION_EPISODES)
-        log_events.write(step, {"val/accuracy": result.mean, "val/ci95": result.ci95})
-
-    return watch

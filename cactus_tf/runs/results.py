@@ -19,7 +19,8 @@ from cactus_tf.config.schema import STAGES, RunSettings
 from cactus_tf.contracts import AdaptingLearner, Learner
 from cactus_tf.fewshot.evaluation import AdaptationAccuracy
 from cactus_tf.types import Accuracy, Difference, Splits
-from cactus_tf.utils import files, sealed
+from cactus_tf.utils import files, progress, sealed
+from cactus_tf.utils.machine import machine
 
 EVAL_DIR_HINT = "to measure accuracy on your own images, add --eval_dir=FOLDER with a subfolder per class"
 _PACKAGES = ("cactus-tf", "tensorflow", "keras", "numpy", "scikit-learn", "tensorflow-datasets", "tensorboard")
@@ -55,6 +56,7 @@ class Clock:
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Times one stage."""
+        progress.stages.append(name)
         began = time.monotonic()
         before = 0.0 if name in ("evaluate", "report") else self.seconds.get(name, 0.0)
         try:
@@ -147,6 +149,7 @@ def write(record: Mapping[str, Any], rows: Sequence[Mapping], clock: Clock, fold
     value = {
         "config": record,
         "package_versions": package_versions(),
+        "machine": machine(),
         "started": clock.started,
         "finished": _now(),
         "seconds": {name: clock.seconds.get(name, 0.0) for name in STAGES[:-1]},

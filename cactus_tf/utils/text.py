@@ -5,3 +5,16 @@ def shortened(name: str, letters: int) -> str:
     """The name without its middle if it has more letters; what distinguishes names is often at their end."""
     head, tail = letters // 2 - 1, letters - letters // 2
     return name if len(name) <= letters else f"{name[:head]}…{name[-tail:]}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: 40 s, 12 min, 3 h 20 min, 6 days."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 10:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{seconds / 3600:.0f} h" if hours < 48 else f"{seconds / 86400:.0f} days"

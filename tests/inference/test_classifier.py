@@ -153,7 +153,7 @@ def test_every_query_moves_the_progress_bar_that_shows_after_a_while(queries, ba
         def update(self, n=1):
             moved.append(n)
 
-    monkeypatch.setattr(module.progress, "bar", lambda **given: Bar(disable=True, **given) if given["delay"] else None)
+    monkeypatch.setattr(module.progress, "Bar", lambda **given: Bar(disable=True, **given) if given["delay"] else None)
     bare.predict(np.zeros((queries, 28, 28), np.uint8))
     assert sum(moved) == queries
     assert max(moved) <= 256

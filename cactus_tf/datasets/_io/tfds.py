@@ -33,7 +33,7 @@ def batches(name: str, split: str, remedy: str, undecoded: Sequence[str] = ()) -
     builder = _prepared(name, remedy)
     decoders = {feature: tfds.decode.SkipDecoding() for feature in undecoded}
     data = builder.as_dataset(split=split, decoders=decoders or None).batch(BATCH).prefetch(1)
-    bar = progress.bar(tfds.as_numpy(data), desc=f"{name} {split}", unit="batch")
+    bar = progress.Bar(tfds.as_numpy(data), desc=f"{name} {split}", unit="batch")
     try:
         yield from bar
     except tf.errors.OpError as error:

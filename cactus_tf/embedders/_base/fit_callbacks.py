@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
-from tqdm import tqdm
 
 from cactus_tf.errors import RunError
 from cactus_tf.utils.checkpoints import Checkpoints
 from cactus_tf.utils.history import Curve
+from cactus_tf.utils.progress import Bar
 
 SAVE_STEPS, SAVE_SECONDS = 500, 300  # between partial checkpoints, whichever comes first
 Logs = Mapping[str, float] | None
@@ -65,7 +65,7 @@ class Recorder(keras.callbacks.Callback):
 class Saver(keras.callbacks.Callback):
     """Saves checkpoint and learning curve regularly, and moves the progress bar."""
 
-    def __init__(self, checkpoints: Checkpoints, curve: Curve, bar: tqdm):
+    def __init__(self, checkpoints: Checkpoints, curve: Curve, bar: Bar):
         super().__init__()
         self._checkpoints, self._curve, self._bar = checkpoints, curve, bar
         self._saved = time.monotonic()
@@ -80,5 +80,5 @@ class Saver(keras.callbacks.Callback):
         """Saves every 500 steps, or every 300 seconds if steps are slow."""
         if (batch + 1) % SAVE_STEPS == 0 or time.monotonic() - self._saved > SAVE_SECONDS:
             self.save()
-        self._bar.set_postfix({name: f"{value:.4f}" for name, value in (logs or {}).items()}, refresh=False)
+        self._bar.set_postfix({name: f"{value:.4f}" for name, value in (logs or {}).items()})
         self._bar.update()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from cactus_tf.embedders._base.fit_callbacks import GlobalSteps, Recorder, Saver
@@ -20,11 +21,18 @@ from cactus_tf.utils.checkpoints import Checkpoints
 log = logging.getLogger(__name__)
 
 POINTS = 200  # of the learning curve
+_LARGE = 1e8  # bytes on disk that are worth a word
 
 
 def state(model: Network) -> list[keras.Variable]:
     """Everything that a fit changes: weights and optimizers."""
     return [*model.weights, *(v for optimizer in model.optimizers for v in optimizer.variables)]
+
+
+def _disk_space(model: Network) -> str:
+    """What a checkpoint of a large network takes, for a message."""
+    size = sum(int(np.prod(v.shape)) * np.dtype(v.dtype).itemsize for v in state(model))
+    return f"; a checkpoint takes {size / 1e6:,.0f} MB until the end of the fit" if size > _LARGE else ""
 
 
 def fit_steps(
@@ -57,8 +65,9 @@ def fit_steps(
         raise InputError(f"{folder} holds a fit of {first} steps, more than {steps}: raise the steps or delete it")
     curve = history.Curve(folder and folder / history.NAME, first, steps, POINTS)
     started = time.monotonic()
-    log.info("%s: fitting, steps %d to %d", name, first, steps)
-    with progress.bar(total=steps, initial=first, desc=name, unit="step") as bar:
+    log.info("%s: fitting, steps %d to %d%s", name, first, steps, _disk_space(model) if folder else "")
+    shorter = "--embedder_steps shortens it, and --embedder=pixels takes minutes"
+    with progress.Bar(desc=name, total=steps, initial=first, shorter=shorter) as bar:
         recorder, saver = Recorder(name, checkpoints, curve), Saver(checkpoints, curve, bar)
         try:
             if first < steps:

@@ -45,7 +45,7 @@ def in_chunks(function: Callable[[np.ndarray], np.ndarray], images: np.ndarray, 
     first = np.asarray(function(np.asarray(images[:chunk])))
     rows = np.empty((len(images), first.shape[1]), np.float32)
     rows[:chunk] = first
-    with progress.bar(total=len(images), initial=len(first), desc="embed", unit="image") as bar:
+    with progress.Bar(desc="embed", total=len(images), initial=len(first), unit="image") as bar:
         for start in range(chunk, len(images), chunk):
             part = np.asarray(images[start : start + chunk])
             rows[start : start + chunk] = function(part)

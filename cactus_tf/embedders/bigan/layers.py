@@ -79,7 +79,7 @@ def deploy(network: keras.Model, batches: tf.data.Dataset) -> None:
         return [batch_statistics(x) for x in tf.nest.flatten(before(batch, training=True))]
 
     sums = [(tf.zeros_like(norm.mean), tf.zeros_like(norm.variance)) for norm in norms]
-    for batch in progress.bar(batches, desc="deploy", unit="batch"):
+    for batch in progress.Bar(batches, "deploy", unit="batch"):
         sums = tf.nest.map_structure(tf.add, sums, statistics(batch))
     count = float(len(batches))
     for norm, (mean, variance) in zip(norms, sums, strict=True):

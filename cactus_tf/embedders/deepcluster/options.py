@@ -21,7 +21,7 @@ class Options:
 
     network: str | None = option(
         None,
-        "alexnet, vgg16 or conv4; default: alexnet for images with sides of at least 64, else conv4",
+        "alexnet, vgg16 or conv4; default: conv4 (folder, or sides below 64), else alexnet",
         source="Caron et al. 2018; conv4: ours",
     )
     clusters: int | None = option(

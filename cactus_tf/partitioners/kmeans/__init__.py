@@ -109,7 +109,7 @@ def _partitions(clusters: int, partitions: int, options: Options, context: Parti
     def cached(p: int) -> np.ndarray:
         return context.cache(f"partition-{p:04d}", functools.partial(make, p))
 
-    bar = functools.partial(progress.bar, desc="partitions", unit="partition")
+    bar = functools.partial(progress.Bar, desc="partitions", unit="partition", shorter="--partitions shortens it")
     with warnings.catch_warnings():  # of fewer distinct embeddings than clusters, which `accepted` reports
         warnings.simplefilter("ignore", ConvergenceWarning)
         if exact:

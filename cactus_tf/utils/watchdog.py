@@ -1,0 +1,131 @@
+"""A thread beside a command: it breaks silence, acknowledges signals, and ends a process that does not stop."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+from cactus_tf.utils import progress
+from cactus_tf.utils.text import duration
+
+log = logging.getLogger("cactus_tf")
+
+SILENCE = 60.0
+"""Seconds after which a line is due in a log; on a terminal only if no bar is shown."""
+GRACE = 4.0
+"""Seconds that a command has to stop after a signal. A training step may take longer; its end saves a checkpoint."""
+
+owns_process = False
+"""Whether the process runs nothing but the command, so that it may be ended."""
+
+
+@contextlib.contextmanager
+def watching(stopped: str) -> Iterator[None]:
+    """Watches over the work in the `with` block.
+
+    Args:
+      stopped: what to say if the process has to be ended.
+    """
+    watchdog = _Watchdog(stopped)
+    with watchdog.listening():
+        yield
+
+
+def end_process(code: int) -> None:
+    """Ends the process; after a signal at once, without waiting for threads that still compute."""
+    if code in (130, 143):
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+class _LastLine(logging.Handler):
+    """Remembers when a line was logged last, and the stage that it names."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.time = time.monotonic()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.time = time.monotonic()
+
+
+class _Watchdog:
+    """The thread and what it listens to: a socket for signals, a log handler for lines."""
+
+    def __init__(self, stopped: str):
+        self._stopped, self._signaled = stopped, 0.0
+        self._last_line = _LastLine()
+        self._inbox, self._outbox = socket.socketpair()
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+        self._over = False
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Runs the thread; hears signals only in the main thread, where Python delivers them."""
+        self._outbox.setblocking(False)
+        in_main = threading.current_thread() is threading.main_thread()
+        before = signal.set_wakeup_fd(self._outbox.fileno(), warn_on_full_buffer=False) if in_main else -1
+        log.addHandler(self._last_line)
+        self._thread.start()
+        try:
+            yield
+        finally:
+            self._over = True
+            if in_main:
+                signal.set_wakeup_fd(before)
+            log.removeHandler(self._last_line)
+            self._outbox.close()  # wakes the thread
+            self._thread.join()
+            self._inbox.close()
+
+    def _run(self) -> None:
+        while not self._over:
+            ready, _, _ = select.select([self._inbox], [], [], 1.0)
+            received = self._inbox.recv(64) if ready else b""
+            if self._over:
+                return
+            if not self._signaled and any(number in received for number in (signal.SIGINT, signal.SIGTERM)):
+                self._acknowledge()
+            if self._signaled and time.monotonic() - self._signaled > GRACE:
+                self._end()
+            elif not self._signaled and self._silent() > SILENCE:
+                self._speak()
+
+    def _acknowledge(self) -> None:
+        self._signaled = time.monotonic()
+        log.warning("stopping%s", " after this step" if _training() else "")
+
+    def _speak(self) -> None:
+        if progress.open_bars and sys.stderr.isatty():
+            return
+        if progress.open_bars:
+            log.info("%s", progress.open_bars[-1].line())
+        else:
+            name = progress.stages[-1] if progress.stages else "start"
+            log.info("%s: still working, %s since the last line", name, duration(self._silent()))
+
+    def _silent(self) -> float:
+        return time.monotonic() - self._last_line.time
+
+    def _end(self) -> None:
+        """Ends the process in the middle of its work; files are renamed into place, so none is half-written."""
+        if not owns_process or _training():
+            return
+        sys.stderr.write(self._stopped + "\n")
+        end_process(130)
+
+
+def _training() -> bool:
+    """Whether a training step runs, at whose end a checkpoint is written."""
+    return bool(progress.open_bars) and progress.open_bars[-1].unit == "step"
