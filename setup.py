@@ -44,10 +44,10 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "cactus-tf = cactus_tf.main:main",
-            "cactus-tf-predict = cactus_tf.predict:main",
-            "cactus-tf-export = cactus_tf.export:main",
-            "cactus-tf-table = cactus_tf.table:main",
+            "cactus-tf = cactus_tf.main:command",
+            "cactus-tf-predict = cactus_tf.predict:command",
+            "cactus-tf-export = cactus_tf.export:command",
+            "cactus-tf-table = cactus_tf.table:command",
         ]
     },
 )

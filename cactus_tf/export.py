@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
-from cactus_tf.config.commands import Rules, guarded, loading, read_settings, start_logging
+from cactus_tf.config.commands import Rules, guarded, loading, read_settings, run_process, start_logging
 
 DEFAULTS = {
     **dict.fromkeys(("run", "out", "algo")),
@@ -41,5 +42,10 @@ def export(argv: Sequence[str]) -> None:
         sys.stdout.write(exporting.summary(written) + "\n")
 
 
+def command() -> NoReturn:
+    """The command `cactus-tf-export`."""
+    run_process(main)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

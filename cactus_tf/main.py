@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from cactus_tf.config.commands import guarded, loading, start_logging
+from cactus_tf.config.commands import guarded, loading, run_process, start_logging
 
 if TYPE_CHECKING:
     from cactus_tf.config.plan import RunPlan
@@ -61,5 +61,10 @@ def _pipeline(plan: RunPlan) -> None:
     pipeline.run(plan)
 
 
+def command() -> NoReturn:
+    """The command `cactus-tf`."""
+    run_process(main)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

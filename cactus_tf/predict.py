@@ -3,8 +3,9 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from cactus_tf.config.commands import Rules, guarded, loading, read_settings, start_logging
+from cactus_tf.config.commands import Rules, guarded, loading, read_settings, run_process, start_logging
 
 DEFAULTS = {
     **dict.fromkeys(("run", "support", "query", "algo", "out")),
@@ -48,5 +49,10 @@ def classify(argv: Sequence[str]) -> None:
         sys.stdout.write("\n".join(["", prediction_output.summary(predictions), "", *written, ""]))
 
 
+def command() -> NoReturn:
+    """The command `cactus-tf-predict`."""
+    run_process(main)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
-from cactus_tf.config.commands import Rules, guarded, loading, read_flags
+from cactus_tf.config.commands import Rules, guarded, loading, read_flags, run_process
 from cactus_tf.errors import InputError
 from cactus_tf.utils.paths import expanded
 
@@ -39,5 +40,10 @@ def show(argv: Sequence[str]) -> None:
     sys.stdout.write(comparison.STYLES[values["format"]](comparison.compare(rows)))
 
 
+def command() -> NoReturn:
+    """The command `cactus-tf-table`."""
+    run_process(main)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

@@ -29,7 +29,7 @@ def test_no_requirement_has_an_upper_bound():
 
 
 def test_every_command_of_the_package_is_a_script():
-    scripts = re.findall(r"cactus_tf\.(\w+):main", (ROOT / "setup.py").read_text())
+    scripts = re.findall(r"cactus_tf\.(\w+):command", (ROOT / "setup.py").read_text())
     commands = [path.stem for path in (ROOT / "cactus_tf").glob("*.py") if '__name__ == "__main__"' in path.read_text()]
     assert sorted(scripts) == sorted(commands)
 

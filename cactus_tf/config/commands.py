@@ -13,7 +13,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType, MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from cactus_tf.config.flagfiles import with_flagfiles
 from cactus_tf.errors import InputError, RunError
@@ -23,6 +23,9 @@ from cactus_tf.utils.terminal import any_character, without_stderr
 
 if TYPE_CHECKING:  # at the top, absl would add a tenth of a second in which Ctrl-C prints a traceback
     from absl import flags
+
+
+_process_is_ours = False  # whether the process runs nothing but a command
 
 
 class Terminated(KeyboardInterrupt):
@@ -80,6 +83,21 @@ def _stops() -> Iterator[list[KeyboardInterrupt]]:
             signal.signal(number, old)
 
 
+def run_process(main: Callable[[], int]) -> NoReturn:
+    """Runs a command that has the process for itself, and ends the process with its exit code.
+
+    After a signal it ends at once, without waiting for threads that still compute.
+    """
+    global _process_is_ours
+    _process_is_ours = True
+    code = main()
+    if code not in (130, 143):
+        sys.exit(code)
+    from cactus_tf.utils import watchdog
+
+    watchdog.end_process(code)
+
+
 def guarded(
     act: Callable[[Sequence[str]], Any],
     argv: Sequence[str],
@@ -103,7 +121,7 @@ def guarded(
     stops: list[KeyboardInterrupt] = []
     with any_character():
         try:
-            with _stops() as stops:
+            with _stops() as stops, _watching(stopped, terminated):
                 topic = _help_topic(argv)
                 if topic is None:
                     act(argv)
@@ -125,6 +143,15 @@ def guarded(
             if debug() or _asks_for_debug(argv):
                 traceback.print_exc()
             return _end(*_explain(error, places))
+
+
+@contextlib.contextmanager
+def _watching(stopped: str, terminated: int) -> Iterator[None]:
+    """Nothing is silent for over a minute, and signals are acknowledged at once."""
+    from cactus_tf.utils import watchdog  # at the top it would delay the handling of Ctrl-C
+
+    with watchdog.watching(stopped, {signal.SIGINT: 130, signal.SIGTERM: terminated} if _process_is_ours else None):
+        yield
 
 
 def _asks_for_debug(argv: Sequence[str]) -> bool:
@@ -176,11 +203,13 @@ def start_logging(quiet: bool = False, debug: bool = False) -> None:
     from absl import flags
     from absl import logging as absl_logging
 
+    from cactus_tf.utils.progress import beside_bars
+
     absl_logging.set_verbosity(absl_logging.DEBUG if debug else absl_logging.WARNING)
     flags.FLAGS.mark_as_parsed()  # absl's own flags keep their defaults; until then its handler writes to stderr alone
     handler = absl_logging.PythonHandler(sys.stdout, logging.Formatter("%(message)s"))
     logger = logging.getLogger("cactus_tf")
-    logger.handlers, logger.propagate = [handler], False
+    logger.handlers, logger.propagate = [beside_bars(handler)], False
     logger.setLevel(logging.ERROR if quiet else logging.DEBUG if debug else logging.INFO)
 
 

@@ -20,6 +20,19 @@ _SHORT = 10.0  # seconds of work that need no line of their own in a log
 _SAMPLE = 3.0  # seconds to measure before an estimate
 _BRIEF = 60.0  # seconds of work that need no estimate beside a bar
 
+
+def beside_bars(handler: logging.Handler) -> logging.Handler:
+    """The handler, changed to print its lines above the bars of a terminal and not into them."""
+    emit = handler.emit
+
+    def above(record: logging.LogRecord) -> None:
+        with tqdm.external_write_mode():
+            emit(record)
+
+    handler.emit = above  # type: ignore[method-assign]
+    return handler
+
+
 open_bars: list[Bar] = []
 """Unfinished work, innermost last."""
 stages: list[str] = []

@@ -36,10 +36,10 @@ def parallel_map(
       watch: wraps the sequence of futures, such as a progress bar.
     """
     limit = functools.partial(threadpool_limits, 1)  # OpenMP counts threads per thread
-    with limit(), ThreadPoolExecutor(min(cores(), number), initializer=limit) as pool:
+    with limit():
+        pool = ThreadPoolExecutor(min(cores(), number), initializer=limit)
         futures = [pool.submit(call, i) for i in range(number)]
         try:
             return [future.result() for future in watch(futures)]
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # after Ctrl-C, nobody waits for calls that still run

@@ -11,7 +11,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import NoReturn
 
 from cactus_tf.utils import progress
 from cactus_tf.utils.text import duration
@@ -23,30 +24,25 @@ SILENCE = 60.0
 GRACE = 4.0
 """Seconds that a command has to stop after a signal. A training step may take longer; its end saves a checkpoint."""
 
-owns_process = False
-"""Whether the process runs nothing but the command, so that it may be ended."""
-
 
 @contextlib.contextmanager
-def watching(stopped: str) -> Iterator[None]:
+def watching(stopped: str, codes: Mapping[int, int] | None = None) -> Iterator[None]:
     """Watches over the work in the `with` block.
 
     Args:
       stopped: what to say if the process has to be ended.
+      codes: exit code by signal, for a process that runs nothing else and may be ended; None: it may not.
     """
-    watchdog = _Watchdog(stopped)
-    with watchdog.listening():
+    with _Watchdog(stopped, codes or {}).listening():
         yield
 
 
-def end_process(code: int) -> None:
-    """Ends the process; after a signal at once, without waiting for threads that still compute."""
-    if code in (130, 143):
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                stream.flush()
-        os._exit(code)
-    sys.exit(code)
+def end_process(code: int) -> NoReturn:
+    """Ends the process at once, without waiting for threads that still compute."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 class _LastLine(logging.Handler):
@@ -63,8 +59,10 @@ class _LastLine(logging.Handler):
 class _Watchdog:
     """The thread and what it listens to: a socket for signals, a log handler for lines."""
 
-    def __init__(self, stopped: str):
-        self._stopped, self._signaled = stopped, 0.0
+    def __init__(self, stopped: str, codes: Mapping[int, int]):
+        self._stopped, self._codes = stopped, codes
+        self._signaled = 0.0
+        self._code: int | None = None
         self._last_line = _LastLine()
         self._inbox, self._outbox = socket.socketpair()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
@@ -95,15 +93,16 @@ class _Watchdog:
             received = self._inbox.recv(64) if ready else b""
             if self._over:
                 return
-            if not self._signaled and any(number in received for number in (signal.SIGINT, signal.SIGTERM)):
-                self._acknowledge()
+            number = next((n for n in (signal.SIGINT, signal.SIGTERM) if n in received), None)
+            if number is not None and not self._signaled:
+                self._acknowledge(number)
             if self._signaled and time.monotonic() - self._signaled > GRACE:
                 self._end()
             elif not self._signaled and self._silent() > SILENCE:
                 self._speak()
 
-    def _acknowledge(self) -> None:
-        self._signaled = time.monotonic()
+    def _acknowledge(self, number: int) -> None:
+        self._signaled, self._code = time.monotonic(), self._codes.get(number)
         log.warning("stopping%s", " after this step" if _training() else "")
 
     def _speak(self) -> None:
@@ -120,10 +119,10 @@ class _Watchdog:
 
     def _end(self) -> None:
         """Ends the process in the middle of its work; files are renamed into place, so none is half-written."""
-        if not owns_process or _training():
+        if self._code is None or _training():
             return
         sys.stderr.write(self._stopped + "\n")
-        end_process(130)
+        end_process(self._code)
 
 
 def _training() -> bool:

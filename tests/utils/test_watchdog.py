@@ -54,10 +54,10 @@ import hashlib, logging, signal, sys
 from cactus_tf.utils import progress, watchdog
 signal.signal(signal.SIGINT, signal.default_int_handler)  # however the tests were started
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
-watchdog.owns_process, watchdog.GRACE = True, 1.0
-with watchdog.watching("stopped; rerun to resume"), progress.Bar(desc="work", total=9, unit=sys.argv[1]):
+watchdog.GRACE = 0.5
+with watchdog.watching("stopped; rerun to resume", {signal.SIGINT: 130}), progress.Bar(desc="work", total=9, unit=sys.argv[1]):
     print("ready", flush=True)
-    hashlib.pbkdf2_hmac("sha512", b"", b"", 3_000_000 if sys.argv[1] == "step" else 10**9)  # one call of C
+    hashlib.pbkdf2_hmac("sha512", b"", b"", 10**7 if sys.argv[1] == "step" else 10**9)
     print("not a pause", flush=True)
 """
 
@@ -66,6 +66,7 @@ def stopped(unit):
     command = [sys.executable, "-c", SCRIPT, unit]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "ready\n"
+    time.sleep(1)  # until the call of C has begun
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     return process.returncode, out, err
