@@ -6,16 +6,25 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
-VERSION = re.search(r'^__version__ = "(.+)"$', (ROOT / "cactus_tf/__init__.py").read_text(), re.MULTILINE)
+PACKAGE = (ROOT / "cactus_tf/__init__.py").read_text(encoding="utf-8")
+VERSION = re.search(r'^__version__ = "(.+)"$', PACKAGE, re.MULTILINE)
 assert VERSION, "cactus_tf/__init__.py states no version"
 
 setup(
     name="cactus-tf",
     version=VERSION[1],
     description="Few-shot classifiers from unlabeled images: CACTUs in TensorFlow 2 and Keras 3",
-    long_description=(ROOT / "README.md").read_text(),
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
+    classifiers=[
+        "Operating System :: POSIX :: Linux",  # tested; nothing in the package rules out macOS and Windows
+        "Operating System :: MacOS",
+        "Operating System :: Microsoft :: Windows",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+    ],
     packages=find_packages(include=["cactus_tf", "cactus_tf.*"]),
     package_data={"cactus_tf": ["py.typed"], "cactus_tf.report": ["*.html"]},
     python_requires=">=3.11",

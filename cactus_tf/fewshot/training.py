@@ -20,6 +20,7 @@ from cactus_tf.types import Array, Episode, TaskUpdate
 from cactus_tf.utils import history, progress
 from cactus_tf.utils.checkpoints import Checkpoints, tf_variable
 from cactus_tf.utils.keras_defaults import keras_defaults
+from cactus_tf.utils.paths import expanded
 from cactus_tf.utils.threads import cores
 
 log = logging.getLogger(__name__)
@@ -165,6 +166,7 @@ def meta_train(
       >>> ct.meta_train(learner, tasks, steps=2)
       2
     """
+    folder = None if folder is None else expanded(folder)
     optimizer = adam(outer_lr)
     counter = tf.Variable(0, dtype=tf.int64, trainable=False)
     train_step = make_train_step(learner, optimizer, counter)

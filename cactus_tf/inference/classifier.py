@@ -29,6 +29,7 @@ from cactus_tf.errors import InputError, RunError
 from cactus_tf.inference import conversion, saving
 from cactus_tf.types import Array
 from cactus_tf.utils import progress
+from cactus_tf.utils.paths import expanded
 
 _CHUNK = 256  # queries per call of the learner
 _DELAY = 1  # seconds before a progress bar appears
@@ -141,7 +142,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         """
         learner = learners.build("nearest_neighbours") if self.learner is None else self.learner
         state = saving.State(learner, self.embedder, self.transductive, self._fitted(), self.pixel_range)
-        saving.save(state, Path(folder))
+        saving.save(state, expanded(folder))
 
     @classmethod
     def load(cls, folder: str | Path) -> FewShotClassifier:
@@ -150,7 +151,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         Raises:
           InputError: the folder has no classifier, a damaged one, or one of another version.
         """
-        state = saving.load(Path(folder))
+        state = saving.load(expanded(folder))
         classifier = cls(state.learner, state.embedder, state.transductive, state.pixel_range)
         return classifier if state.fitted is None else classifier._refit(state.learner, state.fitted)
 

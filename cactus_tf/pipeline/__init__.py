@@ -40,14 +40,16 @@ def run(plan: RunPlan) -> list[dict[str, Any]]:
     """
     choose_threads(plan.learners)
     artifacts = Path(plan.run.artifacts_dir)
-    first_run = not artifacts.exists()
-    files.make_folder(artifacts, "--artifacts_dir")
-    folder = files.make_folder(Path(plan.run.workdir or Path("runs") / plan.name), "--workdir")
-    with files.locked(folder):
-        changed = functools.partial(changed_files.describe, plan.data, folder, artifacts)
-        run_folder.claim(folder, plan.identity, results.provenance(plan.record), changed)
-        log.info("%s", results.describe(plan.sections, plan.run, folder))
-        return _stages(plan, folder, artifacts, first_run)
+    folder = Path(plan.run.workdir or Path("runs") / plan.name)
+    with files.taken_back(artifacts), files.taken_back(folder):
+        first_run = not artifacts.exists()
+        files.make_folder(artifacts, "--artifacts_dir")
+        files.make_folder(folder, "--workdir")
+        with files.locked(folder):
+            changed = functools.partial(changed_files.describe, plan.data, folder, artifacts)
+            run_folder.claim(folder, plan.identity, results.provenance(plan.record), changed)
+            log.info("%s", results.describe(plan.sections, plan.run, folder))
+            return _stages(plan, folder, artifacts, first_run)
 
 
 def _stages(plan: RunPlan, folder: Path, artifacts: Path, first_run: bool) -> list[dict[str, Any]]:

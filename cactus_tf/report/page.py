@@ -55,7 +55,7 @@ def render(title: str, subtitle: str, sections: Sequence[Section]) -> str:
     """The HTML of the page; every text is escaped."""
     import jinja2
 
-    text = importlib.resources.files("cactus_tf.report").joinpath(_TEMPLATE).read_text()
+    text = importlib.resources.files("cactus_tf.report").joinpath(_TEMPLATE).read_text(encoding="utf-8")
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )

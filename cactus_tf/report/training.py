@@ -127,7 +127,7 @@ def adaptation_of(run: Run) -> Section | None:
 def _read_adaptation(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
-    with open(path, newline="") as file:
+    with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     whole = ("way", "shot", "step")
     return [{k: v if k == "algo" else int(v) if k in whole else float(v) for k, v in row.items()} for row in rows]

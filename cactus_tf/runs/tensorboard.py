@@ -243,7 +243,7 @@ def write_projector(
 
     folder.mkdir(parents=True, exist_ok=True)
     np.savetxt(folder / "embeddings.tsv", embeddings, fmt="%.4g", delimiter="\t")
-    with open(folder / "metadata.tsv", "w", newline="") as file:
+    with open(folder / "metadata.tsv", "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         lines = csv.writer(file, "excel-tab", lineterminator="\n")
         lines.writerows([list(columns)] if len(columns) > 1 else [])  # TensorBoard wants no head on a single column
         lines.writerows(zip(*columns.values(), strict=True))

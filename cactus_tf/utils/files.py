@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import os
+import shutil
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -45,7 +46,7 @@ def write_atomic(path: Path, write: Callable[[Any], None]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Writes a text file atomically."""
-    write_atomic(path, lambda file: file.write(text.encode()))
+    write_atomic(path, lambda file: file.write(text.encode("utf-8", "surrogateescape")))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -132,6 +133,29 @@ def make_folder(path: Path, flag: str) -> Path:
     except OSError as error:
         raise InputError(f"{flag}: cannot write to {path} ({error.strerror}); choose another folder") from error
     return path
+
+
+_BOOKKEEPING = {"config.json", "seconds.json", "settings.json", ".lock"}
+
+
+@contextlib.contextmanager
+def taken_back(folder: Path) -> Iterator[None]:
+    """If its block ends with an InputError, removes the folder that the block made, unless there are results in it."""
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        yield
+    except InputError:
+        if made and not _results(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):  # other things are in it
+                for parent in made[1:]:
+                    parent.rmdir()
+        raise
+
+
+def _results(folder: Path) -> list[Path]:
+    """The files below a folder that are more than bookkeeping."""
+    return [path for path in folder.rglob("*") if path.name not in _BOOKKEEPING and not path.is_dir()]
 
 
 @contextlib.contextmanager

@@ -47,7 +47,7 @@ def read(path: Path | None, until: float = math.inf) -> list[dict[str, float]]:
     if path is None:
         return []
     try:
-        with open(path, newline="") as file:
+        with open(path, newline="", encoding="utf-8") as file:
             rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
         return [{**row, "step": int(row["step"])} for row in rows if row["step"] <= until]
     except (OSError, ValueError, OverflowError, TypeError, KeyError, csv.Error):

@@ -125,9 +125,9 @@ def test_missing_classes_are_counted(folder, caplog):
 
 
 def test_what_cannot_be_used_is_named(folder, tmp_path, complains):
-    with complains("imagenet needs data_dir", "does not download", "image-net.org"):
+    with complains("imagenet needs --data_dir", "does not download", "image-net.org"):
         imagenet.load()
-    with complains("imagenet needs data_dir"):
+    with complains("imagenet needs --data_dir"):
         imagenet.files_key(None, None)
     with complains("is not a folder"):
         imagenet.load(tmp_path / "nowhere")

@@ -259,7 +259,7 @@ def test_a_class_in_another_splits_folder_or_list_is_refused(release, tmp_path, 
 
 
 def test_what_lacks_is_named(tmp_path, complains, release):
-    with complains("miniimagenet needs data_dir", "images.zip"):
+    with complains("miniimagenet needs --data_dir", "images.zip"):
         miniimagenet.load()
     with complains("nowhere", "is not a folder"):
         miniimagenet.load(tmp_path / "nowhere")

@@ -55,7 +55,8 @@ from cactus_tf.utils import progress, watchdog
 signal.signal(signal.SIGINT, signal.default_int_handler)  # however the tests were started
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 watchdog.GRACE = 0.5
-with watchdog.watching("stopped; rerun to resume", {signal.SIGINT: 130}), progress.Bar(desc="work", total=9, unit=sys.argv[1]):
+bar = progress.Bar(desc="work", total=9, unit=sys.argv[1])
+with watchdog.watching("stopped; rerun to resume", {signal.SIGINT: 130}), bar:
     print("ready", flush=True)
     hashlib.pbkdf2_hmac("sha512", b"", b"", 10**7 if sys.argv[1] == "step" else 10**9)
     print("not a pause", flush=True)

@@ -64,7 +64,7 @@ def locate(data_dir: str | Path | None, eval_dir: str | Path | None = None) -> C
     """The function that lists the pictures."""
     if data_dir is None:
         raise InputError("folder needs --data_dir: name the folder or zip archive that holds your pictures")
-    for name, place in (("data_dir", data_dir), ("eval_dir", eval_dir)):
+    for name, place in (("--data_dir", data_dir), ("--eval_dir", eval_dir)):
         if place is not None:
             existing(name, place)
     data = Path(data_dir).expanduser()

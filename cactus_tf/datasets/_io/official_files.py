@@ -35,7 +35,7 @@ def alternatives(
     folder = Path(data_dir).expanduser()
     if not folder.is_dir():
         everything = ", ".join(" or ".join(names) for names in wanted)
-        raise InputError(f"data_dir {shown(folder)} is not a folder; name one that holds {everything}, from {origin}")
+        raise InputError(f"--data_dir={shown(folder)} is not a folder; name one that holds {everything}, from {origin}")
     places = [[_present(folder / place, names) for names in wanted] for place in below]
     best = max(places, key=lambda found: sum(map(bool, found)))
     missing = [names for names, paths in zip(wanted, best, strict=True) if not paths]

@@ -252,7 +252,7 @@ def _check_readable(name: str, split: str, number: int, decoded: Decoded, skippe
 def _unfinished(folder: Path | None) -> Iterator[Path]:
     """Where unfinished work is stored: FOLDER/partial, removed at a good end; without a folder a temporary one."""
     if folder is None:
-        with tempfile.TemporaryDirectory(prefix="cactus_tf-") as temporary:
+        with tempfile.TemporaryDirectory(prefix="cactus_tf-", ignore_cleanup_errors=True) as temporary:
             yield Path(temporary)
         return
     yield folder / "partial"

@@ -168,7 +168,7 @@ class _Shards(NamedTuple):
     def note(self, start: int) -> dict | None:
         """The note of a shard, None where the shard is not complete."""
         try:
-            return json.loads(self._note(start).read_text())
+            return json.loads(self._note(start).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
 

@@ -126,7 +126,7 @@ def _decoded(
     pixel_range: PixelRange | None,
 ) -> Pictures:
     """The pictures that can be read; `labels` are numbers."""
-    with tempfile.TemporaryDirectory(prefix="cactus_tf-") as folder:
+    with tempfile.TemporaryDirectory(prefix="cactus_tf-", ignore_cleanup_errors=True) as folder:
         listed = unpacked(listed, Path(folder) / "unpacked", skipped)
         found = headers.read(f"{name.strip('-')} headers", listed.entries, Path(folder) / "headers")
         pixel_range = pixel_range or used_range(found.extremes)

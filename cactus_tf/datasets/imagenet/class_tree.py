@@ -43,10 +43,10 @@ class Source(NamedTuple):
 def locate(data_dir: str | Path | None, kind: str = "images", side: int = SIDE) -> Source:
     """The class folders of images or features."""
     if data_dir is None:
-        raise InputError(f"imagenet needs data_dir, tensorflow-datasets does not download it: {REMEDY}")
+        raise InputError(f"imagenet needs --data_dir, tensorflow-datasets does not download it: {REMEDY}")
     folder = Path(data_dir).expanduser()
     if not folder.is_dir():
-        raise InputError(f"data_dir {shown(folder)} is not a folder: {REMEDY}")
+        raise InputError(f"--data_dir={shown(folder)} is not a folder: {REMEDY}")
     extensions = features.EXTENSIONS if kind == "features" else picture_formats.EXTENSIONS
     root = next((root for root in _roots(folder, kind, side) if _holds(root, extensions)), None)
     if root is None:

@@ -109,10 +109,10 @@ def locate(data_dir: str | Path | None) -> Callable[[], ClassFiles]:
       InputError: no data_dir, or one with none of the layouts.
     """
     if data_dir is None:
-        raise InputError(f"miniimagenet needs data_dir, it cannot be downloaded: {REMEDY}")
+        raise InputError(f"miniimagenet needs --data_dir, it cannot be downloaded: {REMEDY}")
     folder = Path(data_dir).expanduser()
     if not folder.is_dir():
-        raise InputError(f"data_dir {shown(folder)} is not a folder: {REMEDY}")
+        raise InputError(f"--data_dir={shown(folder)} is not a folder: {REMEDY}")
     lists = split_lists.find([folder / below for below in _LISTS])
     images = next((path for path in (folder / "images", folder / "images.zip") if _holds_any(path)), None)
     root = next((path for path in (folder, folder / "train") if _has_every_split(path)), None)

@@ -14,6 +14,7 @@ from cactus_tf.config.schema import from_saved
 from cactus_tf.errors import InputError, RunError
 from cactus_tf.utils import files, sealed
 from cactus_tf.utils.arrays import read_archive
+from cactus_tf.utils.paths import expanded
 
 _DESCRIPTION, _ARRAYS = "embedder.json", "arrays.npz"
 _REMEDY = "fit and save it again"
@@ -21,7 +22,7 @@ _REMEDY = "fit and save it again"
 
 def write(folder: Path, name: str, description: Mapping[str, Any], arrays: Sequence[np.ndarray] = ()) -> Path:
     """Writes both files into the embedder's own folder, which it makes and returns; `read` keeps the arrays' order."""
-    folder = Path(folder)
+    folder = expanded(folder)
     folder.mkdir(parents=True, exist_ok=True)
     files.write_atomic(folder / _ARRAYS, lambda file: np.savez(file, *arrays))
     sealed.write(folder / _DESCRIPTION, {"embedder": name, **description})
@@ -31,12 +32,13 @@ def write(folder: Path, name: str, description: Mapping[str, Any], arrays: Seque
 @contextlib.contextmanager
 def reading(folder: Path, name: str) -> Iterator[tuple[dict[str, Any], list[np.ndarray]]]:
     """Gives (description, arrays); another embedder, damaged files and errors in its block become an InputError."""
+    folder = expanded(folder)
     try:
-        description = sealed.read(Path(folder) / _DESCRIPTION, _REMEDY)
+        description = sealed.read(folder / _DESCRIPTION, _REMEDY)
         saved = description.pop("embedder", "no embedder")
         if saved != name:
             raise InputError(f"{folder} holds {saved}, not {name}")
-        stored = read_archive(Path(folder) / _ARRAYS, remedy=_REMEDY)
+        stored = read_archive(folder / _ARRAYS, remedy=_REMEDY)
         yield description, [stored[f"arr_{i}"] for i in range(len(stored))]
     except (InputError, RunError):
         raise

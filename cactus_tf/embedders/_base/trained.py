@@ -20,6 +20,7 @@ from cactus_tf.embedders._base.network import Network, NetworkContext
 from cactus_tf.errors import InputError
 from cactus_tf.utils import history, seeds
 from cactus_tf.utils.keras_defaults import keras_defaults
+from cactus_tf.utils.paths import expanded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +88,7 @@ class TrainedEmbedder(ImageTransformer):
             model,
             functools.partial(model.data, images, options.batch, order, steps=steps),
             steps,
-            folder=None if folder is None else Path(folder),
+            folder=None if folder is None else expanded(folder),
             identity=identity,
             callbacks=[*model.between_steps(images), *callbacks],
         )
@@ -140,7 +141,7 @@ class TrainedEmbedder(ImageTransformer):
             options = saving.options(type(self.options), saved.options, folder)
             model = self._made(options, context)
             model.set_weights(weights)
-        self.curve = history.read(Path(folder) / history.NAME, context.steps)
+        self.curve = history.read(expanded(folder) / history.NAME, context.steps)
         self._set_fitted(model, options, context)
         return self
 
