@@ -36,14 +36,14 @@ def claim(
         saved = sealed.read_unchecked(path, _REMEDY)
         before, now = _mapping(saved.get("identity")), json.loads(json.dumps(identity))
         differences = _differences({**before, "files": None}, {**now, "files": None})
+        remedy = "choose another --workdir" + (" or repeat its settings" if differences else "")
         if before.get("files") != now.get("files"):
             differences.append(changed())
         if differences and not sealed.is_whole(saved):
             raise InputError(f"{path} is damaged or was changed, as its {sealed.DIGEST} shows: {_REMEDY}")
         if differences:
             raise InputError(
-                f"--workdir: {folder} belongs to another configuration ({'; '.join(differences)}); "
-                "choose another --workdir or repeat its settings"
+                f"--workdir: {folder} belongs to another configuration ({'; '.join(differences)}); {remedy}"
             )
     sealed.write(path, {**config, "identity": identity})
 

@@ -72,6 +72,13 @@ def test_names_that_begin_with_the_folder_itself_are_not_hidden(tmp_path):
     assert contents(archive, tmp_path / "work") == ({"cat/x.png": b"x", "dog/y.png": b"y"}, [])
 
 
+def test_members_whose_names_a_file_system_may_not_tell_apart_are_unpacked_apart(tmp_path):
+    members = [("é.png", b"1"), ("e\u0301.png", b"2"), ("É.png", b"3"), ("f.png", b"4")]
+    archive = zipped(tmp_path / "a.zip", *members)
+    assert contents(archive, tmp_path / "work") == (dict(members), [])
+    assert sorted(path.name for path in (tmp_path / "work/files").iterdir()) == ["1", "2", "3"]
+
+
 class Unflagged(zipfile.ZipInfo):
     """A member whose name is written in some encoding, without the flag for UTF-8."""
 

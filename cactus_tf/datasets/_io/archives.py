@@ -6,8 +6,10 @@ import lzma
 import re
 import shutil
 import struct
+import unicodedata
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -45,16 +47,30 @@ def contents(path: Path) -> Contents:
     return found._replace(files=list(by_name.values()))
 
 
+def places(wanted: Sequence[Entry], folder: Path) -> list[Path]:
+    """The folder that each file is unpacked below: FOLDER/1, and FOLDER/2 for the second of one name, and so on.
+
+    Names are the same where a file system does not tell them apart: by case, or by how Unicode stores an accent.
+    """
+    known = Counter[str]()
+    numbers = []
+    for entry in wanted:
+        name = unicodedata.normalize("NFC", entry.name).casefold()
+        known[name] += 1
+        numbers.append(known[name])
+    return [folder / str(number) for number in numbers]
+
+
 def unpack(wanted: Sequence[Entry], folder: Path) -> dict[int, str]:
-    """Unpacks files of one archive below a folder; returns by position why some could not be unpacked."""
+    """Unpacks files of one archive below the folders of `places`; returns by position why some could not be unpacked."""
     _check_space(wanted, folder)
     path = Path(wanted[0].root)
     by_name = {_inside(path, info): info for info in _infos(path)}
     damaged = {}
     with zipfile.ZipFile(path) as archive:
-        for i, entry in enumerate(wanted):
+        for i, (entry, place) in enumerate(zip(wanted, places(wanted, folder), strict=True)):
             try:
-                _extract(archive, by_name[entry.name], folder / entry.name)
+                _extract(archive, by_name[entry.name], place / entry.name)
             except _DAMAGE as error:
                 damaged[i] = f"cannot be read ({getattr(error, 'strerror', None) or error})"
     return damaged

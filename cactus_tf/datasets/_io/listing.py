@@ -14,7 +14,7 @@ from cactus_tf.datasets._io import archives, picture_formats, system_files
 from cactus_tf.datasets._io.entries import Contents, Entry, Skipped, shown
 from cactus_tf.errors import InputError
 
-_NAMED = 8  # extensions, or kinds of hidden files, that a message names
+_NAMED = 20  # extensions, or kinds of hidden files, that a message names
 
 
 class Listing(NamedTuple):

@@ -186,7 +186,8 @@ def unpacked(listed: Listed, folder: Path, skipped: list[Skipped]) -> Listed:
     damaged = dict(files.read_json(note))
     skipped.extend(Skipped(shown(archived[i].name), reason) for i, reason in damaged.items())
     intact = [i for i in range(len(archived)) if i not in damaged]
-    entries = [archived[i]._replace(root=str(folder / "files"), archived=False) for i in intact]
+    places = archives.places(archived, folder / "files")
+    entries = [archived[i]._replace(root=str(places[i]), archived=False) for i in intact]
     return Listed(entries, None if listed.labels is None else listed.labels[intact])
 
 
