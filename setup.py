@@ -39,7 +39,7 @@ setup(
         "importlib_resources>=6.4",  # tensorflow-datasets needs it to download and does not declare it
         "matplotlib>=3.9",  # pictures of a run
         "jinja2>=3.1",  # report.html
-        "Pillow>=10.0",  # image decoding
+        "Pillow>=10.1",  # image decoding
         "tqdm>=4.66",  # progress bars
         "scipy>=1.13",
         "filelock>=3.30",  # locks of run folders and artifacts on every operating system

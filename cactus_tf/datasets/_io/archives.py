@@ -62,7 +62,7 @@ def places(wanted: Sequence[Entry], folder: Path) -> list[Path]:
 
 
 def unpack(wanted: Sequence[Entry], folder: Path) -> dict[int, str]:
-    """Unpacks files of one archive below the folders of `places`; returns by position why some could not be unpacked."""
+    """Unpacks files of one archive below the folders of `places`; returns by position why some could not be."""
     _check_space(wanted, folder)
     path = Path(wanted[0].root)
     by_name = {_inside(path, info): info for info in _infos(path)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -134,17 +134,28 @@ def _tree(data_dir: Path, eval_dir: Path | None) -> Tree:
             f"data_dir {shown(data_dir)} holds {len(everything.entries)} pictures, {len(train)} of them for "
             f"training, and at least {FEWEST} are needed: add more"
         )
-    of_eval_dir = len(everything.entries) - len(listed.entries)
+    names = {split: names for split, (_, names) in labeled.items() if names}
+    counts, passed_over, notes = _beside(listings, len(everything.entries) - len(listed.entries))
+    splits = {split: files for split, (files, _) in labeled.items()}
+    return Tree(splits, names, empty, skipped, counts, [*warnings, *passed_over], notes)
+
+
+def _beside(listings: Mapping[str, Listing], of_eval_dir: int) -> tuple[dict[str, int], list[str], list[str]]:
+    """Counts, warnings and notes of what is no picture to train on.
+
+    Args:
+      listings: by what precedes a message.
+      of_eval_dir: number of pictures of data_dir that lie in eval_dir.
+    """
     counts = {
         "other_files": sum(len(one.others) for one in listings.values()),
         "hidden": sum(len(one.system) for one in listings.values()),
         "of_eval_dir": of_eval_dir,
     }
-    warnings += [f"{where}{one.passed_over}" for where, one in listings.items() if one.others]
+    passed_over = [f"{where}{one.passed_over}" for where, one in listings.items() if one.others]
     notes = [f"{where}{one.hidden}" for where, one in listings.items() if one.system]
     notes += [f"{of_eval_dir} pictures of data_dir lie in eval_dir and are not trained on"] if of_eval_dir else []
-    names = {split: names for split, (_, names) in labeled.items() if names}
-    return Tree({s: files for s, (files, _) in labeled.items()}, names, empty, skipped, counts, warnings, notes)
+    return counts, passed_over, notes
 
 
 def _outside(listed: Listing, data_dir: Path, eval_dir: Path | None) -> Listing:

@@ -181,7 +181,7 @@ def unpacked(listed: Listed, folder: Path, skipped: list[Skipped]) -> Listed:
     archived, note = listed.entries, folder / "unpacked.json"
     if not archived or not archived[0].archived:
         return listed
-    if claim(folder, archived) or not note.exists():
+    if claim(folder, ["apart", archived]) or not note.exists():
         files.write_json(note, list(archives.unpack(archived, folder / "files").items()))
     damaged = dict(files.read_json(note))
     skipped.extend(Skipped(shown(archived[i].name), reason) for i, reason in damaged.items())
