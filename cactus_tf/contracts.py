@@ -70,6 +70,7 @@ class EmbedderInfo:
       metrics: {name: meaning} of the scalars that training logs.
       pictures: {name: meaning} of the pictures that its network makes.
       fingerprint: options -> what the user's files hold, for an embedder that reads any.
+      takes_names: whether `fit` and `transform` take `names`, the files of the images ([n] bytes).
     """
 
     version: int = 1
@@ -78,6 +79,7 @@ class EmbedderInfo:
     metrics: Mapping[str, str] = dataclasses.field(default_factory=dict)
     pictures: Mapping[str, str] = dataclasses.field(default_factory=dict)
     fingerprint: Callable[[Any], Any] | None = None
+    takes_names: bool = False
 
     def default_steps(self, dataset: str | None) -> int | None:
         """The default number of steps on a data set; None if the number of images decides, or it is not trained."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import warnings
 
 import numpy as np
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 
 from cactus_tf.contracts import LearnerContext
 from cactus_tf.errors import InputError
@@ -49,7 +51,9 @@ class TrainingClusters:
                 self._context.clusters, n_init=1, max_iter=_MAX_ITERATIONS, tol=_TOLERANCE, random_state=state
             ).fit(x)
 
-        return min(parallel_map(once, self._starts), key=lambda kmeans: kmeans.inertia_)
+        with warnings.catch_warnings():  # fewer distinct embeddings than clusters leave clusters empty
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return min(parallel_map(once, self._starts), key=lambda kmeans: kmeans.inertia_)
 
     @property
     def assignments(self) -> np.ndarray:

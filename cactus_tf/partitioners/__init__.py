@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,9 @@ from cactus_tf import plugins
 from cactus_tf.contracts import PartitionContext, Partitioner, PartitionerInfo
 from cactus_tf.errors import InputError
 from cactus_tf.types import Partitions
-from cactus_tf.utils.arrays import check_finite
+from cactus_tf.utils.arrays import as_float32, first_distinct
+
+log = logging.getLogger(__name__)
 
 __all__ = ["build", "make"]
 
@@ -61,7 +64,7 @@ def build(name: str, clusters: int = 500, partitions: int = 100, **options: Any)
             context = PartitionContext(images=len(context), embeddings=np.asarray(context))
         z = context.embeddings
         if info.uses_embeddings and z is not None and z.ndim == 2:  # anything else is refused below
-            check_finite(z, name)
+            context = dataclasses.replace(context, embeddings=as_float32(z, name))
         return partitioner(context if seed is None else dataclasses.replace(context, seed=seed))
 
     return divide
@@ -74,6 +77,8 @@ def _check(name: str, info: PartitionerInfo, clusters: int, partitions: int, con
         _check_embeddings(name, context)
     if not info.clusters_of_its_own:
         _check_clusters(name, clusters, context)
+    if info.uses_embeddings:
+        _check_distinct(name, context.way if info.clusters_of_its_own else clusters, context)
 
 
 def _check_embeddings(name: str, context: PartitionContext) -> None:
@@ -91,3 +96,25 @@ def _check_clusters(name: str, clusters: int, context: PartitionContext) -> None
         )
     if context.way > clusters:
         raise InputError(f"{name}: way {context.way} is more than {clusters} clusters: lower --way or raise --clusters")
+
+
+def _check_distinct(name: str, clusters: int, context: PartitionContext) -> None:
+    """Refuses embeddings of too few different values for the classes of an episode; warns where clusters stay empty."""
+    assert context.embeddings is not None
+    distinct, alike = first_distinct(context.embeddings, clusters)
+    if distinct >= clusters:
+        return
+    counted = (
+        f"{name}: only {distinct} of the {context.images} training embeddings are distinct{_named(alike, context)}"
+    )
+    if distinct < context.way:
+        raise InputError(f"{counted}; --way={context.way} needs as many: remove duplicates and add other images")
+    log.warning("%s; of %d clusters the others stay empty: remove duplicates, or lower --clusters", counted, clusters)
+
+
+def _named(alike: tuple[int, int] | None, context: PartitionContext) -> str:
+    """The files of two images with the same embedding."""
+    if alike is None or context.names is None:
+        return ""
+    one, other = (context.names[i].decode() for i in alike)
+    return f" ({one} and {other} are duplicates)"

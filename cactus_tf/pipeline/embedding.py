@@ -14,7 +14,7 @@ from cactus_tf.config.plan import EmbeddingPlan
 from cactus_tf.contracts import Embedder
 from cactus_tf.runs import tensorboard
 from cactus_tf.runs.artifacts import Artifact
-from cactus_tf.types import Splits
+from cactus_tf.types import ImageSet, Splits
 from cactus_tf.utils import files
 from cactus_tf.utils.arrays import check_finite
 
@@ -48,16 +48,16 @@ def embed(
     fitted = Artifact(artifacts, "embedder", plan.key, verify)
     arrays = Artifact(artifacts, "embeddings", plan.embeddings_key, verify)
     with files.locked(fitted.folder):
-        embedder = fit_or_load(plan, data.train.images, fitted, folder)
+        embedder = fit_or_load(plan, data.train, fitted, folder)
         embeddings = {
-            split: arrays.cache(split, functools.partial(_transform, embedder, data[split].images, plan.embedder))
+            split: arrays.cache(split, functools.partial(_transform, embedder, data[split], plan.embedder))
             for split in plan.splits
         }
     log.info("embed: %s, %d numbers per image", plan.embedder, embeddings["train"].shape[1])
     return embedder, embeddings
 
 
-def fit_or_load(plan: EmbeddingPlan, images: np.ndarray, artifact: Artifact, folder: Path) -> Embedder:
+def fit_or_load(plan: EmbeddingPlan, train: ImageSet, artifact: Artifact, folder: Path) -> Embedder:
     """The embedder in the artifact; fitted first if there is none."""
     embedder = embedders.make(plan.embedder, plan.context, plan.options)
     recorded = artifact.files()
@@ -65,9 +65,10 @@ def fit_or_load(plan: EmbeddingPlan, images: np.ndarray, artifact: Artifact, fol
         return embedder.load(artifact.folder / "model")
     info, callbacks = plugins.info("embedders", plan.embedder), []
     if info.trained:
-        events, shown = folder / "events" / "embedder", report.pictured(images)
+        events, shown = folder / "events" / "embedder", report.pictured(train.images)
         callbacks = [tensorboard.EmbedderSummaries(events, info.metrics, info.pictures, shown)]
-    embedder.fit(images, seed=plan.seed, folder=artifact.folder / "partial", callbacks=callbacks)
+    partial, named = artifact.folder / "partial", _named(plan.embedder, train)
+    embedder.fit(train.images, seed=plan.seed, folder=partial, callbacks=callbacks, **named)
     model = artifact.folder / "model"
     model.mkdir(exist_ok=True)
     embedder.save(model)
@@ -76,8 +77,14 @@ def fit_or_load(plan: EmbeddingPlan, images: np.ndarray, artifact: Artifact, fol
     return embedder
 
 
-def _transform(embedder: Embedder, images: np.ndarray, name: str) -> np.ndarray:
+def _named(embedder: str, images: ImageSet) -> dict[str, np.ndarray]:
+    """The argument `names` for an embedder that takes it, of images that are files."""
+    takes_names = plugins.info("embedders", embedder).takes_names
+    return {"names": images.names} if takes_names and images.names is not None else {}
+
+
+def _transform(embedder: Embedder, images: ImageSet, name: str) -> np.ndarray:
     """[n, dim] float32, every number finite."""
-    embeddings = np.asarray(embedder.transform(images), np.float32)
+    embeddings = np.asarray(embedder.transform(images.images, **_named(name, images)), np.float32)
     check_finite(embeddings, name)
     return embeddings

@@ -17,6 +17,7 @@ from cactus_tf.errors import InputError
 
 REMEDY = "restore it, or delete it and run again"
 _PIECE = 1 << 24  # elements checked at once, as arrays may be memory maps
+_SAMPLED, _STEP = 1000, 1e-5  # rows that tell the scale, and the part of it that rounding errors stay below
 _LONGEST_HEADER = 1 << 16  # bytes; NumPy refuses headers above 10,000
 _KINDS = "biufcSU"  # bools, numbers and strings
 warnings.filterwarnings("ignore", message="Reading `.npy` or `.npz` file required additional")  # Python 2 wrote it
@@ -119,6 +120,32 @@ def check_finite(embeddings: np.ndarray, source: str, remedy: str = "retrain it"
     bad = sum(int(np.count_nonzero(~np.isfinite(piece).all(axis=1))) for piece in pieces)
     if bad:
         raise InputError(f"{source}: {bad} of {len(embeddings)} embeddings are NaN or infinite; {remedy}")
+
+
+def as_float32(embeddings: np.ndarray, source: str, remedy: str = "rescale them") -> np.ndarray:
+    """[n, dim] float32; arguments and errors as of `check_finite`, which sees what became infinite."""
+    with np.errstate(over="ignore"):
+        rows = np.asarray(embeddings, np.float32)
+    check_finite(rows, source if rows is embeddings else f"{source} as float32", remedy)
+    return rows
+
+
+def first_distinct(rows: np.ndarray, enough: int) -> tuple[int, tuple[int, int] | None]:
+    """The number of distinct rows, counted up to `enough`, and the numbers of the first two that are alike.
+
+    Rows that differ by rounding errors count as one: they are compared in steps of 1e-5 of the largest number.
+    """
+    first: dict[bytes, int] = {}
+    alike = None
+    scale = float(np.abs(rows[:_SAMPLED]).max(initial=0))
+    for i, row in enumerate(rows):
+        key = np.rint(row / (_STEP * scale or 1)).astype(np.int32).tobytes()
+        seen = first.setdefault(key, i)
+        if seen != i and alike is None:
+            alike = seen, i
+        if len(first) >= enough:
+            break
+    return len(first), alike
 
 
 def _header(beginning: bytes) -> tuple[tuple[int, ...], np.dtype, int]:

@@ -308,8 +308,9 @@ def test_features_are_rows(feature_folder):
         (np.zeros(DIM, np.int32), "holds int32, not floating-point numbers"),
         (np.array([0, np.nan, 0, 0, 0], np.float32), "holds NaN or infinity"),
         (np.array([1e300, 0, 0, 0, 0]), "holds NaN or infinity"),
-        (np.array([{}] * DIM, object), "is not a .npy file, or is damaged"),
-        (None, "is not a .npy file, or is damaged"),
+        (np.array([{}] * DIM, object), "holds pickled objects, not numbers or strings"),
+        (None, "is damaged or cut short (its header states float32 of shape [5], 148 bytes, and it has 145)"),
+        (b"\x93NUMPY\x01\x00\x08\x00{'a': ''", "is not a .npy file, or its header is damaged"),
     ],
 )
 def test_bad_features_are_left_out_with_their_reason(array, reason, tmp_path):
@@ -317,6 +318,8 @@ def test_bad_features_are_left_out_with_their_reason(array, reason, tmp_path):
     file = tmp_path / f"{names(TRAIN[1])[2]}.npy"
     if array is None:
         file.write_bytes(file.read_bytes()[:-3])
+    elif isinstance(array, bytes):
+        file.write_bytes(array)
     else:
         np.save(file, array)
     reported = {}

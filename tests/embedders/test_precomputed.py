@@ -2,6 +2,8 @@
 
 import pickle
 import re
+import unicodedata
+import zipfile
 
 import numpy as np
 import pytest
@@ -205,6 +207,67 @@ def test_a_truncated_plain_array_is_named(tmp_path):
     path = plain(tmp_path) / "train.npy"
     path.write_bytes(path.read_bytes()[:-20])
     assert f"{path} is damaged" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("change", [b"'", b"(", b"\0"])
+def test_a_damaged_header_of_a_plain_array_is_named(tmp_path, change):
+    path = plain(tmp_path) / "train.npy"
+    content = path.read_bytes()
+    path.write_bytes(content[:12] + change + content[13:])
+    assert f"{path} " in refusal(tmp_path)
+
+
+def test_a_shape_without_numbers_is_refused_at_once(tmp_path):
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000000, 0, 28, 1)}"
+    content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    with zipfile.ZipFile(write(tmp_path) / "omniglot_5_train.npz", "w") as archive:
+        archive.writestr("X.npy", content)
+        archive.writestr("Z.npy", content)
+    assert "X of" in refusal(tmp_path)
+    assert "its header states uint8 of shape [1000000000000, 0, 28, 1]" in refusal(tmp_path)
+
+
+FILES = {split: [f"{split}/é{i}.png" for i in range(len(images))] for split, images in IMAGES.items()}
+
+
+def named(folder, **changes):
+    """Plain arrays in a random order, with the list of their files."""
+    for split, files in FILES.items():
+        rows = np.random.default_rng(1).permutation(len(files))
+        np.save(folder / f"{split}.npy", Z[split][rows])
+        text = "\n".join(unicodedata.normalize("NFD", files[row]) for row in rows)
+        (folder / f"{split}.txt").write_text(changes.get(split, text), "utf-8")
+    return build(folder)
+
+
+def names(split, rows=slice(None)):
+    return np.array([name.encode() for name in FILES[split][rows]])
+
+
+def test_plain_arrays_find_image_files_by_their_names_in_any_order(tmp_path):
+    embedder = named(tmp_path).fit(IMAGES["train"], names=names("train"))
+    for split, images in IMAGES.items():
+        np.testing.assert_array_equal(
+            embedder.transform(images[::-1], names(split, slice(None, None, -1))), Z[split][::-1]
+        )
+
+
+def test_image_files_are_not_matched_by_their_number_alone(tmp_path):
+    with pytest.raises(InputError, match=r"train\.npy have no names.* add train\.txt .* such as train/é0\.png"):
+        build(plain(tmp_path)).fit(IMAGES["train"], names=names("train"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("\n".join(["other.png", *FILES["train"][1:]]), r"train\.txt lacks 1 of 30 images, the first train/é0\.png"),
+        ("\n".join(FILES["train"][:-1]), r"train\.txt has 29 lines and train\.npy 30 rows"),
+        ("\n".join([*FILES["train"][:-1], FILES["train"][3]]), r"line 4: train/é3\.png is also in line 30"),
+    ],
+)
+def test_a_list_that_does_not_name_every_image_once_is_refused(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        named(tmp_path, train=text).fit(IMAGES["train"], names=names("train"))
 
 
 # What artifacts are named by

@@ -36,6 +36,33 @@ def test_embeddings_that_cannot_be_clustered_are_refused(name, context, words):
         partitioners.build(name, 4, 1)(context)
 
 
+@pytest.mark.parametrize("name", ["kmeans", "hyperplanes"])
+def test_doubles_beyond_float32_are_refused_instead_of_becoming_infinite(name):
+    z = EMBEDDINGS.astype(np.float64)
+    z[3, 1] = 1e39
+    with pytest.raises(InputError, match=f"{name} as float32: 1 of 120 embeddings are NaN or infinite"):
+        partitioners.build(name, 4, 1)(z)
+
+
+def few_distinct(number):
+    """120 embeddings of a few values, apart from rounding errors, and the names of their images."""
+    z = EMBEDDINGS[np.arange(120) % number] * np.float32(1 + 1e-7)
+    return about(embeddings=z, names=np.array([f"{i}.png".encode() for i in range(120)]), way=5)
+
+
+@pytest.mark.parametrize("name", ["kmeans", "hyperplanes"])
+def test_duplicates_that_leave_too_few_distinct_images_are_named(name):
+    words = r"only 3 of the 120 training embeddings are distinct \(0\.png and 3\.png are duplicates\); --way=5 needs"
+    with pytest.raises(InputError, match=f"{name}: {words}"):
+        partitioners.build(name, 8, 1)(few_distinct(3))
+
+
+def test_duplicates_that_leave_clusters_empty_are_named_in_a_warning(caplog):
+    partitioners.build("kmeans", 8, 2, restarts=0)(few_distinct(6))
+    assert "only 6 of the 120 training embeddings are distinct" in caplog.text
+    assert "of 8 clusters the others stay empty" in caplog.text
+
+
 def test_rows_that_are_not_finite_are_counted_across_chunks(monkeypatch):
     monkeypatch.setattr(arrays, "_PIECE", 7 * EMBEDDINGS[:1].size)
     with pytest.raises(InputError, match="kmeans: 2 of 120 embeddings"):

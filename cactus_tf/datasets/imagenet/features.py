@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 
 import numpy as np
 
 from cactus_tf.datasets._io.entries import Entry, UnreadableError
 from cactus_tf.errors import InputError
+from cactus_tf.utils.arrays import ArrayError, parse_array
 
 EXTENSIONS = (".npy",)
 _TRIED = 20  # files of which one must be readable
@@ -17,11 +17,11 @@ _TRIED = 20  # files of which one must be readable
 def vector(content: bytes, dim: int | None = None) -> np.ndarray:
     """[dim] float32 from the bytes of a .npy file; UnreadableError for another shape or type, NaN or infinity."""
     try:
-        array = np.load(io.BytesIO(content), allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError, MemoryError) as error:
-        raise UnreadableError("is not a .npy file, or is damaged") from error
-    if not isinstance(array, np.ndarray) or array.ndim != 1 or not array.size:
-        raise UnreadableError(f"has shape {list(getattr(array, 'shape', []))}, not one vector")
+        array = parse_array(content)
+    except ArrayError as error:
+        raise UnreadableError(str(error)) from error
+    if array.ndim != 1 or not array.size:
+        raise UnreadableError(f"has shape {list(array.shape)}, not one vector")
     if not np.issubdtype(array.dtype, np.floating):
         raise UnreadableError(f"holds {array.dtype}, not floating-point numbers")
     if dim is not None and len(array) != dim:

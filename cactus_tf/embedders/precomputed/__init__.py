@@ -5,8 +5,10 @@
 - archives `{dataset}_{dims}_{split}.npz` (ACAI, DeepCluster), `{dataset}.u-{dims}_{split}.npz` (BiGAN) or
   `{dataset}.{dims}_{split}.npz` (InfoGAN) with the images X and their embeddings Z (InfoGAN: Z_raw), rows in any order:
   an image finds its row by its bytes; labels Y are not read; or
-- `{split}.npy` [n, dim], row i for image i of the prepared split. The number of images identifies the split, so no two
-  splits may have the same number; if they do, use archives with X.
+- `{split}.npy` [n, dim]. For a data set of image files, `{split}.txt` beside it names the file of each row below
+  `data_dir`, one per line; the order of prepared images depends on settings such as `--image_size`. For other data sets
+  row i is that of image i of the prepared split. The number of images identifies the split, so no two splits may have
+  the same number; if they do, use archives with X.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from cactus_tf.contracts import Embedder, EmbedderContext, EmbedderInfo
 from cactus_tf.embedders._base import image_arrays, saving
 from cactus_tf.embedders._base.estimator import ImageTransformer
 from cactus_tf.embedders.precomputed import archives
-from cactus_tf.embedders.precomputed.lookup import ByImage, ByOrder
+from cactus_tf.embedders.precomputed.lookup import ByImage, Plain
 from cactus_tf.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -42,27 +44,39 @@ class Precomputed(ImageTransformer):
 
     def __init__(self, folder: str | None, dataset: str | None):
         self.folder, self.dataset = folder, dataset
-        self._lookup: ByImage | ByOrder | None = None
+        self._lookup: ByImage | Plain | None = None
 
     def fit(
-        self, images: np.ndarray, y: Any = None, *, seed: int = 0, folder: Path | None = None, callbacks: Sequence = ()
+        self,
+        images: np.ndarray,
+        y: Any = None,
+        *,
+        seed: int = 0,
+        folder: Path | None = None,
+        callbacks: Sequence = (),
+        names: np.ndarray | None = None,
     ) -> Precomputed:
         """Checks that the files hold every training image, and returns itself.
 
         Raises:
           InputError: files that are missing, damaged or of another form, or images that they do not hold.
         """
-        self.transform(images)
+        self.transform(images, names)
         return self
 
-    def transform(self, images: np.ndarray) -> np.ndarray:
-        """[n, h, w, c] uint8 -> [n, dim] float32; errors as in `fit`."""
+    def transform(self, images: np.ndarray, names: np.ndarray | None = None) -> np.ndarray:
+        """[n, h, w, c] uint8 -> [n, dim] float32; errors as in `fit`.
+
+        Args:
+          images: of a split.
+          names: [n] bytes, the file of each image (`ImageSet.names`); with plain arrays needed for images from files.
+        """
         image_arrays.check_images(images)
         if self._lookup is None:
             paths = archives.find(_folder(self.folder), self.dataset)
             log.info("precomputed: reading %s", ", ".join(map(str, paths.values())))
-            self._lookup = (ByImage if paths["train"].suffix == ".npz" else ByOrder)(paths)
-        return self._lookup(images)
+            self._lookup = (ByImage if paths["train"].suffix == ".npz" else Plain)(paths)
+        return self._lookup(images, names)
 
     def save(self, folder: Path) -> None:
         """Writes the place of the files, not their contents."""
@@ -92,7 +106,7 @@ def fingerprint(options: Options | None) -> dict[str, list[int]]:
     return archives.fingerprints(_folder(options.dir if options else None))
 
 
-INFO = EmbedderInfo(fingerprint=fingerprint)
+INFO = EmbedderInfo(fingerprint=fingerprint, takes_names=True)
 
 
 def build(context: EmbedderContext | None = None, options: Options | None = None) -> Embedder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import tempfile
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -14,10 +15,12 @@ import numpy as np
 
 from cactus_tf.embedders._base.image_arrays import check_images
 from cactus_tf.errors import InputError
-from cactus_tf.utils.arrays import check_finite
+from cactus_tf.utils.arrays import as_float32, check_member, read_array
 from cactus_tf.utils.files import checksum
 
 SPLITS = ("train", "val", "test")
+NAMES = ".txt"  # ending of a list of file names
+_REMEDY = "get it again, or save it as a plain array of numbers (unpickling could run code)"
 PATTERNS = "{dataset}_{dims}_{split}.npz, {dataset}.u-{dims}_{split}.npz, {dataset}.{dims}_{split}.npz or {split}.npy"
 _NAME = re.compile(rf"(?P<dataset>.+?)(?P<kind>_|\.u-|\.)(?P<dims>\d+)_(?P<split>{'|'.join(SPLITS)})\.npz")
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError)
@@ -46,9 +49,9 @@ def fingerprints(folder: Path) -> dict[str, list[int]]:
     """Checksums of every file that `find` may choose; an archive stores those of its members."""
     if not folder.is_dir():
         find(folder, None)  # raises
-    plain = {f"{split}.npy" for split in SPLITS}
+    plain = {f"{split}{end}" for split in SPLITS for end in (".npy", NAMES)}
     paths = [path for path in sorted(folder.iterdir()) if _NAME.fullmatch(path.name) or path.name in plain]
-    return {path.name: [checksum(path)] if path.suffix == ".npy" else _checksums(path) for path in paths}
+    return {path.name: _checksums(path) if path.suffix == ".npz" else [checksum(path)] for path in paths}
 
 
 def _checksums(path: Path) -> list[int]:
@@ -58,9 +61,24 @@ def _checksums(path: Path) -> list[int]:
 
 def plain_embeddings(path: Path) -> np.ndarray:
     """[n, dim] float32 of a .npy file, memory-mapped if it holds float32."""
-    with _errors_named(path):
-        embeddings = np.load(path, mmap_mode="r", allow_pickle=False)
-    return _float32(embeddings, str(path))
+    return _float32(read_array(path, mapped=True, remedy=_REMEDY), str(path))
+
+
+def plain_names(path: Path) -> list[str] | None:
+    """The file of each row of a .npy file, in composed Unicode, from the list beside it; None where there is none."""
+    names = path.with_suffix(NAMES)
+    if not names.is_file():
+        return None
+    try:
+        lines = names.read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{names} cannot be read ({error}): write one file name per line, in UTF-8") from error
+    return [composed(line.replace("\\", "/")) for line in lines]
+
+
+def composed(name: str) -> str:
+    """A name as lists are compared: without "./", in composed Unicode."""
+    return unicodedata.normalize("NFC", name.strip().removeprefix("./"))
 
 
 def archived_embeddings(path: Path) -> np.ndarray:
@@ -89,6 +107,7 @@ def member(path: Path, key: str) -> Iterator[np.ndarray]:
             if f"{key}.npy" not in archive.namelist():
                 names = ", ".join(name.removesuffix(".npy") for name in archive.namelist())
                 raise InputError(f"{path} has no {key}, only {names}; it must hold images X and embeddings Z")
+            check_member(archive, key)
             array = np.load(archive.extract(f"{key}.npy", folder), mmap_mode="r", allow_pickle=False)
         yield array
 
@@ -97,10 +116,7 @@ def _float32(embeddings: np.ndarray, source: str) -> np.ndarray:
     if embeddings.ndim != 2 or embeddings.dtype.kind not in "fiu":
         form = f"{embeddings.dtype} of shape {list(embeddings.shape)}"
         raise InputError(f"{source} is {form}; embeddings are numbers of shape [n, dim]")
-    with np.errstate(over="ignore"):  # becomes infinite
-        rows = np.asarray(embeddings, np.float32)
-    check_finite(rows, f"{source} as float32", "remove those images or rescale the embeddings")
-    return rows
+    return as_float32(embeddings, source, "remove those images or rescale the embeddings")
 
 
 @contextlib.contextmanager
@@ -112,6 +128,5 @@ def _errors_named(path: Path, key: str = "") -> Iterator[None]:
         raise
     except _DAMAGE as error:
         raise InputError(
-            f"{f'{key} of ' if key else ''}{path} is damaged, cut short or pickled ({error}); "
-            "get it again, or save it as a plain array of numbers (unpickling could run code)"
+            f"{f'{key} of ' if key else ''}{path} is damaged, cut short or pickled ({error}); {_REMEDY}"
         ) from error

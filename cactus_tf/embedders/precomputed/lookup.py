@@ -29,17 +29,17 @@ class ByImage:
             self._add(path, parts)
         self._embeddings = np.concatenate(parts)
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """[n, h, w, c] uint8 -> [n, dim] float32."""
+    def __call__(self, images: np.ndarray, names: np.ndarray | None = None) -> np.ndarray:
+        """[n, h, w, c] uint8 -> [n, dim] float32; names are not needed."""
         if images.shape[1:] != self._shape:
             sizes = f"the archives hold {text(self._shape)} images, these are {text(images.shape[1:])}"
             raise InputError(f"precomputed: {sizes}; embed the images that the data set has")
         rows = np.array([self._row.get(image_digest(image), -1) for image in images], np.int64)
         unknown = np.count_nonzero(rows < 0)
         if unknown:
-            names = ", ".join(path.name for path in self._paths.values())
+            archived = ", ".join(path.name for path in self._paths.values())
             raise InputError(
-                f"precomputed: {unknown} of {len(images)} images are in none of {names}: "
+                f"precomputed: {unknown} of {len(images)} images are in none of {archived}: "
                 "the archives must come from the same images, byte for byte, for every split that is used"
             )
         return self._embeddings[rows]
@@ -60,25 +60,66 @@ class ByImage:
         parts.append(embeddings)
 
 
-class ByOrder:
-    """Gives the rows of the split with as many images."""
+class Plain:
+    """Finds rows of plain arrays by the names of the images' files, or for other images by their number."""
 
     def __init__(self, paths: dict[str, Path]):
         self._arrays = {split: archives.plain_embeddings(path) for split, path in paths.items()}
+        self._rows = {split: _rows(paths[split], len(array)) for split, array in self._arrays.items()}
         self._folder = paths["train"].parent
         dims = {array.shape[1] for array in self._arrays.values()}
         if len(dims) > 1:
             raise InputError(f"the arrays in {self._folder} have rows of {sorted(dims)} numbers; they must be alike")
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """[n, h, w, c] uint8 -> [n, dim] float32."""
-        fitting = [split for split, array in self._arrays.items() if len(array) == len(images)]
-        if len(fitting) == 1:
-            return self._arrays[fitting[0]]
-        if fitting:
+    def __call__(self, images: np.ndarray, names: np.ndarray | None = None) -> np.ndarray:
+        """[n, h, w, c] uint8 and, of images that are files, [n] bytes their names -> [n, dim] float32."""
+        if names is not None:
+            return self._by_name([archives.composed(name.decode()) for name in names.tolist()])
+        return self._arrays[self._of_size(len(images))]
+
+    def _by_name(self, names: list[str]) -> np.ndarray:
+        """The rows of these files, from the one array whose list has them all."""
+        lacking = {split: [n for n in names if n not in rows] for split, rows in self._rows.items() if rows}
+        if not lacking:
             raise InputError(
-                f"{' and '.join(fitting)} in {self._folder} both have {len(images)} rows, so the number of images does "
+                f"the rows of {self._folder}/train.npy have no names, and the order of image files depends on settings "
+                f"such as --image_size: add train.txt with the file of each row below data_dir, such as {names[0]}, "
+                "one per line (likewise val, test), or save archives with X and Z"
+            )
+        split = min(lacking, key=lambda split: (len(lacking[split]), abs(len(self._rows[split]) - len(names))))
+        if lacking[split]:
+            raise InputError(
+                f"{self._folder}/{split}.txt lacks {len(lacking[split])} of {len(names)} images, the first "
+                f"{lacking[split][0]}: name the file of each row below data_dir, one per line"
+            )
+        return self._arrays[split][[self._rows[split][name] for name in names]]
+
+    def _of_size(self, number: int) -> str:
+        """The split with this number of rows."""
+        fitting = [split for split, array in self._arrays.items() if len(array) == number]
+        if len(fitting) > 1:
+            raise InputError(
+                f"{' and '.join(fitting)} in {self._folder} both have {number} rows, so the number of images does "
                 f"not identify the split: save archives with X and Z instead, named {archives.PATTERNS.split(',')[0]}"
             )
-        sizes = ", ".join(f"{split} {len(array)}" for split, array in self._arrays.items())
-        raise InputError(f"{self._folder} has rows for {sizes} images, not for {len(images)}; embed every image")
+        if not fitting:
+            sizes = ", ".join(f"{split} {len(array)}" for split, array in self._arrays.items())
+            raise InputError(f"{self._folder} has rows for {sizes} images, not for {number}; embed every image")
+        return fitting[0]
+
+
+def _rows(path: Path, number: int) -> dict[str, int]:
+    """The row of each file that the list beside an array names; empty without a list."""
+    names = archives.plain_names(path)
+    if names is None:
+        return {}
+    listed = path.with_suffix(archives.NAMES)
+    if len(names) != number:
+        raise InputError(f"{listed} has {len(names)} lines and {path.name} {number} rows: name the file of each row")
+    rows = {name: row for row, name in enumerate(names)}
+    if len(rows) < number:
+        row = next(row for row, name in enumerate(names) if rows[name] != row)
+        raise InputError(
+            f"{listed}, line {row + 1}: {names[row]} is also in line {rows[names[row]] + 1}: name each once"
+        )
+    return rows
