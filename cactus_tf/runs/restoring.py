@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -278,6 +279,7 @@ def _settings_that_work(folder: Path) -> Iterator[None]:
         raise
     except (MemoryError, ValueError, ArithmeticError, TypeError, LookupError, tf.errors.OpError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = re.sub(r"\{\{.*?\}\} |on /job.*", "", reason).strip()  # TensorFlow's names of nodes and devices
         raise InputError(
             f"{folder} cannot be restored from the settings in its {CONFIG} ({reason}): rerun the run's command, which "
             "writes it again"
