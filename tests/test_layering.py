@@ -126,3 +126,36 @@ def test_importing_the_package_alone_loads_no_tensorflow():
 
     code = "import sys, cactus_tf; sys.exit(bool({'tensorflow', 'keras', 'sklearn'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(("backend", "ends"), [("torch", 1), ("tensorflow", 0)])
+def test_keras_that_is_loaded_on_another_backend_is_one_clear_error(backend, ends):
+    import subprocess
+    import sys
+
+    loaded = f"SimpleNamespace(config=SimpleNamespace(backend=lambda: {backend!r}))"
+    code = f"import sys; from types import SimpleNamespace; sys.modules['keras'] = {loaded}; import cactus_tf"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == ends
+    assert ("ImportError: cactus_tf needs Keras on TensorFlow, and" in done.stderr) == bool(ends)
+
+
+def test_importing_the_package_asks_keras_for_tensorflow():
+    import os
+    import subprocess
+    import sys
+
+    code = "import os, cactus_tf; print(os.environ['KERAS_BACKEND'])"
+    environment = {**os.environ, "KERAS_BACKEND": "torch"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout == "tensorflow\n"
+
+
+def test_every_text_file_is_opened_as_utf8():
+    for module, path in FILES.items():
+        for call in (n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)):
+            name, words = ast.unparse(call.func).rpartition(".")[2], ast.unparse(call)
+            if name in ("read_text", "write_text") and not words.startswith(("write_text(", "files.write_text(")):
+                assert "encoding" in words, f"{module}: {words}"
+            if words.startswith("open(") and "b'" not in words:
+                assert "encoding" in words, f"{module}: {words}"

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from cactus_tf.config import flags
+from cactus_tf.config.flagfiles import with_flagfiles
+from cactus_tf.errors import InputError
 from cactus_tf.report import comparison
 from cactus_tf.report.published import RECALLED, figures
 from cactus_tf.types import Accuracy
@@ -102,3 +104,47 @@ def test_times_are_written_as_words():
     assert words(47.2 * 60).startswith("about 47 min on")
     assert words(3.14 * 3600).startswith("about 3.1 h on")
     assert words(1234 * 3600).startswith("about 1,200 h on")
+
+
+TEXT = '--steps=5\r\n# a comment\r\n  // another\r\n\r\n  --data_dir="my pictures"  \r\n--way 7\r\n"--seed = 3"\r\n'
+ARGUMENTS = ["--steps=5", "--data_dir=my pictures", "--way=7", "--seed=3"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_a_flagfile_of_any_editor_gives_the_same_arguments(tmp_path, encoding):
+    (tmp_path / "f.txt").write_bytes(TEXT.encode(encoding))
+    assert with_flagfiles(["--quiet", f"--flagfile={tmp_path / 'f.txt'}", "x"]) == ["--quiet", *ARGUMENTS, "x"]
+
+
+def test_a_nested_flagfile_may_lie_beside_the_one_that_includes_it(tmp_path):
+    (tmp_path / "inner.txt").write_text("--way=3\n")
+    (tmp_path / "outer.txt").write_text("--flagfile=inner.txt\n--shot=2\n")
+    assert with_flagfiles(["--flagfile", str(tmp_path / "outer.txt")]) == ["--way=3", "--shot=2"]
+
+
+def test_a_flagfile_may_lie_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "f.txt").write_text("--way=3")
+    assert with_flagfiles(["--flagfile=~/f.txt"]) == ["--way=3"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"--way=3\n--data_dir=f\xfcnf\n", r"f.txt is not UTF-8 text \(line 2\): save it as UTF-8"),
+        ("--way=3".encode("utf-16-le"), "f.txt is not UTF-8 text"),
+        (b"--flagfile=nowhere.txt", r"--flagfile=nowhere.txt, which .*f.txt includes: there is no such file"),
+        (b"--flagfile=f.txt", "--flagfile=f.txt: this flagfile includes itself"),
+    ],
+)
+def test_a_flagfile_that_cannot_be_read_is_named(tmp_path, content, words):
+    (tmp_path / "f.txt").write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        with_flagfiles([f"--flagfile={tmp_path / 'f.txt'}"])
+
+
+@pytest.mark.parametrize("argument", ["--flagfile=nowhere.txt", "--flagfile=."])
+def test_a_flagfile_that_is_not_there_is_named(argument):
+    with pytest.raises(InputError, match=f"^{argument}: (there is no such file|not a file)$"):
+        with_flagfiles([argument])

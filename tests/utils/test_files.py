@@ -1,8 +1,11 @@
-"""Files that are missing, damaged or folders."""
+"""Files that are missing, damaged or folders; locks."""
+
+import errno
+import logging
 
 import pytest
 
-from cactus_tf.errors import InputError
+from cactus_tf.errors import InputError, RunError
 from cactus_tf.utils import files
 
 
@@ -39,3 +42,53 @@ def test_a_file_that_a_run_can_do_without_stops_nothing(tmp_path, content, caplo
 def test_of_a_missing_file_that_a_run_can_do_without_nothing_is_said(tmp_path, caplog):
     assert files.read_json_if_whole(tmp_path / "seconds.json", dict, {}) == {}
     assert not caplog.text
+
+
+def test_a_locked_folder_makes_a_second_user_wait(tmp_path, monkeypatch, caplog):
+    with files.locked(tmp_path), open(tmp_path / ".lock", "ab") as other:
+        assert not files.lock_descriptor(other.fileno(), blocking=False)
+    with open(tmp_path / ".lock", "ab") as other:
+        assert files.lock_descriptor(other.fileno(), blocking=False)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_that_refuses_locks_is_a_warning(tmp_path, monkeypatch, caplog, number):
+    def refuse(descriptor, blocking=True):
+        raise OSError(number, "no locks here")
+
+    monkeypatch.setattr(files, "lock_descriptor", refuse)
+    with caplog.at_level(logging.WARNING, "cactus_tf"), files.locked(tmp_path):
+        done = True
+    assert done
+    assert "its file system refuses locks (no locks here)" in caplog.text
+
+
+def test_a_refused_command_takes_back_the_folders_that_it_made(tmp_path):
+    folder = tmp_path / "runs" / "a"
+    with pytest.raises(InputError), files.taken_back(folder):
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("{}")
+        raise InputError("no such file")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [InputError, RunError, KeyboardInterrupt])
+def test_results_are_never_taken_back(tmp_path, error):
+    folder = tmp_path / "a"
+    with pytest.raises(error), files.taken_back(folder):
+        folder.mkdir()
+        (folder / "results.json").write_text("{}")
+        raise error("x")
+    assert (folder / "results.json").exists()
+
+
+def test_a_folder_that_was_there_before_stays(tmp_path):
+    with pytest.raises(InputError), files.taken_back(tmp_path):
+        raise InputError("x")
+    assert tmp_path.exists()
+
+
+def test_text_is_utf8_whatever_the_locale_and_keeps_the_bytes_of_undecodable_names(tmp_path):
+    files.write_text(tmp_path / "x", "fünf \udcfc")
+    assert (tmp_path / "x").read_bytes() == "fünf ".encode() + b"\xfc"

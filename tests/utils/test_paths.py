@@ -1,0 +1,23 @@
+from pathlib import Path
+
+import pytest
+
+from cactus_tf.errors import InputError
+from cactus_tf.utils.paths import expanded
+
+
+def test_a_tilde_at_the_start_is_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert expanded("~/runs/a") == tmp_path / "runs" / "a"
+    assert expanded(Path("~")) == tmp_path
+
+
+@pytest.mark.parametrize("path", ["runs/~x", "./~", "/a~/b", ""])
+def test_other_paths_stay_as_they_are(path):
+    assert expanded(path) == Path(path)
+
+
+def test_an_unknown_user_is_named_with_the_flag():
+    with pytest.raises(InputError, match=r"^--out=~nobody_here/x: there is no home folder ~nobody_here; write the"):
+        expanded("~nobody_here/x", "--out")
