@@ -29,10 +29,12 @@ __all__ = list(_PUBLIC)
 
 
 def _ask_for_tensorflow() -> None:
-    """Chooses the TensorFlow backend of Keras, which reads the choice when it is first imported."""
+    """Chooses the TensorFlow backend of Keras, and trainings of full length; Keras reads both when it is imported."""
     keras = sys.modules.get("keras")
     if keras is None:
         os.environ["KERAS_BACKEND"] = "tensorflow"
+        for limit in ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH"):
+            os.environ.pop(limit, None)
     elif keras.config.backend() != "tensorflow":
         raise ImportError(
             f"cactus_tf needs Keras on TensorFlow, and this process has loaded Keras on {keras.config.backend()}: "
