@@ -1,11 +1,15 @@
 import json
 import os
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import cactus_tf
 from cactus_tf.config import build_plan
 from cactus_tf.config import flags as cli
 from cactus_tf.contracts import DataContext
@@ -500,6 +504,32 @@ def test_a_stopped_preparation_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "array", array)
     assert len(load(tmp_path / "data", cache=store.cache, folder=store.folder).train) == 2
     assert seen == ["a.png", "b.png"]  # once
+
+
+SCRIPT = """
+print("once")
+from cactus_tf import datasets
+data = datasets.load("folder", data_dir="data")
+print(data.train.images.shape[0])
+"""
+
+
+@pytest.mark.parametrize("way", ["file", "standard input"])
+def test_a_script_that_loads_pictures_at_its_top_level_runs_once(way, tmp_path):
+    put(tmp_path / "data", *numbered("", 40))
+    (tmp_path / "script.py").write_text(SCRIPT)
+    ran = subprocess.run(
+        [sys.executable, "script.py" if way == "file" else "-"],
+        input=SCRIPT, cwd=tmp_path, capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(Path(cactus_tf.__file__).parents[1])},
+    )  # fmt: skip
+    assert ran.stdout.split() == ["once", "40"]
+
+
+def test_no_module_starts_processes_which_would_import_the_callers_script_again():
+    for path in Path(cactus_tf.__file__).parent.rglob("*.py"):
+        text = path.read_text()
+        assert "multiprocessing" not in text and "ProcessPool" not in text, path
 
 
 @pytest.fixture
