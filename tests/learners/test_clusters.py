@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 from cactus_tf import learners
 from cactus_tf.contracts import LearnerContext
 from cactus_tf.errors import InputError
+from cactus_tf.learners._clusters import TrainingClusters
 
 CENTERS = np.float32([[0, 0], [9, 0], [0, 9], [9, 9], [20, 0], [20, 20]])
 SIZES = [12, 12, 12, 12, 12, 6]
@@ -183,3 +184,8 @@ def test_the_network_follows_from_the_seed():
 
 def test_a_context_has_the_papers_number_of_clusters():
     assert LearnerContext((28, 28, 1)).clusters == 500
+
+
+def test_fewer_distinct_embeddings_than_clusters_leave_clusters_empty_without_a_warning():
+    context = LearnerContext((2,), clusters=5, embeddings=CENTERS[np.arange(30) % 3])
+    assert np.count_nonzero(TrainingClusters("cluster_matching", context, 2).sizes) == 3
