@@ -468,7 +468,7 @@ def test_test_pictures_that_are_trained_on_are_counted(tmp_path, extension, capl
         image.save(tmp_path / f"eval/ant/copy{extension}")
     notes = []
     load(tmp_path / "data", notes, eval_dir=tmp_path / "eval")
-    assert notes[0]["in_train"] == {"val": 0, "test": 1}
+    assert notes[0]["in_train"] == {"test": 1}
     assert "folder: 1 of 3 test images are in train, too" in caplog.text
     assert "val images" not in caplog.text
 

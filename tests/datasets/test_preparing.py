@@ -195,7 +195,7 @@ def test_a_summary_of_the_prepared_splits_is_reported(shelf):
         return {"classes": sorted(set(splits["train"].labels.tolist()))}
 
     prepared(lambda folder: SplitFiles(shelf.listing(), [], summary), shelf.context())
-    assert shelf.notes == [{"classes": [0, 1], "in_train": {"val": 0, "test": 0}, "skipped": []}]
+    assert shelf.notes == [{"classes": [0, 1], "skipped": []}]
 
 
 def test_rows_that_are_already_decoded_are_used(shelf):

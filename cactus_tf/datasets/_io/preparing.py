@@ -170,7 +170,9 @@ def prepare_files(
                 splits[split], found[split] = in_digest_order(one, rows), rows.digests
             report_skipped(name, skipped)
             reasons = [{"file": s.name, "reason": s.reason} for s in skipped]
-            context.report({**split_files.summary(splits), "in_train": in_train(name, found), "skipped": reasons})
+            known = in_train(name, found)
+            known_images = {"in_train": known} if known else {}
+            context.report({**split_files.summary(splits), **known_images, "skipped": reasons})
             return splits
 
         return prepare(name, read, context, ("images", "labels", "names"), partitions)
@@ -200,13 +202,13 @@ def report_skipped(name: str, skipped: Sequence[Skipped]) -> None:
 
 
 def in_train(name: str, found: Mapping[str, np.ndarray]) -> dict[str, int]:
-    """How many images of val and test are in train, too, by the digests of each split; a warning says so."""
+    """How many images of val and test are in train, too, where any are, by digests of each split; warns of them."""
     flat = {split: np.ascontiguousarray(one).view(f"V{digests.SIZE}").ravel() for split, one in found.items()}
     counts = {split: digests.in_both(one, flat["train"]) for split, one in flat.items() if split != "train"}
-    for split, number in counts.items():
-        if number:
-            log.warning("%s: %s of %s %s images are in train, too", name, f"{number:,}", f"{len(flat[split]):,}", split)
-    return counts
+    known = {split: number for split, number in counts.items() if number}
+    for split, number in known.items():
+        log.warning("%s: %s of %s %s images are in train, too", name, f"{number:,}", f"{len(flat[split]):,}", split)
+    return known
 
 
 def in_digest_order(listed: Listed, decoded: Decoded) -> Labeled:
