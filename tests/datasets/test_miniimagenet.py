@@ -348,7 +348,7 @@ def test_the_same_files_in_another_layout_are_not_prepared_again(release, conten
         assert main([*flags, *places, "--algo=nearest_neighbours", "--eval_shots=1", "--eval_query=2"]) == 0
     prepared = sorted((tmp_path / "artifacts").glob("data-*"))
     assert len(prepared) == 2  # ImageNet's names are other names
-    assert all(json.loads((folder / "prepared.json").read_text()) == {"skipped": []} for folder in prepared)
+    assert all(json.loads((folder / "prepared.json").read_text())["skipped"] == [] for folder in prepared)
     pixels = [np.load(folder / "test-images.npy") for folder in prepared]
     np.testing.assert_array_equal(*pixels)
 
