@@ -70,7 +70,7 @@ def plain_names(path: Path) -> list[str] | None:
     if not names.is_file():
         return None
     try:
-        lines = names.read_text("utf-8-sig").splitlines()
+        lines = names.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{names} cannot be read ({error}): write one file name per line, in UTF-8") from error
     return [composed(line.replace("\\", "/")) for line in lines]
