@@ -3,6 +3,7 @@
 import difflib
 import importlib
 import pkgutil
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -15,8 +16,9 @@ FAMILIES = ("datasets", "embedders", "partitioners", "backbones", "learners")
 
 def names(family: str) -> list[str]:
     """The members of a family, sorted: its modules whose names do not begin with an underscore."""
-    folder = Path(__file__).parent / family  # importing the family could import TensorFlow
-    return sorted(m.name for m in pkgutil.iter_modules([str(folder)]) if not m.name.startswith("_"))
+    package = sys.modules.get(f"cactus_tf.{family}")  # importing it could import TensorFlow
+    places = package.__path__ if package else [str(Path(__file__).parent / family)]
+    return sorted(m.name for m in pkgutil.iter_modules(places) if not m.name.startswith("_"))
 
 
 def suggestion(name: str, choices: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,7 +52,10 @@ DECLARED = Members(_info, _options_type)
 
 def docstring(family: str, name: str) -> str:
     """That of the member's module."""
-    return ast.get_docstring(_tree(f"cactus_tf.{family}.{name}")) or ""
+    try:
+        return ast.get_docstring(_tree(f"cactus_tf.{family}.{name}")) or ""
+    except OSError:  # the family's folder is not its only one
+        return inspect.getdoc(plugins.load(family, name)) or ""
 
 
 @functools.cache
