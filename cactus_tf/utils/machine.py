@@ -30,7 +30,7 @@ def machine() -> dict[str, Any]:
 def _processor() -> str:
     """The name of the processor, or of its architecture."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()  # Linux
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()  # Linux
     except OSError:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
