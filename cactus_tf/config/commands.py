@@ -204,12 +204,14 @@ def start_logging(quiet: bool = False, debug: bool = False) -> None:
     from absl import logging as absl_logging
 
     from cactus_tf.utils.progress import beside_bars
+    from cactus_tf.utils.watchdog import LastLine
 
     absl_logging.set_verbosity(absl_logging.DEBUG if debug else absl_logging.WARNING)
     flags.FLAGS.mark_as_parsed()  # absl's own flags keep their defaults; until then its handler writes to stderr alone
     handler = absl_logging.PythonHandler(sys.stdout, logging.Formatter("%(message)s"))
     logger = logging.getLogger("cactus_tf")
-    logger.handlers, logger.propagate = [beside_bars(handler)], False
+    watching = [one for one in logger.handlers if isinstance(one, LastLine)]
+    logger.handlers, logger.propagate = [beside_bars(handler), *watching], False
     logger.setLevel(logging.ERROR if quiet else logging.DEBUG if debug else logging.INFO)
 
 

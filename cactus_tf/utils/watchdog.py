@@ -45,14 +45,15 @@ def end_process(code: int) -> NoReturn:
     os._exit(code)
 
 
-class _LastLine(logging.Handler):
-    """Remembers when a line was logged last, and the stage that it names."""
+class LastLine(logging.Handler):
+    """Records when a line was last logged."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
         self.time = time.monotonic()
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Records the time."""
         self.time = time.monotonic()
 
 
@@ -63,7 +64,7 @@ class _Watchdog:
         self._stopped, self._codes = stopped, codes
         self._signaled = 0.0
         self._code: int | None = None
-        self._last_line = _LastLine()
+        self._last_line = LastLine()
         self._inbox, self._outbox = socket.socketpair()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
         self._over = False

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from cactus_tf.config import commands
 from cactus_tf.utils import progress, watchdog
 
 
@@ -47,6 +48,16 @@ def test_lines_that_come_in_time_are_not_joined_by_others(lines, monkeypatch):
             logging.getLogger("cactus_tf.pipeline").info("a line")
             time.sleep(0.5)
     assert set(lines()) == {"a line"}
+
+
+def test_lines_count_when_logging_starts_after_the_watchdog(capsys, monkeypatch):
+    monkeypatch.setattr(watchdog, "SILENCE", 3)
+    with watchdog.watching("stopped"):
+        commands.start_logging()
+        for _ in range(9):
+            logging.getLogger("cactus_tf.pipeline").info("a line")
+            time.sleep(0.5)
+    assert set(capsys.readouterr().out.splitlines()) == {"a line"}
 
 
 SCRIPT = """
