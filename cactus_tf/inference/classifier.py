@@ -32,7 +32,6 @@ from cactus_tf.utils import progress
 from cactus_tf.utils.paths import expanded
 
 _CHUNK = 256  # queries per call of the learner
-_DELAY = 1  # seconds before a progress bar appears
 
 
 class FewShotClassifier(ClassifierMixin, BaseEstimator):
@@ -207,7 +206,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     def _in_chunks(self, query: np.ndarray, size: int) -> np.ndarray:
         """[m, way] float64 logits of [m, ...], `size` queries at a time, with a progress bar if it takes a while."""
         parts = []
-        with progress.Bar(desc="predict", total=len(query), unit="image", delay=_DELAY) as bar:
+        with progress.Bar(desc="predict", total=len(query), unit="image", delay=progress.DELAY) as bar:
             for start in range(0, len(query), size):
                 parts.append(np.asarray(self._answer(query[start : start + size]), np.float64))
                 bar.update(len(parts[-1]))

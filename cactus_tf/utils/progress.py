@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import operator
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +20,9 @@ LONG = 1800.0
 _SHORT = 10.0  # seconds of work that need no line of their own in a log
 _SAMPLE = 3.0  # seconds to measure before an estimate
 _BRIEF = 60.0  # seconds of work that need no estimate beside a bar
+_FEW = 2  # units that need no bar
+DELAY = 1.0
+"""Seconds before the bar of work that is often over sooner appears on a terminal."""
 
 
 def beside_bars(handler: logging.Handler) -> logging.Handler:
@@ -42,8 +46,9 @@ stages: list[str] = []
 class Bar:
     """Counts finished units of work and says how long the rest takes.
 
-    On a terminal it is a tqdm bar that disappears when done. Otherwise it logs the estimate, and the time at the end;
-    `utils.watchdog` logs `line()` every minute between. The first update counts as compilation, not as a measurement.
+    On a terminal it is a tqdm bar, for more than two units, that disappears when done. Otherwise it logs the estimate,
+    and the time at the end; `utils.watchdog` logs `line()` every minute between. The first update counts as
+    compilation, not as a measurement.
 
     Args:
       iterable: iterating over the bar iterates over this.
@@ -66,12 +71,15 @@ class Bar:
         delay: float = 0.0,
         shorter: str = "",
     ):
-        hidden = None if log.isEnabledFor(logging.WARNING) else True  # None: tqdm checks for a terminal
+        if total is None and iterable is not None:
+            total = operator.length_hint(iterable) or None
+        few = total is not None and total - initial <= _FEW
+        hidden = True if few or not log.isEnabledFor(logging.WARNING) else None  # None: tqdm checks for a terminal
         settings = {"unit": unit, "initial": initial, "delay": delay, "leave": False, "smoothing": 0.0}
         self._bar = tqdm(iterable, desc, total, disable=hidden, **settings)
         self._iterable = iterable
         self.desc, self.unit, self.n, self.shorter = desc, unit, initial, shorter
-        self.total = self._bar.total if total is None else total
+        self.total = total
         self._scalars: Mapping[str, str] = {}
         self._began = time.monotonic()
         self._after_first: tuple[float, int] | None = None  # time and units
@@ -97,8 +105,8 @@ class Bar:
         self._bar.update(n)
         if self._after_first is None:
             self._after_first = time.monotonic(), self.n
-            if not self._bar.disable:  # tqdm's rate leaves it out, too
-                self._bar.start_t, self._bar.initial = self._bar._time(), self.n
+            if self.shown:
+                self._leave_out_first()
         elif not self._announced:
             self._announce()
 
@@ -133,6 +141,19 @@ class Bar:
         parts += [f"{name} {value}" for name, value in self._scalars.items()]
         parts += [] if left is None else [f"about {duration(left)} left"]
         return ", ".join(parts)
+
+    @property
+    def shown(self) -> bool:
+        """Whether it is a bar on a terminal."""
+        return not self._bar.disable
+
+    def _leave_out_first(self) -> None:
+        """Starts tqdm's clock again, and what is left of the delay."""
+        now = self._bar._time()
+        self._bar.delay = max(0.0, self._bar.delay - (now - self._bar.start_t))
+        self._bar.start_t, self._bar.initial = now, self.n
+        if not self._bar.delay:
+            self._bar.last_print_t = now  # tqdm removes only bars that it printed after the start
 
     @property
     def _logs(self) -> bool:

@@ -107,7 +107,7 @@ class _Watchdog:
         log.warning("stopping%s", " after this step" if _training() else "")
 
     def _speak(self) -> None:
-        if progress.open_bars and sys.stderr.isatty():
+        if any(bar.shown for bar in progress.open_bars):
             return
         if progress.open_bars:
             log.info("%s", progress.open_bars[-1].line())

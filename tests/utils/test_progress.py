@@ -1,4 +1,6 @@
+import io
 import logging
+import sys
 
 import pytest
 
@@ -8,7 +10,7 @@ from cactus_tf.utils.text import duration
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that moves only when told to."""
+    """A clock that moves only by hand."""
 
     class Clock:
         now = 100.0
@@ -89,6 +91,31 @@ def test_iterating_counts_every_item(clock):
     bar = progress.Bar([3, 4, 5], "sum")
     assert (sum(bar), bar.n, bar.total) == (12, 3, 3)
     assert progress.open_bars == []
+
+
+def terminal(monkeypatch):
+    """Standard error as a terminal; pytest puts its own back before a test, so no fixture can do this."""
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", stream)
+    return stream
+
+
+def test_a_bar_disappears_even_after_a_single_update(monkeypatch):
+    stream = terminal(monkeypatch)
+    with progress.Bar(desc="read", total=3) as bar:
+        bar.update(3)
+    assert "read" in stream.getvalue()
+    assert stream.getvalue().endswith(" \r")
+
+
+def test_one_or_two_units_and_short_work_have_no_bar(monkeypatch):
+    stream = terminal(monkeypatch)
+    for given in ({"total": 1}, {"total": 2}, {"total": 9, "initial": 8}, {"total": 9, "delay": 60.0}):
+        with progress.Bar(desc="read", **given) as bar:
+            bar.update()
+    assert list(progress.Bar([1, 2], "read")) == [1, 2]
+    assert stream.getvalue() == ""
 
 
 @pytest.mark.parametrize(

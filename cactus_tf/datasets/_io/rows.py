@@ -99,7 +99,8 @@ def decode_files(
     pieces = [(start, entries[start : start + step]) for start in range(0, len(entries), step)]
     todo = [piece for piece in pieces if shards.note(piece[0]) is None]
     left = sum(len(piece) for _, piece in todo)
-    with progress.Bar(desc=name, total=len(entries), initial=len(entries) - left, unit="image") as bar:
+    done = len(entries) - left
+    with progress.Bar(desc=name, total=len(entries), initial=done, unit="image", delay=progress.DELAY) as bar:
         for number in _spread(shards.make, todo, workers or cores()):
             bar.update(number)
     return shards.collect([start for start, _ in pieces], len(entries))
