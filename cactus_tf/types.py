@@ -242,6 +242,10 @@ class Accuracy(NamedTuple):
     per_episode: np.ndarray
     answers: np.ndarray | None = None
 
+    def __repr__(self) -> str:
+        """Mean, interval and number of episodes; the arrays would fill the screen."""
+        return f"Accuracy(mean={self.mean:.4f}, ci95={self.ci95:.4f}, {len(self.per_episode)} episodes)"
+
 
 class Difference(NamedTuple):
     """Mean difference of two accuracies over the same episodes, as fractions; `ci95` as in `Accuracy`."""

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cactus_tf.types import AssignedPartitions, GroupedPartition
+from cactus_tf.types import Accuracy, AssignedPartitions, GroupedPartition
 
 
 @given(st.lists(st.integers(-1, 5), min_size=1, max_size=40))
@@ -24,3 +24,8 @@ def test_partitions_behave_as_a_sequence():
     assert len(partitions) == 2
     np.testing.assert_array_equal(partitions[-1].sizes, [1, 2])
     assert len(list(partitions)) == 2
+
+
+def test_a_printed_accuracy_is_one_line_without_its_arrays():
+    accuracy = Accuracy(0.89521, 0.00273, np.zeros(1000), np.zeros((1000, 25), np.int16))
+    assert str(accuracy) == "Accuracy(mean=0.8952, ci95=0.0027, 1000 episodes)"
