@@ -237,6 +237,7 @@ def test_start_and_end_are_logged(caplog):
     assert messages[0] == "line: fitting, steps 0 to 3"
     assert messages[1].startswith("line: fitted in ")
     assert "loss 0." in messages[1]
+    assert messages[1].endswith(" on average over the last 3 steps")  # a single batch may have accuracy 0.0000
 
 
 @pytest.mark.parametrize("change", [lambda i: i[..., 0], lambda i: i / 255.0, lambda i: i.transpose(0, 3, 1, 2)])

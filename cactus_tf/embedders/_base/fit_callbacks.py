@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import keras
@@ -15,6 +17,7 @@ from cactus_tf.utils.history import Curve
 from cactus_tf.utils.progress import Bar
 
 SAVE_STEPS, SAVE_SECONDS = 500, 300  # between partial checkpoints, whichever comes first
+_RECENT = 100  # steps
 Logs = Mapping[str, float] | None
 
 
@@ -44,22 +47,27 @@ class Recorder(keras.callbacks.Callback):
     """Records the learning curve, and ends the fit with a RunError at the first scalar that is NaN or infinite.
 
     Attributes:
-      last: scalars of the last step.
+      last: scalars of the last 100 steps; those of a single step say little.
     """
 
     def __init__(self, name: str, checkpoints: Checkpoints, curve: Curve):
         super().__init__()
         self._name, self._checkpoints, self._curve = name, checkpoints, curve
-        self.last: dict[str, float] = {}
+        self.last: deque[dict[str, float]] = deque(maxlen=_RECENT)
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Checks and records the step's scalars."""
-        self.last = dict(logs or {})
-        for loss, value in self.last.items():
+        scalars = dict(logs or {})
+        for loss, value in scalars.items():
             if not math.isfinite(value):
                 status = self._checkpoints.status()
                 raise RunError(f"{self._name}: {loss} is {value} at step {batch + 1}; {status}; lower the rate")
-        self._curve.add(batch + 1, self.last)
+        self.last.append(scalars)
+        self._curve.add(batch + 1, scalars)
+
+    def means(self) -> dict[str, float]:
+        """Of the last steps."""
+        return {name: fmean(one[name] for one in self.last) for name in (self.last[-1] if self.last else ())}
 
 
 class Saver(keras.callbacks.Callback):

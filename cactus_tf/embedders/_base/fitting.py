@@ -78,6 +78,7 @@ def fit_steps(
             saver.save()
             log.warning("%s: stopped; %s", name, checkpoints.status())
             raise
-    losses = ", ".join(f"{loss} {value:.4f}" for loss, value in recorder.last.items())
-    log.info("%s: fitted in %.1f s; %s", name, time.monotonic() - started, losses or "nothing was left to do")
+    means = ", ".join(f"{scalar} {value:.4f}" for scalar, value in recorder.means().items())
+    about = f"{means} on average over the last {len(recorder.last)} steps" if means else "nothing was left to do"
+    log.info("%s: fitted in %.1f s; %s", name, time.monotonic() - started, about)
     return curve.rows
