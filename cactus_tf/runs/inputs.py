@@ -19,7 +19,7 @@ def write_inputs(plan: RunPlan, data: Splits, folder: Path) -> None:
     """Writes image shape, folders of the artifacts, and what only the data could tell."""
     artifacts: dict[str, Mapping[str, Any]] = {"data": plan.data.key}
     if plan.embedding:
-        artifacts |= {"embedder": plan.embedding.key, "embeddings": plan.embedding.embeddings_key}
+        artifacts |= {"embedder": plan.embedding.key, "embeddings": plan.embedding.used_key}
     inputs = {
         "image_shape": list(data.image_shape),
         "artifacts_dir": str(Path(plan.run.artifacts_dir).resolve()),

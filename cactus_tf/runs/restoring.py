@@ -14,7 +14,7 @@ from cactus_tf import embedders, learners, plugins
 from cactus_tf.config import build_plan, schema
 from cactus_tf.config.plan import LearnerPlan
 from cactus_tf.config.schema import Settings
-from cactus_tf.contracts import Embedder, EmbedderContext, Learner, MetaLearner
+from cactus_tf.contracts import Embedder, Learner, MetaLearner
 from cactus_tf.errors import InputError
 from cactus_tf.fewshot.training import checkpoint_folder
 from cactus_tf.runs.folder import CONFIG
@@ -79,7 +79,7 @@ def restore(run: str | Path, algo: str | None = None) -> Restored:
     shape, artifacts = tuple(inputs["image_shape"]), _artifacts(folder, settings, inputs)
     embedder, embeddings, images = None, None, None
     if learner_plan.embeddings and not features:
-        embedder = _embedder(settings, artifacts / inputs["embedder"] / "model", name)
+        embedder = _embedder(settings, artifacts, inputs, name)
         blank = np.zeros((1, *shape), np.uint8)
         embeddings = _array(artifacts / inputs["embeddings"] / "train.npy", learner_plan, blank, embedder)
     if learner_plan.info.uses_clusters:
@@ -113,7 +113,7 @@ def restore_embedder(run: str | Path) -> Embedder | None:
     inputs = read_inputs(folder)
     if "embedder" not in inputs or build_plan.has_features(settings):
         return None
-    return _embedder(settings, _artifacts(folder, settings, inputs) / inputs["embedder"] / "model", "embed")
+    return _embedder(settings, _artifacts(folder, settings, inputs), inputs, "embed")
 
 
 def training_images(run: str | Path) -> np.ndarray | None:
@@ -200,15 +200,19 @@ def _artifacts(folder: Path, settings: Settings, inputs: Mapping[str, Any]) -> P
     return left if left.is_dir() or not moved.is_dir() else moved
 
 
-def _embedder(settings: Settings, folder: Path, name: str) -> Embedder:
-    embedder = settings.embedding.embedder
-    if not folder.is_dir():
-        raise InputError(
-            f"{name} takes embeddings, and the {embedder} embedder of this run is not at {folder}: restore the "
-            "artifacts folder, or run the command again"
-        )
-    context = EmbedderContext(dataset=settings.data.dataset, steps=settings.embedding.embedder_steps)
-    return embedders.make(embedder, context, settings.options.get(embedder)).load(folder)
+def _embedder(settings: Settings, artifacts: Path, inputs: Mapping[str, Any], name: str) -> Embedder:
+    """The embedder of a run with its normalization, for what is called `name`."""
+    embedder, context = settings.embedding.embedder, build_plan.embedder_context(settings)
+    needed = [artifacts / inputs["embedder"] / "model"]
+    needed += [artifacts / inputs["embeddings"] / "center.npy"] if context.norm != "none" else []
+    for path in needed:
+        if not path.exists():
+            raise InputError(
+                f"{name} takes embeddings, and the {embedder} embedder of this run is not at {path}: restore the "
+                "artifacts folder, or run the command again"
+            )
+    plain = embedders.plain(embedder, context, settings.options.get(embedder)).load(needed[0])
+    return embedders.normalized(plain, context, np.load(needed[1], allow_pickle=False)) if needed[1:] else plain
 
 
 def _array(

@@ -14,8 +14,8 @@ from cactus_tf.contracts import BuiltByName, Recipe
 class ImageTransformer(TransformerMixin, BaseEstimator):
     """A step of a scikit-learn `Pipeline` on [n, h, w, c] uint8 images.
 
-    The parameters of an embedder that was built by name are its settings: the fields of its options, `dataset` and
-    `steps`. Setting one makes the embedder unfitted.
+    The parameters of an embedder that was built by name are its settings: the fields of its options and of
+    `EmbedderContext`. Setting one makes the embedder unfitted.
     """
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -34,7 +34,8 @@ class ImageTransformer(TransformerMixin, BaseEstimator):
         if not isinstance(self, BuiltByName):
             return super().set_params(**settings)
         if settings:
-            self.__dict__ = built(_changed(self.recipe, settings)).__dict__
+            changed = built(_changed(self.recipe, settings))
+            self.__class__, self.__dict__ = changed.__class__, changed.__dict__  # with another norm, another class
         return self
 
     def __sklearn_clone__(self) -> Any:
@@ -46,7 +47,11 @@ class ImageTransformer(TransformerMixin, BaseEstimator):
 
 def built(recipe: Recipe) -> Any:
     """An unfitted embedder that carries its recipe."""
-    embedder = plugins.load("embedders", recipe.name).build(recipe.context, recipe.options)
+    from cactus_tf.embedders._base import normalizing  # its classes are estimators
+
+    module, context = plugins.load("embedders", recipe.name), recipe.context
+    plain = module.build(context, recipe.options)
+    embedder: Any = normalizing.wrapped(plain, context.norm or module.INFO.norm, context.center)
     embedder.recipe = recipe
     return embedder
 
