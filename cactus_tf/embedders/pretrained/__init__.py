@@ -15,7 +15,7 @@ from cactus_tf.contracts import Embedder, EmbedderContext, EmbedderInfo
 from cactus_tf.embedders._base import image_arrays, saving
 from cactus_tf.embedders._base.estimator import ImageTransformer
 from cactus_tf.embedders.pretrained import applications, catalog, pixels, whole
-from cactus_tf.embedders.pretrained.networks import Network
+from cactus_tf.embedders.pretrained.network import FORMS, Network
 from cactus_tf.errors import InputError
 from cactus_tf.utils.files import checksum
 
@@ -43,8 +43,8 @@ class Options:
     )
     scaling: str | None = option(
         None,
-        "pixels that the network takes: bytes (0 to 255), unit (0 to 1), symmetric (-1 to 1), torch or caffe (ImageNet's "
-        "mean and deviation); default: the network's own, bytes for a whole network",
+        "pixels that the network takes: bytes (0 to 255), unit (0 to 1), symmetric (-1 to 1), torch or caffe "
+        "(normalized by the statistics of ImageNet); default: the network's own, bytes for a whole network",
         source="ours",
     )
 
