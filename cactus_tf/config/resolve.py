@@ -84,7 +84,8 @@ def _normalized(embedding: EmbeddingSettings, embedder: EmbedderInfo, features: 
 def _training_defaults(given: TrainingSettings, own: TrainingSettings) -> TrainingSettings:
     """A learner's defaults, with the default width of the network that is used."""
     backbone = given.backbone or ("mlp" if given.on_embeddings else own.backbone)
-    filters = plugins.info("backbones", backbone).filters or own.filters
+    info = plugins.info("backbones", backbone)
+    filters = None if info.as_wide_as_input else info.filters or own.filters
     return dataclasses.replace(own, backbone=backbone, filters=filters)
 
 

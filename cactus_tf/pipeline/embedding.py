@@ -64,9 +64,7 @@ def embed(
             for split in plan.splits
         }
         if plan.norm_key:
-            embedder, embeddings = _normalized(
-                plan, embedder, embeddings, Artifact(artifacts, "embeddings", plan.used_key)
-            )
+            embedder, embeddings = _normalized(plan, embedder, embeddings, artifacts)
     log.info("embed: %s, %d numbers per image", plan.embedder, embeddings["train"].shape[1])
     return embedder, embeddings
 
@@ -89,9 +87,10 @@ def fit_or_load(plan: EmbeddingPlan, images: np.ndarray, artifact: Artifact, fol
 
 
 def _normalized(
-    plan: EmbeddingPlan, embedder: Embedder, embeddings: Embeddings, arrays: Artifact
+    plan: EmbeddingPlan, embedder: Embedder, embeddings: Embeddings, artifacts: Path
 ) -> tuple[Embedder, Embeddings]:
     """The embedder and its embeddings, normalized; the plain ones stay stored for runs with another norm."""
+    arrays = Artifact(artifacts, "embeddings", plan.used_key)
     norm, share = plan.context.norm or "none", plan.context.center
     center = arrays.cache("center", lambda: embedders.center(embeddings["train"], norm, share))
     normalized = {
