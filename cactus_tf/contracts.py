@@ -63,6 +63,7 @@ class EmbedderInfo:
     Attributes:
       version: raise it when the same settings give other embeddings.
       trained: whether it has training steps.
+      seeded: whether its embeddings depend on the seed.
       steps: their default number, one for all data sets or by data set; for other data sets the embedder
         computes it from the number of images.
       metrics: {name: meaning} of the scalars that training logs.
@@ -76,6 +77,7 @@ class EmbedderInfo:
 
     version: int = 1
     trained: bool = False
+    seeded: bool = True
     steps: int | Mapping[str, int] | None = None
     metrics: Mapping[str, str] = dataclasses.field(default_factory=dict)
     pictures: Mapping[str, str] = dataclasses.field(default_factory=dict)

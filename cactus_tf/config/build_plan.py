@@ -118,7 +118,8 @@ def _embedding_plan(settings: Settings, data: DataPlan) -> EmbeddingPlan:
         name = "features"
     else:
         member = keys.member("embedders", name, options)
-        key = {"data": data.train_key, **member, "steps": steps, "seed": settings.run.seed}
+        seed = {"seed": settings.run.seed} if plugins.info("embedders", name).seeded else {}
+        key = {"data": data.train_key, **member, "steps": steps, **seed}
     return EmbeddingPlan(
         embedder=name,
         options=options,

@@ -86,7 +86,7 @@ def _training_defaults(given: TrainingSettings, own: TrainingSettings) -> Traini
     backbone = given.backbone or ("mlp" if given.on_embeddings else own.backbone)
     info = plugins.info("backbones", backbone)
     filters = None if info.as_wide_as_input else info.filters or own.filters
-    return dataclasses.replace(own, backbone=backbone, filters=filters)
+    return dataclasses.replace(own, backbone=backbone, filters=filters)  # type: ignore[arg-type]
 
 
 def _check(settings: Settings, infos: Mapping[str, LearnerInfo], eval_ways: tuple[int, ...] | None) -> None:

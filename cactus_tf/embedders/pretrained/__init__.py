@@ -31,7 +31,7 @@ class Options:
     model: str = option("mobilenet_v2", "network of keras.applications; --help=pretrained lists them", source="ours")
     weights: str | None = option(
         None,
-        "FILE.weights.h5 of that network; or a whole network, FILE.keras or the folder of a SavedModel; or random; "
+        "FILE.weights.h5 of that network; or a whole network, FILE.keras or the folder of a SavedModel; or random (untrained); "
         "default: ImageNet weights, downloaded once",
         source="ours",
     )
@@ -75,7 +75,7 @@ class Pretrained(ImageTransformer):
         """
         image_arrays.check_images(images)
         file = _whole_network(self.options)
-        self._set(_network(self.options, file, seed), images.shape[1:], file)
+        self._set(_network(self.options, file), images.shape[1:], file)
         return self
 
     def transform(self, images: np.ndarray) -> np.ndarray:
@@ -156,7 +156,7 @@ def _whole_network(options: Options) -> Path | None:
     return file
 
 
-def _network(options: Options, file: Path | None, seed: int = 0) -> Network:
+def _network(options: Options, file: Path | None) -> Network:
     """The network of a file, or that of the options with its weights."""
     if file is not None:
         return whole.read(file, options.input_size, options.layer)
@@ -168,7 +168,7 @@ def _network(options: Options, file: Path | None, seed: int = 0) -> Network:
     if weights is not None:
         applications.read_weights(network.model, options.model, weights)
     elif options.weights == _RANDOM:
-        applications.randomize(network.model, seed)
+        applications.randomize(network.model)
     return network
 
 
@@ -208,7 +208,7 @@ def fingerprint(options: Options) -> Any:
 
 
 INFO = EmbedderInfo(
-    fingerprint=fingerprint, norm="centered", image_size=image_size, ready=ready, more=catalog.listing()
+    seeded=False, fingerprint=fingerprint, norm="centered", image_size=image_size, ready=ready, more=catalog.listing()
 )
 
 
