@@ -31,8 +31,8 @@ class Options:
     model: str = option("mobilenet_v2", "network of keras.applications; --help=pretrained lists them", source="ours")
     weights: str | None = option(
         None,
-        "FILE.weights.h5 of that network; or a whole network, FILE.keras or the folder of a SavedModel; or random (untrained); "
-        "default: ImageNet weights, downloaded once",
+        "FILE.weights.h5 of that network; or a whole network, FILE.keras or the folder of a SavedModel; or random "
+        "(untrained); default: ImageNet weights, downloaded once",
         source="ours",
     )
     layer: str | None = option(
