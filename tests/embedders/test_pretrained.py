@@ -1,6 +1,5 @@
 """Features of networks that were trained elsewhere: random ones here, and the real ones where there are files."""
 
-import dataclasses
 import urllib.error
 
 import keras
@@ -265,7 +264,3 @@ def test_real_weights_tell_kinds_of_clothes_apart(pretrained_folder, data_folder
     cosines = rows @ rows.T
     same = np.equal.outer(np.arange(12) // 6, np.arange(12) // 6)
     assert cosines[same & ~np.eye(12, dtype=bool)].mean() > cosines[~same].mean() + 0.2
-
-
-def test_options_are_plain_values():
-    assert dataclasses.asdict(Options())["model"] == "mobilenet_v2"

@@ -19,7 +19,7 @@ from cactus_tf.embedders.pretrained.network import FORMS, Network
 from cactus_tf.errors import InputError
 from cactus_tf.utils.files import checksum
 
-_RANDOM = "random"
+_MODEL, _RANDOM = "mobilenet_v2", "random"
 _WEIGHTS = (".h5", ".hdf5")  # endings of files that hold weights alone
 _CHUNK = 32  # images of one forward pass
 
@@ -28,7 +28,9 @@ _CHUNK = 32  # images of one forward pass
 class Options:
     """Settings of a pretrained network."""
 
-    model: str = option("mobilenet_v2", "network of keras.applications; --help=pretrained lists them", source="ours")
+    model: str | None = option(
+        None, "network of keras.applications; --help=pretrained lists them; default: mobilenet_v2", source="ours"
+    )
     weights: str | None = option(
         None,
         "FILE.weights.h5 of that network; or a whole network, FILE.keras or the folder of a SavedModel; or random "
@@ -125,7 +127,7 @@ class Pretrained(ImageTransformer):
 
     def _set(self, network: Network, shape: tuple[int, ...], file: Path | None) -> None:
         self._network, self._shape, self._file = network, tuple(shape), file
-        scale = pixels.scaling(self.options.scaling, self.options.model if network.model else None)
+        scale = pixels.scaling(self.options.scaling, self.options.model or _MODEL if network.model else None)
 
         def encode(images: tf.Tensor) -> tf.Tensor:
             return network.features(scale(pixels.fitted(images, network.input_shape)))
@@ -148,7 +150,7 @@ def _whole_network(options: Options) -> Path | None:
     file = _weights_file(options)
     if file is None or file.suffix in _WEIGHTS:
         return None
-    if options.model != Options().model:
+    if options.model is not None:
         raise InputError(
             f"--pretrained_model={options.model}: {file} holds a whole network; leave one of them out, or name a file "
             "that ends with .weights.h5"
@@ -163,10 +165,10 @@ def _network(options: Options, file: Path | None) -> Network:
     if options.layer is not None:
         raise InputError(f"--pretrained_layer={options.layer} is for a whole network in a .keras file: leave it out")
     weights = _weights_file(options)
-    network = applications.build(options.model, options.input_size, download=options.weights is None)
+    network = applications.build(options.model or _MODEL, options.input_size, download=options.weights is None)
     assert network.model is not None
     if weights is not None:
-        applications.read_weights(network.model, options.model, weights)
+        applications.read_weights(network.model, options.model or _MODEL, weights)
     elif options.weights == _RANDOM:
         applications.randomize(network.model)
     return network
@@ -176,7 +178,7 @@ def _restored(options: Options, file: Path | None, arrays: Sequence[np.ndarray])
     """The network that was saved: a copy of the user's file, or weights."""
     if file is not None:
         return whole.read(file, options.input_size, options.layer)
-    network = applications.build(options.model, options.input_size)
+    network = applications.build(options.model or _MODEL, options.input_size)
     assert network.model is not None
     network.model.set_weights(arrays)
     return network
@@ -187,7 +189,7 @@ def image_size(options: Options) -> int:
     if options.input_size is not None:
         return options.input_size
     file = _whole_network(options)
-    return catalog.entry(options.model).side if file is None else max(whole.read(file, None).input_shape[:2])
+    return catalog.entry(options.model or _MODEL).side if file is None else max(whole.read(file, None).input_shape[:2])
 
 
 def ready(options: Options) -> None:
