@@ -10,8 +10,7 @@ import numpy as np
 from cactus_tf import plugins
 from cactus_tf.config.schema import EMBEDDING_NORMS
 from cactus_tf.contracts import BuiltByName, Embedder, EmbedderContext, Recipe
-from cactus_tf.embedders._base import normalizing
-from cactus_tf.embedders._base.estimator import built
+from cactus_tf.embedders._base.estimator import built, wrapped
 from cactus_tf.embedders._base.normalizing import center, normalized_pieces
 from cactus_tf.embedders._base.untrained import Untrained
 from cactus_tf.errors import InputError
@@ -39,9 +38,9 @@ def normalized(embedder: Embedder, context: EmbedderContext, center: np.ndarray)
     """
     assert isinstance(embedder, BuiltByName)
     recipe = embedder.recipe._replace(context=context)
-    wrapped: Any = normalizing.wrapped(embedder, context.norm or "none", context.center, center)
-    wrapped.recipe = recipe
-    return wrapped
+    result: Any = wrapped(embedder, context.norm or "none", context.center, center)
+    result.recipe = recipe
+    return result
 
 
 def build(
