@@ -210,6 +210,10 @@ def test_a_missing_file_is_named():
     assert "nowhere.keras does not exist" in message(weights="nowhere.keras")
 
 
+def test_a_folder_that_is_no_savedmodel_is_refused(tmp_path):
+    assert "without saved_model.pb" in message(weights=str(tmp_path))
+
+
 def test_a_file_that_is_cut_short_is_named(weights, tmp_path):
     whole(tmp_path / "own.keras")
     for path in (weights[0], tmp_path / "own.keras"):

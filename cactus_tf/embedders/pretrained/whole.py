@@ -35,6 +35,8 @@ def read(path: Path, size: int | None, layer: str | None = None) -> Network:
     if not path.exists():
         raise InputError(f"--pretrained_weights={path} does not exist; it must be {FORMS}")
     if path.is_dir():
+        if not (path / "saved_model.pb").is_file():
+            raise InputError(f"--pretrained_weights={path} is a folder without saved_model.pb; it must be {FORMS}")
         return _savedmodel(path, size)
     if path.suffix == ".zip":
         return _unpacked(path, size)
