@@ -65,21 +65,31 @@ class EmbedderInfo:
     Attributes:
       version: raise it when the same settings give other embeddings.
       trained: whether it has training steps.
+      seeded: whether its embeddings depend on the seed.
       steps: their default number, one for all data sets or by data set; for other data sets the embedder
         computes it from the number of images.
       metrics: {name: meaning} of the scalars that training logs.
       pictures: {name: meaning} of the pictures that its network makes.
       fingerprint: options -> what the user's files hold, for an embedder that reads any.
       takes_names: whether `fit` and `transform` take `names`, the files of the images ([n] bytes).
+      norm: how its embeddings are compared by default, one of `schema.EMBEDDING_NORMS`.
+      image_size: options -> the side in pixels of the images that it wants, for an embedder of one size.
+      ready: options -> None; fetches and checks what it needs, before images are prepared.
+      more: what `--help=NAME` says below its settings.
     """
 
     version: int = 1
     trained: bool = False
+    seeded: bool = True
     steps: int | Mapping[str, int] | None = None
     metrics: Mapping[str, str] = dataclasses.field(default_factory=dict)
     pictures: Mapping[str, str] = dataclasses.field(default_factory=dict)
     fingerprint: Callable[[Any], Any] | None = None
     takes_names: bool = False
+    norm: str = "none"
+    image_size: Callable[[Any], int] | None = None
+    ready: Callable[[Any], None] | None = None
+    more: str = ""
 
     def default_steps(self, dataset: str | None) -> int | None:
         """The default number of steps on a data set; None if the number of images decides, or it is not trained."""
@@ -112,11 +122,13 @@ class BackboneInfo:
     Attributes:
       consumes: what its rows are.
       filters: its default width; None takes the learner's.
+      as_wide_as_input: whether its default width is that of its input instead.
       arguments: which of "pooled", "initializers", "head_stddev" and "convolution" its `build` accepts.
     """
 
     consumes: Literal["images", "embeddings"] = "images"
     filters: int | None = None
+    as_wide_as_input: bool = False
     arguments: frozenset[str] = frozenset()
 
 
@@ -184,10 +196,14 @@ class EmbedderContext:
     Attributes:
       dataset: name of the data set, for settings that a paper chose per data set.
       steps: number of training steps; schedules are scaled to fit.
+      norm: how embeddings are compared, one of `schema.EMBEDDING_NORMS`.
+      center: share of the mean training embedding that norm "centered" subtracts.
     """
 
     dataset: str | None = None
     steps: int | None = None
+    norm: str | None = None
+    center: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)

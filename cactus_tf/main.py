@@ -23,7 +23,7 @@ def run(command: Callable[[RunPlan], Any], argv: Sequence[str]) -> int:
     checked: list[Settings] = []
 
     def act(words: Sequence[str]) -> None:
-        checked.append(_check(words))
+        checked.extend(_check(words))
         with loading(words):
             from cactus_tf.config import build_plan, flags
         settings = flags.parse(words)
@@ -41,12 +41,18 @@ def run(command: Callable[[RunPlan], Any], argv: Sequence[str]) -> int:
     )
 
 
-def _check(argv: Sequence[str]) -> Settings:
-    """The settings, without the members: a wrong flag is told before the seconds that TensorFlow takes to load."""
+def _check(argv: Sequence[str]) -> list[Settings]:
+    """The settings, read without the members, so that a wrong flag is an error before TensorFlow loads.
+
+    None if a default depends on a function of a member; the members themselves check these settings later.
+    """
     with loading(argv):
         from cactus_tf.config import flags
         from cactus_tf.config.declared import DECLARED
-    return flags.parse(argv, DECLARED)
+    try:
+        return [flags.parse(argv, DECLARED)]
+    except NotImplementedError:
+        return []
 
 
 def _help(topic: str) -> str:

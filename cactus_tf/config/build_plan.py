@@ -99,23 +99,36 @@ def data_plan(settings: Settings) -> DataPlan:
     )
 
 
+def embedder_context(settings: Settings) -> EmbedderContext:
+    """What the embedder of a run is built from."""
+    embedding = settings.embedding
+    return EmbedderContext(
+        dataset=settings.data.dataset,
+        steps=embedding.embedder_steps,
+        norm=embedding.embedding_norm or "none",
+        center=1.0 if embedding.embedding_center is None else embedding.embedding_center,
+    )
+
+
 def _embedding_plan(settings: Settings, data: DataPlan) -> EmbeddingPlan:
     name, steps = settings.embedding.embedder, settings.embedding.embedder_steps
-    options = settings.options.get(name)
+    options, norm = settings.options.get(name), settings.embedding.embedding_norm
     key: dict[str, Any] = {"data": data.train_key, "name": "features"}
     if data.features:
         name = "features"
     else:
         member = keys.member("embedders", name, options)
-        key = {"data": data.train_key, **member, "steps": steps, "seed": settings.run.seed}
+        seed = {"seed": settings.run.seed} if plugins.info("embedders", name).seeded else {}
+        key = {"data": data.train_key, **member, "steps": steps, **seed}
     return EmbeddingPlan(
         embedder=name,
         options=options,
-        context=EmbedderContext(dataset=data.dataset, steps=steps),
+        context=embedder_context(settings),
         seed=seeds.derive(settings.run.seed, "embedder"),
         splits=tuple(dict.fromkeys(["train", settings.evaluation.eval_split])),
         key=key,
         embeddings_key=key if data.key == data.train_key else {**key, "judged": data.key},  # release 0.1's word
+        norm_key={"norm": norm, "center": settings.embedding.embedding_center} if norm else {},
     )
 
 
@@ -132,7 +145,7 @@ def _partition_plan(settings: Settings, data: DataPlan, embedding: EmbeddingPlan
         images_per_cluster=min(t.shot + t.query for t in settings.learners.values()),
         seed=seeds.derive(settings.run.seed, "partitions"),
         key={
-            "embeddings": embedding.key if embedding else data.train_key,
+            "embeddings": {**embedding.key, **embedding.norm_key} if embedding else data.train_key,
             **keys.member("partitioners", part.partitioner, options),
             "clusters": part.clusters,
             "partitions": part.partitions,
@@ -186,6 +199,8 @@ def _reported(settings: Settings, name: str) -> dict[str, Any]:
     used = {k: v for k, v in dataclasses.asdict(network).items() if v is not None} if network else {}
     if embedder not in ("none", "features"):
         used["embedder_steps"] = settings.embedding.embedder_steps
+        norm = {name: getattr(settings.embedding, name) for name in ("embedding_norm", "embedding_center")}
+        used |= {name: value for name, value in norm.items() if value is not None}
     own = settings.options.get(partitioner)
     if settings.learners and not plugins.info("partitioners", partitioner).ignores_counts(own):
         used |= {"clusters": part.clusters, "partitions": part.partitions}

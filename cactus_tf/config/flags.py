@@ -105,6 +105,7 @@ def _check_choices(given: schema.GivenSettings) -> None:
     choices = [
         ("dataset", given.data.dataset, plugins.names("datasets")),
         ("embedder", given.embedding.embedder, plugins.names("embedders")),
+        ("embedding_norm", given.embedding.embedding_norm, list(schema.EMBEDDING_NORMS)),
         ("partitioner", given.partition.partitioner, plugins.names("partitioners")),
         ("backbone", given.training.backbone, plugins.names("backbones")),
         ("norm", given.training.norm, list(schema.NORMS)),

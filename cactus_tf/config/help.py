@@ -65,7 +65,8 @@ def _options_help(family: str, name: str) -> str:
     kind = DECLARED.options_type(family, name)
     fields = dataclasses.fields(kind) if kind else ()
     lines = [_line(f"--{name}_{field.name}", field, plain(field.default)) for field in fields]
-    return "\n".join([f"{name} ({family}): {first}", *(lines or ["  no settings of its own"])])
+    more = [plugins.info(family, name).more] if family == "embedders" else []
+    return "\n".join([f"{name} ({family}): {first}", *(lines or ["  no settings of its own"]), *filter(None, more)])
 
 
 def _line(flag: str, field: dataclasses.Field, default: str, choices: str = "") -> str:

@@ -52,6 +52,7 @@ class EmbeddingPlan:
       splits: to embed.
       key: what the fitted embedder depends on.
       embeddings_key: what the embeddings depend on.
+      norm_key: what their normalization depends on; empty if they are used as they are.
     """
 
     embedder: str
@@ -61,6 +62,12 @@ class EmbeddingPlan:
     splits: tuple[str, ...]
     key: Mapping[str, Any]
     embeddings_key: Mapping[str, Any]
+    norm_key: Mapping[str, Any]
+
+    @property
+    def used_key(self) -> Mapping[str, Any]:
+        """What the embeddings that learners and partitioners get depend on."""
+        return {**self.embeddings_key, **self.norm_key}
 
 
 @dataclasses.dataclass(frozen=True)

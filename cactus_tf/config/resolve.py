@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from cactus_tf import plugins
 from cactus_tf.config.presets import preset
-from cactus_tf.config.schema import GivenSettings, Settings, TrainingSettings, check_ranges, merge, network_only
-from cactus_tf.contracts import LearnerInfo
+from cactus_tf.config.schema import (
+    DataSettings,
+    EmbeddingSettings,
+    GivenSettings,
+    Settings,
+    TrainingSettings,
+    check_ranges,
+    merge,
+    network_only,
+)
+from cactus_tf.contracts import EmbedderInfo, LearnerInfo
 from cactus_tf.errors import InputError
 
 Info = Callable[[str, str], Any]
@@ -32,10 +41,12 @@ def resolve(given: GivenSettings, options: Mapping[str, Any], info: Info = plugi
     embedder = info("embedders", embedding.embedder)
     own_steps = defaults.embedder_steps.get(embedding.embedder) or embedder.default_steps(given.data.dataset)
     steps = (embedding.embedder_steps or own_steps) if embedder.trained else None
+    dataset = info("datasets", given.data.dataset)
+    features = dataset.gives_features(options.get(given.data.dataset))
     infos = {name: info("learners", name) for name in given.run.algo}
     settings = Settings(
-        data=given.data,
-        embedding=dataclasses.replace(embedding, embedder_steps=steps),
+        data=given.data if features else _sized(given.data, dataset.takes, embedder, options.get(embedding.embedder)),
+        embedding=_normalized(dataclasses.replace(embedding, embedder_steps=steps), embedder, features),
         partition=merge(given.partition, defaults.partition),
         learners={
             name: merge(given.training, defaults.training(name), _training_defaults(given.training, own.training, info))
@@ -51,11 +62,34 @@ def resolve(given: GivenSettings, options: Mapping[str, Any], info: Info = plugi
     return settings
 
 
+def _sized(data: DataSettings, takes: Collection[str], embedder: EmbedderInfo, options: Any) -> DataSettings:
+    """The data settings with the image size that the embedder wants, if none is given and the data set takes one."""
+    if data.image_size is not None or embedder.image_size is None or "image_size" not in takes:
+        return data
+    return dataclasses.replace(data, image_size=embedder.image_size(options))
+
+
+def _normalized(embedding: EmbeddingSettings, embedder: EmbedderInfo, features: bool) -> EmbeddingSettings:
+    """With the norm of the embeddings; None for "none", so that it changes no key of runs without this setting."""
+    if features and embedding.embedding_norm:
+        raise InputError("--embedding_norm needs an embedder, and the rows of this data set are features: leave it out")
+    norm = "none" if features else embedding.embedding_norm or embedder.norm
+    center = embedding.embedding_center
+    if norm == "centered":
+        return dataclasses.replace(embedding, embedding_norm=norm, embedding_center=1.0 if center is None else center)
+    if center is not None:
+        raise InputError(
+            f"--embedding_center={center:g} needs --embedding_norm=centered, and it is {norm}: change one of them"
+        )
+    return dataclasses.replace(embedding, embedding_norm=None if norm == "none" else norm)
+
+
 def _training_defaults(given: TrainingSettings, own: TrainingSettings, info: Info) -> TrainingSettings:
     """A learner's defaults, with the default width of the network that is used."""
     backbone = given.backbone or ("mlp" if given.on_embeddings else own.backbone)
-    filters = info("backbones", backbone).filters or own.filters
-    return dataclasses.replace(own, backbone=backbone, filters=filters)
+    network = info("backbones", backbone)
+    filters = None if network.as_wide_as_input else network.filters or own.filters
+    return dataclasses.replace(own, backbone=backbone, filters=filters)  # type: ignore[arg-type]
 
 
 def _check(settings: Settings, infos: Mapping[str, LearnerInfo], eval_ways: tuple[int, ...] | None, info: Info) -> None:

@@ -42,8 +42,8 @@ def option(
     return dataclasses.field(default=default, metadata={**metadata, "evaluation_only": evaluation_only, "path": path})
 
 
-# A field of the sections below is None until it is given; `config.resolve` fills in all but folders, image_size and
-# embedder_steps, so the types leave None out.
+# A field of the sections below is None until it is given; `config.resolve` fills in all but folders, image_size,
+# embedder_steps, embedding_norm and embedding_center, so the types leave None out.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +66,15 @@ class EmbeddingSettings:
 
     embedder: str = option(None, "embedder")
     embedder_steps: int | None = option(None, "training steps of the embedder; schedules are scaled to fit", low=1)
+    embedding_norm: str | None = option(
+        None,
+        "what learners and partitioners compare: none (embeddings as they are), unit (scaled to length 1), centered "
+        "(minus the mean training embedding, then unit); default: centered (pretrained), none (others)",
+        source="ours",
+    )
+    embedding_center: float | None = option(
+        None, "share of the mean that centered subtracts; default: 1", low=0, high=1, source="ours"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +143,7 @@ STAGES = ("prepare", "embed", "partition", "train", "evaluate", "report")
 EVAL_SPLITS = ("test", "val", "train")
 NORMS = ("running", "batch", "layer", "none")
 """The keys of `backbones.NORMS`, which needs TensorFlow."""
+EMBEDDING_NORMS = ("none", "unit", "centered")
 
 
 class GivenSettings(NamedTuple):

@@ -61,6 +61,19 @@ def squared_distances(points: Array, centers: Array) -> tf.Tensor:
     return tf.reduce_sum(tf.math.squared_difference(points[:, None], centers[None]), axis=-1)
 
 
+def cosines(points: Array, centers: Array) -> tf.Tensor:
+    """Cosines of the angles: x_i . c_k / (|x_i| |c_k|).
+
+    Args:
+      points: [m, dim] float32.
+      centers: [way, dim] float32.
+
+    Returns:
+      [m, way] float32 in -1..1; 0 where one of them is the zero vector.
+    """
+    return tf.matmul(tf.math.l2_normalize(points, -1), tf.math.l2_normalize(centers, -1), transpose_b=True)
+
+
 def query_loss(logits: tf.Tensor, labels: Array) -> tf.Tensor:
     """Mean cross-entropy over the queries: -(1/m) sum_i log softmax(logits_i)[y_i]. Snell et al. 2017, eq. 2.
 

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from cactus_tf.config.schema import TrainingSettings
-from cactus_tf.contracts import LearnerContext
+from cactus_tf.contracts import BackboneInfo, LearnerContext
 from cactus_tf.errors import InputError
 from cactus_tf.types import Array
 
@@ -25,6 +25,12 @@ def network_input(context: LearnerContext) -> tuple[Literal["images", "embedding
 def network_name(context: LearnerContext, defaults: TrainingSettings) -> str:
     """The backbone of the context; default: mlp on embeddings, the learner's own on images."""
     return context.backbone or ("mlp" if context.on_embeddings else defaults.backbone)
+
+
+def network_width(context: LearnerContext, backbone: BackboneInfo, defaults: TrainingSettings) -> int | None:
+    """The width of the context's network; default: the backbone's, or else the learner's. None: that of its input."""
+    default = None if backbone.as_wide_as_input else backbone.filters or defaults.filters
+    return context.filters or default
 
 
 def flat_rows(rows: tf.Tensor) -> tf.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Literal
 
 import keras
@@ -15,6 +16,7 @@ from cactus_tf.config.schema import TrainingSettings, option
 from cactus_tf.contracts import LearnerContext, LearnerInfo
 from cactus_tf.errors import InputError
 from cactus_tf.fewshot.losses import (
+    cosines,
     episode_labels,
     fraction_correct,
     labeled_prototypes,
@@ -23,7 +25,7 @@ from cactus_tf.fewshot.losses import (
     squared_distances,
     unit_range,
 )
-from cactus_tf.learners._inputs import flat_rows, network_input, network_name
+from cactus_tf.learners._inputs import flat_rows, network_input, network_name, network_width
 from cactus_tf.types import Array, Episode, TaskLoss
 from cactus_tf.utils.seeds import derive
 
@@ -47,20 +49,64 @@ class Options:
         "initialize the gamma of batch norm uniformly in 0..1 instead of as 1",
         source="ours; Hsu et al. 2019, code: true, the default of PyTorch 0.4",
     )
+    metric: str = option(
+        "euclidean",
+        "how near a query is to a class mean: euclidean (minus the squared distance) or cosine",
+        source="Snell et al. 2017, section 2.4",
+    )
+    temperature: float | None = option(
+        None, "factor of the logits; default: 1 (euclidean), 10 (cosine)", low=1e-6, source="ours"
+    )
+    feature_dropout: float = option(
+        0.0, "share of the embeddings' numbers that a training task sets to zero", low=0, high=0.99, source="ours"
+    )
 
 
 def build(context: LearnerContext, options: Options | None = None) -> ProtoNets:
     """ProtoNets with an encoder of random weights.
 
     Raises:
-      InputError: a norm that mixes images outside training, or images that the backbone cannot take.
+      InputError: a norm that mixes images outside training, images that the backbone cannot take, an unknown metric, or
+        dropout of images.
     """
+    options = options or Options()
     consumes, shape = network_input(context)
-    return ProtoNets(_encoder(context, shape, options or Options()), consumes)
+    if options.feature_dropout and consumes == "images":
+        raise InputError("--protonets_feature_dropout drops numbers of embeddings: add --on_embeddings or leave it out")
+    seed = derive(context.seed, "feature dropout")
+    return ProtoNets(
+        _encoder(context, shape, options), consumes, similarity(options), dropout=options.feature_dropout, seed=seed
+    )
+
+
+Similarity = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+"""From queries [m, dim] and class means [way, dim] to logits [m, way]."""
+
+
+def euclidean(query: tf.Tensor, means: tf.Tensor) -> tf.Tensor:
+    """-|x - c_k|^2."""
+    return -squared_distances(query, means)
+
+
+METRICS: dict[str, tuple[Similarity, float]] = {"euclidean": (euclidean, 1.0), "cosine": (cosines, 10.0)}
+"""By the value of `--protonets_metric`, each with its default temperature."""
+
+
+def similarity(options: Options) -> Similarity:
+    """The logits of the options.
+
+    Raises:
+      InputError: an unknown metric.
+    """
+    if options.metric not in METRICS:
+        raise InputError(f"--protonets_metric={options.metric}: choose from {', '.join(METRICS)}")
+    metric, default = METRICS[options.metric]
+    factor = options.temperature or default
+    return metric if factor == 1 else lambda query, means: factor * metric(query, means)
 
 
 class ProtoNets:
-    """A meta-learned encoder f; logits are -|f(x) - c_k|^2 to the class means c_k. Snell et al. 2017, eq. 2.
+    """A meta-learned encoder f; logits compare f(x) to the class means c_k: -|f(x) - c_k|^2. Snell et al. 2017, eq. 2.
 
     Batch norm uses the statistics of the whole episode, support and queries together, in training and running averages
     afterwards, so an image's features depend on that image alone.
@@ -68,14 +114,26 @@ class ProtoNets:
     Args:
       encoder: Keras model from [n, h, w, c] float32 in 0..1, or from embeddings, to [n, dim].
       consumes: which of them.
+      similarity: logits of features and class means.
+      dropout: share of the numbers of embeddings that each training task sets to zero; the others grow to keep the sum.
+      seed: of the dropout, together with the number of the task.
     """
 
     gradient_clip: float | None = None
     vectorized = False
     remedy = ""
 
-    def __init__(self, encoder: keras.Model, consumes: Literal["images", "embeddings"] = "images"):
-        self.encoder, self.consumes = encoder, consumes
+    def __init__(
+        self,
+        encoder: keras.Model,
+        consumes: Literal["images", "embeddings"] = "images",
+        similarity: Similarity = euclidean,
+        *,
+        dropout: float = 0.0,
+        seed: int = 0,
+    ):
+        self.encoder, self.consumes, self._similarity = encoder, consumes, similarity
+        self._dropout, self._seed = dropout, seed
         spec = tf.TensorSpec(encoder.input_shape, tf.float32)
         self._encode = tf.function(lambda images: encoder(images, training=False), input_signature=[spec])
 
@@ -97,9 +155,9 @@ class ProtoNets:
         """
         way, shot = episode.support.shape[:2]
         images = tf.concat([flat_rows(episode.support), flat_rows(episode.query)], axis=0)
-        features = self.encoder(unit_range(images), training=True)
+        features = self.encoder(self._dropped(unit_range(images), episode.index), training=True)
         support, query = features[: way * shot], features[way * shot :]
-        logits = -squared_distances(query, prototypes(tf.reshape(support, (way, shot, -1))))
+        logits = self._similarity(query, prototypes(tf.reshape(support, (way, shot, -1))))
         labels = episode_labels(way, episode.query.shape[1])
         return TaskLoss(query_loss(logits, labels), {"accuracy": fraction_correct(logits, labels)})
 
@@ -120,13 +178,19 @@ class ProtoNets:
     def classify_features(self, support: Array, support_labels: Array, query: Array, way: int) -> tf.Tensor:
         """As `classify`, on features."""
         support, query = tf.convert_to_tensor(support), tf.convert_to_tensor(query)
-        logits = -squared_distances(query, labeled_prototypes(support, support_labels, way))
+        logits = self._similarity(query, labeled_prototypes(support, support_labels, way))
         present = tf.reduce_any(tf.one_hot(support_labels, way, True, False, dtype=tf.bool), axis=0)
         return tf.where(present, logits, -np.inf)
 
     def classify_in_graph(self, support: Array, support_labels: Array, query: Array, way: Array) -> tf.Tensor:
         """As `classify`, in a graph."""
         return self.classify_features(self.encode(support), support_labels, self.encode(query), way)
+
+    def _dropped(self, rows: tf.Tensor, task: Array) -> tf.Tensor:
+        """The rows with dropout, a function of the task's number, so that a resumed training drops the same."""
+        if not self._dropout:
+            return rows
+        return tf.nn.experimental.stateless_dropout(rows, self._dropout, seed=[self._seed, tf.cast(task, tf.int64)])
 
 
 def _encoder(context: LearnerContext, shape: tuple[int, ...], options: Options) -> keras.Model:
@@ -140,7 +204,7 @@ def _encoder(context: LearnerContext, shape: tuple[int, ...], options: Options) 
     return backbone.build(
         shape,
         None,
-        filters=context.filters or DEFAULTS.filters,
+        filters=network_width(context, backbone.INFO, DEFAULTS),
         norm=_legacy_norm(context.seed) if options.legacy_gain else norm,
         seed=context.seed,
     )

@@ -17,7 +17,7 @@ import tensorflow as tf
 from cactus_tf import report
 from cactus_tf.config import build_plan
 from cactus_tf.config.plan import LearnerPlan, RunPlan
-from cactus_tf.pipeline.embedding import embed
+from cactus_tf.pipeline.embedding import check_ready, embed
 from cactus_tf.pipeline.evaluation import evaluate, evaluation_images
 from cactus_tf.pipeline.meta_training import first_tasks, train
 from cactus_tf.pipeline.partitioning import partition
@@ -56,6 +56,7 @@ def _stages(plan: RunPlan, folder: Path, artifacts: Path, first_run: bool) -> li
     """The stages, in a locked run folder."""
     clock = results.Clock(plan.run.stage, folder / "seconds.json")
     with clock.stage("prepare"):
+        check_ready(plan.embedding, artifacts)
         data = prepare(plan.data, artifacts, plan.run.verify)
         if first_run:
             stored = plan.partition.partitions if plan.partition and plan.embedding else 0

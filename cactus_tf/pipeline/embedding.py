@@ -24,6 +24,19 @@ Embeddings = dict[str, np.ndarray]
 """By split, [n, dim] float32."""
 
 
+def check_ready(plan: EmbeddingPlan | None, artifacts: Path) -> None:
+    """Lets an embedder that is not stored yet fetch and check what it needs, before images are prepared.
+
+    Raises:
+      InputError: something is missing or cannot be used.
+    """
+    if plan is None or plan.embedder == "features":
+        return
+    info = plugins.info("embedders", plan.embedder)
+    if info.ready is not None and not Artifact(artifacts, "embedder", plan.key).files():
+        info.ready(plan.options)
+
+
 def embed(
     plan: EmbeddingPlan | None, data: Splits, artifacts: Path, folder: Path, verify: bool = False
 ) -> tuple[Embedder | None, Embeddings]:
@@ -53,13 +66,15 @@ def embed(
             split: arrays.cache(split, functools.partial(_transform, embedder, data[split], plan.embedder))
             for split in plan.splits
         }
+        if plan.norm_key:
+            embedder, embeddings = _normalized(plan, embedder, embeddings, artifacts)
     log.info("embed: %s, %d numbers per image", plan.embedder, embeddings["train"].shape[1])
     return embedder, embeddings
 
 
 def fit_or_load(plan: EmbeddingPlan, train: ImageSet, artifact: Artifact, folder: Path) -> Embedder:
-    """The embedder in the artifact; fitted first if there is none."""
-    embedder = embedders.make(plan.embedder, plan.context, plan.options)
+    """The embedder in the artifact, without normalization; fitted first if there is none."""
+    embedder = embedders.plain(plan.embedder, plan.context, plan.options)
     recorded = artifact.files()
     if recorded and artifact.has_files(recorded):
         return embedder.load(artifact.folder / "model")
@@ -81,6 +96,20 @@ def _named(embedder: str, images: ImageSet) -> dict[str, np.ndarray]:
     """The argument `names` for an embedder that takes it, of images that are files."""
     takes_names = plugins.info("embedders", embedder).takes_names
     return {"names": images.names} if takes_names and images.names is not None else {}
+
+
+def _normalized(
+    plan: EmbeddingPlan, embedder: Embedder, embeddings: Embeddings, artifacts: Path
+) -> tuple[Embedder, Embeddings]:
+    """The embedder and its embeddings, normalized; the plain ones stay stored for runs with another norm."""
+    arrays = Artifact(artifacts, "embeddings", plan.used_key)
+    norm, share = plan.context.norm or "none", plan.context.center
+    center = arrays.cache("center", lambda: embedders.center(embeddings["train"], norm, share))
+    normalized = {
+        split: arrays.cache(split, functools.partial(embedders.normalized_pieces, rows, center))
+        for split, rows in embeddings.items()
+    }
+    return embedders.normalized(embedder, plan.context, np.array(center)), normalized
 
 
 def _transform(embedder: Embedder, images: ImageSet, name: str) -> np.ndarray:

@@ -39,7 +39,7 @@ def write_inputs(plan: RunPlan, data: Splits, folder: Path) -> None:
     """Writes image shape, folders of the artifacts, and what only the data could tell."""
     artifacts: dict[str, Mapping[str, Any]] = {"data": plan.data.key}
     if plan.embedding:
-        artifacts |= {"embedder": plan.embedding.key, "embeddings": plan.embedding.embeddings_key}
+        artifacts |= {"embedder": plan.embedding.key, "embeddings": plan.embedding.used_key}
     root = Path(plan.run.artifacts_dir).resolve()
     folders = {part: f"{part}-{keys.digest(key)}" for part, key in artifacts.items()}
     inputs = Inputs(

@@ -17,7 +17,7 @@ from cactus_tf import datasets, embedders, learners, plugins
 from cactus_tf.config import build_plan, schema
 from cactus_tf.config.plan import LearnerPlan
 from cactus_tf.config.schema import Settings
-from cactus_tf.contracts import Embedder, EmbedderContext, Learner, MetaLearner
+from cactus_tf.contracts import Embedder, Learner, MetaLearner
 from cactus_tf.errors import InputError
 from cactus_tf.fewshot.training import checkpoint_folder
 from cactus_tf.runs.artifacts import RESTORE, check_folder, stored_array
@@ -92,7 +92,7 @@ def restore_embedder(run: str | Path) -> Embedder | None:
     inputs = read_inputs(folder)
     if inputs.embedder is None or build_plan.has_features(settings):
         return None
-    return _embedder(settings, _artifacts(folder, settings, inputs) / inputs.embedder, "embed")
+    return _embedder(settings, _artifacts(folder, settings, inputs), inputs, "embed")
 
 
 def training_images(run: str | Path) -> np.ndarray | None:
@@ -145,7 +145,7 @@ def _restore(folder: Path, algo: str | None) -> Restored:
     shape, artifacts = inputs.image_shape, _artifacts(folder, settings, inputs)
     embedder, embeddings, images = None, None, None
     if learner_plan.embeddings and not features:
-        embedder = _embedder(settings, artifacts / str(inputs.embedder), name)
+        embedder = _embedder(settings, artifacts, inputs, name)
         blank = np.zeros((1, *shape), np.uint8)
         embeddings = _array(artifacts / str(inputs.embeddings) / "train.npy", learner_plan, blank, embedder)
     if learner_plan.info.uses_clusters:
@@ -232,15 +232,20 @@ def _artifacts(folder: Path, settings: Settings, inputs: Inputs) -> Path:
     return left if left.is_dir() or not moved.is_dir() else moved
 
 
-def _embedder(settings: Settings, folder: Path, name: str) -> Embedder:
-    embedder = settings.embedding.embedder
+def _embedder(settings: Settings, artifacts: Path, inputs: Inputs, name: str) -> Embedder:
+    """The embedder of a run with its normalization, for what is called `name`."""
+    embedder, context = settings.embedding.embedder, build_plan.embedder_context(settings)
+    folder = artifacts / str(inputs.embedder)
     if not (folder / "model").is_dir():
         raise InputError(
             f"{name} takes embeddings, and the {embedder} embedder of this run is not at {folder / 'model'}: {RESTORE}"
         )
     check_folder(folder)
-    context = EmbedderContext(dataset=settings.data.dataset, steps=settings.embedding.embedder_steps)
-    return embedders.make(embedder, context, settings.options.get(embedder)).load(folder / "model")
+    plain = embedders.plain(embedder, context, settings.options.get(embedder)).load(folder / "model")
+    if context.norm == "none":
+        return plain
+    center = stored_array(artifacts / str(inputs.embeddings) / "center.npy")
+    return embedders.normalized(plain, context, np.array(center))
 
 
 def _array(

@@ -71,7 +71,7 @@ def test_a_later_flag_wins_over_a_flagfile_and_a_flagfile_over_an_earlier_flag(t
             ["--algo=protonets,x"],
             "--algo=x: unknown algo; choose from anil, cluster_colour, cluster_matching",
         ),
-        (["--backbone=x"], "--backbone=x: unknown backbone; choose from conv4, mlp, resnet"),
+        (["--backbone=x"], "--backbone=x: unknown backbone; choose from conv4, linear, mlp, resnet"),
         (["--norm=x"], "--norm=x: unknown norm; choose from running, batch, layer, none"),
         (["--stage=x"], "--stage=x: unknown stage; choose from all, prepare"),
         (["--eval_split=x"], "--eval_split=x: unknown eval_split; choose from test, val, train"),

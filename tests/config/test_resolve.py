@@ -82,3 +82,43 @@ def test_each_stage_gets_its_part_of_the_plan():
 def test_a_stage_that_no_learner_needs_is_not_planned():
     assert build_plan.make(parse("--algo=nearest_neighbours")).partition is None
     assert build_plan.make(parse("--algo=protonets", "--partitioner=labels")).embedding is None
+
+
+def test_embeddings_are_used_as_they_are_unless_a_norm_is_given():
+    for argv in ([], ["--embedding_norm=none"]):
+        embedding = parse("--dataset=omniglot", *argv).embedding
+        assert (embedding.embedding_norm, embedding.embedding_center) == (None, None)
+    assert parse("--embedding_norm=centered").embedding.embedding_center == 1
+
+
+def test_a_norm_changes_the_partitions_and_neither_the_embedder_nor_its_embeddings():
+    none, unit = (build_plan.make(parse(f"--embedding_norm={norm}")) for norm in ("none", "unit"))
+    assert none.embedding.key == unit.embedding.key
+    assert none.embedding.embeddings_key == unit.embedding.embeddings_key == none.embedding.used_key
+    assert none.embedding.used_key != unit.embedding.used_key
+    assert none.partition.key != unit.partition.key
+    assert none.name != unit.name
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--embedding_center=0.5"], "needs --embedding_norm=centered, and it is none"),
+        (["--embedding_norm=unit", "--embedding_center=0.5"], "and it is unit"),
+        (["--embedding_norm=centered", "--embedding_center=2"], "at most 1"),
+        (["--embedding_norm=length"], "choose from none, unit, centered"),
+        (
+            ["--dataset=imagenet", "--imagenet_input=features", "--embedding_norm=unit", "--on_embeddings"],
+            "rows of this data set are features",
+        ),
+    ],
+)
+def test_a_norm_that_cannot_be_used_is_refused(argv, words):
+    with pytest.raises(InputError, match=words):
+        parse(*argv)
+
+
+def test_the_linear_backbone_is_as_wide_as_its_input_unless_told_otherwise():
+    argv = ["--on_embeddings", "--backbone=linear", "--algo=protonets,maml"]
+    assert [training.filters for training in parse(*argv).learners.values()] == [None, None]
+    assert parse(*argv, "--filters=20").learners["protonets"].filters == 20

@@ -43,7 +43,8 @@ def test_the_embeddings_of_a_pipeline_are_those_of_fit_and_transform(bars):
 def test_a_clone_has_the_settings_and_is_not_fitted(bars):
     embedder = embedders.build("pixels", dims=5).fit(bars[0])
     copied = clone(embedder)
-    assert copied.get_params() == embedder.get_params() == {"dataset": None, "steps": None, "dims": 5, "whiten": False}
+    shared = {"dataset": None, "steps": None, "norm": None, "center": 1.0}
+    assert copied.get_params() == embedder.get_params() == {**shared, "dims": 5, "whiten": False}
     assert (copied.__sklearn_is_fitted__(), embedder.__sklearn_is_fitted__()) == (False, True)
 
 
@@ -63,7 +64,11 @@ def test_to_set_a_parameter_makes_the_embedder_unfitted(bars):
 
 def test_an_embedder_prints_as_its_settings_fitted_or_not(bars):
     embedder = embedders.build("pixels", dims=5)
-    assert repr(embedder) == repr(embedder.fit(bars[0])) == "Pixels(dataset=None, dims=5, steps=None)"
+    assert (
+        repr(embedder)
+        == repr(embedder.fit(bars[0]))
+        == "Pixels(center=1.0, dataset=None, dims=5, norm=None, steps=None)"
+    )
 
 
 def test_an_embedder_that_was_not_built_by_name_has_the_parameters_of_its_constructor():

@@ -145,3 +145,74 @@ def test_a_norm_that_mixes_images_is_an_error():
 def test_images_too_small_for_the_network_are_an_error():
     with pytest.raises(InputError, match="images of 8x8 are too small"):
         build(image_shape=(8, 8, 1))
+
+
+# On embeddings
+
+ROWS = np.random.default_rng(3).normal(size=(60, 7)).astype(np.float32)
+
+
+def on_embeddings(**settings):
+    return build(**{"on_embeddings": True, "embeddings": ROWS, "backbone": "linear", "filters": None, **settings})
+
+
+def embedded_episode(index=0):
+    return Episode(tf.constant(ROWS[:6].reshape(3, 2, 7)), tf.constant(ROWS[6:18].reshape(3, 4, 7)), index, 0)
+
+
+def cosine(x, means):
+    return np.array([[a @ m / np.linalg.norm(a) / np.linalg.norm(m) for m in means] for a in x])
+
+
+def test_before_training_the_linear_map_compares_the_embeddings_themselves():
+    labels = np.array([0, 0, 1, 1, 2, 2])
+    means = np.stack([ROWS[:6][labels == c].mean(axis=0) for c in range(3)])
+    logits = on_embeddings().classify(ROWS[:6], labels, ROWS[6:], 3)
+    np.testing.assert_allclose(logits, -((ROWS[6:, None] - means) ** 2).sum(axis=-1), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("given", "factor"), [({}, 10), ({"temperature": 3.5}, 3.5)])
+def test_cosine_logits_are_cosines_to_the_class_means_times_the_temperature(given, factor):
+    labels = np.array([0, 0, 1, 1, 2, 2])
+    means = np.stack([ROWS[:6][labels == c].mean(axis=0) for c in range(3)])
+    logits = on_embeddings(metric="cosine", **given).classify(ROWS[:6], labels, ROWS[6:], 3)
+    np.testing.assert_allclose(logits, factor * cosine(ROWS[6:], means), atol=1e-4)
+
+
+def test_a_temperature_scales_euclidean_logits_too():
+    labels = np.array([0, 1, 2, 0, 1, 2])
+    plain, scaled = (on_embeddings(**s).classify(ROWS[:6], labels, ROWS[6:], 3) for s in ({}, {"temperature": 0.5}))
+    np.testing.assert_allclose(scaled, 0.5 * np.asarray(plain), rtol=1e-6)
+
+
+def test_a_class_without_support_is_never_the_answer_by_cosine():
+    logits = np.asarray(on_embeddings(metric="cosine").classify(ROWS[:2], np.array([0, 2]), ROWS[6:], 3))
+    assert (logits[:, 1] == -np.inf).all()
+
+
+def test_training_and_classification_have_the_same_logits():
+    learner, episode = on_embeddings(metric="cosine"), embedded_episode()
+    logits = learner.classify(ROWS[:6], np.repeat(np.arange(3), 2), ROWS[6:18], 3)
+    labels = np.repeat(np.arange(3), 4)
+    expected = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    np.testing.assert_allclose(learner.training_loss(episode).loss, np.mean(expected), rtol=1e-5)
+
+
+def test_dropout_is_a_function_of_the_task_and_the_seed_and_ends_with_training():
+    learner, plain = on_embeddings(feature_dropout=0.5), on_embeddings()
+    losses = [float(learner.training_loss(embedded_episode(i)).loss) for i in (1, 1, 2)]
+    assert losses[0] == losses[1] != losses[2]
+    assert float(on_embeddings(feature_dropout=0.5, seed=2).training_loss(embedded_episode(1)).loss) != losses[0]
+    labels = np.array([0, 0, 1, 1, 2, 2])
+    answers = [one.classify(ROWS[:6], labels, ROWS[6:], 3) for one in (learner, plain)]
+    np.testing.assert_array_equal(*answers)
+
+
+def test_dropout_of_images_is_refused():
+    with pytest.raises(InputError, match="--on_embeddings"):
+        build(feature_dropout=0.3)
+
+
+def test_an_unknown_metric_is_answered_with_those_there_are():
+    with pytest.raises(InputError, match="euclidean, cosine"):
+        build(metric="manhattan")

@@ -192,3 +192,21 @@ def test_a_changed_byte_in_what_a_run_left_is_noticed(copy, name):
     (copy / name).write_text(text.replace("28" if name == "inputs.json" else '"k": 1', "29", 1))
     with pytest.raises(InputError, match=rf"{name} .*damaged|cannot be read"):
         restore(copy, "nearest_neighbours")
+
+
+def test_a_run_with_a_norm_is_restored_with_it_and_shares_the_embedder_of_other_norms(tmp_path):
+    from cactus_tf.main import main
+
+    places = [f"--artifacts_dir={tmp_path / 'artifacts'}", "--quiet", "--stage=train"]
+    argv = ["--algo=nearest_neighbours", "--embedder=pixels", "--pixels_dims=8", *places]
+    assert main([*argv, f"--workdir={tmp_path / 'plain'}"]) == 0
+    norm = ["--embedding_norm=centered", "--embedding_center=0.5"]
+    assert main([*argv, *norm, f"--workdir={tmp_path / 'centered'}"]) == 0
+    images = datasets.load("digits").test.images
+    plain, centered = (restore(tmp_path / name).embedder for name in ("plain", "centered"))
+    z = plain.transform(images) - 0.5 * plain.transform(datasets.load("digits").train.images).mean(axis=0)
+    expected = z / np.linalg.norm(z, axis=1, keepdims=True)
+    np.testing.assert_allclose(centered.transform(images), expected, atol=1e-5)
+    assert len(list((tmp_path / "artifacts").glob("embedder-*"))) == 1
+    stored = [np.load(path) for path in (tmp_path / "artifacts").glob("embeddings-*/test.npy")]
+    assert any(np.allclose(rows, expected, atol=1e-5) for rows in stored)
