@@ -75,7 +75,7 @@ class EmbedderInfo:
       norm: how its embeddings are compared by default, one of `schema.EMBEDDING_NORMS`.
       image_size: options -> the side in pixels of the images that it wants, for an embedder of one size.
       ready: options -> None; fetches and checks what it needs, before images are prepared.
-      more: what `--help=NAME` says below its settings.
+      more: what `--help=NAME` prints below its settings.
     """
 
     version: int = 1
@@ -89,7 +89,7 @@ class EmbedderInfo:
     norm: str = "none"
     image_size: Callable[[Any], int] | None = None
     ready: Callable[[Any], None] | None = None
-    more: str = ""
+    more: Callable[[], str] | None = None
 
     def default_steps(self, dataset: str | None) -> int | None:
         """The default number of steps on a data set; None if the number of images decides, or it is not trained."""

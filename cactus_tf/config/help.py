@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cactus_tf import plugins
@@ -57,7 +57,14 @@ def _member_help(name: str) -> str:
     if not families:
         every = [name for family in plugins.FAMILIES for name in plugins.names(family)]
         raise InputError(f"--help={name}: unknown member; {plugins.suggestion(name, every)}")
-    return "\n\n".join(_options_help(family, name) for family in families)
+    return "\n\n".join([*(_options_help(family, name) for family in families), *_more(families, name)])
+
+
+def _more(families: Sequence[str], name: str) -> list[str]:
+    """What an embedder adds to its settings, which takes importing it."""
+    if "embedders" not in families or DECLARED.info("embedders", name).more is None:
+        return []
+    return [plugins.info("embedders", name).more()]
 
 
 def _options_help(family: str, name: str) -> str:
@@ -65,8 +72,7 @@ def _options_help(family: str, name: str) -> str:
     kind = DECLARED.options_type(family, name)
     fields = dataclasses.fields(kind) if kind else ()
     lines = [_line(f"--{name}_{field.name}", field, plain(field.default)) for field in fields]
-    more = [plugins.info(family, name).more] if family == "embedders" else []
-    return "\n".join([f"{name} ({family}): {first}", *(lines or ["  no settings of its own"]), *filter(None, more)])
+    return "\n".join([f"{name} ({family}): {first}", *(lines or ["  no settings of its own"])])
 
 
 def _line(flag: str, field: dataclasses.Field, default: str, choices: str = "") -> str:

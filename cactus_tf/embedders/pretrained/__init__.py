@@ -210,7 +210,7 @@ def fingerprint(options: Options) -> Any:
 
 
 INFO = EmbedderInfo(
-    seeded=False, fingerprint=fingerprint, norm="centered", image_size=image_size, ready=ready, more=catalog.listing()
+    seeded=False, fingerprint=fingerprint, norm="centered", image_size=image_size, ready=ready, more=catalog.listing
 )
 
 
