@@ -42,7 +42,7 @@ def run(command: Callable[[RunPlan], Any], argv: Sequence[str]) -> int:
 
 
 def _check(argv: Sequence[str]) -> Settings:
-    """The settings, without the members: a wrong flag is told before the seconds that TensorFlow takes to load."""
+    """The settings, read without importing the members, so that a wrong flag is an error before TensorFlow loads."""
     with loading(argv):
         from cactus_tf.config import flags
         from cactus_tf.config.declared import DECLARED
