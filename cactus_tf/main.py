@@ -44,7 +44,7 @@ def run(command: Callable[[RunPlan], Any], argv: Sequence[str]) -> int:
 def _check(argv: Sequence[str]) -> list[Settings]:
     """The settings, read without the members, so that a wrong flag is an error before TensorFlow loads.
 
-    None if a default depends on a function of a member; the members themselves check these settings later.
+    An empty list if a default depends on a function of a member; the members themselves check these settings later.
     """
     with loading(argv):
         from cactus_tf.config import flags

@@ -134,7 +134,8 @@ def test_an_embedder_follows_its_protocol(fitted):
 
 def test_fit_accepts_the_labels_of_scikit_learn_and_ignores_them(fitted):
     taken = inspect.signature(type(fitted[1]).fit).parameters
-    assert list(taken) == ["self", "images", "y", "seed", "folder", "callbacks"]
+    assert list(taken)[:6] == ["self", "images", "y", "seed", "folder", "callbacks"]
+    assert ("names" in taken) == plugins.info("embedders", fitted[0]).takes_names
     assert taken["y"].default is None
 
 

@@ -12,8 +12,8 @@ from cactus_tf.plugins import FAMILIES
 ROOT = Path(cactus_tf.__file__).parent
 ORDER = [
     "errors", "types",
-    "utils.seeds", "utils.text", "utils.progress", "utils.watchdog", "utils.terminal", "utils.paths", "utils.arrays",
-    "utils.digests", "utils.threads", "utils.machine", "utils.files", "utils.sealed", "utils.drawing",
+    "utils.seeds", "utils.text", "utils.progress", "utils.watchdog", "utils.terminal", "utils.paths", "utils.digests",
+    "utils.arrays", "utils.threads", "utils.machine", "utils.files", "utils.sealed", "utils.drawing",
     "utils.history", "utils.checkpoints", "utils.keras_defaults",
     "config.schema", "config", "contracts", "plugins", "config.keys", "config.declared",
     "fewshot.losses", "fewshot.episodes", "fewshot.training", "fewshot.evaluation",

@@ -59,7 +59,7 @@ def first(workplace):
 
 def test_results_follow_the_schema(first):
     found = results(first)
-    assert set(found) == {"config", "package_versions", "machine", "started", "finished", "seconds", "rows"}
+    assert set(found) == {"config", "package_versions", "machine", "started", "finished", "seconds", "rows", "digest"}
     assert set(found["seconds"]) == {"prepare", "embed", "partition", "train", "evaluate"}
     assert len(found["rows"]) == 4  # two learners, one way, two shots
     columns = "dataset split embedder partitioner algo way shot query episodes accuracy ci95 transductive seed options"

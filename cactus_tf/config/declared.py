@@ -1,7 +1,7 @@
 """What members declare, read from their files without importing them.
 
-The module of a network imports TensorFlow, which takes seconds. A mistyped flag should be told at once, so that a
-command line is checked against these declarations first.
+The module of a network imports TensorFlow, which takes seconds. A command line is checked against these declarations
+first, so that a mistyped flag is an error at once.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from cactus_tf.inference.signatures import Exportable
 from cactus_tf.runs import restoring, results
 from cactus_tf.types import Array
 from cactus_tf.utils import files
+from cactus_tf.utils.paths import expanded
 from cactus_tf.utils.seeds import counter_rng
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ def export(
         learner or embedder that does not run in a TensorFlow graph.
       RunError: what was written differs from the run, or it cannot be written.
     """
-    run, out, form = Path(run).expanduser(), Path(out).expanduser(), formats.by_name(format)
+    run, out, form = expanded(run), expanded(out), formats.by_name(format)
     _check_place(out, overwrite)
     parts = signatures.restore(run, algo)
     log.info("restore: %s of %s, %d steps", parts.restored.name, run, parts.restored.step)

@@ -17,6 +17,7 @@ from cactus_tf.errors import InputError
 from cactus_tf.inference.classifier import FewShotClassifier
 from cactus_tf.runs import restoring
 from cactus_tf.utils.digests import digests, in_both
+from cactus_tf.utils.paths import expanded
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ def predict(
     classifier = FewShotClassifier(restored.learner, restored.embedder, transductive)
     classifier.fit(labeled.images, labeled.labels)
     probabilities = classifier.predict_proba(queries.images)
-    places = {name: str(Path(place).expanduser().resolve()) for name, place in given.items()}
+    places = {name: str(expanded(place).resolve()) for name, place in given.items()}
     source = {**places, "algo": restored.name, "transductive": transductive, "invert": invert}
     return Predictions(queries, classifier.classes_, probabilities, restored.name, len(labeled.images), source)
 

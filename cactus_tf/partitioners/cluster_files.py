@@ -24,6 +24,7 @@ from cactus_tf.contracts import PartitionContext, Partitioner, PartitionerInfo
 from cactus_tf.errors import InputError
 from cactus_tf.types import AssignedPartitions, Partitions
 from cactus_tf.utils.files import checksum
+from cactus_tf.utils.paths import expanded
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ def _partitions(options: Options, files: Sequence[str], context: PartitionContex
 def _folder(options: Options) -> Path:
     if options.dir is None:
         raise InputError("cluster_files needs cluster_files_dir, a folder with train_k{k}.json")
-    folder = Path(options.dir).expanduser()
+    folder = expanded(options.dir)
     if not folder.is_dir():
         raise InputError(f"cluster_files: {folder} is not a folder; name one with train_k{{k}}.json")
     return folder

@@ -68,6 +68,6 @@ def _warn_of_skipped_files(path: Path) -> None:
 
 
 def _warn_of_known_images(path: Path, data: Splits) -> None:
-    """Counts the images of val and test that are in train, as an earlier preparation found and said."""
+    """Repeats the warning of an earlier preparation about images of val and test that are in train."""
     for split, number in files.read_json_if_whole(path, dict, {}).get("in_train", {}).items():
         log.warning("prepare: %s of %s %s images are in train, too", f"{number:,}", f"{len(data[split]):,}", split)

@@ -84,7 +84,7 @@ class Validation:
         log.info("validation: step %s, %s, in %s", f"{step:,}", percent, duration(self._cost))
 
     def _skip(self, step: int) -> None:
-        """Says so once."""
+        """Logs the first skip."""
         if not self._skipped:
             cost = duration(self._cost or 0.0)
             log.info(

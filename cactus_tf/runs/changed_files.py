@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from cactus_tf import plugins
 from cactus_tf.config.plan import DataPlan
 from cactus_tf.errors import InputError
 from cactus_tf.runs.inputs import PREPARED, read_inputs
 from cactus_tf.utils import files
+from cactus_tf.utils.arrays import read_array
 
 
 def describe(data: DataPlan, folder: Path, artifacts: Path) -> str:
@@ -37,8 +36,8 @@ def _earlier(folder: Path, artifacts: Path) -> tuple[set[str], set[str]] | None:
     """Names of the files that the run was trained on, and of those that could not be read; None if unknown."""
     try:
         prepared = artifacts / read_inputs(folder).data
-        names = np.load(prepared / "train-names.npy", allow_pickle=False)
+        names = read_array(prepared / "train-names.npy")
         skipped = files.read_json_if_whole(prepared / PREPARED, dict, {})["skipped"]
         return {name.decode() for name in names.tolist()}, {one["file"] for one in skipped}
-    except (InputError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):
+    except (InputError, KeyError, TypeError, AttributeError):
         return None

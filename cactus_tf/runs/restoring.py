@@ -25,6 +25,7 @@ from cactus_tf.runs.folder import CONFIG
 from cactus_tf.runs.inputs import Inputs, read_inputs
 from cactus_tf.utils import sealed
 from cactus_tf.utils.checkpoints import load_newest
+from cactus_tf.utils.paths import expanded
 
 _SECTIONS = {
     "data": schema.DataSettings,
@@ -76,7 +77,7 @@ def restore(run: str | Path, algo: str | None = None) -> Restored:
       InputError: not a run, a run of an incompatible version, several learners to choose from, none of that name, one
         that was never trained, or an embedder that is not where the run left it.
     """
-    folder = Path(run).expanduser()
+    folder = expanded(run)
     with _settings_that_work(folder):
         return _restore(folder, algo)
 
@@ -87,7 +88,7 @@ def restore_embedder(run: str | Path) -> Embedder | None:
     Raises:
       InputError: not a run, a run of an incompatible version, one that was never trained, or an embedder that is gone.
     """
-    folder = Path(run).expanduser()
+    folder = expanded(run)
     settings = read_settings(folder)
     inputs = read_inputs(folder)
     if inputs.embedder is None or build_plan.has_features(settings):
@@ -101,7 +102,7 @@ def training_images(run: str | Path) -> np.ndarray | None:
     Raises:
       InputError: not a run, a run of an incompatible version, or one that was never trained.
     """
-    folder = Path(run).expanduser()
+    folder = expanded(run)
     settings, inputs = read_settings(folder), read_inputs(folder)
     path = _artifacts(folder, settings, inputs) / inputs.data / "train-images.npy"
     return stored_array(path) if path.exists() else None

@@ -14,10 +14,12 @@ from typing import IO
 import numpy as np
 
 from cactus_tf.errors import InputError
+from cactus_tf.utils.digests import digest
 
 REMEDY = "restore it, or delete it and run again"
 _PIECE = 1 << 24  # elements checked at once, as arrays may be memory maps
 _SAMPLED, _STEP = 1000, 1e-5  # rows that tell the scale, and the part of it that rounding errors stay below
+_LARGEST_EMPTY = 1 << 20  # side of an array without elements
 _LONGEST_HEADER = 1 << 16  # bytes; NumPy refuses headers above 10,000
 _KINDS = "biufcSU"  # bools, numbers and strings
 warnings.filterwarnings("ignore", message="Reading `.npy` or `.npz` file required additional")  # Python 2 wrote it
@@ -99,7 +101,7 @@ def check_stored(file: IO[bytes], length: int) -> None:
     if dtype.kind not in _KINDS or not dtype.itemsize:
         raise ArrayError(f"holds {'pickled objects' if dtype.hasobject else dtype}, not numbers or strings")
     expected = start + math.prod(shape) * dtype.itemsize  # Python's integers do not overflow
-    if min(shape, default=0) < 0 or max(shape, default=0) > length or expected != length:
+    if min(shape, default=0) < 0 or max(shape, default=0) > max(length, _LARGEST_EMPTY) or expected != length:
         form = f"{dtype} of shape {list(shape)}, {expected} bytes"
         raise ArrayError(f"is damaged or cut short (its header states {form}, and it has {length})")
 
@@ -137,10 +139,9 @@ def first_distinct(rows: np.ndarray, enough: int) -> tuple[int, tuple[int, int] 
     """
     first: dict[bytes, int] = {}
     alike = None
-    scale = float(np.abs(rows[:_SAMPLED]).max(initial=0))
+    scale = float(np.abs(rows[:: max(1, len(rows) // _SAMPLED)]).max(initial=0))
     for i, row in enumerate(rows):
-        key = np.rint(row / (_STEP * scale or 1)).astype(np.int32).tobytes()
-        seen = first.setdefault(key, i)
+        seen = first.setdefault(digest(np.rint(row / (_STEP * scale or 1)).astype(np.int64)), i)
         if seen != i and alike is None:
             alike = seen, i
         if len(first) >= enough:

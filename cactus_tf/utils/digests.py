@@ -1,4 +1,4 @@
-"""Digests of images, to tell which are the same."""
+"""Digests of images and other rows, to tell which are the same."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from cactus_tf.errors import InputError
 
 
 def expanded(path: str | Path, flag: str = "") -> Path:
-    """The path with the home folder in place of a leading ~ or ~USER.
+    """The path with the home folder in place of a leading ~ or ~USER; expanding it again changes nothing.
 
     Args:
       path: as a person gave it.
@@ -25,4 +25,5 @@ def expanded(path: str | Path, flag: str = "") -> Path:
             f"{flag}{'=' if flag else ''}{path}: there is no home folder {user}; write the whole path, or ./{user} for "
             "a folder of this name"
         )
-    return Path(whole)
+    result = Path(whole)
+    return result.absolute() if str(result).startswith("~") else result  # "./~x", of which Path drops the "./"

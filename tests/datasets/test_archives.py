@@ -70,6 +70,7 @@ def test_a_folder_with_a_backslash_at_its_end_is_a_folder(tmp_path):
 def test_names_that_begin_with_the_folder_itself_are_not_hidden(tmp_path):
     archive = zipped(tmp_path / "a.zip", ("./", b""), ("./cat/x.png", b"x"), ("dog//y.png", b"y"))
     assert contents(archive, tmp_path / "work") == ({"cat/x.png": b"x", "dog/y.png": b"y"}, [])
+    assert [archives.member(entry) for entry in listing(archive, WANTED).entries] == [b"x", b"y"]
 
 
 def test_members_whose_names_a_file_system_may_not_tell_apart_are_unpacked_apart(tmp_path):

@@ -57,7 +57,7 @@ def test_images_of_another_size_than_in_the_fit_are_refused():
 
 
 def test_unknown_embedders_and_settings_are_named():
-    with pytest.raises(InputError, match="unknown member 'acid' of embedders; choose from acai, "):
+    with pytest.raises(InputError, match=r"unknown member 'acid' of embedders; did you mean acai\? choose from acai, "):
         embedders.build("acid")
     with pytest.raises(InputError, match="pixels has no setting depth"):
         embedders.build("pixels", depth=2)

@@ -198,7 +198,7 @@ def test_those_that_the_message_names_are_those_that_can_be_exported():
     [
         (["--out=OUT"], "--run missing"),
         (["--run=RUN"], "--out missing"),
-        (["--run=nowhere", "--out=OUT"], "is not a run"),
+        (["--run=nowhere", "--out=OUT"], "--run=nowhere: there is no such folder or file"),
         (["--run=RUN", "--out=OUT"], "several learners: choose one with algo"),
         (["--run=RUN", "--out=OUT", "--algo=reptile"], "has no learner reptile"),
         (

@@ -1,7 +1,6 @@
 """The command that classifies one's own pictures: what it writes, prints and refuses."""
 
 import csv
-import json
 import logging
 import re
 import shutil
@@ -19,6 +18,7 @@ from cactus_tf.inference import prediction_output
 from cactus_tf.inference.prediction import Predictions, predict
 from cactus_tf.inference.prediction_output import default_folder, figure, summary
 from cactus_tf.predict import main
+from cactus_tf.utils import sealed
 
 CLASSES = ["one", "two", "zero"]
 
@@ -356,8 +356,8 @@ def dark(folder, number, bits):
 def deep_run(digits_run, tmp_path):
     """A run that learned from 12-bit pictures."""
     run = shutil.copytree(digits_run, tmp_path / "run")
-    inputs = json.loads((run / "inputs.json").read_text())
-    (run / "inputs.json").write_text(json.dumps({**inputs, "pixel_range": [0, 4095]}))
+    inputs = sealed.read(run / "inputs.json", "")
+    sealed.write(run / "inputs.json", {**inputs, "pixel_range": [0, 4095]})
     return run
 
 
@@ -432,7 +432,9 @@ def test_pictures_in_no_class_are_no_support_set(digits_run, pictures, capsys):
 
 def test_folders_that_are_not_there_are_named(digits_run, pictures, capsys):
     places = [f"--support={pictures / 'support'}", f"--query={pictures / 'gone'}"]
-    assert "gone does not exist" in refused(capsys, f"--run={digits_run}", "--algo=protonets", *places)
+    assert "gone: there is no such folder or file" in refused(
+        capsys, f"--run={digits_run}", "--algo=protonets", *places
+    )
     assert "is not a run" in refused(capsys, f"--run={pictures}", *places)
 
 

@@ -183,7 +183,7 @@ def test_the_command_prints_the_table_of_the_runs_named(tmp_path, capsys):
     [
         ([], "name the folders"),
         (["nowhere"], "nowhere has no results.json"),
-        (["nowhere", "--format=pdf"], "--format=pdf: choose from markdown, csv, latex"),
+        (["nowhere", "--format=pdf"], "--format=pdf: unknown format; choose from markdown, csv, latex"),
         (["--fromat=csv"], "did you mean --format?"),
     ],
 )

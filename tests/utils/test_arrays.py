@@ -15,6 +15,7 @@ EXAMPLES = {
     "names": np.array([b"a", b"bcd"]),
     "strings": np.array(["ä", "bcd"]),
     "no images": np.zeros((0, 28, 28, 1), np.uint8),
+    "no features": np.zeros((0, 2048), np.float32),
     "no numbers": np.zeros((3, 0), np.float32),
     "a number": np.array(3),
     "big-endian": np.arange(3, dtype=">i4"),
@@ -117,3 +118,9 @@ def test_an_array_that_an_archive_lacks_is_named_beside_those_it_has(tmp_path):
     np.savez(tmp_path / "a.npz", Z=np.zeros(3))
     with pytest.raises(InputError, match=r"X of .* is not in the archive, which holds Z"):
         arrays.read_archive(tmp_path / "a.npz", ["X"])
+
+
+@pytest.mark.parametrize("largest", [0.4, 1e6])
+def test_the_scale_of_distinct_rows_is_not_that_of_the_first_ones(largest):
+    rows = np.concatenate([np.zeros(1500), np.linspace(0, largest, 500)])[:, None].astype(np.float32)
+    assert arrays.first_distinct(rows, 400) == (400, (0, 1))

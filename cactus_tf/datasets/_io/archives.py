@@ -90,7 +90,7 @@ def read(path: Path, wanted: re.Pattern, most: int) -> Iterator[tuple[str, bytes
     try:
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
-                name = _full_name(info)
+                name = _inside(path, info)
                 if not wanted.fullmatch(name) or _system_part(name):
                     continue
                 if info.file_size > most:

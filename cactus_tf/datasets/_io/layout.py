@@ -14,6 +14,7 @@ from cactus_tf.datasets._io.listing import Listing, by_extension, listing
 from cactus_tf.datasets._io.picture_formats import EXTENSIONS
 from cactus_tf.datasets._io.preparing import Listed
 from cactus_tf.errors import InputError
+from cactus_tf.utils.paths import expanded
 
 SPLITS = ("train", "val", "test")
 FEWEST = 2  # training images
@@ -67,10 +68,10 @@ def locate(data_dir: str | Path | None, eval_dir: str | Path | None = None) -> C
     for name, place in (("--data_dir", data_dir), ("--eval_dir", eval_dir)):
         if place is not None:
             existing(name, place)
-    data = Path(data_dir).expanduser()
+    data = expanded(data_dir)
     if eval_dir is None:
         return functools.partial(_tree, data, None)
-    evaluation = Path(eval_dir).expanduser()
+    evaluation = expanded(eval_dir)
     if _lies_in(os.path.realpath(data), os.path.realpath(evaluation)):
         raise InputError(
             f"data_dir {shown(data)} lies in eval_dir {shown(evaluation)}, whose pictures are not trained on: "
@@ -81,7 +82,7 @@ def locate(data_dir: str | Path | None, eval_dir: str | Path | None = None) -> C
 
 def existing(name: str, place: str | Path) -> Path:
     """The path of a folder or archive that must exist; `name` is what the user calls it."""
-    path = Path(place).expanduser()
+    path = expanded(place)
     if not os.path.exists(path):
         raise InputError(f"{name} {shown(place)} does not exist: name a folder or zip archive of pictures")
     return path

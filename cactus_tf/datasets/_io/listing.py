@@ -13,6 +13,7 @@ from typing import NamedTuple
 from cactus_tf.datasets._io import archives, picture_formats, system_files
 from cactus_tf.datasets._io.entries import Contents, Entry, Skipped, shown
 from cactus_tf.errors import InputError
+from cactus_tf.utils.paths import expanded
 
 _NAMED = 20  # extensions, or kinds of hidden files, that a message names
 
@@ -77,7 +78,7 @@ def listing(root: str | Path, extensions: tuple[str, ...]) -> Listing:
 
     Links are followed, but no folder is read twice, nor one that contains the root.
     """
-    root = Path(root).expanduser()
+    root = expanded(root)
     if os.path.isdir(root):
         found = _below(root)
     elif os.path.isfile(root):

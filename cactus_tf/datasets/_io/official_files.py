@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cactus_tf.datasets._io.entries import shown
 from cactus_tf.errors import InputError
+from cactus_tf.utils.paths import expanded
 
 _NAMED = 3  # files that a message names
 
@@ -32,7 +33,7 @@ def alternatives(
     Raises:
       InputError: some are missing; says which, and what the folder holds instead.
     """
-    folder = Path(data_dir).expanduser()
+    folder = expanded(data_dir)
     if not folder.is_dir():
         everything = ", ".join(" or ".join(names) for names in wanted)
         raise InputError(f"--data_dir={shown(folder)} is not a folder; name one that holds {everything}, from {origin}")

@@ -168,10 +168,7 @@ class _Shards(NamedTuple):
 
     def note(self, start: int) -> dict | None:
         """The note of a shard, None where the shard is not complete."""
-        try:
-            return json.loads(self._note(start).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
+        return files.read_json_if_whole(self._note(start), dict, None)
 
     def collect(self, starts: Sequence[int], total: int) -> Decoded:
         """All rows, once every shard is complete."""

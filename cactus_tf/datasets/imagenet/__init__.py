@@ -42,6 +42,7 @@ from cactus_tf.datasets.imagenet.class_tree import (
 from cactus_tf.datasets.miniimagenet import ravi, split_lists
 from cactus_tf.errors import InputError
 from cactus_tf.types import AssignedPartitions, ImageSet, Partitions, Splits
+from cactus_tf.utils.paths import expanded
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ def load(data_dir: str | Path | None = None, context: DataContext = NOT_CACHED) 
             splits = _lazy(splits, source, decode, (side, side, 3), context.workers)
     if not context.mixed:
         return splits
-    lists = split_lists.find([Path(data_dir or ".").expanduser() / folder for folder in _LISTS])
+    lists = split_lists.find([expanded(data_dir or ".") / folder for folder in _LISTS])
     return dataclasses.replace(splits, train=_with_supervised(splits.train, source, lists))
 
 

@@ -14,6 +14,7 @@ from cactus_tf.datasets.folder import class_folders
 from cactus_tf.datasets.imagenet import features
 from cactus_tf.datasets.miniimagenet import ravi
 from cactus_tf.errors import InputError
+from cactus_tf.utils.paths import expanded
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def locate(data_dir: str | Path | None, kind: str = "images", side: int = SIDE) 
     """The class folders of images or features."""
     if data_dir is None:
         raise InputError(f"imagenet needs --data_dir, tensorflow-datasets does not download it: {REMEDY}")
-    folder = Path(data_dir).expanduser()
+    folder = expanded(data_dir)
     if not folder.is_dir():
         raise InputError(f"--data_dir={shown(folder)} is not a folder: {REMEDY}")
     extensions = features.EXTENSIONS if kind == "features" else picture_formats.EXTENSIONS
@@ -66,7 +67,7 @@ def locate(data_dir: str | Path | None, kind: str = "images", side: int = SIDE) 
 @functools.lru_cache(8)
 def names_keys(data_dir: str) -> list[str]:
     """A key of the names of all files for each folder that holds class folders; looked up once per process."""
-    folder = Path(data_dir).expanduser()
+    folder = expanded(data_dir)
     originals = [folder / name for name in _FOLDERS]
     sides = [root for side in _SIDES for root in _roots(folder, "images", side)]
     roots = dict.fromkeys([*originals, *sides, *_roots(folder, "features", SIDE)])

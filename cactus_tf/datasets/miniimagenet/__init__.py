@@ -38,6 +38,7 @@ from cactus_tf.datasets.folder import class_folders
 from cactus_tf.datasets.miniimagenet import ravi, split_lists
 from cactus_tf.errors import InputError
 from cactus_tf.types import Splits
+from cactus_tf.utils.paths import expanded
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ def locate(data_dir: str | Path | None) -> Callable[[], ClassFiles]:
     """
     if data_dir is None:
         raise InputError(f"miniimagenet needs --data_dir, it cannot be downloaded: {REMEDY}")
-    folder = Path(data_dir).expanduser()
+    folder = expanded(data_dir)
     if not folder.is_dir():
         raise InputError(f"--data_dir={shown(folder)} is not a folder: {REMEDY}")
     lists = split_lists.find([folder / below for below in _LISTS])

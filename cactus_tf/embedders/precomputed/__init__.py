@@ -28,6 +28,7 @@ from cactus_tf.embedders._base.estimator import ImageTransformer
 from cactus_tf.embedders.precomputed import archives
 from cactus_tf.embedders.precomputed.lookup import ByImage, Plain
 from cactus_tf.errors import InputError
+from cactus_tf.utils.paths import expanded
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class Precomputed(ImageTransformer):
           InputError: the folder holds no such embedder.
         """
         with saving.reading(folder, "precomputed") as (saved, _):
-            given = self.folder and Path(self.folder).expanduser().is_dir()
+            given = self.folder and expanded(self.folder).is_dir()
             self.folder, self.dataset = self.folder if given else saved["dir"], saved["dataset"]
         self._lookup = None
         return self
@@ -98,7 +99,7 @@ class Precomputed(ImageTransformer):
 def _folder(folder: str | None) -> Path:
     if folder is None:
         raise InputError(f"precomputed needs precomputed_dir, a folder that holds {archives.PATTERNS}")
-    return Path(folder).expanduser()
+    return expanded(folder)
 
 
 def fingerprint(options: Options | None) -> dict[str, list[int]]:
