@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from cactus_tf import plugins
 from cactus_tf.config import schema
@@ -60,8 +60,10 @@ def _dataset_table() -> str:
 
 
 def _preset_value(preset: Preset, name: str) -> str:
-    """A data set's default; learners with another follow in parentheses."""
+    """A data set's default; defaults of single learners or embedders follow their names."""
     value = getattr(preset, name)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{member}: {plain(own)}" for member, own in value.items())
     others: dict[str, list[str]] = {}
     for learner, own in preset.learners.items():
         own_value = dataclasses.asdict(own).get(name)

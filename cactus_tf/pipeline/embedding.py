@@ -87,7 +87,7 @@ def fit_or_load(plan: EmbeddingPlan, train: ImageSet, artifact: Artifact, folder
     model = artifact.folder / "model"
     model.mkdir(exist_ok=True)
     embedder.save(model)
-    artifact.record_files([str(p.relative_to(artifact.folder)) for p in model.iterdir()])
+    artifact.record_files([p.relative_to(artifact.folder).as_posix() for p in model.iterdir()])
     shutil.rmtree(artifact.folder / "partial", ignore_errors=True)  # its checkpoints are as large as the network
     return embedder
 

@@ -11,7 +11,7 @@ from cactus_tf.errors import InputError
 from cactus_tf.utils import sealed
 
 CONFIG = "config.json"
-_REMEDY = "repeat the command with the settings of this run after deleting the file, which writes it again"
+_REMEDY = "delete the file and rerun the run's command, which writes it again"
 
 
 def claim(

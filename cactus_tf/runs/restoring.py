@@ -93,7 +93,8 @@ def restore_embedder(run: str | Path) -> Embedder | None:
     inputs = read_inputs(folder)
     if inputs.embedder is None or build_plan.has_features(settings):
         return None
-    return _embedder(settings, _artifacts(folder, settings, inputs), inputs, "embed")
+    with _settings_that_work(folder):
+        return _embedder(settings, _artifacts(folder, settings, inputs), inputs, "embed")
 
 
 def training_images(run: str | Path) -> np.ndarray | None:
