@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . run_scripts/_runs.sh
 names=(
+  folder_pretrained_protonets
   folder_protonets
   folder_maml
 )

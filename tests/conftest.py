@@ -38,6 +38,11 @@ def noise():
 def fresh_logging():
     """Takes back what a command set up for the program's messages."""
     yield
+    reset_logging()
+
+
+def reset_logging():
+    """As before any command."""
     logger = logging.getLogger("cactus_tf")
     logger.handlers, logger.propagate = [], True
     logger.setLevel(logging.NOTSET)
@@ -54,4 +59,5 @@ def digits_run(tmp_path_factory):
     algo = ["--algo=protonets,maml,nearest_neighbours", "--embedder=pixels", "--pixels_dims=8", "--eval_ways=4"]
     places = [f"--workdir={place / 'runs' / 'digits'}", f"--artifacts_dir={place / 'artifacts'}", "--quiet"]
     assert main([*algo, *lengths, *maml, *places, "--query=2", "--stage=train"]) == 0
+    reset_logging()  # the first test that takes this run may look at messages
     return place / "runs" / "digits"

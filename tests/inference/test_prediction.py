@@ -435,6 +435,7 @@ def test_folders_that_are_not_there_are_named(digits_run, pictures, capsys):
     assert "gone: there is no such folder or file" in refused(
         capsys, f"--run={digits_run}", "--algo=protonets", *places
     )
+    places = [f"--support={pictures / 'support'}", f"--query={pictures / 'query'}"]
     assert "is not a run" in refused(capsys, f"--run={pictures}", *places)
 
 
