@@ -21,7 +21,8 @@ TAGS = {
     "train/accuracy": "fraction of the step's queries classified correctly; labels are clusters, not true labels",
     "train/support_accuracy": "fraction of the support set classified correctly before adaptation (adapting learners)",
     "val/accuracy": "mean accuracy on 100 fixed validation episodes with true labels, for monitoring only (on images); "
-    "at checkpoints, as far as it takes at most 5% of the training time, or 5 seconds; `--validation=false` turns it off",
+    "at checkpoints, as far as it takes at most 5% of the training time, or 5 seconds; `--validation=false` turns "
+    "it off",
     "val/ci95": "half width of its 95% interval",
     "tasks/training": "the first training tasks of the first learner: a row per label, support images framed in blue, "
     "then queries",
