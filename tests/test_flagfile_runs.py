@@ -26,6 +26,7 @@ MEMBERS = {
     "bigan": ["--bigan_batch=4", "--bigan_deploy_batches=2", "--bigan_units=8", "--bigan_filters=4"],
     "deepcluster": ["--deepcluster_batch=4", "--deepcluster_clusters=8", "--deepcluster_dims=4"],
     "infogan": ["--infogan_batch=4"],
+    "pretrained": ["--pretrained_weights=random"],
     "hyperplanes": ["--way=8", "--hyperplanes_margin=0.001", "--hyperplanes_splits=40"],
     "maml": ["--maml_inner_steps=1", "--maml_eval_steps=1"],
     "scratch": ["--scratch_eval_steps=1"],

@@ -61,7 +61,7 @@ NETWORKS = {
     "efficientnet_v2_l": Entry("EfficientNetV2L", "efficientnet_v2", 480, 1280, 471),
     "resnet50": Entry("ResNet50", "resnet", 224, 2048, 94),
     "resnet101": Entry("ResNet101", "resnet", 224, 2048, 171),
-    "resnet152": Entry("ResNet152", "resnet", 224, 2048, 234),
+    "resnet152": Entry("ResNet152", "resnet", 224, 2048, 233),
     "resnet50_v2": Entry("ResNet50V2", "resnet_v2", 224, 2048, 94),
     "resnet101_v2": Entry("ResNet101V2", "resnet_v2", 224, 2048, 171),
     "resnet152_v2": Entry("ResNet152V2", "resnet_v2", 224, 2048, 233),
