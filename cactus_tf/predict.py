@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from cactus_tf.config.commands import Rules, guarded, loading, read_settings, run_process, start_logging
+from cactus_tf.config.command_flags import Rules, read_settings
+from cactus_tf.config.commands import guarded, loading, run_process, start_logging
 
 DEFAULTS = {
     **dict.fromkeys(("run", "support", "query", "algo", "out")),

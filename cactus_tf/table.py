@@ -4,7 +4,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from cactus_tf.config.commands import Rules, guarded, loading, read_flags, run_process
+from cactus_tf.config.command_flags import Rules, read_flags
+from cactus_tf.config.commands import guarded, loading, run_process
 from cactus_tf.errors import InputError
 from cactus_tf.utils.paths import expanded
 

@@ -43,15 +43,27 @@ def another_type(content):
 
 CONTENTS = {
     "one bit": flipped,
+    "one bit near the beginning": lambda content: bytes([*content[:9], content[9] ^ 2, *content[10:]]),
+    "one bit at the end": lambda content: content[:-2] + bytes([content[-2] ^ 1]) + content[-1:],
     "cut short": lambda content: content[: len(content) // 2],
+    "empty": lambda content: b"",
     "another type": another_type,
+    "an empty folder": None,
+    "a folder with a file": None,
+    "gone": None,
 }
 
 
 def damage(path, how):
     """Damages a file."""
     content = path.read_bytes()
-    path.write_bytes(CONTENTS[how](content) if len(content) > 10 else b"")
+    path.unlink()
+    if CONTENTS[how] is not None:
+        path.write_bytes(CONTENTS[how](content) if len(content) > 10 else b"")
+    elif how != "gone":
+        path.mkdir()
+        if how == "a folder with a file":
+            (path / "note.txt").write_text("of the user")
 
 
 def results():

@@ -19,7 +19,7 @@ ORDER = [
     "fewshot.losses", "fewshot.episodes", "fewshot.training", "fewshot.evaluation",
     "backbones", "datasets", "embedders", "partitioners", "learners",
     "config.presets", "config.plan", "config.resolve", "config.build_plan",
-    "config.flagfiles", "config.commands", "config.help",
+    "config.flagfiles", "config.command_flags", "config.commands", "config.help",
     "config.settings_page",
     "runs.checksums", "runs.artifacts", "runs.folder", "runs.inputs", "runs.changed_files", "runs.tensorboard",
     "runs.results", "runs.predictions", "runs.restoring",
@@ -100,7 +100,7 @@ def test_no_folder_shows_more_than_25_things():
         assert len(seen) <= 25, folder
 
 
-COMMANDS = ("config.flags", "config.commands", "main", "table", "predict", "export")
+COMMANDS = ("config.flags", "config.command_flags", "config.commands", "main", "table", "predict", "export")
 LIBRARY = [module for module in MODULES if module not in COMMANDS]
 
 

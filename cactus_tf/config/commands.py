@@ -1,9 +1,8 @@
-"""How every command begins and ends: it reads flags, and ends with one line and an exit code."""
+"""How every command begins and ends: with TensorFlow loaded quietly, and with one line and an exit code."""
 
 from __future__ import annotations
 
 import contextlib
-import difflib
 import logging
 import os
 import re
@@ -11,20 +10,15 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import FrameType, MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
+from typing import Any, NoReturn
 
-from cactus_tf.config.flagfiles import with_flagfiles
 from cactus_tf.errors import InputError, RunError
-from cactus_tf.plugins import suggestion
-from cactus_tf.utils.paths import expanded
-from cactus_tf.utils.terminal import any_character, without_stderr
+from cactus_tf.utils.terminal import ReaderLeft, any_character, drop_output, for_lines, without_stderr
+from cactus_tf.utils.text import first_line
 
-if TYPE_CHECKING:  # at the top, absl would add a tenth of a second in which Ctrl-C prints a traceback
-    from absl import flags
-
-
+_SIGPIPE = 141  # the exit code of a program whose reader has left
 _process_is_ours = False  # whether the process runs nothing but a command
 
 
@@ -51,7 +45,7 @@ def loading(argv: Sequence[str]) -> Iterator[None]:
         except Exception as error:
             if not stops:
                 raise RunError(
-                    f"TensorFlow or Keras cannot be loaded ({type(error).__name__}: {_first_line(error)}): check "
+                    f"TensorFlow or Keras cannot be loaded ({type(error).__name__}: {first_line(error)}): check "
                     "their installation, KERAS_BACKEND and ~/.keras/keras.json"
                 ) from error
         if stops:
@@ -109,6 +103,8 @@ def guarded(
 ) -> int:
     """Runs act(argv), or prints the help; returns 0, 2 for bad input, 1 for failures while running, 130 for Ctrl-C.
 
+    If the reader of its output leaves, as `head` does, it stops like after Ctrl-C, without a word, and returns 141.
+
     Args:
       act: the command.
       argv: its arguments.
@@ -132,12 +128,13 @@ def guarded(
             return 0
         except Terminated:
             return _end(terminated, stopped)
+        except ReaderLeft:
+            return _SIGPIPE
         except KeyboardInterrupt:
             return _end(130, stopped)
-        except BrokenPipeError:  # the reader, such as `head`, has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
         except Exception as error:
+            if isinstance(error, BrokenPipeError) and _nobody_reads():
+                return _SIGPIPE
             if stops:  # a library made another error of it
                 return _end(terminated if isinstance(stops[0], Terminated) else 130, stopped)
             if debug() or _asks_for_debug(argv):
@@ -152,6 +149,16 @@ def _watching(stopped: str, terminated: int) -> Iterator[None]:
 
     with watchdog.watching(stopped, {signal.SIGINT: 130, signal.SIGTERM: terminated} if _process_is_ours else None):
         yield
+
+
+def _nobody_reads() -> bool:
+    """Whether the reader of standard output has left with some of it unread; the rest of it is dropped."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        drop_output()
+        return True
+    return False
 
 
 def _asks_for_debug(argv: Sequence[str]) -> bool:
@@ -177,15 +184,11 @@ def _explain(error: BaseException, places: str) -> tuple[int, str]:
         return 1, str(error)
     if isinstance(error, OSError) and error.strerror:
         return 1, f"{error.filename or 'a file'}: {error.strerror}; free or change {places}"
-    first = _first_line(error)
+    first = first_line(error)
     ours = re.search(r"\b(?:RunError|InputError): (.+)", first)  # raised inside a tf.data pipeline
     if ours:
         return 1, ours[1]
     return 1, f"{type(error).__name__}: {first} (--debug prints the traceback)"
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0]
 
 
 def _end(code: int, message: str) -> int:
@@ -203,7 +206,6 @@ def start_logging(quiet: bool = False, debug: bool = False) -> None:
     from absl import flags
     from absl import logging as absl_logging
 
-    from cactus_tf.utils.progress import beside_bars
     from cactus_tf.utils.watchdog import LastLine
 
     absl_logging.set_verbosity(absl_logging.DEBUG if debug else absl_logging.WARNING)
@@ -211,114 +213,5 @@ def start_logging(quiet: bool = False, debug: bool = False) -> None:
     handler = absl_logging.PythonHandler(sys.stdout, logging.Formatter("%(message)s"))
     logger = logging.getLogger("cactus_tf")
     watching = [one for one in logger.handlers if isinstance(one, LastLine)]
-    logger.handlers, logger.propagate = [beside_bars(handler), *watching], False
+    logger.handlers, logger.propagate = [for_lines(handler), *watching], False
     logger.setLevel(logging.ERROR if quiet else logging.DEBUG if debug else logging.INFO)
-
-
-class Rules(NamedTuple):
-    """What the values of a command's flags must be.
-
-    Attributes:
-      needed: flags that must be given.
-      paths: flags whose values are paths, in which ~ is the home folder.
-      existing: paths that must exist.
-      choices: the values that a flag can have, by flag.
-    """
-
-    needed: Sequence[str] = ()
-    paths: Sequence[str] = ()
-    existing: Sequence[str] = ()
-    choices: Mapping[str, Sequence[str]] = MappingProxyType({})
-
-
-_NO_RULES = Rules()
-
-
-def read_flags(
-    argv: Sequence[str], defaults: Mapping[str, str | bool | None], rules: Rules = _NO_RULES
-) -> tuple[dict[str, Any], list[str]]:
-    """The value of every flag of a command by name, and the arguments that are not flags.
-
-    Args:
-      argv: the command's arguments.
-      defaults: of every flag; True or False makes a switch, anything else a text.
-      rules: that the values must follow, but for `needed`.
-
-    Raises:
-      InputError: an unknown flag, or a value that it cannot have.
-    """
-    from absl import flags
-
-    values = flags.FlagValues()
-    for name, default in defaults.items():
-        define: Any = flags.DEFINE_bool if isinstance(default, bool) else flags.DEFINE_string
-        define(name, default, "see HELP", flag_values=values)
-    words = parse_flags(values, argv)
-    given: dict[str, Any] = {name: values[name].value for name in defaults}
-    given |= {name: str(expanded(given[name], f"--{name}")) for name in rules.paths if given[name]}
-    for name in rules.existing:
-        if given[name] and not os.path.exists(given[name]):
-            raise InputError(f"--{name}={given[name]}: there is no such folder or file")
-    for name, choices in rules.choices.items():
-        if given[name] not in choices:
-            raise InputError(f"--{name}={given[name]}: unknown {name}; {suggestion(given[name], choices)}")
-    return given, words
-
-
-def read_settings(
-    argv: Sequence[str], defaults: Mapping[str, str | bool | None], remedy: str, rules: Rules
-) -> dict[str, Any]:
-    """The value of every flag of a command that takes only flags, by name.
-
-    Args:
-      argv, defaults: as of `read_flags`.
-      remedy: what to do if a needed flag is missing.
-      rules: that the values must follow.
-
-    Raises:
-      InputError: a flag that is unknown, wrong or missing, or an argument that is not a flag.
-    """
-    values, words = read_flags(argv, defaults, rules)
-    refuse_words(words)
-    missing = [f"--{name}" for name in rules.needed if not values[name]]
-    if missing:
-        raise InputError(f"{', '.join(missing)} missing: {remedy}; see --help")
-    return values
-
-
-def refuse_words(words: Sequence[str]) -> None:
-    """Refuses arguments that are not flags.
-
-    Raises:
-      InputError: there are some.
-    """
-    if words:
-        raise InputError(f"unexpected argument {words[0]!r}; flags look like --name=value; see --help")
-
-
-def parse_flags(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
-    """Reads flags into their values; returns the other arguments.
-
-    Raises:
-      InputError: an unknown flag, or a value that it cannot have.
-    """
-    from absl import flags
-
-    try:
-        return values(["main", *with_flagfiles(argv)])[1:]
-    except flags.UnrecognizedFlagError as error:
-        near = difflib.get_close_matches(error.flagname, list(values), n=1)
-        hint = f"did you mean --{near[0]}?" if near else "see --help"
-        raise InputError(f"--{error.flagname}: unknown flag; {hint}") from error
-    except flags.IllegalFlagValueError as error:
-        raise InputError(_in_words(str(error), values)) from error
-    except flags.Error as error:
-        raise InputError(" ".join(str(error).replace("ERROR:: ", "").split())) from error
-
-
-def _in_words(message: str, values: flags.FlagValues) -> str:
-    """absl's 'flag --steps=abc: invalid literal ...' as the rule that was broken."""
-    flag, _, value = message.removeprefix("flag --").partition(":")[0].partition("=")
-    kinds = {"int": "a whole number", "float": "a number", "bool": "true or false"}
-    kind = kinds.get(values[flag].flag_type(), "another value") if flag in values else "another value"
-    return f"--{flag}={value}: it must be {kind}"

@@ -11,7 +11,7 @@ from absl import flags
 
 from cactus_tf import plugins
 from cactus_tf.config import schema
-from cactus_tf.config.commands import parse_flags, refuse_words
+from cactus_tf.config.command_flags import parse_flags, refuse_words
 from cactus_tf.config.declared import IMPORTED, Members
 from cactus_tf.config.presets import preset
 from cactus_tf.config.resolve import resolve

@@ -108,11 +108,10 @@ PRESETS = {
         embedder="deepcluster", clusters=1000, partitions=1, eval_shots=(1, 5, 20, 50), steps=120_000,
     ),
     "folder": Preset(
-        "ours: nothing is known about the images, and a run should end in minutes; components instead of pixels,"
-        " because k-means of 21,168 numbers takes longer than the rest",
+        "ours: nothing is known about the images, and a run should end in minutes",
         embedder="deepcluster", clusters=None, partitions=50, eval_ways=None, query=5, steps=1_000,
         embedder_steps={"deepcluster": 600},
-        options={"deepcluster": {"network": "conv4"}, "pixels": {"dims": 256}},
+        options={"deepcluster": {"network": "conv4"}},
     ),
 }  # fmt: skip
 """By data set."""

@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from cactus_tf.errors import InputError, RunError
 from cactus_tf.utils.terminal import without_stderr
+from cactus_tf.utils.text import first_line
 
 Functions = Mapping[str, Any]
 """`tf.function`s with an input signature, by name; they return tensors by name."""
@@ -74,7 +75,7 @@ def write(form: Format, functions: Functions, folder: Path, out: Path) -> dict[s
         form.write(functions, folder)
         return form.read(folder)
     except (OSError, tf.errors.OpError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or _first_line(error).rsplit(";", 1)[-1].strip()
+        reason = (isinstance(error, OSError) and error.strerror) or first_line(error).rsplit(";", 1)[-1].strip()
         raise RunError(f"cannot write {out} ({reason}): free some space, or choose another --out") from error
 
 
@@ -116,7 +117,7 @@ def write_tflite(functions: Functions, folder: Path) -> None:
                 model = converter.convert()
         except Exception as error:
             missing = re.search(r"TF Select ops: (.+)", str(error))
-            reason = f"it has no {missing[1].strip()}" if missing else _first_line(error)
+            reason = f"it has no {missing[1].strip()}" if missing else first_line(error)
             raise RunError(f"TFLite cannot hold this embedder, {reason}: take --format=savedmodel") from error
     (folder / TFLITE_FILE).write_bytes(model)
 
@@ -149,7 +150,7 @@ def write_onnx(functions: Functions, folder: Path) -> None:
             tf2onnx.convert.from_function(function, function.input_signature, opset=_OPSET, output_path=path)
     except Exception as error:
         raise RunError(
-            f"tf2onnx cannot convert this embedder, {_first_line(error)}: take --format=savedmodel"
+            f"tf2onnx cannot convert this embedder, {first_line(error)}: take --format=savedmodel"
         ) from error
 
 
@@ -167,10 +168,6 @@ FORMATS = {
     "tflite": Format(("embed",), write_tflite, read_tflite),
     "onnx": Format(("embed",), write_onnx, read_onnx, ("tf2onnx", "onnxruntime")),
 }
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 @contextlib.contextmanager

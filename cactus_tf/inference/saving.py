@@ -16,6 +16,7 @@ from cactus_tf.contracts import BuiltByName, Embedder, EmbedderContext, Learner,
 from cactus_tf.errors import InputError
 from cactus_tf.utils import files, sealed
 from cactus_tf.utils.arrays import read_archive
+from cactus_tf.utils.text import first_line
 
 _FORMAT = 1
 _DESCRIPTION, _WEIGHTS, _SUPPORT, _EMBEDDER = "classifier.json", "learner.weights.h5", "support.npz", "embedder"
@@ -149,7 +150,7 @@ def load(folder: Path) -> State:
         _check_files(folder, description.files)
         return _read(folder, description)
     except Exception as error:  # HDF5, Keras and NumPy raise errors of many kinds on damaged files
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise InputError(f"{folder} is incomplete or damaged ({reason}): {_REMEDY}") from error
 
 

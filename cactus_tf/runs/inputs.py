@@ -62,7 +62,7 @@ def read_inputs(folder: Path) -> Inputs:
     """
     path = folder / _NAME
     if not path.exists():
-        raise InputError(f"{folder} was never trained: it has no {_NAME}; rerun its command to resume")
+        raise InputError(f"{folder} has no {_NAME}: it was never trained, or lost the file; rerun its command")
     content = sealed.read(path, _REMEDY)
     try:
         return from_saved(Inputs, content)

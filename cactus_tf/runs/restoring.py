@@ -26,6 +26,7 @@ from cactus_tf.runs.inputs import Inputs, read_inputs
 from cactus_tf.utils import sealed
 from cactus_tf.utils.checkpoints import load_newest
 from cactus_tf.utils.paths import expanded
+from cactus_tf.utils.text import first_line
 
 _SECTIONS = {
     "data": schema.DataSettings,
@@ -270,9 +271,10 @@ def _load_weights(learner_plan: LearnerPlan, learner: Learner, folder: Path) -> 
     assert checkpoints is not None
     step = load_newest(learner.variables, checkpoints)
     if step == 0 and learner_plan.training.steps:
+        about = "all are damaged" if any(checkpoints.glob("step-*")) else "it was never trained"
         raise InputError(
-            f"{learner_plan.name} of {folder} was never trained: {checkpoints} holds no readable checkpoint; rerun the "
-            "run's command"
+            f"{learner_plan.name} of {folder} cannot be used: {checkpoints} holds no readable checkpoint ({about}); "
+            "rerun the run's command, which trains it again"
         )
     return step
 
@@ -285,7 +287,7 @@ def _settings_that_work(folder: Path) -> Iterator[None]:
     except InputError:
         raise
     except (MemoryError, ValueError, ArithmeticError, TypeError, LookupError, tf.errors.OpError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         reason = re.sub(r"\{\{.*?\}\} |on /job.*", "", reason).strip()  # TensorFlow's names of nodes and devices
         raise InputError(
             f"{folder} cannot be restored from the settings in its {CONFIG} ({reason}): rerun the run's command, which "

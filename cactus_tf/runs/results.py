@@ -19,7 +19,7 @@ from cactus_tf.config.schema import STAGES, RunSettings
 from cactus_tf.contracts import AdaptingLearner, Learner
 from cactus_tf.fewshot.evaluation import AdaptationAccuracy
 from cactus_tf.types import Accuracy, Difference, Splits
-from cactus_tf.utils import files, progress, sealed
+from cactus_tf.utils import files, progress, sealed, watchdog
 from cactus_tf.utils.machine import machine
 
 EVAL_DIR_HINT = "to measure accuracy on your own images, add --eval_dir=FOLDER with a subfolder per class"
@@ -56,14 +56,21 @@ class Clock:
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Times one stage."""
-        progress.stages.append(name)
         began = time.monotonic()
         before = 0.0 if name in ("evaluate", "report") else self.seconds.get(name, 0.0)
+
+        def record() -> None:
+            self.seconds[name] = round(before + self._earlier.get(name, 0.0) + time.monotonic() - began, 3)
+            files.write_json(self._path, self.seconds)
+
+        progress.stages.append(name)
+        watchdog.on_end.append(record)
         try:
             yield
         finally:
-            self.seconds[name] = round(before + self._earlier.get(name, 0.0) + time.monotonic() - began, 3)
-            files.write_json(self._path, self.seconds)
+            watchdog.on_end.remove(record)
+            progress.stages.pop()
+            record()
         self._done.add(name)
 
     def count_earlier(self, name: str, seconds: float) -> None:

@@ -66,8 +66,12 @@ def write_table(path: Path, lines: Iterable[Sequence]) -> None:
     write_text(path, text.getvalue())
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, remedy: str = "delete it and run again") -> Any:
     """Reads JSON.
+
+    Args:
+      path: the file.
+      remedy: what the user can do, for the message.
 
     Raises:
       InputError: the file is damaged, or a folder is in its place.
@@ -75,9 +79,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is damaged ({error}); delete it and run again") from error
+        raise InputError(f"{path} is damaged ({error}): {remedy}") from error
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); delete it and run again") from error
+        raise InputError(f"{path} cannot be read ({error.strerror}): {remedy}") from error
 
 
 def read_json_if_whole(path: Path, kind: type, default: Any) -> Any:

@@ -25,18 +25,6 @@ DELAY = 1.0
 """Seconds before the bar of work that is often over sooner appears on a terminal."""
 
 
-def beside_bars(handler: logging.Handler) -> logging.Handler:
-    """The handler, changed to print its lines above the bars of a terminal and not into them."""
-    emit = handler.emit
-
-    def above(record: logging.LogRecord) -> None:
-        with tqdm.external_write_mode():
-            emit(record)
-
-    handler.emit = above  # type: ignore[method-assign]
-    return handler
-
-
 open_bars: list[Bar] = []
 """Unfinished work, innermost last."""
 stages: list[str] = []

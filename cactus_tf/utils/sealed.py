@@ -42,7 +42,7 @@ def read_unchecked(path: Path, remedy: str) -> dict[str, Any]:
     Raises:
       InputError: it is not a JSON object.
     """
-    content = files.read_json(path)
+    content = files.read_json(path, remedy)
     if not isinstance(content, dict):
         raise InputError(f"{path} is damaged: it holds no JSON object; {remedy}")
     return content

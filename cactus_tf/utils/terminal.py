@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import io
+import logging
 import os
 import sys
 import threading
@@ -12,6 +13,10 @@ from collections.abc import Iterator
 
 _LOCK = threading.RLock()  # the descriptor belongs to the whole process
 _PLAIN = {"±": "+/-", "…": "..."}
+
+
+class ReaderLeft(KeyboardInterrupt):
+    """The program that reads the output, such as `head`, has ended; the command stops as after Ctrl-C."""
 
 
 @contextlib.contextmanager
@@ -45,6 +50,36 @@ def any_character() -> Iterator[None]:
         for stream, errors in zip(streams, earlier, strict=True):
             if not stream.closed:
                 stream.reconfigure(errors=errors)
+
+
+def for_lines(handler: logging.StreamHandler) -> logging.StreamHandler:
+    """The handler, changed to print its lines above progress bars and to raise ReaderLeft if nobody reads them.
+
+    Only the main thread raises; lines of other threads are dropped.
+    """
+    from tqdm import tqdm
+
+    emit, report = handler.emit, handler.handleError
+
+    def above(record: logging.LogRecord) -> None:
+        with tqdm.external_write_mode():
+            emit(record)
+
+    def leave_or_report(record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], BrokenPipeError):
+            report(record)
+        elif threading.current_thread() is threading.main_thread():
+            drop_output()
+            raise ReaderLeft
+
+    handler.emit, handler.handleError = above, leave_or_report  # type: ignore[method-assign]
+    return handler
+
+
+def drop_output() -> None:
+    """Discards what is written to standard output from now on, what is still buffered included."""
+    with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as sink:
+        os.dup2(sink.fileno(), sys.stdout.fileno())
 
 
 def _spelled_out(error: UnicodeError) -> tuple[str, int]:

@@ -7,6 +7,11 @@ def shortened(name: str, letters: int) -> str:
     return name if len(name) <= letters else f"{name[:head]}…{name[-tail:]}"
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type if it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def duration(seconds: float) -> str:
     """Seconds in words: 40 s, 12 min, 3 h 20 min, 6 days."""
     if seconds < 100:

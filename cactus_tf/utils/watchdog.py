@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NoReturn
 
 from cactus_tf.utils import progress
@@ -23,6 +23,10 @@ SILENCE = 60.0
 """Seconds after which a line is due in a log; on a terminal only if no bar is shown."""
 GRACE = 4.0
 """Seconds that a command has to stop after a signal. A training step may take longer; its end saves a checkpoint."""
+
+
+on_end: list[Callable[[], None]] = []
+"""What to do before a process is ended in the middle of its work; each takes no time to speak of."""
 
 
 @contextlib.contextmanager
@@ -122,6 +126,9 @@ class _Watchdog:
         """Ends the process in the middle of its work; files are renamed into place, so none is half-written."""
         if self._code is None or _training():
             return
+        for act in [*on_end]:
+            with contextlib.suppress(Exception):
+                act()
         sys.stderr.write(self._stopped + "\n")
         end_process(self._code)
 

@@ -1,39 +1,13 @@
 import asyncio
 import contextlib
 import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from cactus_tf.config import commands
-from cactus_tf.errors import InputError
-
-DEFAULTS = {"run": None, "out": None, "format": "tflite", "quiet": False}
-
-
-def test_a_flag_that_is_not_given_has_its_default():
-    values, words = commands.read_flags(["--quiet", "--run=there"], DEFAULTS)
-    assert values == {"run": "there", "out": None, "format": "tflite", "quiet": True}
-    assert words == []
-
-
-def test_arguments_that_are_not_flags_are_returned_in_order():
-    assert commands.read_flags(["--quiet", "one", "two"], DEFAULTS)[1] == ["one", "two"]
-
-
-def test_one_message_lists_all_missing_settings():
-    with pytest.raises(InputError, match=r"^--run, --out missing: name both; see --help$"):
-        commands.read_settings([], DEFAULTS, "name both", commands.Rules(needed=("run", "out")))
-
-
-def test_an_empty_setting_counts_as_missing():
-    with pytest.raises(InputError, match=r"^--out missing: name both; see --help$"):
-        commands.read_settings(["--run=there", "--out="], DEFAULTS, "name both", commands.Rules(needed=("run", "out")))
-
-
-def test_a_command_that_takes_only_flags_refuses_other_arguments():
-    with pytest.raises(InputError, match=r"^unexpected argument 'one'; flags look like --name=value; see --help$"):
-        commands.read_settings(["--run=there", "one"], DEFAULTS, "name it", commands.Rules(needed=("run",)))
 
 
 def test_ctrl_c_in_a_command_that_cannot_resume_leaves_nothing(capsys):
@@ -96,17 +70,34 @@ def test_a_command_runs_in_a_thread_and_in_an_event_loop(capsys):
     assert asyncio.run(in_a_loop()) == 0
 
 
-def test_paths_are_expanded_and_must_exist_where_a_command_says_so(monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    rules = commands.Rules(paths=("run", "out"), existing=("run",))
-    (tmp_path / "there").mkdir()
-    values, _ = commands.read_flags(["--run=~/there", "--out=~/new"], DEFAULTS, rules)
-    assert (values["run"], values["out"]) == (str(tmp_path / "there"), str(tmp_path / "new"))
-    with pytest.raises(InputError, match=r"^--run=nowhere: there is no such folder or file$"):
-        commands.read_flags(["--run=nowhere"], DEFAULTS, rules)
+PIPED = """
+import logging, sys, threading
+from cactus_tf.config import commands
+def act(words):
+    commands.start_logging()
+    log = logging.getLogger("cactus_tf.pipeline")
+    try:
+        while True:
+            log.info("a line")
+    except KeyboardInterrupt:
+        print("saved", file=sys.stderr)
+        raise
+sys.exit(commands.guarded(act, [], str))
+"""
 
 
-def test_a_value_that_is_no_choice_gets_the_nearest_one():
-    with pytest.raises(InputError, match=r"^--format=tflit: unknown format; did you mean tflite\? choose from tflite"):
-        commands.read_flags(["--format=tflit"], DEFAULTS, commands.Rules(choices={"format": ("tflite", "onnx")}))
+def test_a_command_whose_reader_leaves_stops_as_after_ctrl_c_without_a_word():
+    process = subprocess.Popen([sys.executable, "-c", PIPED], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "a line\n"
+    process.stdout.close()
+    err = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(timeout=60), err) == (141, "saved\n")
+
+
+def test_a_broken_pipe_elsewhere_is_not_taken_for_a_reader_that_left(capsys):
+    def broken(argv):
+        raise BrokenPipeError(32, "Broken pipe", "some/socket")
+
+    assert commands.guarded(broken, [], lambda topic: "") == 1
+    assert capsys.readouterr().err == "some/socket: Broken pipe; free or change --out\n"

@@ -84,13 +84,20 @@ def test_a_folder_that_is_not_a_run_is_refused(tmp_path):
 
 def test_a_run_whose_learner_was_never_trained_is_refused(copy):
     shutil.rmtree(copy / "maml" / "checkpoints")
-    with pytest.raises(InputError, match=r"maml of .* was never trained"):
+    with pytest.raises(InputError, match=r"maml of .* \(it was never trained\); rerun"):
+        restore(copy, "maml")
+
+
+def test_a_run_all_of_whose_checkpoints_are_damaged_is_not_called_untrained(copy):
+    for path in (copy / "maml" / "checkpoints").glob("step-*.data*"):
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"no readable checkpoint \(all are damaged\); rerun the run's command"):
         restore(copy, "maml")
 
 
 def test_a_run_that_ended_before_its_training_is_refused(copy):
     (copy / "inputs.json").unlink()
-    with pytest.raises(InputError, match=r"was never trained: it has no inputs\.json"):
+    with pytest.raises(InputError, match=r"has no inputs\.json: it was never trained, or lost the file"):
         restore(copy, "maml")
 
 

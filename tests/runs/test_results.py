@@ -1,10 +1,13 @@
+import json
+import time
+
 import numpy as np
 import pytest
 
 from cactus_tf.fewshot.evaluation import AdaptationAccuracy
 from cactus_tf.runs import results
 from cactus_tf.types import Accuracy, Difference, ImageSet, Splits
-from cactus_tf.utils import files
+from cactus_tf.utils import files, watchdog
 
 
 def test_every_number_of_the_adaptation_has_its_own_column():
@@ -82,3 +85,14 @@ def test_damaged_seconds_of_an_earlier_command_stop_nothing(tmp_path, content):
     with clock.stage("train"):
         pass
     assert 0 <= files.read_json(tmp_path / "seconds.json")["train"] < 1
+
+
+def test_a_process_that_is_ended_in_a_stage_records_its_seconds(tmp_path):
+    clock = results.Clock("all", tmp_path / "seconds.json")
+    before = list(watchdog.on_end)
+    with clock.stage("train"):
+        time.sleep(0.01)
+        for act in watchdog.on_end:
+            act()
+        assert json.loads((tmp_path / "seconds.json").read_text())["train"] > 0
+    assert watchdog.on_end == before

@@ -24,7 +24,7 @@ def test_a_folder_with_files_in_the_place_of_a_file_is_named_and_left(tmp_path):
 
 def test_a_folder_in_the_place_of_json_is_named(tmp_path):
     (tmp_path / "a.json").mkdir()
-    with pytest.raises(InputError, match=r"a\.json cannot be read \(Is a directory\); delete it and run again"):
+    with pytest.raises(InputError, match=r"a\.json cannot be read \(Is a directory\): delete it and run again"):
         files.read_json(tmp_path / "a.json")
 
 

@@ -48,3 +48,10 @@ def test_what_is_not_an_object_is_refused(tmp_path, content):
     (tmp_path / "a.json").write_text(content)
     with pytest.raises(InputError, match=r"a\.json is damaged"):
         sealed.read(tmp_path / "a.json", "")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe"])
+def test_what_is_not_json_is_refused_with_the_remedy_of_the_caller(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.json is damaged \(.*\): rerun the run's command$"):
+        sealed.read(tmp_path / "a.json", "rerun the run's command")

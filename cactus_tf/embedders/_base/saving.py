@@ -15,6 +15,7 @@ from cactus_tf.errors import InputError, RunError
 from cactus_tf.utils import files, sealed
 from cactus_tf.utils.arrays import read_archive
 from cactus_tf.utils.paths import expanded
+from cactus_tf.utils.text import first_line
 
 _DESCRIPTION, _ARRAYS = "embedder.json", "arrays.npz"
 _REMEDY = "fit and save it again"
@@ -43,7 +44,7 @@ def reading(folder: Path, name: str) -> Iterator[tuple[dict[str, Any], list[np.n
     except (InputError, RunError):
         raise
     except Exception as error:  # Keras and NumPy raise errors of many kinds where arrays and description disagree
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise InputError(f"{folder} holds no complete {name} embedder ({reason}); {_REMEDY}") from error
 
 

@@ -29,7 +29,7 @@ class Options:
 
     dims: int = option(
         0,
-        "principal components, from at most 512 MB of the images as float32; 0 keeps all pixels; folder: 256",
+        "principal components, from at most 512 MB of the images as float32; 0 keeps all pixels",
         low=0,
         source="ours",
     )
@@ -60,7 +60,7 @@ class Pixels(ImageTransformer):
         """Finds the components, if there are any, and returns itself.
 
         Raises:
-          InputError: not an array of images; or, with `whiten`, fewer pixels or images than components.
+          InputError: not an array of images, or fewer pixels or images than components.
         """
         image_arrays.check_images(images)
         if self.whiten:

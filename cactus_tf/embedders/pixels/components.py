@@ -25,14 +25,11 @@ def flat(images: np.ndarray) -> np.ndarray:
 
 
 def principal(images: np.ndarray, dims: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean [d] and components [dims, d], or as many as there are, of the images or of a part that fits into memory."""
+    """Mean [d] and components [dims, d] of the images, or of a part of them that fits into memory."""
     from sklearn.decomposition import PCA
 
     part = some(images, dims, seed)
-    most = _most(part)
-    if dims > most:
-        log.warning("pixels: %d images give %d components, not %d", len(part), most, dims)
-    dims = min(dims, most)
+    _check_dims(dims, part)
     pca = PCA(dims, copy=False, random_state=_pca_seed(seed)).fit(flat(part))
     log.info("pixels: %d components hold %.1f%% of the variance", dims, 100 * pca.explained_variance_ratio_.sum())
     return pca.mean_, pca.components_
@@ -65,13 +62,8 @@ def some(images: np.ndarray, dims: int, seed: int) -> np.ndarray:
     return images[np.sort(rng.choice(len(images), most, replace=False))]
 
 
-def _most(images: np.ndarray) -> int:
-    """Number of components that the images have."""
-    return min(len(images), int(np.prod(images.shape[1:])))
-
-
 def _check_dims(dims: int, images: np.ndarray) -> None:
-    most = _most(images)
+    most = min(len(images), int(np.prod(images.shape[1:])))
     if dims > most:
         raise InputError(f"pixels: {dims} components of {len(images)} images are at most {most}; lower --pixels_dims")
 
