@@ -144,17 +144,28 @@ _BOOKKEEPING = {"config.json", "seconds.json", "settings.json", ".lock"}
 
 @contextlib.contextmanager
 def taken_back(folder: Path) -> Iterator[None]:
-    """If its block ends with an InputError, removes the folder that the block made, unless there are results in it."""
+    """If its block ends with an InputError, removes the folder that the block made.
+
+    A folder with results, or one that another process has locked, stays.
+    """
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         yield
     except InputError:
-        if made and not _results(folder):
-            shutil.rmtree(folder, ignore_errors=True)
+        if made and not _results(folder) and _removed_if_free(folder):
             with contextlib.suppress(OSError):  # other things are in it
                 for parent in made[1:]:
                     parent.rmdir()
         raise
+
+
+def _removed_if_free(folder: Path) -> bool:
+    """Removes a folder unless another process has it locked; one that waits for the lock makes a new folder."""
+    with contextlib.suppress(OSError), open(folder / ".lock", "ab") as file:
+        if not lock_descriptor(file.fileno(), blocking=False):
+            return False
+        shutil.rmtree(folder, ignore_errors=True)
+    return not folder.exists()
 
 
 def _results(folder: Path) -> list[Path]:
@@ -168,9 +179,21 @@ def locked(folder: Path) -> Iterator[None]:
 
     Without a lock it goes on, with a warning, where the file system refuses locks, as some network file systems do.
     """
-    with open(folder / ".lock", "ab") as file:  # closing it releases the lock
-        _lock(file.fileno(), folder)
-        yield
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / ".lock", "ab") as file:  # closing it releases the lock
+            _lock(file.fileno(), folder)
+            if _is_there(file.fileno(), folder / ".lock"):
+                yield
+                return
+
+
+def _is_there(descriptor: int, path: Path) -> bool:
+    """Whether an open file is still the one at its path: its folder may have been removed while we waited."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _lock(descriptor: int, folder: Path) -> None:

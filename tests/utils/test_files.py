@@ -1,7 +1,11 @@
 """Files that are missing, damaged or folders; locks."""
 
+import contextlib
 import errno
 import logging
+import shutil
+import threading
+import time
 
 import pytest
 
@@ -92,3 +96,30 @@ def test_a_folder_that_was_there_before_stays(tmp_path):
 def test_text_is_utf8_whatever_the_locale_and_keeps_the_bytes_of_undecodable_names(tmp_path):
     files.write_text(tmp_path / "x", "fünf \udcfc")
     assert (tmp_path / "x").read_bytes() == "fünf ".encode() + b"\xfc"
+
+
+def test_a_folder_that_another_run_has_locked_is_not_taken_back(tmp_path):
+    folder = tmp_path / "a"
+    with contextlib.ExitStack() as other, pytest.raises(InputError), files.taken_back(folder):
+        folder.mkdir()
+        other.enter_context(files.locked(folder))
+        raise InputError("x")
+    assert folder.exists()
+
+
+def test_who_waits_for_a_folder_that_is_taken_back_gets_a_new_one(tmp_path):
+    folder, found = tmp_path / "a", []
+
+    def wait():
+        with files.locked(folder):
+            found.append((folder / ".lock").exists())
+
+    waiting = threading.Thread(target=wait)
+    with pytest.raises(InputError), files.taken_back(folder):
+        with files.locked(folder):
+            waiting.start()
+            time.sleep(0.3)
+            shutil.rmtree(folder)
+        raise InputError("x")
+    waiting.join(timeout=20)
+    assert found == [True]
