@@ -4,7 +4,9 @@ Public names load on first use, so `import cactus_tf` alone is fast.
 """
 
 import importlib
+import logging
 import os
+import platform
 import sys
 from typing import Any
 
@@ -42,7 +44,31 @@ def _ask_for_tensorflow() -> None:
         )
 
 
+def _ask_for_onednn() -> None:
+    """Turns on oneDNN, unless the user has chosen; TensorFlow reads the choice when it is loaded.
+
+    It does so itself only on processors with AVX-512, although convolutions and norms are up to twice as fast on the
+    others, too (docs/benchmarks.md).
+    """
+    if "tensorflow" not in sys.modules:
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    elif "TF_ENABLE_ONEDNN_OPTS" not in os.environ and _lacks_avx512():
+        logging.getLogger(__name__).warning(
+            "TensorFlow was loaded before cactus_tf and uses its slower kernels, up to twice as slow in training: "
+            "import cactus_tf first, or set TF_ENABLE_ONEDNN_OPTS=1"
+        )
+
+
+def _lacks_avx512() -> bool:
+    """Whether TensorFlow leaves oneDNN off by default: NumPy names AVX-512 with neural instructions AVX512_..."""
+    from cactus_tf.utils.machine import machine
+
+    has = any(name.startswith("AVX512_") for name in machine()["instructions"])
+    return platform.machine() in ("x86_64", "AMD64") and not has
+
+
 _ask_for_tensorflow()
+_ask_for_onednn()
 
 
 def __getattr__(name: str) -> Any:

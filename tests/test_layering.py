@@ -151,6 +151,34 @@ def test_importing_the_package_asks_keras_for_tensorflow():
     assert done.stdout == "tensorflow None\n"
 
 
+@pytest.mark.parametrize("choice", ["0", "1", None])
+def test_importing_the_package_turns_on_onednn_unless_the_user_has_chosen(choice):
+    import os
+    import subprocess
+    import sys
+
+    environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    environment |= {"TF_ENABLE_ONEDNN_OPTS": choice} if choice else {}
+    code = "import os, cactus_tf; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == (choice or "1")
+
+
+def test_a_tensorflow_loaded_first_without_onednn_is_a_warning_where_it_costs_time(monkeypatch, caplog):
+    import tensorflow as tf  # noqa: F401
+
+    import cactus_tf
+    from cactus_tf.utils import machine
+
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    for instructions, warned in ((["X86_V3"], True), (["X86_V4", "AVX512_ICL"], False)):
+        caplog.clear()
+        monkeypatch.setattr(machine, "machine", lambda instructions=instructions: {"instructions": instructions})
+        cactus_tf._ask_for_onednn()
+        assert ("import cactus_tf first" in caplog.text) == warned
+
+
 def test_every_text_file_is_opened_as_utf8():
     for module, path in FILES.items():
         for call in (n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)):

@@ -11,7 +11,7 @@ import tensorflow as tf
 from cactus_tf.errors import InputError
 from cactus_tf.utils.seeds import derive
 
-ConvolutionKind = Literal["kernel", "patches"]
+ConvolutionKind = Literal["kernel", "patches", "factors"]
 
 _FEW_POSITIONS = 256
 """Up to this many output positions of a batch, SAME padding is given as numbers. The result is the same, but a CPU then
@@ -35,18 +35,35 @@ class Convolution(keras.layers.Conv2D):
         is then left out of the sum and has no gradient (zero in exact arithmetic), which saves a tenth of a
         second-order step.
       kind: "kernel" is TensorFlow's convolution; "patches" multiplies the input's patches by the kernel matrix, which
-        `tf.vectorized_map` can run for many tasks at once, each with its own kernel.
+        `tf.vectorized_map` can run for many tasks at once, each with its own kernel; "factors" leaves the product to
+        the norm that follows.
     """
 
     def __init__(self, *args: Any, bias_is_inert: bool = False, kind: ConvolutionKind = "kernel", **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.bias_is_inert, self.kind = bias_is_inert, kind
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """[n, height, width, channels] -> [n, height / stride, width / stride, filters], SAME padding."""
+    def call(self, inputs: tf.Tensor) -> Any:
+        """[n, height, width, channels] -> [n, height / stride, width / stride, filters], SAME padding; or its factors.
+
+        The factors are the patches [n, height / stride, width / stride, m] of m numbers each, the kernel matrix
+        [m, filters] and the bias [filters].
+        """
+        if self.kind == "factors":
+            kernel = tf.convert_to_tensor(self.kernel)
+            matrix = tf.reshape(kernel, (-1, self.filters))
+            return self._patches_by_kernel(inputs, kernel), matrix, tf.convert_to_tensor(self.bias)
         convolve = self._by_patches if self.kind == "patches" else self._by_kernel
         out = convolve(inputs, tf.convert_to_tensor(self.kernel))
         return out if self.bias_is_inert or not self.use_bias else out + tf.convert_to_tensor(self.bias)
+
+    def compute_output_shape(self, input_shape: tuple) -> Any:
+        """Shape of the convolution, or shapes of its factors."""
+        shape = super().compute_output_shape(input_shape)
+        if self.kind != "factors":
+            return shape
+        numbers = math.prod(self.kernel_size) * input_shape[-1]
+        return (*shape[:-1], numbers), (numbers, self.filters), (self.filters,)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -56,11 +73,14 @@ class Convolution(keras.layers.Conv2D):
         window = _Window(inputs.shape, self.kernel_size, self.strides)
         positions = math.prod(window.counts) * (inputs.shape[0] or math.inf)
         if math.prod(kernel.shape[:3]) <= _SMALL_WINDOW and positions <= _MANY_POSITIONS:
-            taps = tf.eye(math.prod(kernel.shape[:3]), dtype=kernel.dtype)
-            patches = tf.nn.conv2d(inputs, tf.reshape(taps, (*kernel.shape[:3], -1)), self.strides, "SAME")
-            return self._product(patches, kernel)
+            return self._product(self._patches_by_kernel(inputs, kernel), kernel)
         padding = window.padding if positions <= _FEW_POSITIONS else "SAME"
         return tf.nn.conv2d(inputs, kernel, self.strides, padding)
+
+    def _patches_by_kernel(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        """[n, h', w', kh kw c] patches, by a convolution with the identity."""
+        taps = tf.eye(math.prod(kernel.shape[:3]), dtype=kernel.dtype)
+        return tf.nn.conv2d(inputs, tf.reshape(taps, (*kernel.shape[:3], -1)), self.strides, "SAME")
 
     def _by_patches(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         return self._product(_Window(inputs.shape, self.kernel_size, self.strides).patches(inputs), kernel)

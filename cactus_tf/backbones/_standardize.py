@@ -1,8 +1,8 @@
-"""Batch norm with the batch's own statistics, and its first and second derivative in closed form."""
+"""Batch norm with the batch's own statistics: with derivatives in closed form, or folded into a first convolution."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -56,6 +56,49 @@ def standardize(x: tf.Tensor, beta: tf.Tensor, epsilon: float, fused: bool = Tru
         return (out, mean, variance), lambda g, _mean, _variance: backward(g, x)
 
     return forward(x, beta)
+
+
+class Standardized(NamedTuple):
+    """A standardized product and the statistics of the product.
+
+    Attributes:
+      out: [n, height, width, channels].
+      mean, variance: [channels], the variance biased.
+    """
+
+    out: tf.Tensor
+    mean: tf.Tensor
+    variance: tf.Tensor
+
+
+def standardized_product(
+    patches: tf.Tensor, matrix: tf.Tensor, gamma: tf.Tensor | float, beta: tf.Tensor, epsilon: float
+) -> Standardized:
+    """gamma (y - mean) / sqrt(variance + epsilon) + beta per channel, for the convolution y = patches W.
+
+    The statistics of y follow from those of the patches x, which have far fewer channels:
+
+        mean = <x> W,   variance of channel j = w_j^T C w_j,   C = <(x - <x>) (x - <x>)^T>
+
+    so y itself is never normalized, and all derivatives are those of small matrices. The norm of a first layer, which
+    is the largest of a network, then costs next to nothing.
+
+    Args:
+      patches: [n, height, width, m].
+      matrix: W, [m, channels].
+      gamma, beta: [channels], or a number for gamma.
+      epsilon: added to the variance.
+    """
+    rows = tf.reshape(patches, (-1, matrix.shape[0]))
+    average = tf.reduce_mean(rows, axis=0)
+    centered = rows - average
+    covariance = tf.matmul(centered, centered, transpose_a=True) / tf.cast(tf.shape(rows)[0], rows.dtype)
+    variance = tf.maximum(tf.reduce_sum(matrix * tf.matmul(covariance, matrix), axis=0), 0)
+    scaled = matrix * (gamma * tf.math.rsqrt(variance + epsilon))
+    with_ones = tf.pad(centered, [[0, 0], [0, 1]], constant_values=1)
+    out = tf.matmul(with_ones, tf.concat([scaled, beta[None]], axis=0))
+    shape = (-1, *patches.shape[1:3], matrix.shape[1])
+    return Standardized(tf.reshape(out, shape), tf.linalg.matvec(matrix, average, transpose_a=True), variance)
 
 
 def as_images(x: tf.Tensor) -> tf.Tensor:

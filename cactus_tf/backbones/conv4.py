@@ -15,13 +15,15 @@ from cactus_tf.backbones._layers import (
     keras_seed,
     normal,
 )
-from cactus_tf.backbones._norms import BatchStatisticsNorm, NormFactory, norm_layer
+from cactus_tf.backbones._norms import BATCH_NORMS, BatchStatisticsNorm, NormFactory, norm_layer
 from cactus_tf.contracts import BackboneInfo
 from cactus_tf.utils.seeds import derive
 
 INFO = BackboneInfo(arguments=frozenset({"pooled", "initializers", "head_stddev", "convolution"}))
 
 BLOCKS = 4
+_FEW_NUMBERS = 27
+"""Up to this many numbers in a patch (3x3 on three channels), a batch norm is folded into the convolution."""
 Initializers = Literal["torch", "glorot"]
 
 
@@ -92,6 +94,8 @@ def _block(
 ) -> keras.KerasTensor:
     """Block i: [n, h, w, c] -> [n, h / 2, w / 2, filters], symbolically."""
     normalize = norm_layer(norm, f"norm{i}", dtype)
+    if convolution == "kernel" and 9 * x.shape[-1] <= _FEW_NUMBERS and isinstance(normalize, BATCH_NORMS):
+        convolution = "factors"
     x = Convolution(
         filters,
         3,

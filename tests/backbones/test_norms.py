@@ -4,8 +4,9 @@ import pytest
 import tensorflow as tf
 
 from cactus_tf.backbones import NORMS, BatchStatisticsNorm, RunningBatchNorm
+from cactus_tf.backbones._layers import Convolution
 from cactus_tf.backbones._norms import norm_layer
-from cactus_tf.backbones._standardize import standardize
+from cactus_tf.backbones._standardize import standardize, standardized_product
 from cactus_tf.errors import InputError
 
 
@@ -229,3 +230,56 @@ def test_the_second_derivative_of_the_beta_and_of_the_input_is_that_of_plain_ope
         return outer.gradient(along, x)
 
     np.testing.assert_allclose(second(layer), second(plain), rtol=1e-8, atol=1e-9)
+
+
+def factors(images, seed=3):
+    """Patches, kernel matrix and bias of a 3x3 convolution, and the convolution itself."""
+    convolution = Convolution(5, 3, 1, "same", kind="factors", bias_initializer="ones")
+    patches, matrix, bias = convolution(tf.constant(images))
+    matrix = tf.constant(np.random.default_rng(seed).normal(size=matrix.shape), matrix.dtype)
+    return patches, matrix, bias, tf.einsum("nhwm,mf->nhwf", patches, matrix) + bias
+
+
+@pytest.mark.parametrize("kind", ["running", "batch"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("training", [True, False])
+def test_a_norm_of_factors_is_the_norm_of_their_convolution(kind, channels, training):
+    patches, matrix, bias, convolved = factors(activations(shape=(6, 5, 4, channels)))
+    folded, after = NORMS[kind](), NORMS[kind]()
+    for other in (1, 2):  # averages that are not the initial ones
+        earlier = factors(activations(other, (6, 5, 4, channels)))
+        folded(earlier[:3], training=True)
+        after(earlier[3], training=True)
+    out, expected = folded((patches, matrix, bias), training=training), after(convolved, training=training)
+    np.testing.assert_allclose(out, expected, rtol=1e-3, atol=1e-4)
+    for ours, theirs in zip(folded.non_trainable_variables, after.non_trainable_variables, strict=True):
+        drift = 0.0 if kind == "running" or ours.name != "mean" else np.asarray(bias)  # left out of batch statistics
+        np.testing.assert_allclose(np.asarray(ours) + drift, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_both_derivatives_of_a_standardized_product_are_those_of_the_formula():
+    images = np.random.default_rng(0).normal(size=(4, 5, 4, 2))
+    patches = tf.constant(np.concatenate([images, images**2, 1 + images], axis=-1))
+    matrix, beta = (tf.constant(np.random.default_rng(1).normal(size=size)) for size in ((6, 3), (3,)))
+    weights = tf.constant(np.random.default_rng(2).normal(size=(4, 5, 4, 3)))
+
+    def folded(matrix, beta):
+        return standardized_product(patches, matrix, 1.0, beta, 1e-3).out
+
+    def written_out(matrix, beta):
+        y = tf.einsum("nhwm,mf->nhwf", patches, matrix)
+        mean = tf.reduce_mean(y, (0, 1, 2))
+        return (y - mean) / tf.sqrt(tf.reduce_mean((y - mean) ** 2, (0, 1, 2)) + 1e-3) + beta
+
+    def derivatives(function):
+        with tf.GradientTape() as outer:
+            outer.watch([matrix, beta])
+            with tf.GradientTape() as inner:
+                inner.watch([matrix, beta])
+                loss = tf.reduce_sum(weights * tf.tanh(function(matrix, beta)))
+            first = inner.gradient(loss, [matrix, beta])
+            both = tf.reduce_sum(first[0] ** 2) + tf.reduce_sum(first[1] ** 2)
+        return [*first, *outer.gradient(both, [matrix, beta])]
+
+    for ours, theirs in zip(derivatives(folded), derivatives(written_out), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
