@@ -11,7 +11,7 @@ import tensorflow as tf
 from cactus_tf.backbones._standardize import as_images, standardize, standardized_product
 from cactus_tf.errors import InputError
 
-Inputs = tf.Tensor | tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+Inputs = Any
 """What a batch norm takes: the output of a convolution, or its factors (see `Convolution`)."""
 
 
