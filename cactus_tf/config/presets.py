@@ -83,7 +83,7 @@ PRESETS = {
         "ours, chosen without labels: about 40 images per cluster, way and shot as on Omniglot, a length of a minute;"
         " pixels, because their partitions agree better with each other than those of a short ACAI"
         " (docs/reproduction.md)",
-        embedder="pixels", clusters=25, partitions=100, eval_ways=(10,), way=20, steps=500,
+        embedder="pixels", clusters=25, partitions=100, eval_ways=(10,), way=20, query=5, steps=500,
         learners=dict.fromkeys(("maml", "anil", "meta_sgd", "reptile"), _ADAPTING_ON_DIGITS),
     ),
     "omniglot": Preset(

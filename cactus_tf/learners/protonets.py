@@ -136,6 +136,9 @@ class ProtoNets:
         self._dropout, self._seed = dropout, seed
         spec = tf.TensorSpec(encoder.input_shape, tf.float32)
         self._encode = tf.function(lambda images: encoder(images, training=False), input_signature=[spec])
+        features = tf.TensorSpec((None, encoder.output_shape[-1]), tf.float32)
+        labels, way = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((), tf.int32)
+        self._compare = tf.function(self._logits, input_signature=[features, labels, features, way], autograph=False)
 
     @property
     def trainable_variables(self) -> list:
@@ -177,14 +180,17 @@ class ProtoNets:
 
     def classify_features(self, support: Array, support_labels: Array, query: Array, way: int) -> tf.Tensor:
         """As `classify`, on features."""
-        support, query = tf.convert_to_tensor(support), tf.convert_to_tensor(query)
-        logits = self._similarity(query, labeled_prototypes(support, support_labels, way))
-        present = tf.reduce_any(tf.one_hot(support_labels, way, True, False, dtype=tf.bool), axis=0)
-        return tf.where(present, logits, -np.inf)
+        return self._compare(support, tf.cast(support_labels, tf.int32), query, tf.cast(way, tf.int32))
 
     def classify_in_graph(self, support: Array, support_labels: Array, query: Array, way: Array) -> tf.Tensor:
         """As `classify`, in a graph."""
         return self.classify_features(self.encode(support), support_labels, self.encode(query), way)
+
+    def _logits(self, support: tf.Tensor, support_labels: tf.Tensor, query: tf.Tensor, way: tf.Tensor) -> tf.Tensor:
+        """Logits [m, way] from features [n, dim] with labels [n] and features [m, dim]."""
+        logits = self._similarity(query, labeled_prototypes(support, support_labels, way))
+        present = tf.reduce_any(tf.one_hot(support_labels, way, True, False, dtype=tf.bool), axis=0)
+        return tf.where(present, logits, -np.inf)
 
     def _dropped(self, rows: tf.Tensor, task: Array) -> tf.Tensor:
         """The rows with dropout, a function of the task's number, so that a resumed training drops the same."""
