@@ -47,6 +47,7 @@ class DatasetInfo:
       gives_features: options -> whether rows are feature vectors instead of images.
       picture_decoder: (shape, options) -> function from a file's bytes to [height, width, channels] uint8, the way the
         data set prepares its own pictures. None: pictures are prepared as by `folder`.
+      kind: (data_dir, eval_dir) -> "photographs" or "drawings", for a data set whose default settings depend on it.
     """
 
     version: int = 1
@@ -56,6 +57,7 @@ class DatasetInfo:
     train_files: Callable[[Any, Any], Sequence[str]] | None = None
     gives_features: Callable[[Any], bool] = never
     picture_decoder: Callable[[tuple[int, ...], Any], Callable[[bytes], np.ndarray]] | None = None
+    kind: Callable[[Any, Any], str] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -11,6 +12,8 @@ from cactus_tf.config.commands import guarded, loading, run_process, start_loggi
 if TYPE_CHECKING:
     from cactus_tf.config.plan import RunPlan
     from cactus_tf.config.schema import Settings
+
+log = logging.getLogger(__name__)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -25,9 +28,12 @@ def run(command: Callable[[RunPlan], Any], argv: Sequence[str]) -> int:
     def act(words: Sequence[str]) -> None:
         checked.extend(_check(words))
         with loading(words):
-            from cactus_tf.config import build_plan, flags
+            from cactus_tf.config import build_plan, by_content, flags
+        words, choice = by_content.completed(words)
         settings = flags.parse(words)
         start_logging(settings.run.quiet, settings.run.debug)
+        if choice:
+            log.info("%s", choice)
         command(build_plan.make(settings))
 
     return guarded(

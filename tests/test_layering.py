@@ -26,7 +26,7 @@ ORDER = [
     "inference.conversion", "inference.saving", "inference.classifier", "inference.prediction",
     "inference.prediction_output", "inference.formats", "inference.signatures", "inference.exporting",
     "report",
-    "pipeline", "config.flags",
+    "pipeline", "config.flags", "config.by_content",
     "main", "predict", "export", "table",
 ]  # fmt: skip
 """Every module and family from the ground up; a module imports only what stands before it."""

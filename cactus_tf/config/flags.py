@@ -12,7 +12,7 @@ from absl import flags
 from cactus_tf import plugins
 from cactus_tf.config import schema
 from cactus_tf.config.command_flags import parse_flags, refuse_words
-from cactus_tf.config.declared import IMPORTED, Members
+from cactus_tf.config.declared import DECLARED, IMPORTED, Members
 from cactus_tf.config.presets import preset
 from cactus_tf.config.resolve import resolve
 from cactus_tf.errors import InputError
@@ -38,6 +38,17 @@ def parse(argv: Sequence[str], members: Members = IMPORTED) -> schema.Settings:
     _check_choices(given)
     chosen, defaults = _chosen_members(given), preset(given.data.dataset).options
     return resolve(given, _member_options(values, chosen, options, defaults), members.info)
+
+
+def given(argv: Sequence[str]) -> dict[str, Any]:
+    """The flags of a command line that were given, by name; names of members are not checked.
+
+    Raises:
+      InputError: a flag or value that cannot be used.
+    """
+    values = _flag_values(all_options(DECLARED))
+    parse_flags(values, argv)
+    return {name: values[name].value for name in values if values[name].value is not None}
 
 
 def all_options(members: Members = IMPORTED) -> list[tuple[str, str, type]]:

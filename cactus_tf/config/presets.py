@@ -116,6 +116,22 @@ PRESETS = {
 }  # fmt: skip
 """By data set."""
 
+PHOTOGRAPHS: Mapping[str, str] = {
+    "embedder": "pretrained",
+    "algo": "protonets,nearest_neighbours,logistic_regression",
+    "partitions": "5",
+    "on_embeddings": "true",
+    "backbone": "linear",
+    "protonets_metric": "cosine",
+    "protonets_feature_dropout": "0.3",
+    "way": "20",
+    "shot": "1",
+    "query": "4",
+    "steps": "1000",
+    "outer_lr": "0.0001",
+}
+"""The flags of a folder of photographs, instead of its preset; ours, as in flags/folder_pretrained_protonets.txt."""
+
 UNPUBLISHED = Preset("Hsu et al. 2019, the settings of most data sets")
 
 

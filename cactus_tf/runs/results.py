@@ -237,6 +237,7 @@ def closing_words(rows: Sequence[Mapping], folder: Path) -> str:
     return "\n".join(
         [
             *_accuracies(rows),
+            *most_accurate(rows),
             f"\nresults      {folder}/results.json, results.csv",
             *([f"report       {folder}/report.html"] if (folder / "report.html").exists() else []),
             f"TensorBoard  tensorboard --logdir {folder}/events",
@@ -252,6 +253,32 @@ def _accuracies(rows: Sequence[Mapping]) -> list[str]:
     first = rows[0]
     about = f"\n{first['dataset']}, {first['split']} split, {first['episodes']} episodes, mean and 95% interval\n"
     return [about, table(rows)]
+
+
+def most_accurate(rows: Sequence[Mapping]) -> list[str]:
+    """Which learner to trust at which task, in one line; none for a single learner.
+
+    A learner whose difference from the first on the same episodes is within its interval is not told apart from it.
+    """
+    answers: dict[str, list[str]] = {}
+    for task in dict.fromkeys((r["way"], r["shot"]) for r in rows):
+        columns = [r for r in rows if (r["way"], r["shot"]) == task and not r.get("leak")]
+        if len(columns) > 1:
+            answers.setdefault(_best(columns), []).append(f"{task[0]}-way {task[1]}-shot")
+    found = "; ".join(f"{', '.join(tasks)}: {answer}" for answer, tasks in answers.items())
+    return [f"\nmost accurate  {found}"] if found else []
+
+
+def _best(rows: Sequence[Mapping]) -> str:
+    """The learner of the highest accuracy, or all that are not told apart from the first one, if that is as good."""
+    best = max(rows, key=lambda r: r["accuracy"])
+    first = [r["algo"] for r in rows if "against" not in r]
+    rivals = [r for r in rows if "against" in r]
+    if best in rivals and best["against"]["difference"] > best["against"]["ci95"]:
+        return str(best["algo"])
+    level = [r["algo"] for r in rivals if r["against"]["difference"] + r["against"]["ci95"] >= 0]
+    names = [*first[:1], *level]
+    return f"{' and '.join(names)} (not told apart)" if level else names[0]
 
 
 def _suggestion(dataset: str) -> str:

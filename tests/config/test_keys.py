@@ -39,7 +39,7 @@ def test_settings_of_evaluation_may_change_within_a_run_but_not_those_of_trainin
 
 def test_the_keys_of_the_last_release_are_still_the_same():
     """Hashed by release 0.1.0: artifacts of that release are found again."""
-    plan = build_plan.make(flags.parse([]))
+    plan = build_plan.make(flags.parse(["--query=15"]))  # its default then
     assert plan.name == "digits-pixels-kmeans-protonets+nearest_neighbours-7ba034"
     assert keys.digest(plan.data.key) == "c7d8bf505f"
     acai = build_plan.make(

@@ -96,3 +96,35 @@ def test_a_process_that_is_ended_in_a_stage_records_its_seconds(tmp_path):
             act()
         assert json.loads((tmp_path / "seconds.json").read_text())["train"] > 0
     assert watchdog.on_end == before
+
+
+def compared(**differences):
+    """Rows of protonets at 50% and of others that are so much better, each with an interval of 1 point."""
+    against = {"algo": "protonets", "ci95": 0.01}
+    others = [row(n, 5, 0.5 + d, 0.01, against={**against, "difference": d}) for n, d in differences.items()]
+    return [row("protonets", 5, 0.5, 0.01), *others]
+
+
+@pytest.mark.parametrize(
+    ("differences", "words"),
+    [
+        ({"nearest": -0.02}, "5-way 1-shot: protonets"),
+        ({"nearest": 0.02, "logistic": 0.03}, "5-way 1-shot: logistic"),
+        ({"nearest": 0.005}, "5-way 1-shot: protonets and nearest (not told apart)"),
+        ({"nearest": -0.005, "logistic": -0.3}, "5-way 1-shot: protonets and nearest (not told apart)"),
+    ],
+)
+def test_the_most_accurate_learner_is_named_or_that_none_is_told_apart(differences, words):
+    assert results.most_accurate(compared(**differences)) == [f"\nmost accurate  {words}"]
+
+
+def test_a_single_learner_and_one_that_sees_the_labels_are_not_compared():
+    assert results.most_accurate(compared()) == []
+    rows = compared(leaking=0.4)
+    rows[1]["leak"] = True
+    assert results.most_accurate(rows) == []
+
+
+def test_tasks_with_the_same_answer_share_it():
+    rows = [r for way in (5, 10) for r in ({**r, "way": way} for r in compared(nearest=-0.02))]
+    assert results.most_accurate(rows) == ["\nmost accurate  5-way 1-shot, 10-way 1-shot: protonets"]

@@ -44,3 +44,12 @@ def header(entry: Entry) -> np.ndarray:
     """
     with entry.open() as file, opened(file) as image:
         return np.array([image.width, image.height, is_gray(image), *depth.extremes(image)], np.float64)
+
+
+def glance(entry: Entry) -> tuple[int, int, bool] | None:
+    """Width, height and whether the format is gray; None if the picture cannot be read."""
+    try:
+        with entry.open() as file, opened(file) as image:
+            return image.width, image.height, is_gray(image)
+    except Exception:  # whatever is wrong with it, preparation says so
+        return None

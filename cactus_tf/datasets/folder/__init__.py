@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 SIDE, SMALL_SIDE = 84, 28  # pixels: as in miniImageNet, and as in Omniglot for small gray pictures
 DARK = 64  # of 255, a quarter
 _SAMPLED = 256  # training images that are checked
+_GLANCED = 64  # training pictures whose headers tell photographs from drawings
 SMALL = 64  # pixels: small pictures are those whose median longer side is at most this
 
 
@@ -94,6 +95,15 @@ def files_key(data_dir: str | Path | None, eval_dir: str | Path | None) -> dict[
 def train_files(data_dir: str | Path | None, eval_dir: str | Path | None) -> list[str]:
     """Names of the training pictures."""
     return [shown(entry.name) for entry in locate(data_dir, eval_dir)().splits["train"].entries]
+
+
+def kind(data_dir: str | Path | None, eval_dir: str | Path | None) -> str:
+    """Most training pictures, by a sample: "photographs", in color and larger than 64 pixels, or "drawings"."""
+    entries = locate(data_dir, eval_dir)().splits["train"].entries
+    sample = entries[:: max(1, len(entries) // _GLANCED)]
+    found = [headers.glance(entry) for entry in sample]
+    large = [max(width, height) > SMALL and not gray for width, height, gray in filter(None, found)]
+    return "photographs" if large and np.mean(large) > 0.5 else "drawings"
 
 
 def default_shape(found: Headers, image_size: int | None) -> tuple[int, int, int]:
@@ -185,5 +195,9 @@ def _hash(*parts: Listed) -> str:
 
 
 INFO = DatasetInfo(
-    takes=("image_size", "eval_dir"), files_key=files_key, train_files=train_files, picture_decoder=picture_decoder
+    takes=("image_size", "eval_dir"),
+    files_key=files_key,
+    train_files=train_files,
+    picture_decoder=picture_decoder,
+    kind=kind,
 )

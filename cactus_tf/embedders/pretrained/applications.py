@@ -41,7 +41,7 @@ def _downloaded(name: str, entry: catalog.Entry, make: Callable[..., keras.Model
     """The network with the ImageNet weights that Keras downloads once, with a progress bar."""
     log.info(
         "pretrained: ImageNet weights of %s, %d MB, downloaded once to %s; license: %s",
-        name, entry.megabytes, _keras_models(), _LICENSES,
+        name, entry.megabytes, keras_models(), _LICENSES,
     )  # fmt: skip
     try:
         return make(weights="imagenet")
@@ -51,11 +51,11 @@ def _downloaded(name: str, entry: catalog.Entry, make: Callable[..., keras.Model
             raise
         raise InputError(
             f"--pretrained_model={name}: its weights could not be downloaded ({str(error).rpartition(' -- ')[2]}): "
-            f"fetch {url[0]} and put it into {_keras_models()}, or name the file with --pretrained_weights"
+            f"fetch {url[0]} and put it into {keras_models()}, or name the file with --pretrained_weights"
         ) from error
 
 
-def _keras_models() -> Path:
+def keras_models() -> Path:
     """The folder in which Keras keeps downloaded weights."""
     return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
 

@@ -1,0 +1,76 @@
+"""Default settings that depend on what the user's pictures are: those of photographs, for a folder of them."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cactus_tf import plugins
+from cactus_tf.config import flags
+from cactus_tf.config.presets import PHOTOGRAPHS
+from cactus_tf.config.schema import DataSettings
+
+_HOST, _SECONDS = "https://storage.googleapis.com", 5  # where Keras' weights come from; patience with it
+_OWN_CHOICE = frozenset(
+    ("embedder", "partitioner", "backbone", "on_embeddings", "filters", "norm", "image_size", "supervised_fraction")
+)
+
+
+def completed(argv: Sequence[str]) -> tuple[list[str], str]:
+    """The command line with the flags that photographs are given by default, and a sentence about that choice.
+
+    It stays as it is, and the sentence is empty, if the images are no photographs or the user chose an embedder,
+    partitioner, network or image size, or a learner that trains on images. Without a pretrained network's weights at
+    hand, only the sentence says so.
+
+    Raises:
+      InputError: a flag or value that cannot be used, or a folder without pictures.
+    """
+    given = flags.given(argv)
+    kind = plugins.info("datasets", given.get("dataset", DataSettings().dataset)).kind
+    if kind is None or not given.get("data_dir") or _decided(given):
+        return list(argv), ""
+    if kind(given["data_dir"], given.get("eval_dir")) != "photographs":
+        return list(argv), ""
+    if not _at_hand(given):
+        return list(argv), (
+            "photographs, but no weights of a pretrained network are here or can be downloaded: learning from the "
+            "pictures alone; --pretrained_weights=FILE is far more accurate (see --help=pretrained)"
+        )
+    network = given.get("pretrained_weights") or given.get("pretrained_model") or "mobilenet_v2"
+    words = [f"--{name}={value}" for name, value in PHOTOGRAPHS.items() if name not in given]
+    return [*argv, *words], (
+        f"photographs: features of a pretrained network, {network}, and a linear map of them ({' '.join(words)}); "
+        "--embedder=deepcluster learns from the pictures alone"
+    )
+
+
+def _decided(given: Mapping[str, Any]) -> bool:
+    """Whether the user chose something that the defaults of photographs would contradict."""
+    others = tuple(f"{name}_" for name in plugins.names("embedders") if name != "pretrained")
+    trained = [name for name in given.get("algo", ()) if plugins.info("learners", name).training is not None]
+    return bool(
+        _OWN_CHOICE & set(given) or any(name.startswith(others) for name in given) or set(trained) - {"protonets"}
+    )
+
+
+def _at_hand(given: Mapping[str, Any]) -> bool:
+    """Whether the weights of the network are here or can be downloaded, or the user chose the network."""
+    if given.get("pretrained_weights") or given.get("pretrained_model"):
+        return True
+    from cactus_tf.embedders.pretrained.applications import keras_models
+
+    return any(keras_models().glob("mobilenet_v2_*_no_top.h5")) or _online()
+
+
+def _online() -> bool:
+    """Whether the host of the weights answers."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(_HOST, method="HEAD"), timeout=_SECONDS):
+            return True
+    except urllib.error.HTTPError:
+        return True  # it answers, if only with an error
+    except OSError:
+        return False
