@@ -26,10 +26,12 @@ def run(command: Callable[[RunPlan], Any], argv: Sequence[str]) -> int:
     checked: list[Settings] = []
 
     def act(words: Sequence[str]) -> None:
+        with loading(words):
+            from cactus_tf.config import by_content
+        words, choice = by_content.completed(words)
         checked.extend(_check(words))
         with loading(words):
-            from cactus_tf.config import build_plan, by_content, flags
-        words, choice = by_content.completed(words)
+            from cactus_tf.config import build_plan, flags
         settings = flags.parse(words)
         start_logging(settings.run.quiet, settings.run.debug)
         if choice:

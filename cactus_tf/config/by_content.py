@@ -9,8 +9,10 @@ from typing import Any
 
 from cactus_tf import plugins
 from cactus_tf.config import flags
+from cactus_tf.config.declared import DECLARED
 from cactus_tf.config.presets import PHOTOGRAPHS
 from cactus_tf.config.schema import DataSettings
+from cactus_tf.utils.paths import keras_models
 
 _HOST, _SECONDS = "https://storage.googleapis.com", 5  # where Keras' weights come from; patience with it
 _OWN_CHOICE = frozenset(
@@ -50,7 +52,8 @@ def completed(argv: Sequence[str]) -> tuple[list[str], str]:
 def _decided(given: Mapping[str, Any]) -> bool:
     """Whether the user chose something that the defaults of photographs would contradict."""
     others = tuple(f"{name}_" for name in plugins.names("embedders") if name != "pretrained")
-    trained = [name for name in given.get("algo", ()) if plugins.info("learners", name).training is not None]
+    known = set(given.get("algo", ())) & set(plugins.names("learners"))
+    trained = [name for name in known if DECLARED.info("learners", name).training is not None]
     return bool(
         _OWN_CHOICE & set(given) or any(name.startswith(others) for name in given) or set(trained) - {"protonets"}
     )
@@ -60,8 +63,6 @@ def _at_hand(given: Mapping[str, Any]) -> bool:
     """Whether the weights of the network are here or can be downloaded, or the user chose the network."""
     if given.get("pretrained_weights") or given.get("pretrained_model"):
         return True
-    from cactus_tf.embedders.pretrained.applications import keras_models
-
     return any(keras_models().glob("mobilenet_v2_*_no_top.h5")) or _online()
 
 

@@ -27,3 +27,8 @@ def expanded(path: str | Path, flag: str = "") -> Path:
         )
     result = Path(whole)
     return result.absolute() if str(result).startswith("~") else result  # "./~x", of which Path drops the "./"
+
+
+def keras_models() -> Path:
+    """The folder in which Keras stores downloaded weights."""
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from cactus_tf.embedders.pretrained import catalog
 from cactus_tf.embedders.pretrained.network import Network, errors_named, quiet
 from cactus_tf.errors import InputError
+from cactus_tf.utils.paths import keras_models
 
 log = logging.getLogger(__name__)
 
@@ -53,11 +53,6 @@ def _downloaded(name: str, entry: catalog.Entry, make: Callable[..., keras.Model
             f"--pretrained_model={name}: its weights could not be downloaded ({str(error).rpartition(' -- ')[2]}): "
             f"fetch {url[0]} and put it into {keras_models()}, or name the file with --pretrained_weights"
         ) from error
-
-
-def keras_models() -> Path:
-    """The folder in which Keras keeps downloaded weights."""
-    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
 
 
 def read_weights(model: keras.Model, name: str, path: Path) -> None:
