@@ -31,7 +31,8 @@ def completed(argv: Sequence[str]) -> tuple[list[str], str]:
       InputError: a flag or value that cannot be used, or a folder without pictures.
     """
     given = flags.given(argv)
-    kind = plugins.info("datasets", given.get("dataset", DataSettings().dataset)).kind
+    dataset = given.get("dataset", DataSettings().dataset)
+    kind = plugins.info("datasets", dataset).kind if dataset in plugins.names("datasets") else None
     if kind is None or not given.get("data_dir") or _decided(given):
         return list(argv), ""
     if kind(given["data_dir"], given.get("eval_dir")) != "photographs":
