@@ -55,6 +55,7 @@ setup(
         "console_scripts": [
             "cactus-tf = cactus_tf.main:command",
             "cactus-tf-predict = cactus_tf.predict:command",
+            "cactus-tf-suggest = cactus_tf.suggest:command",
             "cactus-tf-export = cactus_tf.export:command",
             "cactus-tf-table = cactus_tf.table:command",
         ]

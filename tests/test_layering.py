@@ -14,7 +14,7 @@ ORDER = [
     "errors", "types",
     "utils.seeds", "utils.text", "utils.progress", "utils.watchdog", "utils.terminal", "utils.paths", "utils.digests",
     "utils.arrays", "utils.threads", "utils.machine", "utils.files", "utils.sealed", "utils.drawing",
-    "utils.history", "utils.checkpoints", "utils.keras_defaults",
+    "utils.history", "utils.checkpoints", "utils.keras_defaults", "utils.near_duplicates",
     "config.schema", "config", "contracts", "plugins", "config.keys", "config.declared",
     "fewshot.losses", "fewshot.episodes", "fewshot.training", "fewshot.evaluation",
     "backbones", "datasets", "embedders", "partitioners", "learners",
@@ -22,12 +22,13 @@ ORDER = [
     "config.flagfiles", "config.command_flags", "config.commands", "config.help",
     "config.settings_page",
     "runs.checksums", "runs.artifacts", "runs.folder", "runs.inputs", "runs.changed_files", "runs.tensorboard",
-    "runs.results", "runs.predictions", "runs.restoring",
+    "runs.results", "runs.predictions", "runs.restoring", "runs.training_pictures",
     "inference.conversion", "inference.saving", "inference.classifier", "inference.prediction",
-    "inference.prediction_output", "inference.formats", "inference.signatures", "inference.exporting",
+    "inference.prediction_output", "inference.suggestions", "inference.suggestion_output",
+    "inference.formats", "inference.signatures", "inference.exporting",
     "report",
     "pipeline", "config.flags", "config.by_content",
-    "main", "predict", "export", "table",
+    "main", "predict", "suggest", "export", "table",
 ]  # fmt: skip
 """Every module and family from the ground up; a module imports only what stands before it."""
 WITHOUT_ORDER_INSIDE = (*FAMILIES, "report", "pipeline")  # their modules are free among each other, but for circles
@@ -100,7 +101,7 @@ def test_no_folder_shows_more_than_25_things():
         assert len(seen) <= 25, folder
 
 
-COMMANDS = ("config.flags", "config.command_flags", "config.commands", "main", "table", "predict", "export")
+COMMANDS = ("config.flags", "config.command_flags", "config.commands", "main", "table", "predict", "suggest", "export")
 LIBRARY = [module for module in MODULES if module not in COMMANDS]
 
 

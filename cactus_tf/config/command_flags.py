@@ -34,16 +34,17 @@ class Rules(NamedTuple):
 
 
 _NO_RULES = Rules()
+_DEFINE = {bool: "DEFINE_bool", int: "DEFINE_integer", float: "DEFINE_float"}  # of absl.flags, by type of the default
 
 
 def read_flags(
-    argv: Sequence[str], defaults: Mapping[str, str | bool | None], rules: Rules = _NO_RULES
+    argv: Sequence[str], defaults: Mapping[str, str | bool | float | None], rules: Rules = _NO_RULES
 ) -> tuple[dict[str, Any], list[str]]:
     """The value of every flag of a command by name, and the arguments that are not flags.
 
     Args:
       argv: the command's arguments.
-      defaults: of every flag; True or False makes a switch, anything else a text.
+      defaults: of every flag; True or False makes a switch, a number a number of its type, anything else a text.
       rules: that the values must follow, but for `needed`.
 
     Raises:
@@ -53,8 +54,8 @@ def read_flags(
 
     values = flags.FlagValues()
     for name, default in defaults.items():
-        define: Any = flags.DEFINE_bool if isinstance(default, bool) else flags.DEFINE_string
-        define(name, default, "see HELP", flag_values=values)
+        define = _DEFINE.get(type(default), "DEFINE_string")
+        getattr(flags, define)(name, default, "see HELP", flag_values=values)
     words = parse_flags(values, argv)
     given: dict[str, Any] = {name: values[name].value for name in defaults}
     given |= {name: str(expanded(given[name], f"--{name}")) for name in rules.paths if given[name]}
@@ -68,7 +69,7 @@ def read_flags(
 
 
 def read_settings(
-    argv: Sequence[str], defaults: Mapping[str, str | bool | None], remedy: str, rules: Rules
+    argv: Sequence[str], defaults: Mapping[str, str | bool | float | None], remedy: str, rules: Rules
 ) -> dict[str, Any]:
     """The value of every flag of a command that takes only flags, by name.
 

@@ -16,12 +16,13 @@ from cactus_tf.contracts import DataContext, DatasetInfo
 from cactus_tf.datasets._io.decoding import fitted
 from cactus_tf.datasets._io.depth import PixelRange, scaled
 from cactus_tf.datasets._io.entries import shown
-from cactus_tf.datasets._io.user_pictures import Pictures, read_all, read_classes
+from cactus_tf.datasets._io.user_pictures import Pictures, originals, read_all, read_classes
 from cactus_tf.errors import InputError
 from cactus_tf.types import Splits
 
 __all__ = [
-    "Pictures", "PixelRange", "fitted", "load", "picture_decoder", "read_all", "read_classes", "scaled", "shown",
+    "Pictures", "PixelRange", "fitted", "load", "originals", "picture_decoder", "read_all", "read_classes", "scaled",
+    "shown",
 ]  # fmt: skip
 
 

@@ -129,19 +129,24 @@ def _inverted(content: bytes, decode: Callable[[bytes], np.ndarray]) -> np.ndarr
     return 255 - decode(content)
 
 
+def log_pictures(name: str, pictures: Pictures) -> None:
+    """Logs what was left out of the pictures of a folder; `name` is what the user calls it."""
+    if pictures.hidden:
+        log.info("%s: %s", name, pictures.hidden)
+    if pictures.passed_over:
+        log.warning("%s: %s", name, pictures.passed_over)
+    if pictures.skipped:
+        some = "; ".join(f"{s.name} {s.reason}" for s in pictures.skipped[:_NAMED])
+        more = f"; and {len(pictures.skipped) - _NAMED:,} more" if len(pictures.skipped) > _NAMED else ""
+        log.warning("%s: %s skipped: %s%s", name, f"{len(pictures.skipped):,}", some, more)
+
+
 def _log_reading(labeled: Pictures, queries: Pictures, shape: tuple[int, ...]) -> None:
     """Logs how many pictures were read, which were skipped, and how many queries the learner has seen."""
     known, asked, size = f"{len(labeled.files):,}", f"{len(queries.files):,}", "x".join(map(str, shape))
     log.info("read: %s support pictures, %s to classify, as %s", known, asked, size)
-    for name, pictures in (("--support", labeled), ("--query", queries)):
-        if pictures.hidden:
-            log.info("%s: %s", name, pictures.hidden)
-        if pictures.passed_over:
-            log.warning("%s: %s", name, pictures.passed_over)
-        if pictures.skipped:
-            some = "; ".join(f"{s.name} {s.reason}" for s in pictures.skipped[:_NAMED])
-            more = f"; and {len(pictures.skipped) - _NAMED:,} more" if len(pictures.skipped) > _NAMED else ""
-            log.warning("%s: %s skipped: %s%s", name, f"{len(pictures.skipped):,}", some, more)
+    log_pictures("--support", labeled)
+    log_pictures("--query", queries)
     both = in_both(digests(queries.images), digests(labeled.images))
     if both:
         log.warning("%s of %s query pictures are in --support, too: they do not test new pictures", f"{both:,}", asked)

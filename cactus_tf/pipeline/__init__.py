@@ -20,6 +20,7 @@ from cactus_tf.config.plan import LearnerPlan, RunPlan
 from cactus_tf.pipeline.embedding import check_ready, embed
 from cactus_tf.pipeline.evaluation import evaluate, evaluation_images
 from cactus_tf.pipeline.meta_training import first_tasks, train
+from cactus_tf.pipeline.overlap import warn_of_near
 from cactus_tf.pipeline.partitioning import partition
 from cactus_tf.pipeline.preflight import check, count_classes
 from cactus_tf.pipeline.preparation import prepare, show
@@ -70,6 +71,7 @@ def _stages(plan: RunPlan, folder: Path, artifacts: Path, first_run: bool) -> li
         return []
     with clock.stage("embed"):
         embedder, embeddings = embed(plan.embedding, data, artifacts, folder, plan.run.verify)
+        warn_of_near(plan.embedding, plan.data, data, embeddings)
         write_inputs(plan, data, folder)
     if clock.over:
         return []

@@ -9,6 +9,7 @@ from pathlib import Path
 from cactus_tf import datasets
 from cactus_tf.config.plan import DataPlan
 from cactus_tf.contracts import DataContext
+from cactus_tf.pipeline import overlap
 from cactus_tf.report import inspection, sheets
 from cactus_tf.runs.artifacts import Artifact
 from cactus_tf.runs.inputs import PREPARED
@@ -45,6 +46,8 @@ def prepare(plan: DataPlan, artifacts: Path, verify: bool = False) -> Splits:
     _warn_of_skipped_files(report)
     if earlier:
         _warn_of_known_images(report, data)
+    with files.locked(artifact.folder):
+        overlap.warn_of_alike(plan, data, artifact)
     return data
 
 

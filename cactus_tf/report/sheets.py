@@ -14,7 +14,8 @@ from cactus_tf.types import Partition, Splits
 from cactus_tf.utils.seeds import counter_rng
 
 _CLUSTERS, _IMAGES, _SHEET_ROWS = 12, 12, 4
-_TEXT, _NAME = 10, 8  # points
+_TEXT, _NAME, _CAPTION_TEXT = 10, 8, 7  # points
+_PICTURE, _CAPTION, _FEWEST = 1.35, 0.25, 4  # of captioned pictures: inches, part of the width, columns of the figure
 
 
 def cluster_rows(images: np.ndarray, partition: Partition) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -68,4 +69,32 @@ def _sheet_figure(picture: np.ndarray, names: Sequence[str], title: str = "") ->
         spine.set_visible(False)
     if title:
         axes.set_title(title, fontsize=_TEXT)
+    return figure
+
+
+def captioned_figure(
+    rows: Sequence[Sequence[np.ndarray]], captions: Sequence[Sequence[str]], names: Sequence[str] = (), title: str = ""
+) -> Any:
+    """Pictures large enough to recognize, with a caption below each.
+
+    Args:
+      rows: pictures [h, w, c] uint8, all of one shape; rows may differ in length.
+      captions: of every picture, at most two lines.
+      names: of the rows, or none.
+      title: above them.
+    """
+    height, width = rows[0][0].shape[:2]
+    columns, row = max(map(len, rows)), height / width + _CAPTION  # in widths of a picture
+    figure, axes = figures.blank(_PICTURE * max(columns, _FEWEST) + 0.9 * bool(names), _PICTURE * row * len(rows) + 0.4)
+    colors = "gray_r" if tiles.drawings(np.stack([image for images in rows for image in images])) else "gray"
+    for y, (images, texts) in enumerate(zip(rows, captions, strict=True)):
+        for x, (image, text) in enumerate(zip(images, texts, strict=True)):
+            place = (x, x + 0.95, row * y + 0.95 * height / width, row * y)
+            axes.imshow(image, cmap=colors, vmin=0, vmax=255, extent=place)
+            axes.text(x + 0.475, place[2] + 0.02, text, ha="center", va="top", fontsize=_CAPTION_TEXT)
+    axes.set(xlim=(0, max(columns, _FEWEST)), ylim=(row * len(rows), 0), xticks=[], aspect="equal")
+    axes.set_yticks([row * y + height / width / 2 for y in range(len(names))], names, fontsize=_NAME)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_title(title, fontsize=_TEXT, loc="left")
     return figure

@@ -95,7 +95,7 @@ def restore_embedder(run: str | Path) -> Embedder | None:
     if inputs.embedder is None or build_plan.has_features(settings):
         return None
     with _settings_that_work(folder):
-        return _embedder(settings, _artifacts(folder, settings, inputs), inputs, "embed")
+        return _embedder(settings, artifacts_folder(folder, settings, inputs), inputs, "embed")
 
 
 def training_images(run: str | Path) -> np.ndarray | None:
@@ -106,7 +106,7 @@ def training_images(run: str | Path) -> np.ndarray | None:
     """
     folder = expanded(run)
     settings, inputs = read_settings(folder), read_inputs(folder)
-    path = _artifacts(folder, settings, inputs) / inputs.data / "train-images.npy"
+    path = artifacts_folder(folder, settings, inputs) / inputs.data / "train-images.npy"
     return stored_array(path) if path.exists() else None
 
 
@@ -143,9 +143,9 @@ def _restore(folder: Path, algo: str | None) -> Restored:
     settings = read_settings(folder)
     name = choose(settings, algo, folder)
     inputs = read_inputs(folder)
-    settings = _completed(settings, inputs)
+    settings = completed(settings, inputs)
     learner_plan, features = build_plan.learner_plan(settings, name), build_plan.has_features(settings)
-    shape, artifacts = inputs.image_shape, _artifacts(folder, settings, inputs)
+    shape, artifacts = inputs.image_shape, artifacts_folder(folder, settings, inputs)
     embedder, embeddings, images = None, None, None
     if learner_plan.embeddings and not features:
         embedder = _embedder(settings, artifacts, inputs, name)
@@ -218,7 +218,7 @@ def _options_type(member: str) -> type:
     raise InputError(f"unknown member {member}")
 
 
-def _completed(settings: Settings, inputs: Inputs) -> Settings:
+def completed(settings: Settings, inputs: Inputs) -> Settings:
     """The settings with what only the data could tell."""
     partition: Any = {"clusters": inputs.clusters}
     return dataclasses.replace(
@@ -228,7 +228,7 @@ def _completed(settings: Settings, inputs: Inputs) -> Settings:
     )
 
 
-def _artifacts(folder: Path, settings: Settings, inputs: Inputs) -> Path:
+def artifacts_folder(folder: Path, settings: Settings, inputs: Inputs) -> Path:
     """The folder of the run's artifacts: where the run left it, or next to `runs/` if both were moved."""
     moved = folder.resolve().parent.parent / settings.run.artifacts_dir
     left = Path(inputs.artifacts_dir)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,10 +17,11 @@ from cactus_tf.datasets._io.depth import PixelRange, report, used_range
 from cactus_tf.datasets._io.entries import Entry, Skipped, shown
 from cactus_tf.datasets._io.listing import Listing
 from cactus_tf.datasets._io.preparing import Listed, unpacked
-from cactus_tf.datasets._io.rows import Decoding, decode_files
+from cactus_tf.datasets._io.rows import Decoded, Decoding, decode_files
 from cactus_tf.errors import InputError
 
 Decode = Callable[[bytes], np.ndarray]
+_PIECE = 256  # rows moved at once
 
 
 class Pictures(NamedTuple):
@@ -78,9 +79,18 @@ def read_classes(
 
 
 def read_all(
-    name: str, place: str | Path, decode: Decode, shape: tuple[int, ...], pixel_range: PixelRange | None = None
+    name: str,
+    place: str | Path,
+    decode: Decode,
+    shape: tuple[int, ...],
+    pixel_range: PixelRange | None = None,
+    folder: Path | None = None,
 ) -> Pictures:
     """The pictures below a folder or in a zip archive, or one picture; arguments as of `read_classes`.
+
+    Args:
+      name, place, decode, shape, pixel_range: as of `read_classes`.
+      folder: for more pictures than fit in memory: an empty one, which then holds `images` as a memory map.
 
     Raises:
       InputError: it does not exist, or no picture in it can be read.
@@ -88,7 +98,7 @@ def read_all(
     if _is_one_file(path := layout.existing(name, place)):
         return _read_one(name, path, decode, shape, pixel_range)
     listing = layout.pictures(name, path)
-    pictures = _decoded(name, Listed(listing.entries), decode, shape, listing.skipped, pixel_range)
+    pictures = _decoded(name, Listed(listing.entries), decode, shape, listing.skipped, pixel_range, folder)
     if not len(pictures.images):
         raise InputError(f"{name} {shown(place)} has no readable picture ({_first(pictures.skipped)})")
     return _with_notes(pictures, listing)
@@ -124,6 +134,7 @@ def _decoded(
     shape: tuple[int, ...],
     skipped: list[Skipped],
     pixel_range: PixelRange | None,
+    rows: Path | None = None,
 ) -> Pictures:
     """The pictures that can be read; `labels` are numbers."""
     with tempfile.TemporaryDirectory(prefix="cactus_tf-", ignore_cleanup_errors=True) as folder:
@@ -133,11 +144,48 @@ def _decoded(
         if pixel_range is not None:
             report(name, found.extremes, pixel_range)
             decode = functools.partial(in_range, decode=decode, pixel_range=pixel_range)
-        decoded = decode_files(name.strip("-"), listed.entries, Decoding(decode, shape), Path(folder) / "rows")
-        images = np.array(decoded.rows[decoded.read])
+        decoded = decode_files(name.strip("-"), listed.entries, Decoding(decode, shape), rows or Path(folder) / "rows")
+        images = np.array(decoded.rows[decoded.read]) if rows is None else _kept(decoded, rows)
     files = np.array([shown(listed.entries[i].name) for i in decoded.read])
     labels = None if listed.labels is None else listed.labels[decoded.read]
     return Pictures(images, files, labels, [*skipped, *decoded.skipped], pixel_range=pixel_range)
+
+
+def _kept(decoded: Decoded, folder: Path) -> np.ndarray:
+    """The rows that could be read, moved to the front of FOLDER/rows, as a memory map."""
+    if not len(decoded.read):
+        return decoded.rows[:0]
+    rows = np.memmap(folder / "rows", decoded.rows.dtype, "r+", shape=decoded.rows.shape)
+    for start in range(0, len(decoded.read), _PIECE):
+        wanted = decoded.read[start : start + _PIECE]  # ascending, so no row is overwritten before it is moved
+        rows[start : start + len(wanted)] = rows[wanted]
+    return rows[: len(decoded.read)]
+
+
+def originals(name: str, place: str | Path, files: Sequence[str], folder: Path) -> list[Path]:
+    """The paths of pictures of `Pictures.files` or of a data set's `names`; those of an archive are unpacked.
+
+    Args:
+      name: what the user calls the folder, for messages.
+      place: the folder or archive, or the one picture.
+      files: names below it.
+      folder: to unpack into.
+
+    Raises:
+      InputError: a picture is no longer there.
+    """
+    path = layout.existing(name, place)
+    if _is_one_file(path):
+        return [path]
+    listed = {shown(entry.name): entry for entry in layout.pictures(name, path).entries}
+    gone = [file for file in files if file not in listed]
+    if gone:
+        raise InputError(f"{name} {shown(place)} has lost {gone[0]} since it was read: run the command again")
+    skipped = list[Skipped]()
+    found = unpacked(Listed([listed[file] for file in files]), folder, skipped)
+    if skipped:
+        raise InputError(f"{name} {shown(place)}: {skipped[0].name} {skipped[0].reason}: mend the archive")
+    return [Path(entry.root, entry.name) for entry in found.entries]
 
 
 def _first(skipped: list[Skipped]) -> str:
