@@ -12,11 +12,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cactus_tf import datasets, plugins
+from cactus_tf.contracts import BuiltByName
 from cactus_tf.datasets import Pictures, read_all, read_classes
 from cactus_tf.errors import InputError
 from cactus_tf.inference.classifier import FewShotClassifier
 from cactus_tf.runs import restoring
+from cactus_tf.runs.restoring import Restored
+from cactus_tf.utils import near_duplicates
+from cactus_tf.utils.arrays import check_finite
 from cactus_tf.utils.digests import digests, in_both
+from cactus_tf.utils.near_duplicates import EMBEDDING_COSINE, THUMBNAIL_COSINE, Compared
 from cactus_tf.utils.paths import expanded
 
 log = logging.getLogger(__name__)
@@ -107,12 +112,49 @@ def predict(
     _log_reading(labeled, queries, shape)
     if plugins.info("datasets", dataset).light_on_dark and np.median(labeled.images) > _LIGHT:
         log.warning("these pictures are light, and the run learned light ink on black: --invert swaps light and dark")
-    classifier = FewShotClassifier(restored.learner, restored.embedder, transductive)
-    classifier.fit(labeled.images, labeled.labels)
-    probabilities = classifier.predict_proba(queries.images)
+    known, asked = (_consumed(restored, pictures.images) for pictures in (labeled, queries))
+    _warn_of_near(restored, (labeled, queries), (known, asked))
+    classifier = FewShotClassifier(restored.learner, transductive=transductive).fit(known, labeled.labels)
+    probabilities = classifier.predict_proba(asked)
     places = {name: str(expanded(place).resolve()) for name, place in given.items()}
     source = {**places, "algo": restored.name, "transductive": transductive, "invert": invert}
     return Predictions(queries, classifier.classes_, probabilities, restored.name, len(labeled.images), source)
+
+
+def _consumed(restored: Restored, images: np.ndarray) -> np.ndarray:
+    """What the learner takes for these images: the images, or their embeddings."""
+    if restored.embedder is None:
+        return images
+    embeddings = np.asarray(restored.embedder.transform(images), np.float32)
+    check_finite(embeddings, restored.embedder_name)
+    return embeddings
+
+
+def _warn_of_near(
+    restored: Restored, pictures: tuple[Pictures, Pictures], consumed: tuple[np.ndarray, np.ndarray]
+) -> None:
+    """Warns of queries that are near-duplicates of support pictures, without those that are equal.
+
+    Args:
+      restored: the learner.
+      pictures: labeled ones and queries.
+      consumed: what the learner takes for them.
+    """
+    labeled, queries = pictures
+    copies = near_duplicates.thumbnails(queries.images), near_duplicates.thumbnails(labeled.images)
+    alike = near_duplicates.nearest(Compared(copies[0], THUMBNAIL_COSINE), copies[1])
+    embedder = restored.embedder
+    if isinstance(embedder, BuiltByName) and embedder.recipe.context.norm == "centered":
+        closest = near_duplicates.nearest(Compared(consumed[1], EMBEDDING_COSINE), consumed[0])
+        alike = np.where(alike < 0, closest, alike)
+    alike[np.isin(digests(queries.images), digests(labeled.images))] = -1
+    near = np.flatnonzero(alike >= 0)
+    if len(near):
+        log.warning(
+            "%s of %s query pictures are near-duplicates of pictures in --support (such as %s and %s): they do not "
+            "test new pictures",
+            f"{len(near):,}", f"{len(alike):,}", queries.files[near[0]], labeled.files[alike[near[0]]],
+        )  # fmt: skip
 
 
 def _check_classes(queries: Pictures, classes: Sequence[str]) -> None:

@@ -117,7 +117,8 @@ def _near_duplicates(suggestions: Suggestions) -> list[str]:
     groups = suggestions.duplicates
     if not groups:
         return ["no near-duplicates"]
-    lines = [f"near-duplicates: {sum(map(len, groups)):,} pictures in {len(groups):,} groups"]
+    number = f"{len(groups):,} groups" if len(groups) > 1 else "one group"
+    lines = [f"near-duplicates: {sum(map(len, groups)):,} pictures in {number}"]
     for group in groups[:_LISTED]:
         more = f" and {len(group) - _NAMED:,} more" if len(group) > _NAMED else ""
         lines.append(f"  {', '.join(suggestions.files[group[:_NAMED]])}{more}")

@@ -60,7 +60,7 @@ def _warn(stage: str, rows: Mapping[str, np.ndarray], threshold: float, data: Sp
         found = np.flatnonzero(alike >= 0)
         if len(found):
             log.warning(
-                "%s: %s of %s %s images are near-duplicates of training images%s: they do not test new pictures",
+                "%s: %s of %s %s images are near-duplicates of training images%s: they do not test new ones",
                 stage, f"{len(found):,}", f"{len(alike):,}", split, _first(data, split, found[0], alike[found[0]]),
             )  # fmt: skip
 

@@ -30,7 +30,7 @@ def suggestion_figure(suggestions: Suggestions) -> object:
     shown = suggestions.suggested[:SHOWN]
     pictures = [suggestions.images[one.picture] for one in shown]
     captions = [
-        f"{rank}: 1 of {one.pictures:,}\n{_name(suggestions, one.picture)}" for rank, one in enumerate(shown, 1)
+        f"{rank}. cluster of {one.pictures:,}\n{_name(suggestions, one.picture)}" for rank, one in enumerate(shown, 1)
     ]
     starts = range(0, len(shown), _COLUMNS)
     title = "label these first: the most typical picture of each cluster, the largest cluster first"
@@ -54,5 +54,4 @@ def duplicate_figure(suggestions: Suggestions) -> object:
 
 
 def _name(suggestions: Suggestions, picture: int) -> str:
-    """The end of the file's name, without its folders."""
-    return shortened(str(suggestions.files[picture]).rpartition("/")[2], _LETTERS)
+    return shortened(str(suggestions.files[picture]), _LETTERS)
