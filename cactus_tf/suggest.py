@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from cactus_tf.config.command_flags import Rules, read_settings
+from cactus_tf.config.command_flags import Default, Rules, read_settings
 from cactus_tf.config.commands import guarded, loading, run_process, start_logging
 
-DEFAULTS = {
+DEFAULTS: dict[str, Default] = {
     **dict.fromkeys(("run", "data_dir", "out")),
-    **{"number": 20, "duplicates": 0.95},
+    **{"number": 20, "duplicates": float},
     **dict.fromkeys(("quiet", "debug"), False),
 }
 _GIVEN = ("run", "data_dir")
@@ -21,7 +21,8 @@ Suggests which pictures to label first, and finds near-duplicates, by the embedd
   --run: folder of a run, as printed by python -m cactus_tf.main
   --data_dir: folder or zip archive of pictures; those that the run was trained on are not embedded again
   --number: pictures to suggest: the most typical one of as many clusters, the largest cluster first; default: 20
-  --duplicates: cosine of the embeddings from which on two pictures are near-duplicates; default: 0.95
+  --duplicates: cosine of the embeddings from which on two pictures are near-duplicates; default: 0.95 if the run
+    centers embeddings, as --embedder=pretrained does; otherwise only pictures of almost the same pixels are found
   --out: folder for suggestions.csv, suggestions.png, links to the pictures (to_label), duplicates.csv and
     duplicates.png; default: suggestions/RUN/DIR
   --quiet: print errors only

@@ -33,18 +33,20 @@ class Rules(NamedTuple):
     choices: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
+Default = str | bool | float | type | None
 _NO_RULES = Rules()
 _DEFINE = {bool: "DEFINE_bool", int: "DEFINE_integer", float: "DEFINE_float"}  # of absl.flags, by type of the default
 
 
 def read_flags(
-    argv: Sequence[str], defaults: Mapping[str, str | bool | float | None], rules: Rules = _NO_RULES
+    argv: Sequence[str], defaults: Mapping[str, Default], rules: Rules = _NO_RULES
 ) -> tuple[dict[str, Any], list[str]]:
     """The value of every flag of a command by name, and the arguments that are not flags.
 
     Args:
       argv: the command's arguments.
-      defaults: of every flag; True or False makes a switch, a number a number of its type, anything else a text.
+      defaults: of every flag; True or False makes a switch, a number a number of its type, `int` or `float` a number
+        without a default, anything else a text.
       rules: that the values must follow, but for `needed`.
 
     Raises:
@@ -54,8 +56,8 @@ def read_flags(
 
     values = flags.FlagValues()
     for name, default in defaults.items():
-        define = _DEFINE.get(type(default), "DEFINE_string")
-        getattr(flags, define)(name, default, "see HELP", flag_values=values)
+        kind, value = (default, None) if isinstance(default, type) else (type(default), default)
+        getattr(flags, _DEFINE.get(kind, "DEFINE_string"))(name, value, "see HELP", flag_values=values)
     words = parse_flags(values, argv)
     given: dict[str, Any] = {name: values[name].value for name in defaults}
     given |= {name: str(expanded(given[name], f"--{name}")) for name in rules.paths if given[name]}
@@ -68,9 +70,7 @@ def read_flags(
     return given, words
 
 
-def read_settings(
-    argv: Sequence[str], defaults: Mapping[str, str | bool | float | None], remedy: str, rules: Rules
-) -> dict[str, Any]:
+def read_settings(argv: Sequence[str], defaults: Mapping[str, Default], remedy: str, rules: Rules) -> dict[str, Any]:
     """The value of every flag of a command that takes only flags, by name.
 
     Args:

@@ -68,9 +68,7 @@ class Suggestions(NamedTuple):
     source: Mapping[str, Any]
 
 
-def suggest(
-    run: str | Path, data_dir: str | Path, number: int = 20, duplicates: float = EMBEDDING_COSINE
-) -> Suggestions:
+def suggest(run: str | Path, data_dir: str | Path, number: int = 20, duplicates: float | None = None) -> Suggestions:
     """Suggests which pictures of a folder to label first, and finds its near-duplicates.
 
     Pictures that the run was trained on are neither read nor embedded again.
@@ -79,7 +77,9 @@ def suggest(
       run: the folder of a run with an embedder.
       data_dir: folder or zip archive of pictures, in subfolders or not; or one picture.
       number: of pictures to suggest; fewer if there are fewer different ones.
-      duplicates: cosine of the embeddings from which on two pictures are near-duplicates.
+      duplicates: cosine of the embeddings from which on two pictures are near-duplicates. None takes 0.95 where the run
+        centers embeddings. With others, of which many are alike, it leaves the comparison to small copies of the
+        pictures, which are always compared as well.
 
     Raises:
       InputError: numbers out of range, not a run, a run on features or without an embedder, or no readable picture.
@@ -94,12 +94,10 @@ def suggest(
             log.info("stored: %s pictures that the run was trained on", f"{len(pictures.files):,}")
         z = _comparable(run, pictures.embeddings)
         suggested = _one_per_cluster(z, _clusters(z, pictures.clusters, number))
-        compared = [
-            Compared(z, duplicates),
-            Compared(near_duplicates.thumbnails(pictures.images), THUMBNAIL_COSINE),
-        ]
-        groups = near_duplicates.groups(compared)
-        source = {"run": _place(run), "data_dir": _place(data_dir), "number": number, "duplicates": duplicates}
+        copies = Compared(near_duplicates.thumbnails(pictures.images), THUMBNAIL_COSINE)
+        threshold = EMBEDDING_COSINE if duplicates is None and _centered(run) else duplicates
+        groups = near_duplicates.groups([copies] if threshold is None else [copies, Compared(z, threshold)])
+        source = {"run": _place(run), "data_dir": _place(data_dir), "number": number, "duplicates": threshold}
         return Suggestions(
             files=pictures.files,
             suggested=suggested,
@@ -110,10 +108,10 @@ def suggest(
         )
 
 
-def _check(number: int, duplicates: float) -> None:
+def _check(number: int, duplicates: float | None) -> None:
     if number < 1:
         raise InputError(f"--number={number}: it must be 1 or more")
-    if not 0 < duplicates <= 1:
+    if duplicates is not None and not 0 < duplicates <= 1:
         raise InputError(f"--duplicates={duplicates:g}: it is a cosine, above 0 and at most 1")
 
 
@@ -148,12 +146,16 @@ def _embedded(run: str | Path, data_dir: str | Path, folder: Path) -> TrainingPi
 
 def _comparable(run: str | Path, embeddings: np.ndarray) -> np.ndarray:
     """[n, dim] float32 of length 1: embeddings minus the mean of the run's training pictures, whatever its norm."""
-    settings = restoring.read_settings(expanded(run))
-    if settings.embedding.embedding_norm == "centered":
+    if _centered(run):
         return np.asarray(embeddings)
     training = training_pictures.training_embeddings(run)
     center = embedders.center(embeddings if training is None else training, "centered")
     return np.asarray(embedders.normalized_pieces(embeddings, center))
+
+
+def _centered(run: str | Path) -> bool:
+    """Whether the run centers its embeddings and scales them to length 1."""
+    return restoring.read_settings(expanded(run)).embedding.embedding_norm == "centered"
 
 
 def _clusters(z: np.ndarray, given: np.ndarray | None, number: int) -> np.ndarray:
@@ -170,6 +172,8 @@ def _clusters(z: np.ndarray, given: np.ndarray | None, number: int) -> np.ndarra
     distinct, _ = first_distinct(z, number)
     if distinct < min(number, len(z)):
         log.warning("--number=%d: only %d of the %d pictures differ in their embeddings", number, distinct, len(z))
+    if distinct == 1:
+        return np.zeros(len(z), np.int32)
     means = partitioners.build("kmeans", clusters=distinct, partitions=1, accept_images=1, accept_fraction=0.0)
     return means(PartitionContext(images=len(z), embeddings=z, way=1))[0].assignments(len(z))
 

@@ -20,9 +20,9 @@ EMBEDDING_COSINE = 0.95
 """Of 4.7 million pairs of 3,068 photographs of clothes, one is above it and is a duplicate; the next ones, of similar
 trousers, are at 0.92 (EfficientNet-Lite0) and 0.88 (MobileNetV2)."""
 THUMBNAIL_COSINE = 0.995
-"""Of the same pairs, the duplicate is at 1.000 and the next one at 0.978. Copies of half the size, of JPEG quality 40 or
-15% brighter are above 0.995. Drawings need a threshold this high: of 2,000 handwritten digits of MNIST, 634 are at 0.98
-or more to one of 9,000 others, and 2 at 0.995."""
+"""Of the same pairs, the duplicate is at 1.000 and the next one at 0.978. Copies of half the size, of JPEG quality
+40 or 15% brighter are above 0.995. Drawings need a threshold this high: of 2,000 handwritten digits of MNIST, 634 are
+at 0.98 or more to one of 9,000 others, and 2 at 0.995."""
 _SIDE = 16  # pixels of a small copy, at most
 _PIECE, _TILE = 256, 2048  # images read at once; rows compared with as many at once, 16 MB of cosines
 _ROUNDING = 1e-6  # of a cosine of float32 rows

@@ -454,3 +454,25 @@ def test_flags_that_are_missing_or_unknown_are_named(digits_run, capsys):
 def test_of_several_learners_one_must_be_named(digits_run, pictures, capsys):
     assert classify(digits_run, pictures, algo=None) == 2
     assert "choose one with algo" in capsys.readouterr().err
+
+
+def photograph(i):
+    coarse = np.random.default_rng(i).integers(0, 256, (7, 7), np.uint8)
+    return Image.fromarray(coarse).resize((96, 96), Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize("algo", ["protonets", "nearest_neighbours"])
+def test_a_query_that_is_a_smaller_copy_of_a_support_picture_is_warned_of(algo, digits_run, tmp_path, capsys):
+    for c, name in enumerate(("one", "two")):
+        (tmp_path / "support" / name).mkdir(parents=True)
+        photograph(c).save(tmp_path / "support" / name / "a.png")
+    (tmp_path / "query").mkdir()
+    photograph(1).resize((70, 70)).save(tmp_path / "query" / "smaller.png")
+    photograph(0).save(tmp_path / "query" / "equal.png")
+    photograph(7).save(tmp_path / "query" / "other.png")
+    assert classify(digits_run, tmp_path, f"--out={tmp_path / 'out'}", algo=algo) == 0
+    printed = capsys.readouterr().out
+    assert "1 of 3 query pictures are in --support, too" in printed
+    assert "1 of 3 query pictures are near-duplicates of pictures in --support (such as smaller.png and two/a.png)" in (
+        printed
+    )
