@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
 
 from cactus_tf import datasets, embedders, partitioners, plugins
 from cactus_tf.config import build_plan
@@ -182,7 +183,7 @@ def _merged(z: np.ndarray, clusters: np.ndarray, number: int) -> np.ndarray:
     """[n] clusters, merged to fewer by k-means on their means, weighted by their sizes."""
     partition = GroupedPartition.from_assignments(clusters)
     means = np.stack([z[partition.cluster(c)].mean(axis=0) for c in range(len(partition.sizes))])
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threadpool_limits(1):  # so few rows take threads longer than one
         warnings.simplefilter("ignore", ConvergenceWarning)  # of means that are the same
         merge = KMeans(number, n_init=_STARTS, random_state=0).fit(means, sample_weight=partition.sizes)
     return merge.labels_[clusters]
