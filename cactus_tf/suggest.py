@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NoReturn
 
 from cactus_tf.config.command_flags import Default, Rules, read_settings
@@ -41,8 +40,8 @@ def suggest(argv: Sequence[str]) -> None:
         from cactus_tf.inference import suggestion_output, suggestions
         from cactus_tf.report import suggestion_sheets
     start_logging(settings["quiet"], settings["debug"])
+    out = suggestion_output.choose_folder(settings["run"], settings["data_dir"], settings["out"])
     suggested = suggestions.suggest(**{name: settings[name] for name in ("run", "data_dir", "number", "duplicates")})
-    out = Path(settings["out"]) if settings["out"] else suggestion_output.default_folder(suggested)
     paths = [*suggestion_output.write(suggested, out), *suggestion_sheets.write(suggested, out)]
     if not settings["quiet"]:
         written = [f"written  {path}" for path in paths]

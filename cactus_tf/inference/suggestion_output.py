@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cactus_tf import datasets
+from cactus_tf.config import keys
+from cactus_tf.errors import InputError
 from cactus_tf.inference.suggestions import Suggestions
 from cactus_tf.utils import files
+from cactus_tf.utils.paths import expanded
 
 log = logging.getLogger(__name__)
 
@@ -19,10 +22,27 @@ _LISTED = 10  # groups of near-duplicates that the summary names
 _NAMED = 3  # pictures of a group that it names
 
 
-def default_folder(suggestions: Suggestions) -> Path:
-    """suggestions/RUN/FOLDER."""
-    run, data = (Path(suggestions.source[name]) for name in ("run", "data_dir"))
-    return Path("suggestions") / run.name / (data.name.removesuffix(".zip") or "pictures")
+def choose_folder(run: str | Path, data_dir: str | Path, out: str | None = None) -> Path:
+    """`out`, or suggestions/RUN/FOLDER; where that has suggestions of other pictures or another run, with a key.
+
+    Raises:
+      InputError: it lies in the folder of the pictures, which would then hold the links as well.
+    """
+    places = {"run": str(expanded(run).resolve()), "data_dir": str(expanded(data_dir).resolve())}
+    data = Path(places["data_dir"])
+    folder = (
+        Path(out)
+        if out
+        else Path("suggestions")
+        / Path(places["run"]).name
+        / ((data.name if data.is_dir() else data.stem) or "pictures")
+    )
+    if data.is_dir() and folder.resolve().is_relative_to(data):
+        raise InputError(f"--out: {folder} lies in --data_dir, and links in it would count as pictures: name another")
+    saved = files.read_json_if_whole(folder / _SOURCE, dict, {})
+    if out or not saved or places.items() <= saved.items():
+        return folder
+    return folder.with_name(f"{folder.name}-{keys.digest(places)[:6]}")
 
 
 def write(suggestions: Suggestions, out: Path) -> list[Path]:

@@ -15,7 +15,7 @@ from cactus_tf.utils.seeds import counter_rng
 
 _CLUSTERS, _IMAGES, _SHEET_ROWS = 12, 12, 4
 _TEXT, _NAME, _CAPTION_TEXT = 10, 8, 7  # points
-_PICTURE, _CAPTION, _FEWEST = 1.35, 0.25, 4  # of captioned pictures: inches, part of the width, columns of the figure
+_PICTURE, _CAPTION, _FEWEST = 1.35, 0.25, 5  # of captioned pictures: inches, part of the width, columns of the figure
 
 
 def cluster_rows(images: np.ndarray, partition: Partition) -> tuple[np.ndarray, list[np.ndarray]]:

@@ -33,7 +33,9 @@ def suggestion_figure(suggestions: Suggestions) -> object:
         f"{rank}. cluster of {one.pictures:,}\n{_name(suggestions, one.picture)}" for rank, one in enumerate(shown, 1)
     ]
     starts = range(0, len(shown), _COLUMNS)
-    title = "label these first: the most typical picture of each cluster, the largest cluster first"
+    number = len(suggestions.suggested)
+    more = f" ({len(shown)} of {number:,})" if number > len(shown) else ""
+    title = f"label these first: one picture per cluster, the largest first{more}"
     return captioned_figure(
         [pictures[i : i + _COLUMNS] for i in starts], [captions[i : i + _COLUMNS] for i in starts], title=title
     )

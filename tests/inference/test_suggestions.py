@@ -251,8 +251,22 @@ def test_a_run_on_another_data_set_suggests_pictures_of_any_folder(digits_run, t
 
 def test_files_go_to_a_folder_named_after_the_run_and_the_pictures(trained, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = suggest(trained / "runs" / "run", trained / "pictures", 2)
-    assert suggestion_output.default_folder(found) == Path("suggestions") / "run" / "pictures"
+    run, pictures = trained / "runs" / "run", trained / "pictures"
+    folder = Path("suggestions") / "run" / "pictures"
+    assert suggestion_output.choose_folder(run, pictures) == folder
+    assert main([f"--run={run}", f"--data_dir={pictures}", "--number=2", "--quiet"]) == 0
+    assert suggestion_output.choose_folder(run, pictures) == folder
+    (tmp_path / "pictures").mkdir()
+    other = suggestion_output.choose_folder(run, tmp_path / "pictures")
+    assert other.name.startswith("pictures-")
+    assert other.parent == folder.parent
+
+
+def test_links_among_the_pictures_are_refused(command, trained, capsys, monkeypatch):
+    inside = trained / "pictures" / "found"
+    assert refused(command(f"--out={inside}"), capsys, "--out", "lies in --data_dir")
+    monkeypatch.chdir(trained / "pictures")
+    assert refused(main([f"--run={trained / 'runs' / 'run'}", "--data_dir=."]), capsys, "lies in --data_dir")
 
 
 def test_with_a_cosine_given_embeddings_are_compared_whatever_their_norm(trained):
