@@ -5,6 +5,8 @@ import statistics
 import time
 from collections.abc import Callable
 
+import cactus_tf  # noqa: F401  turns oneDNN on before the steps load TensorFlow
+
 STEPS_PER_BLOCK, PAUSE_SECONDS, QUIET = 6, 0.3, 0.05
 
 
