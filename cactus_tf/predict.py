@@ -10,10 +10,12 @@ from cactus_tf.config.commands import guarded, loading, run_process, start_loggi
 
 DEFAULTS = {
     **dict.fromkeys(("run", "support", "query", "algo", "out")),
+    "head": "auto",
     **dict.fromkeys(("evaluate", "transductive", "invert", "quiet", "debug"), False),
 }
 _GIVEN = ("run", "support", "query")
-_RULES = Rules(needed=_GIVEN, paths=(*_GIVEN, "out"), existing=_GIVEN)
+_HEADS = ("auto", "learner", "prototype", "logistic")
+_RULES = Rules(needed=_GIVEN, paths=(*_GIVEN, "out"), existing=_GIVEN, choices={"head": _HEADS})
 HELP = """python -m cactus_tf.predict --run=RUN --support=DIR --query=DIR [--flag=value ...]
 
 Learns classes from a few labeled pictures with a learner of a run, and classifies other pictures.
@@ -21,6 +23,9 @@ Learns classes from a few labeled pictures with a learner of a run, and classifi
   --support: folder or zip archive with a subfolder of pictures per class
   --query: folder or zip archive of the pictures to classify, or one picture
   --algo: learner of the run; needed only if several are meta-trained
+  --head: what turns features into classes: learner (the learner itself), prototype (nearest class mean), logistic
+    (logistic regression), or auto (logistic for a run with a pretrained network and at least five pictures of each
+    class, else learner; the default)
   --out: folder for predictions.csv and predictions.png (default: predictions/RUN/QUERY-ALGO, and with a suffix
     for other support pictures or settings)
   --evaluate: take the subfolders of --query as true classes; print the accuracy and write confusion.csv
@@ -41,7 +46,7 @@ def classify(argv: Sequence[str]) -> None:
     with loading(argv):
         from cactus_tf.inference import prediction, prediction_output
     start_logging(settings["quiet"], settings["debug"])
-    names = ("run", "support", "query", "algo", "evaluate", "transductive", "invert")
+    names = ("run", "support", "query", "algo", "evaluate", "transductive", "invert", "head")
     predictions = prediction.predict(**{name: settings[name] for name in names})
     out = Path(settings["out"]) if settings["out"] else prediction_output.default_folder(predictions)
     paths = prediction_output.write(predictions, out)

@@ -15,6 +15,7 @@ from cactus_tf import datasets, plugins
 from cactus_tf.contracts import BuiltByName
 from cactus_tf.datasets import Pictures, read_all, read_classes
 from cactus_tf.errors import InputError
+from cactus_tf.inference import heads
 from cactus_tf.inference.classifier import FewShotClassifier
 from cactus_tf.runs import restoring
 from cactus_tf.runs.restoring import Restored
@@ -26,6 +27,7 @@ from cactus_tf.utils.paths import expanded
 
 log = logging.getLogger(__name__)
 
+_HEADS = {"prototype": "class means", "logistic": "logistic regression"}
 _NAMED = 5  # skipped files that are named
 _CERTAIN = 0.995  # prints as 100%
 _LIGHT = 127  # the median pixel of dark ink on paper is above it
@@ -75,6 +77,7 @@ def predict(
     evaluate: bool = False,
     transductive: bool = False,
     invert: bool = False,
+    head: str = "auto",
 ) -> Predictions:
     """Learns classes from a folder of labeled pictures and predicts those of another folder.
 
@@ -90,6 +93,7 @@ def predict(
       evaluate: whether the query folder has a subfolder per class, too.
       transductive: as in `FewShotClassifier`.
       invert: swap light and dark.
+      head: what turns features into classes, one of `heads.HEADS`.
 
     Raises:
       InputError: nothing to restore (see `FewShotClassifier.from_run`), a run on features, or folders that are missing,
@@ -114,11 +118,23 @@ def predict(
         log.warning("these pictures are light, and the run learned light ink on black: --invert swaps light and dark")
     known, asked = (_consumed(restored, pictures.images) for pictures in (labeled, queries))
     _warn_of_near(restored, (labeled, queries), (known, asked))
-    classifier = FewShotClassifier(restored.learner, transductive=transductive).fit(known, labeled.labels)
-    probabilities = classifier.predict_proba(asked)
+    head = heads.chosen(
+        head,
+        restored.learner,
+        restored.name,
+        labeled.labels,
+        restored.embedder_name == "pretrained" and not transductive,
+    )
+    if head == "learner":
+        classifier = FewShotClassifier(restored.learner, transductive=transductive).fit(known, labeled.labels)
+        probabilities = classifier.predict_proba(asked)
+    else:
+        log.info("classify: %s on the features of %s", _HEADS[head], restored.name)
+        probabilities = heads.class_probabilities(head, restored.learner, known, labeled.labels, asked)
     places = {name: str(expanded(place).resolve()) for name, place in given.items()}
     source = {**places, "algo": restored.name, "transductive": transductive, "invert": invert}
-    return Predictions(queries, classifier.classes_, probabilities, restored.name, len(labeled.images), source)
+    source |= {"head": head} if head != "learner" else {}
+    return Predictions(queries, classes, probabilities, restored.name, len(labeled.images), source)
 
 
 def _consumed(restored: Restored, images: np.ndarray) -> np.ndarray:

@@ -476,3 +476,15 @@ def test_a_query_that_is_a_smaller_copy_of_a_support_picture_is_warned_of(algo, 
     assert "1 of 3 query pictures are near-duplicates of pictures in --support (such as smaller.png and two/a.png)" in (
         printed
     )
+
+
+def test_logistic_regression_on_the_learners_features_is_a_prediction_of_its_own(digits_run, pictures, tmp_path):
+    def predicted(head):
+        return predict(digits_run, pictures / "support", pictures / "query", "protonets", head=head)
+
+    by_default, own, logistic = predicted("auto"), predicted("learner"), predicted("logistic")
+    np.testing.assert_array_equal(by_default.probabilities, own.probabilities)
+    assert not np.allclose(logistic.probabilities, own.probabilities)
+    assert "head" not in own.source
+    assert logistic.source["head"] == "logistic"
+    np.testing.assert_allclose(predicted("prototype").probabilities, own.probabilities, rtol=1e-5)

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from cactus_tf import learners, predict
+from cactus_tf.errors import InputError
+from cactus_tf.inference.heads import HEADS, chosen, class_probabilities
+
+
+def task(shot=5, seed=0):
+    """Support of three unequal directions in eight dimensions, its labels, and queries with theirs."""
+    rng = np.random.default_rng(seed)
+    centers = rng.normal(size=(3, 8))
+    labels = np.repeat(["a", "b", "c"], shot)
+    support = np.repeat(centers, shot, axis=0) + 0.3 * rng.normal(size=(3 * shot, 8))
+    truth = np.repeat(["a", "b", "c"], 20)
+    query = np.repeat(centers, 20, axis=0) + 0.3 * rng.normal(size=(60, 8))
+    return support.astype(np.float32), labels, query.astype(np.float32), truth
+
+
+def on_embeddings(name):
+    context = {"image_shape": (8,), "way": 3, "on_embeddings": True, "embeddings": task()[0]}
+    return learners.build(name, **context) if name == "protonets" else learners.build(name)
+
+
+def test_the_command_offers_every_head():
+    assert predict._HEADS == HEADS
+
+
+@pytest.mark.parametrize(
+    ("shot", "pretrained", "head"), [(5, True, "logistic"), (4, True, "learner"), (5, False, "learner")]
+)
+def test_auto_is_logistic_regression_on_pretrained_features_from_five_examples_of_every_class(shot, pretrained, head):
+    labels = np.concatenate([task(shot)[1], ["a", "a"]])  # some classes have more
+    assert chosen("auto", on_embeddings("protonets"), "protonets", labels, pretrained) == head
+
+
+def test_a_learner_without_features_has_its_own_answer_only():
+    maml = learners.build("maml", image_shape=(28, 28, 1), way=3)
+    assert chosen("auto", maml, "maml", task()[1], True) == "learner"
+    assert chosen("learner", maml, "maml", task()[1], True) == "learner"
+    with pytest.raises(InputError, match="--head=logistic needs a feature vector of each picture, and maml has none"):
+        chosen("logistic", maml, "maml", task()[1], True)
+
+
+def test_an_unknown_head_is_an_error_with_the_choices():
+    with pytest.raises(InputError, match="choose from auto, learner, prototype, logistic"):
+        chosen("linear", on_embeddings("nearest_neighbours"), "nearest_neighbours", task()[1], True)
+
+
+@pytest.mark.parametrize("name", ["protonets", "nearest_neighbours"])
+@pytest.mark.parametrize("head", ["prototype", "logistic"])
+def test_every_head_finds_the_classes(name, head):
+    support, labels, query, truth = task()
+    probabilities = class_probabilities(head, on_embeddings(name), support, labels, query)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    assert np.mean(np.unique(labels)[probabilities.argmax(axis=1)] == truth) > 0.9
+
+
+def test_logistic_regression_is_scikit_learns_on_the_embeddings():
+    support, labels, query, _ = task()
+    expected = LogisticRegression(C=10, max_iter=2000).fit(support, labels).predict_proba(query)
+    ours = class_probabilities("logistic", on_embeddings("nearest_neighbours"), support, labels, query)
+    np.testing.assert_allclose(ours, expected, atol=1e-6)
+
+
+def test_class_means_of_embeddings_are_compared_by_cosine():
+    support, labels, query, _ = task(shot=1)
+    ours = class_probabilities("prototype", on_embeddings("nearest_neighbours"), support, labels, query)
+    scaled = class_probabilities("prototype", on_embeddings("nearest_neighbours"), 3 * support, labels, query / 2)
+    np.testing.assert_allclose(scaled, ours, rtol=1e-5)
