@@ -15,7 +15,7 @@ class Picture(NamedTuple):
 
     Attributes:
       data: the file.
-      kind: "png" or "svg+xml".
+      kind: "png", "jpeg" or "svg+xml".
       width: CSS pixels, on a screen that is wide enough.
       alt: description for screen readers.
       caption: text below it.

@@ -13,6 +13,7 @@ SUPPORT, QUERY, WRONG = (0, 114, 178), (190, 190, 190), (213, 94, 0)
 """Colors of frames (Okabe and Ito 2008, for color-blind readers); wrong predictions have a marked corner, too."""
 _SMALL, _LARGE = 28, 64  # pixels: smaller images are enlarged, larger ones reduced
 _FRAME, _GAP = 2, 3  # pixels
+_MUCH = 20_000  # bytes of a PNG file from which on JPEG is tried
 _SAMPLED = 100  # images that determine the background
 
 
@@ -85,8 +86,12 @@ def task(
 
 
 def picture(shown: np.ndarray, alt: str, caption: str = "") -> Picture:
-    """[h, w, 3] or [h, w, 1] uint8 as a picture of the page, in its own size."""
-    return Picture(png(shown), "png", shown.shape[1], alt, caption)
+    """[h, w, 3] or [h, w, 1] uint8 as a picture of the page, in its own size; large photographs as JPEG."""
+    exact, kind = png(shown), "png"
+    if len(exact) > _MUCH:
+        smaller = _jpeg(shown)
+        exact, kind = (smaller, "jpeg") if 2 * len(smaller) < len(exact) else (exact, kind)
+    return Picture(exact, kind, shown.shape[1], alt, caption)
 
 
 def png(shown: np.ndarray) -> bytes:
@@ -95,6 +100,15 @@ def png(shown: np.ndarray) -> bytes:
 
     file = io.BytesIO()
     Image.fromarray(shown[..., 0] if shown.shape[-1] == 1 else shown).save(file, "PNG")
+    return file.getvalue()
+
+
+def _jpeg(shown: np.ndarray) -> bytes:
+    """[h, w, 3] or [h, w, 1] uint8 as a JPEG file whose colors are as sharp as its brightness."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(shown[..., 0] if shown.shape[-1] == 1 else shown).save(file, "JPEG", quality=85, subsampling=0)
     return file.getvalue()
 
 

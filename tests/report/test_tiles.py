@@ -62,3 +62,16 @@ def test_a_png_holds_the_picture():
     picture = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(tiles.png(picture)))), picture)
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(tiles.png(picture[..., :1])))), picture[..., 0])
+
+
+def test_a_large_photograph_is_a_jpeg_and_a_drawing_stays_exact():
+    rng = np.random.default_rng(0)
+    smooth = np.asarray(Image.fromarray(rng.integers(0, 256, (12, 12, 3), np.uint8)).resize((600, 600), Image.BICUBIC))
+    photograph = np.clip(smooth + rng.normal(0, 4, smooth.shape), 0, 255).astype(np.uint8)
+    picture = tiles.picture(photograph, "a photograph")
+    assert picture.kind == "jpeg"
+    assert picture.source.startswith("data:image/jpeg;base64,")
+    shown = np.asarray(Image.open(io.BytesIO(picture.data)))
+    assert np.abs(shown.astype(float) - photograph).mean() < 4
+    assert tiles.picture(photograph[:5], "a small one").kind == "png"
+    assert tiles.picture(np.where(photograph < 128, 0, 255).astype(np.uint8)[::30].repeat(30, 0), "ink").kind == "png"
