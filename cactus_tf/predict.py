@@ -11,6 +11,7 @@ from cactus_tf.config.commands import guarded, loading, run_process, start_loggi
 DEFAULTS = {
     **dict.fromkeys(("run", "support", "query", "algo", "out")),
     "head": "auto",
+    "reject": float,
     **dict.fromkeys(("evaluate", "transductive", "invert", "quiet", "debug"), False),
 }
 _GIVEN = ("run", "support", "query")
@@ -26,6 +27,8 @@ Learns classes from a few labeled pictures with a learner of a run, and classifi
   --head: what turns features into classes: learner (the learner itself), prototype (nearest class mean), logistic
     (logistic regression), or auto (logistic for a run with a pretrained network and at least five pictures of each
     class, else learner; the default)
+  --reject: share of true members that may be called "none of these" (0.05, say) so that pictures of other classes
+    are, too; a column of predictions.csv and a row of predictions.png (default: every picture gets a class)
   --out: folder for predictions.csv and predictions.png (default: predictions/RUN/QUERY-ALGO, and with a suffix
     for other support pictures or settings)
   --evaluate: take the subfolders of --query as true classes; print the accuracy and write confusion.csv
@@ -46,7 +49,7 @@ def classify(argv: Sequence[str]) -> None:
     with loading(argv):
         from cactus_tf.inference import prediction, prediction_output
     start_logging(settings["quiet"], settings["debug"])
-    names = ("run", "support", "query", "algo", "evaluate", "transductive", "invert", "head")
+    names = ("run", "support", "query", "algo", "evaluate", "transductive", "invert", "head", "reject")
     predictions = prediction.predict(**{name: settings[name] for name in names})
     out = Path(settings["out"]) if settings["out"] else prediction_output.default_folder(predictions)
     paths = prediction_output.write(predictions, out)

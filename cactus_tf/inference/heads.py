@@ -33,13 +33,18 @@ def chosen(head: str, learner: Learner, name: str, labels: np.ndarray, pretraine
     """
     if head not in HEADS:
         raise InputError(f"head is {head!r}: choose from {', '.join(HEADS)}")
-    able = isinstance(learner, FeatureLearner) or learner.consumes == "embeddings"
+    able = has_features(learner)
     if head == "auto":
         enough = np.unique(labels, return_counts=True)[1].min() >= _ENOUGH
         return "logistic" if able and pretrained and enough else "learner"
     if head != "learner" and not able:
         raise InputError(f"--head={head} needs a feature vector of each picture, and {name} has none: leave it out")
     return head
+
+
+def has_features(learner: Learner) -> bool:
+    """Whether a learner has a feature vector of each picture."""
+    return isinstance(learner, FeatureLearner) or learner.consumes == "embeddings"
 
 
 def class_probabilities(
@@ -53,7 +58,7 @@ def class_probabilities(
       support, query: [n, ...] and [m, ...] of what the learner consumes.
       labels: [n].
     """
-    known, asked = (_features(learner, rows) for rows in (support, query))
+    known, asked = (features(learner, rows) for rows in (support, query))
     if head == "logistic":
         return np.asarray(LogisticRegression(C=_C, max_iter=_PASSES).fit(known, labels).predict_proba(asked))
     if isinstance(learner, FeatureLearner):  # its features and its metric belong together
@@ -61,7 +66,7 @@ def class_probabilities(
     return _by_cosine(known, labels, asked)
 
 
-def _features(learner: Learner, rows: np.ndarray) -> np.ndarray:
+def features(learner: Learner, rows: np.ndarray) -> np.ndarray:
     """[n, dim] of the learner, or the embeddings that it takes."""
     return np.asarray(learner.features(rows) if isinstance(learner, FeatureLearner) else rows, np.float32)
 

@@ -15,9 +15,9 @@ from cactus_tf import datasets, plugins
 from cactus_tf.contracts import BuiltByName
 from cactus_tf.datasets import Pictures, read_all, read_classes
 from cactus_tf.errors import InputError
-from cactus_tf.inference import heads
+from cactus_tf.inference import heads, rejection
 from cactus_tf.inference.classifier import FewShotClassifier
-from cactus_tf.runs import restoring
+from cactus_tf.runs import restoring, training_pictures
 from cactus_tf.runs.restoring import Restored
 from cactus_tf.utils import near_duplicates
 from cactus_tf.utils.arrays import check_finite
@@ -43,6 +43,7 @@ class Predictions(NamedTuple):
       algo: name of the learner.
       support: number of labeled pictures that it learned the classes from.
       source: what they were made from, as JSON values by name: run, support, query, algo and settings.
+      refused: [m] whether a picture is of none of the classes; None if that was not asked.
     """
 
     queries: Pictures
@@ -51,11 +52,17 @@ class Predictions(NamedTuple):
     algo: str
     support: int
     source: Mapping[str, Any] = MappingProxyType({})
+    refused: np.ndarray | None = None
 
     @property
     def predicted(self) -> np.ndarray:
         """[m] names of the most probable classes."""
         return self.classes[self.probabilities.argmax(axis=1)]
+
+    def of_class(self, name: str) -> np.ndarray:
+        """[m] whether a picture is predicted as this class, and not refused."""
+        chosen = self.predicted == name
+        return chosen if self.refused is None else chosen & ~self.refused
 
     @property
     def certainty(self) -> np.ndarray:
@@ -78,6 +85,7 @@ def predict(
     transductive: bool = False,
     invert: bool = False,
     head: str = "auto",
+    reject: float | None = None,
 ) -> Predictions:
     """Learns classes from a folder of labeled pictures and predicts those of another folder.
 
@@ -94,13 +102,17 @@ def predict(
       transductive: as in `FewShotClassifier`.
       invert: swap light and dark.
       head: what turns features into classes, one of `heads.HEADS`.
+      reject: share of true members that are called "none of these", 0..1, so that pictures of other classes are, too;
+        None: every picture gets a class.
 
     Raises:
       InputError: nothing to restore (see `FewShotClassifier.from_run`), a run on features, or folders that are missing,
-        have no readable picture, have one class only, or query classes that `support` lacks.
+        have no readable picture, have one class only, or query classes that `support` lacks; `reject` without features
+        or without the run's training pictures.
     """
     given = {"run": run, "support": support, "query": query}
     restored = restoring.restore(run, algo)
+    _check_reject(reject, restored)
     if restored.features:
         raise InputError(f"{run} learned from features, not from images: choose a run on images")
     shape, dataset = restored.image_shape, restored.dataset
@@ -134,7 +146,44 @@ def predict(
     places = {name: str(expanded(place).resolve()) for name, place in given.items()}
     source = {**places, "algo": restored.name, "transductive": transductive, "invert": invert}
     source |= {"head": head} if head != "learner" else {}
-    return Predictions(queries, classes, probabilities, restored.name, len(labeled.images), source)
+    refused = None
+    if reject is not None:
+        source["reject"] = reject
+        refused = _refused(run, restored, (known, labeled.labels, asked), reject)
+    return Predictions(queries, classes, probabilities, restored.name, len(labeled.images), source, refused)
+
+
+def _check_reject(reject: float | None, restored: Restored) -> None:
+    """Refuses a share that is none, and a learner without features."""
+    if reject is None:
+        return
+    if not 0 < reject < 1:
+        raise InputError(f"--reject={reject:g}: it is a share of true members, between 0 and 1, such as 0.05")
+    if not heads.has_features(restored.learner):
+        raise InputError(f"--reject needs a feature vector of each picture, and {restored.name} has none: leave it out")
+
+
+def _refused(
+    run: str | Path, restored: Restored, task: tuple[np.ndarray, np.ndarray, np.ndarray], share: float
+) -> np.ndarray:
+    """[m] which queries are of none of the classes.
+
+    Args:
+      run, restored: the run and its learner.
+      task: what the learner takes for the labeled pictures, their labels, and what it takes for the queries.
+      share: of true members that are refused.
+
+    Raises:
+      InputError: the training pictures of the run are gone.
+    """
+    stored = restoring.training_images if restored.embedder is None else training_pictures.training_embeddings
+    rows = stored(run)
+    if rows is None:
+        raise InputError(f"--reject needs the training pictures of {run}, which are gone: rerun its command")
+    known, labels, asked = task
+    some = rejection.sample(rows)
+    known, asked, training = (heads.features(restored.learner, part) for part in (known, asked, some))
+    return rejection.refused(known, labels, asked, training, share)
 
 
 def _consumed(restored: Restored, images: np.ndarray) -> np.ndarray:

@@ -16,10 +16,12 @@ from cactus_tf.utils.drawing import save_figure
 from cactus_tf.utils.text import shortened
 
 _ROWS, _CONFUSION, _SOURCE = "predictions.csv", "confusion.csv", "predictions.json"
+_NONE = "none of these"  # the refused pictures
 _LEAST_CERTAIN = 5  # pictures that the summary names
 _MATRIX_CLASSES, _LINE, _FEWEST_LETTERS, _HEADING = 12, 120, 5, "  <- predicted"  # of the printed confusion matrix
 _COLUMNS, _CLASS_ROWS, _NAME_LETTERS, _CAPTION_LETTERS = 12, 20, 14, 10  # of the figure
 _DOTS_PER_INCH = 110
+_BINS = 10  # of the calibration error
 
 
 def default_folder(predictions: Predictions) -> Path:
@@ -62,9 +64,11 @@ def write(predictions: Predictions, out: Path) -> list[Path]:
 
 
 def _write_rows(predictions: Predictions, path: Path) -> None:
-    """A row per picture: file, class if known, predicted class, a probability per class."""
+    """A row per picture: file, class if known, predicted class, whether it is refused, a probability per class."""
     queries, truth = predictions.queries, predictions.queries.labels
     columns = {"file": queries.files, **({} if truth is None else {"class": truth}), "predicted": predictions.predicted}
+    if predictions.refused is not None:
+        columns["none_of_these"] = np.where(predictions.refused, "yes", "no")
     names = [*columns, *(f"p_{name}" for name in predictions.classes)]
     shares = [[f"{p:.6g}" for p in row] for row in predictions.probabilities]
     known = zip(*columns.values(), strict=True)
@@ -82,13 +86,15 @@ def summary(predictions: Predictions) -> str:
 
 def _counts(predictions: Predictions) -> list[str]:
     """Pictures of each predicted class and, unless all are at 100%, their mean probability."""
-    width = max(len(name) for name in [*predictions.classes, "predicted"]) + 2
+    width = _longest([*predictions.classes, "predicted", *([] if predictions.refused is None else [_NONE])]) + 2
     graded = predictions.graded
     lines = [f"{'predicted'.ljust(width)}{'pictures':>10}" + (f"{'mean probability':>19}" if graded else "")]
     for name in predictions.classes:
-        own = predictions.certainty[predictions.predicted == name]
+        own = predictions.certainty[predictions.of_class(name)]
         mean = f"{100 * own.mean():.0f}%" if len(own) else "-"
         lines.append(f"{name.ljust(width)}{len(own):>10,}" + (f"{mean:>19}" if graded else ""))
+    if predictions.refused is not None:
+        lines.append(f"{_NONE.ljust(width)}{int(predictions.refused.sum()):>10,}")
     return lines
 
 
@@ -110,7 +116,23 @@ def _evaluation(predictions: Predictions) -> list[str]:
     interval = binomtest(right, number).proportion_ci(method="wilson")
     low, high = (f"{100 * bound:.1f}" for bound in (interval.low, interval.high))
     lines = ["", f"accuracy {100 * right / number:.1f}%, 95% interval {low} to {high} (Wilson), {number:,} pictures"]
+    error = 100 * calibration_error(predictions.certainty, predictions.predicted == predictions.queries.labels)
+    lines.append(f"expected calibration error {error:.1f}%: how far probabilities are from the share that is correct")
     return [*lines, *(_matrix(predictions) if len(predictions.classes) <= _MATRIX_CLASSES else [])]
+
+
+def calibration_error(certainty: np.ndarray, correct: np.ndarray) -> float:
+    """Expected calibration error: sum_b (n_b / n) |accuracy_b - mean certainty_b|, over ten bins b of equal width.
+
+    Args:
+      certainty: [n] probability of the predicted class, 0..1.
+      correct: [n] whether the prediction is.
+
+    Returns:
+      0..1. Guo et al. 2017, eq. 3.
+    """
+    bins = np.minimum((certainty * _BINS).astype(int), _BINS - 1)
+    return float(np.abs(np.bincount(bins, weights=correct - certainty, minlength=_BINS)).sum() / len(certainty))
 
 
 def _matrix(predictions: Predictions) -> list[str]:
@@ -183,15 +205,21 @@ def _title(predictions: Predictions) -> str:
 def _rows(predictions: Predictions) -> list[tuple[str, np.ndarray]]:
     """(title, indices of pictures) of each row: the largest classes, and the least certain pictures."""
     by_certainty = np.argsort(-predictions.certainty, kind="stable")
-    counts = {name: int(np.sum(predictions.predicted == name)) for name in predictions.classes}
+    counts = {name: int(predictions.of_class(name).sum()) for name in predictions.classes}
     largest = sorted(counts, key=counts.__getitem__, reverse=True)[:_CLASS_ROWS]
     rows = []
     for name in [name for name in predictions.classes if name in largest and counts[name]]:
-        own = by_certainty[predictions.predicted[by_certainty] == name]
-        spread = np.unique(np.linspace(0, len(own) - 1, min(len(own), _COLUMNS)).astype(int))
-        rows.append((f"{shortened(name, _NAME_LETTERS)}\n{counts[name]:,} pictures", own[spread]))
+        rows.append(_pile(shortened(name, _NAME_LETTERS), by_certainty[predictions.of_class(name)[by_certainty]]))
+    if predictions.refused is not None and predictions.refused.any():
+        rows.append(_pile(_NONE, by_certainty[predictions.refused[by_certainty]]))
     least = [("least certain\nof all", by_certainty[::-1][:_COLUMNS])] if predictions.graded else []
     return [*rows, *least]
+
+
+def _pile(name: str, own: np.ndarray) -> tuple[str, np.ndarray]:
+    """A row of the figure: its title, and pictures spread over all of its own."""
+    spread = np.unique(np.linspace(0, len(own) - 1, min(len(own), _COLUMNS)).astype(int))
+    return f"{name}\n{len(own):,} pictures", own[spread]
 
 
 def _caption(predictions: Predictions, i: int, named: bool) -> tuple[str, str]:

@@ -1,0 +1,88 @@
+import csv
+
+import numpy as np
+import pytest
+
+from cactus_tf.errors import InputError
+from cactus_tf.inference.prediction_output import calibration_error
+from cactus_tf.inference.rejection import nearest, refused, sample, threshold
+from cactus_tf.predict import main
+from tests.inference.test_prediction import classify, pictures  # noqa: F401
+
+
+def groups(number, each, seed=0):
+    """[number * each, 16] rows around as many directions, and the direction of each."""
+    rng = np.random.default_rng(seed)
+    kind = np.repeat(np.arange(number), each)
+    return rng.normal(size=(number, 16))[kind] + 0.4 * rng.normal(size=(number * each, 16)), kind
+
+
+def test_the_similarity_is_the_cosine_to_the_nearest_mean():
+    rows, means = groups(3, 4)[0], groups(2, 1, seed=1)[0]
+    loop = [max(r @ m / np.linalg.norm(r) / np.linalg.norm(m) for m in means) for r in rows]
+    np.testing.assert_allclose(nearest(rows, means), loop, rtol=1e-12)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2])
+def test_about_the_given_share_of_true_members_is_refused_and_nearly_all_others(share):
+    rows, kind = groups(10, 80)
+    order = np.arange(len(rows)) - kind * 80  # the place of a row in its group
+    training, known, asked = order < 60, (order >= 60) & (order < 65) & (kind < 5), order >= 65
+    found = refused(rows[known], kind[known], rows[asked], rows[training], share)
+    members = kind[asked] < 5
+    assert found[members].mean() == pytest.approx(share, abs=0.08)
+    assert found[~members].mean() > 0.9
+
+
+def test_a_larger_share_has_a_higher_threshold():
+    rows = groups(10, 30)[0]
+    values = [threshold(rows, 5, 1, share) for share in (0.01, 0.05, 0.2, 0.5)]
+    assert values == sorted(set(values))
+
+
+def test_of_many_training_pictures_a_part_is_enough():
+    assert len(sample(np.zeros((6000, 2)))) == 5000
+    assert len(sample(np.zeros((10, 2)))) == 10
+
+
+@pytest.mark.parametrize("rows", [np.zeros((0, 4)), np.ones((20, 4)), np.eye(3)])
+def test_training_pictures_without_two_clusters_set_no_threshold(rows):
+    with pytest.raises(InputError, match="too few: leave it out"):
+        threshold(rows, 2, 1, 0.05)
+
+
+def test_the_calibration_error_is_that_of_a_loop_over_bins():
+    rng = np.random.default_rng(0)
+    certainty, correct = np.append(rng.random(200), 1.0), rng.random(201) < 0.5
+    loop = 0.0
+    for b in range(10):
+        own = (certainty >= b / 10) & ((certainty < (b + 1) / 10) | (b == 9))
+        loop += own.sum() / 201 * abs(correct[own].mean() - certainty[own].mean())
+    assert calibration_error(certainty, correct) == pytest.approx(loop)
+
+
+def test_refused_pictures_have_a_column_a_line_and_a_row(digits_run, pictures, tmp_path, capsys):  # noqa: F811
+    assert classify(digits_run, pictures, "--reject=0.3", f"--out={tmp_path}") == 0
+    with open(tmp_path / "predictions.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    number = sum(row["none_of_these"] == "yes" for row in rows)
+    assert list(rows[0])[:3] == ["file", "predicted", "none_of_these"]
+    assert {row["none_of_these"] for row in rows} <= {"yes", "no"}
+    assert f"none of these{number:>12,}" in capsys.readouterr().out
+    assert (tmp_path / "predictions.png").exists()
+
+
+@pytest.mark.parametrize("share", ["0", "1", "-0.1", "nan"])
+def test_a_share_that_is_none_is_refused(digits_run, pictures, capsys, share):  # noqa: F811
+    assert classify(digits_run, pictures, f"--reject={share}") == 2
+    assert "a share of true members, between 0 and 1" in capsys.readouterr().err
+
+
+def test_a_learner_without_features_cannot_reject(digits_run, pictures, capsys):  # noqa: F811
+    assert classify(digits_run, pictures, "--reject=0.1", algo="maml") == 2
+    assert "maml has none: leave it out" in capsys.readouterr().err
+
+
+def test_help_names_the_flag(capsys):
+    assert main(["--help"]) == 0
+    assert "--reject" in capsys.readouterr().out
