@@ -29,6 +29,7 @@ def refused(known: np.ndarray, labels: np.ndarray, asked: np.ndarray, training: 
       share: of true members that are refused.
     """
     names, counts = np.unique(labels, return_counts=True)
+    known = _unit(known)
     means = np.stack([known[labels == name].mean(axis=0) for name in names])
     return nearest(asked, means) < threshold(training, len(names), int(np.median(counts)), share)
 

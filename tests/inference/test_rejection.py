@@ -86,3 +86,11 @@ def test_a_learner_without_features_cannot_reject(digits_run, pictures, capsys):
 def test_help_names_the_flag(capsys):
     assert main(["--help"]) == 0
     assert "--reject" in capsys.readouterr().out
+
+
+def test_the_length_of_a_feature_vector_does_not_count():
+    rows, kind = groups(10, 30)
+    known, asked = np.arange(300) % 30 < 5, np.arange(300) % 30 >= 20
+    lengths = np.random.default_rng(1).uniform(0.1, 10, (300, 1))
+    one, other = (refused(r[known], kind[known], r[asked], rows, 0.2) for r in (rows, lengths * rows))
+    np.testing.assert_array_equal(one, other)
