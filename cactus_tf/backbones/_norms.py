@@ -119,18 +119,15 @@ class BatchStatisticsNorm(keras.layers.Layer):
     def call(self, inputs: Inputs, training: bool = True) -> tf.Tensor:
         """[..., channels], or the factors of a convolution -> the same shape."""
         beta = tf.convert_to_tensor(self.beta)
-        if not tf.is_tensor(inputs):
-            patches, matrix, _ = inputs  # the mean takes any bias away
-            if training:
-                out, mean, variance = standardized_product(patches, matrix, 1.0, beta, self.epsilon)
-                self.mean.assign(mean)
-                self.variance.assign(variance)
-                return out
-            inputs = _convolution(patches, matrix)
         if not training:
+            x = inputs if tf.is_tensor(inputs) else _convolution(*inputs[:2])  # the mean takes any bias away
             scale = tf.math.rsqrt(tf.convert_to_tensor(self.variance) + self.epsilon)
-            return (inputs - tf.convert_to_tensor(self.mean)) * scale + beta
-        out, mean, variance = standardize(inputs, beta, self.epsilon, fused=self.fused)
+            return (x - tf.convert_to_tensor(self.mean)) * scale + beta
+        if tf.is_tensor(inputs):
+            out, mean, variance = standardize(inputs, beta, self.epsilon, fused=self.fused)
+        else:
+            patches, matrix, _ = inputs
+            out, mean, variance = standardized_product(patches, matrix, 1.0, beta, self.epsilon)
         self.mean.assign(mean)
         self.variance.assign(variance)
         return out

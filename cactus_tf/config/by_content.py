@@ -32,9 +32,11 @@ def completed(argv: Sequence[str]) -> tuple[list[str], str]:
     """
     given = flags.given(argv)
     dataset = given.get("dataset", DataSettings().dataset)
-    kind = plugins.info("datasets", dataset).kind if dataset in plugins.names("datasets") else None
-    if kind is None or not given.get("data_dir") or _decided(given):
+    if not given.get("data_dir") or dataset not in plugins.names("datasets") or _decided(given):
         return list(argv), ""
+    if DECLARED.info("datasets", dataset).kind is None:  # read without importing the module
+        return list(argv), ""
+    kind = plugins.info("datasets", dataset).kind
     if kind(given["data_dir"], given.get("eval_dir")) != "photographs":
         return list(argv), ""
     if not _at_hand(given):

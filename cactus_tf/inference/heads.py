@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import tensorflow as tf
 from sklearn.linear_model import LogisticRegression
 
 from cactus_tf.contracts import FeatureLearner, Learner
 from cactus_tf.errors import InputError
+from cactus_tf.fewshot.losses import labeled_prototypes
 from cactus_tf.inference.classifier import FewShotClassifier
+from cactus_tf.learners import protonets
 
 HEADS = ("auto", "learner", "prototype", "logistic")
 """See `chosen`; prototype: the nearest class mean; logistic: logistic regression."""
@@ -16,30 +19,43 @@ _ENOUGH = 5  # examples of every class from which logistic regression is better 
 _C, _PASSES = 10.0, 2000  # inverse strength of its penalty, not tuned; iterations of its solver
 
 
-def chosen(head: str, learner: Learner, name: str, labels: np.ndarray, pretrained: bool) -> str:
-    """The head that "auto" stands for, or the given one.
+def check(head: str, learner: Learner, name: str, transductive: bool = False) -> None:
+    """Refuses a head that this learner cannot have.
+
+    Args:
+      head: one of `HEADS`.
+      learner, name: whose features it takes.
+      transductive: whether queries share batch statistics, which only the learner itself can do.
+
+    Raises:
+      InputError: no such head, the learner has no feature vectors, or a head beside `transductive`.
+    """
+    if head not in HEADS:
+        raise InputError(f"head is {head!r}: choose from {', '.join(HEADS)}")
+    if head in ("auto", "learner"):
+        return
+    if not has_features(learner):
+        raise InputError(f"--head={head} needs a feature vector of each picture, and {name} has none: leave it out")
+    if transductive:
+        raise InputError(f"--head={head} classifies each picture alone: leave out --transductive or --head")
+
+
+def chosen(head: str, learner: Learner, labels: np.ndarray, pretrained: bool) -> str:
+    """The head that "auto" stands for, or the given one, which `check` has passed.
 
     It is "logistic" if the features are those of a pretrained network and every class has five examples, else
     "learner".
 
     Args:
       head: one of `HEADS`.
-      learner, name: whose features it takes.
+      learner: whose features it takes.
       labels: [n] of the examples.
       pretrained: whether the run's embedder is a pretrained network.
-
-    Raises:
-      InputError: no such head, or the learner has no feature vectors.
     """
-    if head not in HEADS:
-        raise InputError(f"head is {head!r}: choose from {', '.join(HEADS)}")
-    able = has_features(learner)
-    if head == "auto":
-        enough = np.unique(labels, return_counts=True)[1].min() >= _ENOUGH
-        return "logistic" if able and pretrained and enough else "learner"
-    if head != "learner" and not able:
-        raise InputError(f"--head={head} needs a feature vector of each picture, and {name} has none: leave it out")
-    return head
+    if head != "auto":
+        return head
+    enough = np.unique(labels, return_counts=True)[1].min() >= _ENOUGH
+    return "logistic" if has_features(learner) and pretrained and enough else "learner"
 
 
 def has_features(learner: Learner) -> bool:
@@ -72,8 +88,8 @@ def features(learner: Learner, rows: np.ndarray) -> np.ndarray:
 
 
 def _by_cosine(known: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Softmax of ten times the cosine to each class mean, as ProtoNets by cosine have it."""
-    means = np.stack([known[labels == name].mean(axis=0) for name in np.unique(labels)])
-    asked, means = (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12) for rows in (asked, means))
-    odds = np.exp(10 * (asked @ means.T - 1))
-    return odds / odds.sum(axis=1, keepdims=True)
+    """As ProtoNets by cosine, on the embeddings themselves."""
+    names, numbers = np.unique(labels, return_inverse=True)
+    means = labeled_prototypes(tf.convert_to_tensor(known), numbers, len(names))
+    logits = protonets.similarity(protonets.Options(metric="cosine"))(asked, means)
+    return np.asarray(tf.nn.softmax(logits))

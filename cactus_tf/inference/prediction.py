@@ -107,14 +107,15 @@ def predict(
 
     Raises:
       InputError: nothing to restore (see `FewShotClassifier.from_run`), a run on features, or folders that are missing,
-        have no readable picture, have one class only, or query classes that `support` lacks; `reject` without features
-        or without the run's training pictures.
+        have no readable picture, have one class only, or query classes that `support` lacks; a `head` or `reject`
+        without features, or `reject` without the run's training pictures.
     """
     given = {"run": run, "support": support, "query": query}
     restored = restoring.restore(run, algo)
-    _check_reject(reject, restored)
     if restored.features:
         raise InputError(f"{run} learned from features, not from images: choose a run on images")
+    heads.check(head, restored.learner, restored.name, transductive)
+    _check_reject(reject, restored)
     shape, dataset = restored.image_shape, restored.dataset
     decode = datasets.picture_decoder(dataset, shape, restored.dataset_options)
     decode = functools.partial(_inverted, decode=decode) if invert else decode
@@ -130,13 +131,8 @@ def predict(
         log.warning("these pictures are light, and the run learned light ink on black: --invert swaps light and dark")
     known, asked = (_consumed(restored, pictures.images) for pictures in (labeled, queries))
     _warn_of_near(restored, (labeled, queries), (known, asked))
-    head = heads.chosen(
-        head,
-        restored.learner,
-        restored.name,
-        labeled.labels,
-        restored.embedder_name == "pretrained" and not transductive,
-    )
+    pretrained = restored.embedder_name == "pretrained" and not transductive
+    head = heads.chosen(head, restored.learner, labeled.labels, pretrained)
     if head == "learner":
         classifier = FewShotClassifier(restored.learner, transductive=transductive).fit(known, labeled.labels)
         probabilities = classifier.predict_proba(asked)

@@ -1,9 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from cactus_tf.config import by_content, flags
 from cactus_tf.config.by_content import completed
+from cactus_tf.config.presets import PHOTOGRAPHS
 
 
 def put(folder, *, color=True, side=80, number=3):
@@ -88,3 +91,13 @@ def test_other_data_sets_keep_their_defaults():
     assert completed([]) == ([], "")
     assert completed(["--dataset=omniglot", "--data_dir=x"]) == (["--dataset=omniglot", "--data_dir=x"], "")
     assert completed(["--dataset=folder"]) == (["--dataset=folder"], "")  # preparation asks for the folder
+
+
+def test_the_flagfile_of_photographs_has_the_same_flags():
+    path = Path(__file__).parents[2] / "flags" / "folder_pretrained_protonets.txt"
+    given = flags.given([f"--flagfile={path}"])
+    ours = flags.given([f"--{name}={value}" for name, value in PHOTOGRAPHS.items()])
+    assert {**given, "algo": None, "dataset": None, "flagfile": None} == {
+        **ours, "algo": None, "dataset": None, "flagfile": None
+    }  # fmt: skip
+    assert set(given["algo"]) <= set(ours["algo"])

@@ -4,7 +4,7 @@ from sklearn.linear_model import LogisticRegression
 
 from cactus_tf import learners, predict
 from cactus_tf.errors import InputError
-from cactus_tf.inference.heads import HEADS, chosen, class_probabilities
+from cactus_tf.inference.heads import HEADS, check, chosen, class_probabilities
 
 
 def task(shot=5, seed=0):
@@ -32,20 +32,20 @@ def test_the_command_offers_every_head():
 )
 def test_auto_is_logistic_regression_on_pretrained_features_from_five_examples_of_every_class(shot, pretrained, head):
     labels = np.concatenate([task(shot)[1], ["a", "a"]])  # some classes have more
-    assert chosen("auto", on_embeddings("protonets"), "protonets", labels, pretrained) == head
+    assert chosen("auto", on_embeddings("protonets"), labels, pretrained) == head
 
 
 def test_a_learner_without_features_has_its_own_answer_only():
     maml = learners.build("maml", image_shape=(28, 28, 1), way=3)
-    assert chosen("auto", maml, "maml", task()[1], True) == "learner"
-    assert chosen("learner", maml, "maml", task()[1], True) == "learner"
+    assert chosen("auto", maml, task()[1], True) == "learner"
+    assert chosen("learner", maml, task()[1], True) == "learner"
     with pytest.raises(InputError, match="--head=logistic needs a feature vector of each picture, and maml has none"):
-        chosen("logistic", maml, "maml", task()[1], True)
+        check("logistic", maml, "maml")
 
 
 def test_an_unknown_head_is_an_error_with_the_choices():
     with pytest.raises(InputError, match="choose from auto, learner, prototype, logistic"):
-        chosen("linear", on_embeddings("nearest_neighbours"), "nearest_neighbours", task()[1], True)
+        check("linear", on_embeddings("nearest_neighbours"), "nearest_neighbours")
 
 
 @pytest.mark.parametrize("name", ["protonets", "nearest_neighbours"])
@@ -69,3 +69,9 @@ def test_class_means_of_embeddings_are_compared_by_cosine():
     ours = class_probabilities("prototype", on_embeddings("nearest_neighbours"), support, labels, query)
     scaled = class_probabilities("prototype", on_embeddings("nearest_neighbours"), 3 * support, labels, query / 2)
     np.testing.assert_allclose(scaled, ours, rtol=1e-5)
+
+
+def test_another_head_beside_transductive_is_an_error_and_auto_is_not():
+    with pytest.raises(InputError, match="leave out --transductive or --head"):
+        check("prototype", on_embeddings("protonets"), "protonets", transductive=True)
+    check("auto", on_embeddings("protonets"), "protonets", transductive=True)
