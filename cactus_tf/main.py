@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cactus_tf.config.plan import RunPlan
     from cactus_tf.config.schema import Settings
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("cactus_tf.main")  # by its name: as a command, this module is __main__
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +103,11 @@ def test_the_flagfile_of_photographs_has_the_same_flags():
         **ours, "algo": None, "dataset": None, "flagfile": None
     }  # fmt: skip
     assert set(given["algo"]) <= set(ours["algo"])
+
+
+@pytest.mark.slow
+def test_the_first_line_of_the_command_says_what_was_chosen(photographs, tmp_path):
+    command = [sys.executable, "-m", "cactus_tf.main", *photographs, "--pretrained_weights=random", "--stage=prepare"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("photographs: features of a pretrained network, random, and a linear map of them")
