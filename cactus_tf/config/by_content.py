@@ -36,8 +36,8 @@ def completed(argv: Sequence[str]) -> tuple[list[str], str]:
         return list(argv), ""
     if DECLARED.info("datasets", dataset).kind is None:  # read without importing the module
         return list(argv), ""
-    kind = plugins.info("datasets", dataset).kind
-    if kind(given["data_dir"], given.get("eval_dir")) != "photographs":
+    info, places = plugins.info("datasets", dataset), (given["data_dir"], given.get("eval_dir"))
+    if info.kind(*places) != "photographs":
         return list(argv), ""
     if not _at_hand(given):
         return list(argv), (
@@ -45,7 +45,8 @@ def completed(argv: Sequence[str]) -> tuple[list[str], str]:
             "pictures alone; --pretrained_weights=FILE is far more accurate (see --help=pretrained)"
         )
     network = given.get("pretrained_weights") or given.get("pretrained_model") or "mobilenet_v2"
-    words = [f"--{name}={value}" for name, value in PHOTOGRAPHS.items() if name not in given]
+    chosen = {**PHOTOGRAPHS, "way": str(_way(len(info.train_files(*places))))}
+    words = [f"--{name}={value}" for name, value in chosen.items() if name not in given]
     return [*argv, *words], (
         f"photographs: features of a pretrained network, {network}, and a linear map of them ({' '.join(words)}); "
         "--embedder=deepcluster learns from the pictures alone"
@@ -60,6 +61,11 @@ def _decided(given: Mapping[str, Any]) -> bool:
     return bool(
         _OWN_CHOICE & set(given) or any(name.startswith(others) for name in given) or set(trained) - {"protonets"}
     )
+
+
+def _way(images: int) -> int:
+    """N of meta-training: the preset's, or less for fewer than ten pictures per class of an episode."""
+    return max(2, min(int(PHOTOGRAPHS["way"]), images // 10))
 
 
 def _at_hand(given: Mapping[str, Any]) -> bool:

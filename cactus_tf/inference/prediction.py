@@ -70,6 +70,12 @@ class Predictions(NamedTuple):
         return self.probabilities.max(axis=1)
 
     @property
+    def classifier(self) -> str:
+        """What made them, in words: the learner, or a head on its features."""
+        head = _HEADS.get(str(self.source.get("head")))
+        return f"{head} on {self.algo}" if head else self.algo
+
+    @property
     def graded(self) -> bool:
         """Whether any prediction is below 100%; with one nearest neighbor none ever is."""
         return bool((self.certainty < _CERTAIN).any())

@@ -78,7 +78,7 @@ def _write_rows(predictions: Predictions, path: Path) -> None:
 def summary(predictions: Predictions) -> str:
     """Pictures of each predicted class, the least certain ones and, if labels are known, the accuracy."""
     known = f"{len(predictions.classes)} classes from {predictions.support:,} pictures"
-    head = f"{predictions.algo} learned {known} and classified {len(predictions.queries.files):,}"
+    head = f"{predictions.classifier} learned {known} and classified {len(predictions.queries.files):,}"
     lines = [head, "", *_counts(predictions)]
     lines += _least_certain(predictions) if predictions.graded else ["", "every prediction is at 100%"]
     return "\n".join(lines if predictions.queries.labels is None else [*lines, *_evaluation(predictions)])
@@ -116,7 +116,11 @@ def _evaluation(predictions: Predictions) -> list[str]:
     interval = binomtest(right, number).proportion_ci(method="wilson")
     low, high = (f"{100 * bound:.1f}" for bound in (interval.low, interval.high))
     lines = ["", f"accuracy {100 * right / number:.1f}%, 95% interval {low} to {high} (Wilson), {number:,} pictures"]
-    error = 100 * calibration_error(predictions.certainty, predictions.predicted == predictions.queries.labels)
+    correct = predictions.predicted == predictions.queries.labels
+    if predictions.refused is not None and not predictions.refused.all():
+        kept = correct[~predictions.refused]
+        lines.append(f'accuracy {100 * kept.mean():.1f}% of the {len(kept):,} pictures that are not "{_NONE}"')
+    error = 100 * calibration_error(predictions.certainty, correct)
     lines.append(f"expected calibration error {error:.1f}%: how far probabilities are from the share that is correct")
     return [*lines, *(_matrix(predictions) if len(predictions.classes) <= _MATRIX_CLASSES else [])]
 
@@ -199,7 +203,7 @@ def figure(predictions: Predictions) -> Any:
 def _title(predictions: Predictions) -> str:
     order = ", from the most to the least certain, with the probability" if predictions.graded else ""
     red = "" if predictions.queries.labels is None else "; red: wrong, with the true class in parentheses"
-    return f"pictures by the class that {predictions.algo} predicts{order}{red}"
+    return f"pictures by the class that {predictions.classifier} predicts{order}{red}"
 
 
 def _rows(predictions: Predictions) -> list[tuple[str, np.ndarray]]:

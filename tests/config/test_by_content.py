@@ -1,3 +1,4 @@
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cactus_tf import plugins
 from cactus_tf.config import by_content, flags
 from cactus_tf.config.by_content import completed
 from cactus_tf.config.presets import PHOTOGRAPHS
@@ -22,7 +24,7 @@ def put(folder, *, color=True, side=80, number=3):
 
 @pytest.fixture
 def photographs(tmp_path):
-    return ["--dataset=folder", f"--data_dir={put(tmp_path / 'pictures')}"]
+    return ["--dataset=folder", f"--data_dir={put(tmp_path / 'pictures', number=12)}"]
 
 
 @pytest.fixture(autouse=True)
@@ -38,8 +40,17 @@ def test_photographs_are_embedded_by_a_pretrained_network_and_a_linear_map_is_le
     assert settings.embedding.embedder == "pretrained"
     assert settings.run.algo == ("protonets", "nearest_neighbours", "logistic_regression")
     training = settings.learners["protonets"]
-    assert (training.backbone, training.way, training.shot, training.query) == ("linear", 20, 1, 4)
+    assert (training.backbone, training.way, training.shot, training.query) == ("linear", 2, 1, 4)
     assert settings.options["protonets"].metric == "cosine"
+
+
+@pytest.mark.parametrize(("images", "way"), [(10, 2), (75, 7), (200, 20), (50_000, 20)])
+def test_a_small_folder_trains_on_fewer_classes(photographs, monkeypatch, images, way):
+    names = [str(i) for i in range(images)]
+    info = plugins.info("datasets", "folder")
+    fake = dataclasses.replace(info, train_files=lambda *places: names)
+    monkeypatch.setattr(by_content.plugins, "info", lambda family, name: fake)
+    assert f"--way={way}" in completed(photographs)[0]
 
 
 def test_flags_that_the_user_gave_stay(photographs):

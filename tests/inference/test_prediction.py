@@ -487,4 +487,5 @@ def test_logistic_regression_on_the_learners_features_is_a_prediction_of_its_own
     assert not np.allclose(logistic.probabilities, own.probabilities)
     assert "head" not in own.source
     assert logistic.source["head"] == "logistic"
+    assert (own.classifier, logistic.classifier) == ("protonets", "logistic regression on protonets")
     np.testing.assert_allclose(predicted("prototype").probabilities, own.probabilities, rtol=1e-5)

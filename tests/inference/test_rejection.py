@@ -3,8 +3,10 @@ import csv
 import numpy as np
 import pytest
 
+from cactus_tf.datasets import Pictures
 from cactus_tf.errors import InputError
-from cactus_tf.inference.prediction_output import calibration_error
+from cactus_tf.inference.prediction import Predictions
+from cactus_tf.inference.prediction_output import calibration_error, summary
 from cactus_tf.inference.rejection import nearest, refused, sample, threshold
 from cactus_tf.predict import main
 from tests.inference.test_prediction import classify, pictures  # noqa: F401
@@ -70,6 +72,15 @@ def test_refused_pictures_have_a_column_a_line_and_a_row(digits_run, pictures, t
     assert {row["none_of_these"] for row in rows} <= {"yes", "no"}
     assert f"none of these{number:>12,}" in capsys.readouterr().out
     assert (tmp_path / "predictions.png").exists()
+
+
+def test_the_accuracy_of_the_pictures_that_got_a_class_is_printed_as_well():
+    four = Pictures(np.zeros((4, 2, 2, 1), np.uint8), np.array(list("wxyz")), np.array(["a", "a", "b", "b"]), [])
+    chances = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.1, 0.9]])
+    refused = np.array([False, True, False, False])
+    text = summary(Predictions(four, np.array(["a", "b"]), chances, "protonets", 2, refused=refused))
+    assert "accuracy 50.0%," in text
+    assert 'accuracy 66.7% of the 3 pictures that are not "none of these"' in text
 
 
 @pytest.mark.parametrize("share", ["0", "1", "-0.1", "nan"])
