@@ -25,21 +25,21 @@ BENCHMARKS = {
 STEP = re.compile(r"^(\w+): ([\d.]+) ms per step", re.MULTILINE)
 
 
-def row(title: str, script: str, arguments: tuple[str, ...], minutes: float) -> str:
-    """The line of a benchmark, or why there is none."""
+def row(title: str, script: str, arguments: tuple[str, ...], minutes: float) -> tuple[str, bool]:
+    """The line of a benchmark, or why there is none; and whether there is one."""
     command = [sys.executable, str(PLACE / script), *arguments, f"--minutes={minutes}"]
     done = subprocess.run(command, capture_output=True, text=True)
     times = {name: float(ms) for name, ms in STEP.findall(done.stdout)}
     called = " ".join([f"benchmarks/{script}", *arguments])
     if done.returncode or len(times) < 2:
         reason = (done.stdout + done.stderr).strip().splitlines()[-1:] or ["it printed nothing"]
-        return f"| {title} | {reason[0]} | | | `{called}` |"
+        return f"| {title} | {reason[0]} | | | `{called}` |", False
     (_, ours), *_, (_, other) = times.items()
-    return f"| {title} | {ours:.0f} ms | {other:.0f} ms | {other / ours:.2f} | `{called}` |"
+    return f"| {title} | {ours:.0f} ms | {other:.0f} ms | {other / ours:.2f} | `{called}` |", True
 
 
 def main() -> int:
-    """Prints the table; returns the exit code."""
+    """Prints the table; returns 1 if a row has no figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=3)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
@@ -51,9 +51,12 @@ def main() -> int:
     instructions = " ".join(described["instructions"])
     print(f"{described['processor']}, {described['cores']} cores, {instructions}; oneDNN {described['onednn']}\n")
     print("| what | ours | PyTorch | speedup | command |\n|---|---|---|---|---|", flush=True)
+    complete = True
     for name in args.names or BENCHMARKS:
-        print(row(*BENCHMARKS[name], args.minutes), flush=True)
-    return 0
+        line, measured = row(*BENCHMARKS[name], args.minutes)
+        complete = complete and measured
+        print(line, flush=True)
+    return 0 if complete else 1
 
 
 if __name__ == "__main__":

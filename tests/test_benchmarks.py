@@ -25,10 +25,11 @@ FLAGS = {
     "maml_evaluation.py": "--episodes=2",
     "maml_step.py": "--alone --way=2 --repeats=2",
     "protonets_step.py": "--blocks=1 --minutes=0.1",
+    "run_all.py": "--minutes=0.1 protonets",
     "scale.py": "--images=1000 --embedders=pixels --steps=2",
 }
 SCRIPTS = [
-    pytest.param(path.name, marks=TORCH if path.name == "protonets_step.py" else ())
+    pytest.param(path.name, marks=TORCH if path.name in ("protonets_step.py", "run_all.py") else ())
     for path in sorted(FOLDER.glob("*.py"))
     if path.name not in LIBRARIES
 ]
