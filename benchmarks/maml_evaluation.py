@@ -1,4 +1,4 @@
-"""Times the evaluation of MAML at the paper's settings: 5-way 5-shot, 50 steps, accuracy after every step.
+"""Times the evaluation of MAML at the paper's settings: 5-way 5-shot, 50 steps.
 
     python benchmarks/maml_evaluation.py [--episodes=1000] [--way=5] [--shot=5] [--intra=1] [--inter=2]
 
@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from cactus_tf import learners
 from cactus_tf.fewshot.episodes import Episodes
-from cactus_tf.fewshot.evaluation import trace_accuracies
+from cactus_tf.fewshot.evaluation import adaptation_accuracies
 from cactus_tf.types import AssignedPartitions
 
 
@@ -29,9 +29,9 @@ def main() -> None:
     classes = AssignedPartitions([np.repeat(np.arange(423), 20)])
     learner = learners.build("maml", image_shape=(28, 28, 1), way=20)
     start = time.perf_counter()
-    traced = trace_accuracies(learner, Episodes(rows, classes, way=args.way, shot=args.shot, query=5), args.episodes)
+    adaptation_accuracies(learner, Episodes(rows, classes, way=args.way, shot=args.shot, query=5), args.episodes)
     seconds = time.perf_counter() - start
-    print(f"{args.episodes} episodes, {len(traced.query) - 1} steps each: {seconds:.1f} s")
+    print(f"{args.episodes} episodes, {learner.eval_steps} steps each: {seconds:.1f} s")
 
 
 if __name__ == "__main__":

@@ -60,11 +60,10 @@ def _ask_for_onednn() -> None:
 
 
 def _lacks_avx512() -> bool:
-    """Whether TensorFlow leaves oneDNN off by default: NumPy names AVX-512 with neural instructions AVX512_..."""
-    from cactus_tf.utils.machine import machine
+    """Whether TensorFlow leaves oneDNN off by default."""
+    from cactus_tf.utils.machine import has_avx512
 
-    has = any(name.startswith("AVX512_") for name in machine()["instructions"])
-    return platform.machine() in ("x86_64", "AMD64") and not has
+    return platform.machine() in ("x86_64", "AMD64") and not has_avx512()
 
 
 _ask_for_tensorflow()

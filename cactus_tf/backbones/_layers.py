@@ -9,11 +9,12 @@ import keras
 import tensorflow as tf
 
 from cactus_tf.errors import InputError
+from cactus_tf.utils.machine import has_avx512
 from cactus_tf.utils.seeds import derive
 
 ConvolutionKind = Literal["kernel", "patches", "factors"]
 
-_FEW_POSITIONS = 256
+_FEW_POSITIONS = 256 if has_avx512() else 1000
 """Up to this many output positions of a batch, SAME padding is given as numbers. The result is the same, but a CPU then
 uses TensorFlow's own gradient kernels, which are up to three times as fast here as oneDNN's."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -43,50 +42,68 @@ def evaluate(learner: Learner, tasks: Episodes, episodes: int = 1000) -> Accurac
       (True, (50,))
     """
     if isinstance(learner, AdaptingLearner):
-        return trace_accuracies(learner, tasks, episodes).query[-1]
+        return adaptation_accuracies(learner, tasks, episodes, traced=0).final
     classify, rows = with_features(learner, tasks.rows)
     return episode_accuracies(classify, tasks.with_rows(rows), episodes, leaks(learner))
 
 
-class AdaptationAccuracy(NamedTuple):
-    """Accuracies over evaluation episodes before adaptation (entry 0) and after each of its steps."""
+TRACED_EPISODES = 100
+"""Episodes whose queries are classified after every step of adaptation, which costs two to three times as much as once
+at the end. The curve of these steps needs no more."""
 
+
+class AdaptationAccuracy(NamedTuple):
+    """Accuracies of a learner that adapts.
+
+    Attributes:
+      final: after the last step, of all episodes.
+      support, query: of the first `TRACED_EPISODES` before adaptation (entry 0) and after each of its steps.
+    """
+
+    final: Accuracy
     support: list[Accuracy]
     query: list[Accuracy]
 
 
-def trace_accuracies(learner: AdaptingLearner, tasks: Episodes, episodes: int) -> AdaptationAccuracy:
-    """Accuracy on the support set and on the queries after every step of adaptation.
+def adaptation_accuracies(
+    learner: AdaptingLearner, tasks: Episodes, episodes: int, traced: int = TRACED_EPISODES
+) -> AdaptationAccuracy:
+    """Accuracy after adaptation, and along the way in the first episodes.
 
     One episode per core runs at a time.
 
     Args:
       learner, tasks, episodes: as of `evaluate`.
-
-    Returns:
-      Accuracies at steps 0, 1, ... of adaptation.
+      traced: number of episodes of the curves; 0 for none.
 
     Raises:
       RunError: adaptation diverged in an episode.
     """
 
-    def one(i: int) -> tuple[np.ndarray, np.ndarray]:
+    def one(i: int) -> tuple[np.ndarray, list[np.ndarray]]:
         support, query, (support_labels, query_labels) = _flat(tasks, i)
+        if i >= traced:
+            logits = np.asarray(learner.classify(support, support_labels, query, tasks.way))
+            if np.isfinite(logits).all():
+                return np.argmax(logits, axis=-1), []
         trace = learner.trace(support, support_labels, query, tasks.way)
         _check_finite(trace, learner, tasks, i)
         pairs = ((trace.support, support_labels), (trace.query, query_labels))
-        right = np.stack([np.mean(np.argmax(logits, axis=-1) == labels, axis=1) for logits, labels in pairs])
-        return right, np.argmax(trace.query[-1], axis=-1)
+        right = [np.mean(np.argmax(logits, axis=-1) == labels, axis=1) for logits, labels in pairs]
+        return np.argmax(trace.query[-1], axis=-1), right
 
     results = []
     with _bar(tasks, episodes) as bar, ThreadPoolExecutor(cores()) as threads:
-        for result in itertools.chain([one(0)], threads.map(one, range(1, episodes))):  # the first one compiles
+        compiled = {i: one(i) for i in {0, min(traced, episodes - 1)}}  # each of the two functions once
+        for result in threads.map(lambda i: compiled.get(i) or one(i), range(episodes)):
             results.append(result)
             bar.update()
-    support, query = np.stack([right for right, _ in results], axis=-1)  # each [steps + 1, episodes]
-    *before, last = map(over_episodes, query)
-    last = last._replace(answers=np.array([answers for _, answers in results]))
-    return AdaptationAccuracy(list(map(over_episodes, support)), [*before, last])
+    answers = np.array([answers for answers, _ in results])
+    right = answers == np.repeat(np.arange(tasks.way), tasks.query)
+    final = over_episodes(right.mean(axis=1))._replace(answers=answers)
+    curves = np.array([right for _, right in results[:traced]])  # [traced, 2, steps + 1]
+    support, query = ([over_episodes(step) for step in curves[:, i].T] for i in range(2)) if traced else ([], [])
+    return AdaptationAccuracy(final, support, query)
 
 
 def _check_finite(trace: Trace, learner: AdaptingLearner, tasks: Episodes, i: int) -> None:

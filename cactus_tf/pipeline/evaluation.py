@@ -16,10 +16,10 @@ from cactus_tf.contracts import AbstainingLearner, AdaptingLearner, Learner
 from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.fewshot.evaluation import (
     Classify,
+    adaptation_accuracies,
     episode_accuracies,
     leaks,
     paired_difference,
-    trace_accuracies,
     with_features,
 )
 from cactus_tf.pipeline.embedding import Embeddings
@@ -119,7 +119,7 @@ def ask(name: str, learner: Learner, classify: Classify, episodes: Episodes, num
     """A learner's accuracy on a number of episodes.
 
     Args:
-      name, learner: who answers; one that adapts answers by its `trace`.
+      name, learner: who answers; one that adapts also shows every step of some episodes.
       classify: how any other one answers.
       episodes: of images, embeddings or features, as `classify` takes them.
       number: of episodes.
@@ -128,9 +128,9 @@ def ask(name: str, learner: Learner, classify: Classify, episodes: Episodes, num
     began = time.monotonic()
     adaptation: list[dict[str, Any]] = []
     if isinstance(learner, AdaptingLearner):
-        traced = trace_accuracies(learner, episodes, number)
-        adaptation = results.adaptation_rows(name, (episodes.way, episodes.shot), traced)
-        accuracy = traced.query[-1]
+        accuracies = adaptation_accuracies(learner, episodes, number)
+        adaptation = results.adaptation_rows(name, (episodes.way, episodes.shot), accuracies)
+        accuracy = accuracies.final
     else:
         accuracy = episode_accuracies(classify, episodes, number, leaks(learner))
     marks: dict[str, Any] = {"leak": True} if leaks(learner) else {}

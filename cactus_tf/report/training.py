@@ -11,6 +11,7 @@ import numpy as np
 
 from cactus_tf import plugins
 from cactus_tf.contracts import TrainedNetwork
+from cactus_tf.fewshot.evaluation import TRACED_EPISODES
 from cactus_tf.report import figures, sheets, tiles
 from cactus_tf.report.page import Picture, Section, capital
 from cactus_tf.report.run import Run, pictured
@@ -120,7 +121,10 @@ def adaptation_of(run: Run) -> Section | None:
         task = f"{way}-way {shot}-shot"
         alt = f"Line chart: accuracy before and after every step of adaptation, {task}."
         pictures.append(figures.chart(figures.adaptation_figure(own), alt, f"{task}; the band is the 95% interval."))
-    text = "Mean accuracy on the evaluation tasks before adaptation (step 0) and after each of its steps."
+    text = (
+        f"Mean accuracy before adaptation (step 0) and after each of its steps, on the first {TRACED_EPISODES} "
+        "evaluation tasks."
+    )
     return Section("Adaptation", [text], pictures=pictures)
 
 

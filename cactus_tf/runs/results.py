@@ -135,7 +135,7 @@ def against(first: str, difference: Difference) -> dict[str, Any]:
     return {"against": {"algo": first, "difference": difference.mean, "ci95": difference.ci95}}
 
 
-def adaptation_rows(name: str, task: Task, traced: AdaptationAccuracy) -> list[dict[str, Any]]:
+def adaptation_rows(name: str, task: Task, accuracies: AdaptationAccuracy) -> list[dict[str, Any]]:
     """Rows of adaptation.csv: a learner at one (way, shot), step 0 before adaptation; fractions."""
     return [
         {
@@ -147,7 +147,7 @@ def adaptation_rows(name: str, task: Task, traced: AdaptationAccuracy) -> list[d
             "query_accuracy": query.mean,
             "query_ci95": query.ci95,
         }
-        for step, (support, query) in enumerate(zip(*traced, strict=True))
+        for step, (support, query) in enumerate(zip(accuracies.support, accuracies.query, strict=True))
     ]
 
 

@@ -27,6 +27,11 @@ def machine() -> dict[str, Any]:
     }
 
 
+def has_avx512() -> bool:
+    """Whether the processor has AVX-512 with instructions for neural networks, which NumPy names AVX512_..."""
+    return any(name.startswith("AVX512_") for name in machine()["instructions"])
+
+
 def _processor() -> str:
     """The name of the processor, or of its architecture."""
     try:

@@ -3,7 +3,7 @@ import pytest
 
 from cactus_tf.errors import RunError
 from cactus_tf.fewshot.episodes import Episodes
-from cactus_tf.fewshot.evaluation import confidence_interval, evaluate, paired_difference, trace_accuracies
+from cactus_tf.fewshot.evaluation import adaptation_accuracies, confidence_interval, evaluate, paired_difference
 from cactus_tf.types import Accuracy, AssignedPartitions, Trace
 
 LABELS = np.repeat(np.arange(6), 8)
@@ -105,22 +105,42 @@ class Improving:
 def test_accuracy_is_traced_before_adaptation_and_after_each_step():
     rows = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
     tasks = Episodes(rows, AssignedPartitions([np.repeat(np.arange(5), 8)]), way=2, shot=1, query=4)
-    traced = trace_accuracies(Improving(), tasks, 7)
+    traced = adaptation_accuracies(Improving(), tasks, 7)
     assert [a.mean for a in traced.query] == [0, 1 / 8, 2 / 8, 3 / 8]
     assert [a.mean for a in traced.support] == [0, 0, 0, 1]
-    assert traced.query[-1].per_episode.shape == (7,)
+    assert traced.query[-1].per_episode.shape == traced.final.per_episode.shape == (7,)
     assert evaluate(Improving(), tasks, 7).mean == 3 / 8
 
 
-def test_the_returned_predictions_are_those_after_the_last_step_of_adaptation():
+@pytest.mark.parametrize("traced", [0, 3, 100])
+def test_the_returned_predictions_are_those_after_the_last_step_of_adaptation(traced):
     rows = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
     tasks = Episodes(rows, AssignedPartitions([np.repeat(np.arange(5), 8)]), way=2, shot=1, query=4)
-    answers = trace_accuracies(Improving(), tasks, 7).query[-1].answers
+    answers = adaptation_accuracies(Improving(), tasks, 7, traced).final.answers
     right = answers == np.repeat([0, 1], 4)
     np.testing.assert_array_equal(right, np.tile(np.arange(8) < 3, (7, 1)))
 
 
-def test_a_diverging_adaptation_is_an_error():
+def test_only_the_first_episodes_are_traced():
+    class Counting(Improving):
+        calls = 0
+
+        def classify(self, *arguments):
+            return super().trace(*arguments).query[-1]
+
+        def trace(self, *arguments):
+            Counting.calls += 1
+            return super().trace(*arguments)
+
+    rows = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    tasks = Episodes(rows, AssignedPartitions([np.repeat(np.arange(5), 8)]), way=2, shot=1, query=4)
+    accuracies = adaptation_accuracies(Counting(), tasks, 7, traced=3)
+    assert Counting.calls == len(accuracies.query[0].per_episode) == 3
+    assert len(accuracies.final.per_episode) == 7
+
+
+@pytest.mark.parametrize("traced", [0, 100])
+def test_a_diverging_adaptation_is_an_error(traced):
     class Diverging(Improving):
         remedy = "lower --x_inner_lr"
 
@@ -132,4 +152,4 @@ def test_a_diverging_adaptation_is_an_error():
     tasks = Episodes(rows, AssignedPartitions([np.repeat(np.arange(5), 8)]), way=2, shot=1, query=4)
     words = "2-way 1-shot: the logits of episode 0 are not finite after step 2 of adaptation; lower --x_inner_lr"
     with pytest.raises(RunError, match=words):
-        trace_accuracies(Diverging(), tasks, 7)
+        adaptation_accuracies(Diverging(), tasks, 7, traced)

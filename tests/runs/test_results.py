@@ -13,7 +13,7 @@ from cactus_tf.utils import files, watchdog
 def test_every_number_of_the_adaptation_has_its_own_column():
     made = iter(np.arange(1, 9) / 10)
     support, query = ([Accuracy(next(made), next(made), np.zeros(1)) for _ in range(2)] for _ in range(2))
-    first, second = results.adaptation_rows("maml", (5, 1), AdaptationAccuracy(support, query))
+    first, second = results.adaptation_rows("maml", (5, 1), AdaptationAccuracy(query[-1], support, query))
     assert first == {
         "algo": "maml",
         "way": 5,

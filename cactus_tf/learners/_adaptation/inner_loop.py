@@ -39,6 +39,7 @@ class AdaptedNetwork:
         self._adapted = [i for i, v in enumerate(model.trainable_variables) if id(v) in adapted]
         self.compiled_trace = tf.function(self.trace, autograph=False)
         self.compiled_forward = tf.function(self.forward, autograph=False, reduce_retracing=True)
+        self.compiled_answer = functools.cache(self._compiled_answer)
         self.compiled_descend = functools.cache(self._compiled_descend)
 
     @property
@@ -127,6 +128,13 @@ class AdaptedNetwork:
         )
         return weights, self.forward(weights, rows)[1]
 
+    def answer(
+        self, support: tf.Tensor, labels: tf.Tensor, query: tf.Tensor, *, way: int, steps: int, transductive: bool
+    ) -> tf.Tensor:
+        """[m, way] logits of the queries after the inner loop of evaluation: the last ones of `trace`."""
+        weights, statistics = self.descend(unit_range(support), labels, way=way, steps=steps)
+        return self.forward(weights, unit_range(query), None if transductive else statistics)[0][:, :way]
+
     def trace(
         self, support: tf.Tensor, query: tf.Tensor, labels: tf.Tensor, *, way: int, steps: int, transductive: bool
     ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -171,6 +179,12 @@ class AdaptedNetwork:
     def _inner_rates(self) -> list:
         """alpha of every adapted variable: a number, or a tensor of its shape."""
         return [self._rates(variable) for variable in self.adapted_variables]
+
+    def _compiled_answer(self, way: int, steps: int, transductive: bool) -> Callable:
+        """`answer` with these arguments."""
+        return tf.function(
+            functools.partial(self.answer, way=way, steps=steps, transductive=transductive), autograph=False
+        )
 
     def _compiled_descend(self, way: int, steps: int) -> Callable:
         """`descend` for any number of rows."""

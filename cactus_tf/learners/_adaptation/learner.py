@@ -37,7 +37,9 @@ class AdaptedLearner(abc.ABC):
 
     def classify(self, support: Array, support_labels: Array, query: Array, way: int) -> tf.Tensor:
         """Logits [m, way] of the queries after `eval_steps` inner steps."""
-        return self.trace(support, support_labels, query, way).query[-1]
+        network = self.network_for(way)
+        answer = network.compiled_answer(way, self.eval_steps, self.transductive)
+        return answer(tf.convert_to_tensor(support), tf.cast(support_labels, tf.int32), tf.convert_to_tensor(query))
 
     def trace(self, support: Array, support_labels: Array, query: Array, way: int, steps: int | None = None) -> Trace:
         """Logits before adaptation and after each inner step; `steps` defaults to `eval_steps`."""
