@@ -1,4 +1,4 @@
-"""Runs every block of the tutorial in order: with short lengths in this process, and unchanged in a shell."""
+"""Runs every block of the page on drawings in order: with short lengths in this process, and unchanged in a shell."""
 
 import contextlib
 import csv
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGE = (ROOT / "docs" / "tutorial.md").read_text()
+PAGE = (ROOT / "docs" / "drawings.md").read_text()
 BLOCKS = re.findall(r"^```(python|bash)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 OUTPUTS = ("pictures", "examples", "others", "runs", "predictions", "exported")  # folders that the commands make
 SHORT = ["--steps=20", "--partitions=2", "--eval_episodes=10", "--filters=4", "--quiet"]
