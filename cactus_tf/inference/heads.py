@@ -76,10 +76,21 @@ def class_probabilities(
     """
     known, asked = (features(learner, rows) for rows in (support, query))
     if head == "logistic":
-        return np.asarray(LogisticRegression(C=_C, max_iter=_PASSES).fit(known, labels).predict_proba(asked))
+        return logistic(known, labels, asked)
     if isinstance(learner, FeatureLearner):  # its features and its metric belong together
         return FewShotClassifier(learner).fit(support, labels).predict_proba(query)
     return _by_cosine(known, labels, asked)
+
+
+def logistic(known: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Probabilities [m, way] by logistic regression on features.
+
+    The weights lie in the span of the examples, so with fewer examples than dimensions its coordinates do.
+    """
+    if known.shape[1] > len(known):
+        basis, coordinates = np.linalg.qr(known.T)
+        known, asked = coordinates.T, asked @ basis
+    return np.asarray(LogisticRegression(C=_C, max_iter=_PASSES).fit(known, labels).predict_proba(asked))
 
 
 def features(learner: Learner, rows: np.ndarray) -> np.ndarray:

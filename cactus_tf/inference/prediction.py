@@ -15,7 +15,7 @@ from cactus_tf import datasets, plugins
 from cactus_tf.contracts import BuiltByName
 from cactus_tf.datasets import Pictures, read_all, read_classes
 from cactus_tf.errors import InputError
-from cactus_tf.inference import heads, rejection
+from cactus_tf.inference import heads, pseudo_tasks, rejection, temperature
 from cactus_tf.inference.classifier import FewShotClassifier
 from cactus_tf.runs import restoring, training_pictures
 from cactus_tf.runs.restoring import Restored
@@ -145,9 +145,14 @@ def predict(
     else:
         log.info("classify: %s on the features of %s", _HEADS[head], restored.name)
         probabilities = heads.class_probabilities(head, restored.learner, known, labeled.labels, asked)
+    calibrated: dict[str, Any] = {}
+    if head == "logistic":
+        calibrated["temperature"] = _temperature(run, restored, labeled.labels)
+        probabilities = temperature.rescaled(probabilities, calibrated["temperature"])
+        log.info("classify: temperature %(temperature)g, from clusters of the run's pictures", calibrated)
     places = {name: str(expanded(place).resolve()) for name, place in given.items()}
     source = {**places, "algo": restored.name, "transductive": transductive, "invert": invert}
-    source |= {"head": head} if head != "learner" else {}
+    source |= {"head": head, **calibrated} if head != "learner" else {}
     refused = None
     if reject is not None:
         source["reject"] = reject
@@ -178,14 +183,29 @@ def _refused(
     Raises:
       InputError: the training pictures of the run are gone.
     """
-    stored = restoring.training_images if restored.embedder is None else training_pictures.training_embeddings
-    rows = stored(run)
-    if rows is None:
+    training = _training_features(run, restored)
+    if training is None:
         raise InputError(f"--reject needs the training pictures of {run}, which are gone: rerun its command")
     known, labels, asked = task
-    some = rejection.sample(rows)
-    known, asked, training = (heads.features(restored.learner, part) for part in (known, asked, some))
+    known, asked = (heads.features(restored.learner, part) for part in (known, asked))
     return rejection.refused(known, labels, asked, training, share)
+
+
+def _temperature(run: str | Path, restored: Restored, labels: np.ndarray) -> float:
+    """The temperature of logistic regression: fitted on pseudo-tasks, or 1 if the run's pictures are gone."""
+    training = _training_features(run, restored)
+    if training is None:
+        log.warning("the training pictures of %s are gone, so the probabilities are not calibrated", run)
+        return 1.0
+    counts = np.unique(labels, return_counts=True)[1]
+    return round(temperature.fitted(heads.logistic, training, len(counts), int(np.median(counts))), 3)
+
+
+def _training_features(run: str | Path, restored: Restored) -> np.ndarray | None:
+    """[t, dim] features of a sample of the run's training pictures; None if they are gone."""
+    stored = restoring.training_images if restored.embedder is None else training_pictures.training_embeddings
+    rows = stored(run)
+    return None if rows is None else heads.features(restored.learner, pseudo_tasks.sample(rows))
 
 
 def _consumed(restored: Restored, images: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from sklearn.linear_model import LogisticRegression
 
 from cactus_tf import learners, predict
 from cactus_tf.errors import InputError
-from cactus_tf.inference.heads import HEADS, check, chosen, class_probabilities
+from cactus_tf.inference.heads import HEADS, check, chosen, class_probabilities, logistic
 
 
 def task(shot=5, seed=0):
@@ -75,3 +75,11 @@ def test_another_head_beside_transductive_is_an_error_and_auto_is_not():
     with pytest.raises(InputError, match="leave out --transductive or --head"):
         check("prototype", on_embeddings("protonets"), "protonets", transductive=True)
     check("auto", on_embeddings("protonets"), "protonets", transductive=True)
+
+
+def test_logistic_regression_in_the_span_of_few_examples_is_the_same():
+    rng = np.random.default_rng(0)
+    labels, known = np.repeat(np.arange(4), 3), rng.normal(size=(12, 50))
+    asked = rng.normal(size=(20, 50))
+    whole = LogisticRegression(C=10.0, max_iter=2000, tol=1e-8).fit(known, labels).predict_proba(asked)
+    np.testing.assert_allclose(logistic(known, labels, asked), whole, atol=0.02)  # of its stopping rule

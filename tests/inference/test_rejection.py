@@ -7,7 +7,8 @@ from cactus_tf.datasets import Pictures
 from cactus_tf.errors import InputError
 from cactus_tf.inference.prediction import Predictions
 from cactus_tf.inference.prediction_output import calibration_error, summary
-from cactus_tf.inference.rejection import nearest, refused, sample, threshold
+from cactus_tf.inference.pseudo_tasks import sample
+from cactus_tf.inference.rejection import nearest, refused, threshold
 from cactus_tf.predict import main
 from tests.inference.test_prediction import classify, pictures  # noqa: F401
 

@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+
+from cactus_tf.inference.heads import logistic
+from cactus_tf.inference.prediction_output import calibration_error
+from cactus_tf.inference.temperature import fitted, rescaled
+
+
+def groups(number, each, noise, seed=0):
+    """[number * each, 16] rows around as many directions, and the direction of each."""
+    rng = np.random.default_rng(seed)
+    kind = np.repeat(np.arange(number), each)
+    return rng.normal(size=(number, 16))[kind] + noise * rng.normal(size=(number * each, 16)), kind
+
+
+def sharper(power):
+    return lambda *task: rescaled(logistic(*task), 1 / power)
+
+
+def test_a_head_that_is_three_times_as_certain_gets_three_times_the_temperature():
+    rows = groups(10, 40, 0.8)[0]
+    once, thrice = (fitted(sharper(power), rows, 5, 5) for power in (1, 3))
+    assert thrice == pytest.approx(3 * once, rel=0.02)
+
+
+def test_the_temperature_lowers_the_calibration_error_of_pictures_that_were_not_clustered():
+    rows, kind = groups(10, 60, 1.0)
+    order = np.arange(len(rows)) - kind * 60  # the place of a row in its group
+    training, known, asked = order < 30, (order >= 30) & (order < 35), order >= 35
+    head = sharper(0.2)  # far from certain enough
+    before = head(rows[known], kind[known], rows[asked])
+    after = rescaled(before, fitted(head, rows[training], 10, 5))
+    np.testing.assert_allclose(after.sum(axis=1), 1)
+    np.testing.assert_array_equal(before.argmax(axis=1), after.argmax(axis=1))
+    errors = [calibration_error(p.max(axis=1), p.argmax(axis=1) == kind[asked]) for p in (before, after)]
+    assert errors[1] < errors[0] / 2
+
+
+@pytest.mark.parametrize("rows", [np.zeros((0, 4)), np.ones((20, 4)), np.eye(3)])
+def test_without_two_clusters_the_probabilities_stay(rows):
+    assert fitted(logistic, rows, 2, 1) == 1
+    given = np.array([[0.25, 0.75], [1.0, 0.0]])
+    np.testing.assert_allclose(rescaled(given, 1.0), given, atol=1e-9)
