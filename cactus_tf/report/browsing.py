@@ -17,7 +17,7 @@ from cactus_tf.utils.seeds import counter_rng
 
 NAME = "clusters.html"
 _CLUSTERS, _EACH, _ALL = 500, 60, 2400  # clusters, pictures of each, and pictures of all on the page
-_BYTES = 4_000_000  # of pictures on the page
+_BYTES = 5_000_000  # of the page that pictures take
 _CANDIDATES = 400  # pictures of a cluster whose typical ones are shown
 _SMALL = 32  # pixels: smaller pictures are shown at twice their size
 
@@ -76,7 +76,7 @@ def _page(run: Run) -> str:
     typical = "the most typical first" if run.embeddings is not None else "in the order of the data"
     text = (
         f"{which} clusters of the first partition, the largest first: number and, in parentheses, size. Of each, "
-        f"up to {_EACH} pictures are shown, {typical}; of all, up to {_ALL:,} or {_BYTES / 1e6:g} MB of pictures."
+        f"up to {_EACH} pictures are shown, {typical}; in all, up to {_ALL:,}, as far as {_BYTES / 1e6:g} MB go."
     )
     title = f"Clusters of {run.plan.data.dataset}"
     return fill(NAME, title=title, subtitle=f"cactus_tf, {run.folder.name}", text=text, clusters=clusters)
@@ -109,7 +109,7 @@ def _pictures(run: Run, typical: Sequence[np.ndarray]) -> list[list[Picture]]:
     invert, left = tiles.drawings(run.images), _BYTES
     for c, i in turns[:_ALL]:
         picture = _picture(run, int(i), invert)
-        left -= len(picture.data)
+        left -= len(picture.source)
         if left < 0:
             break
         made[c].append(picture)

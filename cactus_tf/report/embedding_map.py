@@ -17,8 +17,8 @@ from cactus_tf.utils.seeds import counter_rng
 
 _POINTS, _FEWEST = 600, 5
 _COLORS = figures.COLORS[:6]  # without black, the color of the point that is pointed at
-_COLUMNS, _SIDE = 30, 40  # of the sprite: pictures in a row, pixels of a picture's longer side
-_SPRITE = 250_000  # bytes
+_COLUMNS, _SIDE = 30, 48  # of the sprite: pictures in a row, pixels of a picture's longer side
+_SPRITE = 300_000  # bytes
 _FIELD, _MARGIN = (4, 3), 0.02
 
 

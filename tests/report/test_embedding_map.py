@@ -84,11 +84,11 @@ def test_a_large_set_is_sampled_the_same_way_by_the_same_seed_only(run):
     assert set(first) != set(embedding_map._sample(5000, seed=4))
 
 
-def test_pictures_of_the_map_take_at_most_a_quarter_megabyte_even_of_noise():
+def test_pictures_of_the_map_take_at_most_300_kilobytes_even_of_noise():
     images = np.random.default_rng(0).integers(0, 256, (600, 84, 84, 3), np.uint8)
     sprite, width, height = embedding_map._sprite(images, np.arange(600))
-    assert len(sprite.data) <= 250_000
-    assert (width, height) == (40, 40)
+    assert len(sprite.data) <= 300_000
+    assert (width, height) == (48, 48)
 
 
 def test_the_map_says_how_to_read_it(run):
