@@ -122,7 +122,7 @@ def _jpeg(shown: np.ndarray, quality: int = _QUALITIES[0], sharp: bool = True) -
     from PIL import Image
 
     file, image = io.BytesIO(), Image.fromarray(shown[..., 0] if shown.shape[-1] == 1 else shown)
-    image.save(file, "JPEG", quality=quality, subsampling=0 if sharp else 2, optimize=True)
+    image.save(file, "JPEG", quality=quality, subsampling=0 if sharp else 2)
     return file.getvalue()
 
 
