@@ -70,3 +70,16 @@ def make(folder, *flags, channels=1, labeled=True):
 def with_embedder(run, embedder, name):
     embedding = dataclasses.replace(run.plan.embedding, embedder=name)
     return dataclasses.replace(run, plan=dataclasses.replace(run.plan, embedding=embedding), embedder=embedder)
+
+
+def with_embeddings(run):
+    """The run with embeddings of its training images: one far group for each cluster of its first partition."""
+    cluster, rng = run.partitions[0].assignments(len(run.data.train)), np.random.default_rng(2)
+    embeddings = 10 * np.eye(8)[cluster % 8] + rng.normal(size=(len(cluster), 8))
+    return dataclasses.replace(run, embeddings=embeddings.astype(np.float32))
+
+
+def with_training_images(run, images, partitions=None, names=None):
+    """The run with other training images, and clusters of them."""
+    data = dataclasses.replace(run.data, train=ImageSet(images, names=names))
+    return dataclasses.replace(run, data=data, partitions=partitions or run.partitions)

@@ -91,7 +91,8 @@ def _stages(plan: RunPlan, folder: Path, artifacts: Path, first_run: bool) -> li
     if not clock.over:
         with clock.stage("report"):
             run_events.after_evaluation(plan, data, rows, folder / "events")
-            report.write(report.Run(plan, folder, data, rows, partitions, tasks, embedder))
+            shown = report.Run(plan, folder, data, rows, partitions, tasks, embedder, embeddings.get("train"))
+            report.write(shown)
     log.info("%s", results.closing_words(rows, folder))
     return rows
 

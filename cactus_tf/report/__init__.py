@@ -1,4 +1,4 @@
-"""The report of a run: report.html, and some of its pictures as PNG files.
+"""The report of a run: report.html, clusters.html to browse, and some of its pictures as PNG files.
 
 The pipeline imports the names in `__all__`, `run_events`, `inspection` and `sheets`; the table command imports
 `comparison`.
@@ -6,7 +6,7 @@ The pipeline imports the names in `__all__`, `run_events`, `inspection` and `she
 
 from __future__ import annotations
 
-from cactus_tf.report import evaluated, figures, result, sheets, tiles, training
+from cactus_tf.report import browsing, embedding_map, evaluated, figures, result, sheets, tiles, training
 from cactus_tf.report.page import Section, render
 from cactus_tf.report.run import Run, pictured
 from cactus_tf.utils import files
@@ -17,6 +17,7 @@ _TRAINING = (
     result.results_of,
     training.tasks_of,
     training.clusters_of,
+    embedding_map.map_of,
     training.embedder_of,
     training.training_of,
     training.adaptation_of,
@@ -26,8 +27,12 @@ _LAST = (result.settings_of, result.reproduction_of)
 
 
 def write(run: Run) -> None:
-    """Writes report.html and, if the run has what they show, accuracy, learning_curve, clusters and tasks as PNG."""
+    """Writes report.html and, if the run has what they show, clusters.html and PNG files.
+
+    The PNG files are accuracy, learning_curve, clusters and tasks.
+    """
     write_pictures(run)
+    browsing.write(run)
     title = f"{', '.join(run.plan.run.algo)} on {run.plan.data.dataset}"
     page = render(title, f"cactus_tf, {run.folder.name}", sections(run))
     files.write_text(run.folder / "report.html", page)

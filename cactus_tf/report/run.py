@@ -30,6 +30,7 @@ class Run:
       partitions: that tasks were made from; empty if no learner is meta-trained.
       tasks: the training tasks of the first meta-learner; None if there is none, or no images.
       embedder: the fitted one; None if nothing is embedded.
+      embeddings: [n, dim] float32 of the training images; None if nothing is embedded.
     """
 
     plan: RunPlan
@@ -39,6 +40,7 @@ class Run:
     partitions: Partitions = ()
     tasks: Episodes | None = None
     embedder: Embedder | None = None
+    embeddings: np.ndarray | None = None
 
     @property
     def images(self) -> np.ndarray | None:

@@ -14,6 +14,7 @@ SUPPORT, QUERY, WRONG = (0, 114, 178), (190, 190, 190), (213, 94, 0)
 _SMALL, _LARGE = 28, 64  # pixels: smaller images are enlarged, larger ones reduced
 _FRAME, _GAP = 2, 3  # pixels
 _MUCH = 20_000  # bytes of a PNG file from which on JPEG is tried
+_QUALITIES = (75, 60, 45, 30, 15)  # of JPEG, the usual one first
 _SAMPLED = 100  # images that determine the background
 
 
@@ -26,16 +27,17 @@ def drawings(images: np.ndarray) -> bool:
     return images.shape[-1] == 1 and not np.median(images[:: max(1, len(images) // _SAMPLED)])
 
 
-def tiles(images: np.ndarray, invert: bool = False) -> np.ndarray:
+def tiles(images: np.ndarray, invert: bool = False, most: int = _LARGE) -> np.ndarray:
     """Images for display, [..., h, w, c] uint8 -> [..., H, W, 3] uint8 with 28 to 64 pixels on the longer side.
 
     Args:
       images: one channel or three.
       invert: whether to swap black and white.
+      most: pixels on the longer side, if not 64.
     """
     flat = images.reshape(-1, *images.shape[-3:])
     flat = 255 - flat if invert else flat
-    flat = np.stack([_resized(image) for image in flat]) if len(flat) else flat
+    flat = np.stack([_resized(image, most) for image in flat]) if len(flat) else flat
     return np.broadcast_to(flat, (*flat.shape[:-1], 3)).reshape(*images.shape[:-3], *flat.shape[1:-1], 3)
 
 
@@ -85,13 +87,25 @@ def task(
     return np.concatenate([parts[0], space, parts[1]], axis=1)
 
 
-def picture(shown: np.ndarray, alt: str, caption: str = "") -> Picture:
-    """[h, w, 3] or [h, w, 1] uint8 as a picture of the page, in its own size; large photographs as JPEG."""
+def picture(shown: np.ndarray, alt: str, caption: str = "", much: int = _MUCH) -> Picture:
+    """[h, w, 3] or [h, w, 1] uint8 as a picture of the page, in its own size; photographs of `much` bytes as JPEG."""
     exact, kind = png(shown), "png"
-    if len(exact) > _MUCH:
+    if len(exact) > much:
         smaller = _jpeg(shown)
         exact, kind = (smaller, "jpeg") if 2 * len(smaller) < len(exact) else (exact, kind)
     return Picture(exact, kind, shown.shape[1], alt, caption)
+
+
+def fitting(shown: np.ndarray, most: int) -> Picture:
+    """[h, w, 3] or [h, w, 1] uint8 as PNG if it fits in so many bytes, else as JPEG of the best quality that does."""
+    exact = png(shown)
+    if len(exact) <= most:
+        return Picture(exact, "png", shown.shape[1], "")
+    for quality in _QUALITIES:
+        smaller = _jpeg(shown, quality, sharp=False)
+        if len(smaller) <= most:
+            break
+    return Picture(smaller, "jpeg", shown.shape[1], "")
 
 
 def png(shown: np.ndarray) -> bytes:
@@ -103,12 +117,12 @@ def png(shown: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def _jpeg(shown: np.ndarray) -> bytes:
-    """[h, w, 3] or [h, w, 1] uint8 as a JPEG file whose colors are as sharp as its brightness."""
+def _jpeg(shown: np.ndarray, quality: int = _QUALITIES[0], sharp: bool = True) -> bytes:
+    """[h, w, 3] or [h, w, 1] uint8 as a JPEG file; whether its colors are as sharp as its brightness."""
     from PIL import Image
 
-    file = io.BytesIO()
-    Image.fromarray(shown[..., 0] if shown.shape[-1] == 1 else shown).save(file, "JPEG", quality=85, subsampling=0)
+    file, image = io.BytesIO(), Image.fromarray(shown[..., 0] if shown.shape[-1] == 1 else shown)
+    image.save(file, "JPEG", quality=quality, subsampling=0 if sharp else 2)
     return file.getvalue()
 
 
@@ -122,16 +136,16 @@ def _marked(shown: np.ndarray) -> np.ndarray:
     return marked
 
 
-def _resized(image: np.ndarray) -> np.ndarray:
-    """[h, w, c] with 28 to 64 pixels on the longer side: pixels are repeated to enlarge, averaged to reduce."""
+def _resized(image: np.ndarray, most: int) -> np.ndarray:
+    """[h, w, c] with 28 to `most` pixels on the longer side: pixels are repeated to enlarge, averaged to reduce."""
     from PIL import Image
 
     longest = max(image.shape[:2])
     if longest < _SMALL:
         times = -(-_SMALL // longest)
         return image.repeat(times, axis=0).repeat(times, axis=1)
-    if longest <= _LARGE:
+    if longest <= most:
         return image
-    size = [max(1, round(side * _LARGE / longest)) for side in image.shape[1::-1]]
+    size = [max(1, round(side * most / longest)) for side in image.shape[1::-1]]
     plain = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
     return np.asarray(plain.resize((size[0], size[1]), Image.Resampling.BOX)).reshape(size[1], size[0], -1)

@@ -12,8 +12,8 @@ import numpy as np
 from cactus_tf import plugins
 from cactus_tf.contracts import TrainedNetwork
 from cactus_tf.fewshot.evaluation import TRACED_EPISODES
-from cactus_tf.report import figures, sheets, tiles
-from cactus_tf.report.page import Picture, Section, capital
+from cactus_tf.report import browsing, figures, sheets, tiles
+from cactus_tf.report.page import Link, Picture, Section, capital
 from cactus_tf.report.run import Run, pictured
 from cactus_tf.runs import tensorboard
 
@@ -59,7 +59,8 @@ def clusters_of(run: Run) -> Section | None:
         numbers = ", ".join(f"{run.partitions[0].sizes[c]}" for c in chosen)
         caption = f"Images of some clusters of the first partition. A row per cluster; their sizes are {numbers}."
         pictures.append(tiles.picture(tiles.sheet(rows), caption, caption))
-    return Section("Clusters", [text], pictures=pictures)
+    links = [Link("Browse the clusters of the first partition.", browsing.NAME)] if browsing.can_browse(run) else []
+    return Section("Clusters", [text], pictures=pictures, links=links)
 
 
 def embedder_of(run: Run) -> Section | None:

@@ -14,10 +14,12 @@ from cactus_tf import report
 PHONE, DESK = 390, 1280
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(not BROWSER, reason="no chromium or google-chrome is installed")
-WRAPPER = """<iframe id="page" src="report.html" width="{width}" height="900" style="border:0"></iframe>
+WRAPPER = """<iframe id="page" src="{page}" width="{width}" height="900" style="border:0"></iframe>
 <p id="found"></p><script>
 onload = () => {{
   const shown = document.getElementById("page").contentDocument;
+  const points = [...shown.querySelectorAll(".points a")];
+  points.sort((a, b) => b.getBoundingClientRect().x - a.getBoundingClientRect().x).slice(0, 1).forEach(a => a.focus());
   const wide = [...shown.querySelectorAll("body *")].filter(e => !e.closest(".scroll, pre"));
   const right = Math.max(...wide.map(e => e.getBoundingClientRect().right));
   document.getElementById("found").textContent =
@@ -29,7 +31,7 @@ onload = () => {{
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    run = a_run.make(tmp_path_factory.mktemp("browsed"))
+    run = a_run.with_embeddings(a_run.make(tmp_path_factory.mktemp("browsed")))
     report.write(run)
     return run.folder
 
@@ -48,8 +50,10 @@ def browse(folder, *flags):
 
 
 @pytest.mark.parametrize("width", [PHONE, DESK])
-def test_nothing_is_wider_than_the_page(folder, width):
-    (folder / "wrapper.html").write_text(WRAPPER.format(width=width))
+@pytest.mark.parametrize("page", ["report.html", "clusters.html"])
+def test_nothing_is_wider_than_the_page(folder, width, page):
+    """Not even the picture of the rightmost point of the map, which is pointed at."""
+    (folder / "wrapper.html").write_text(WRAPPER.format(width=width, page=page))
     text = browse(folder, "--virtual-time-budget=5000", "--dump-dom", f"file://{folder}/wrapper.html")
     scroll, right, drawn, images = map(int, re.search(r"scroll (\d+) right (\d+) images (\d+) of (\d+)", text).groups())
     assert scroll == width

@@ -75,3 +75,19 @@ def test_a_large_photograph_is_a_jpeg_and_a_drawing_stays_exact():
     assert np.abs(shown.astype(float) - photograph).mean() < 4
     assert tiles.picture(photograph[:5], "a small one").kind == "png"
     assert tiles.picture(np.where(photograph < 128, 0, 255).astype(np.uint8)[::30].repeat(30, 0), "ink").kind == "png"
+
+
+def test_a_sheet_of_noise_is_a_picture_of_the_page_too():
+    noise = np.random.default_rng(0).integers(0, 256, (600, 400, 3), np.uint8)
+    assert tiles.picture(noise, "noise").kind in ("png", "jpeg")
+
+
+def test_a_picture_fits_its_bytes_and_is_exact_where_it_can_be():
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (200, 200, 3), np.uint8)
+    ink = np.where(noise[::10, ::10] < 128, 0, 255).astype(np.uint8)
+    assert tiles.fitting(ink, 20_000).kind == "png"
+    sizes = [len(tiles.fitting(noise, most).data) for most in (10_000, 20_000, 40_000)]
+    assert sizes == sorted(sizes)
+    assert all(size <= most for size, most in zip(sizes, (10_000, 20_000, 40_000), strict=True))
+    assert tiles.fitting(noise, 40_000).kind == "jpeg"
