@@ -156,7 +156,8 @@ def _restore(folder: Path, algo: str | None) -> Restored:
         embeddings = images if features else embeddings
     elif features:
         embeddings = np.zeros((1, *shape), np.float32)
-    learner = learners.make(name, learner_plan.context(shape, embedder, embeddings, images), learner_plan.options)
+    context = learner_plan.context(shape, embedder, embeddings, images, restored=True)
+    learner = learners.make(name, context, learner_plan.options)
     return Restored(
         name=name,
         learner=learner,
