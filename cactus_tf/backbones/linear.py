@@ -15,7 +15,7 @@ from cactus_tf.utils.seeds import derive
 
 INFO = BackboneInfo(consumes="embeddings", as_wide_as_input=True, arguments=frozenset({"rows"}))
 
-_ROWS = 100_000  # most embeddings that principal components are found from, which bounds the memory
+_ROWS, _DIM = 100_000, 4096  # most embeddings that components are found from, most numbers of a covariance: for memory
 
 
 def build(
@@ -85,7 +85,9 @@ def principal_components(rows: np.ndarray, width: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(derive(seed, "principal components"))
     if len(rows) > _ROWS:
         rows = rows[np.sort(rng.choice(len(rows), _ROWS, replace=False))]
-    pca = PCA(width, random_state=int(rng.integers(2**31))).fit(np.asarray(rows, np.float32))
+    exact = rows.shape[1] <= min(len(rows), _DIM)
+    solver = "covariance_eigh" if exact else "auto"
+    pca = PCA(width, svd_solver=solver, random_state=int(rng.integers(2**31))).fit(np.asarray(rows, np.float32))
     return pca.components_.T.astype(np.float32)
 
 
