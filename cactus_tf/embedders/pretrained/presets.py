@@ -87,7 +87,7 @@ PRESETS = {
     "dinov2_with_registers_small": _dinov2(90, 12, 384, 6, registers=4),
     "dinov2_with_registers_base": _dinov2(351, 12, 768, 12, registers=4),
     "dinov3_vit_small_lvd1689m": _dinov3(86, 384, 6),
-    "dinov3_vit_base_lvd1689m": _dinov3(343, 768, 12),
+    "dinov3_vit_base_lvd1689m": _dinov3(344, 768, 12),
     "clip_vit_base_patch32": _clip(605, 32),
     "clip_vit_base_patch16": _clip(598, 16),
     "siglip_base_patch16_224": _siglip(813),
