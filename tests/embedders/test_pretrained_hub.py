@@ -268,6 +268,8 @@ def test_a_preset_that_is_cut_short_is_named(keras_hub, tmp_path):
     path = tmp_path / "model.weights.h5"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert "is damaged, cut short" in message(weights=str(tmp_path))
+    path.unlink()
+    assert "is not a whole preset" in message(weights=str(tmp_path))
 
 
 @pytest.mark.slow

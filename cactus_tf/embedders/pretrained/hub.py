@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import logging
@@ -79,7 +80,10 @@ def read(path: Path, size: int | None, *, scaled: bool, name: str | None = None)
     side = size or (PRESETS[name].side if name else own)
     hub, resized = _keras_hub(flag), _resized(kind, side, own, flag)
     with errors_named(path), quiet():
-        network = _from_preset(hub, str(path), resized, scaled, flag)
+        try:
+            network = _from_preset(hub, str(path), resized, scaled, flag)
+        except FileNotFoundError as error:
+            raise InputError(f"{flag} is not a whole preset ({first_line(error)}): get it again") from error
     assert network.hub is not None
     numbers = network.hub.output_shape[-1]
     if name and (kind, numbers) != (PRESETS[name].backbone, PRESETS[name].numbers):
@@ -178,11 +182,15 @@ def _from_preset(hub: Any, preset: str, resized: Mapping[str, Any], scaled: bool
     try:
         pixels = hub.layers.ImageConverter.from_preset(preset)
     except FileNotFoundError:
-        log.warning(
-            "%s has no preprocessing: it gets pixels in 0..255; name another range by --pretrained_scaling", flag
-        )
+        _warn_of_pixels(flag)
         return _network(backbone, None, flag)
     return _network(backbone, (1.0 if pixels.scale is None else pixels.scale, pixels.offset or 0.0), flag)
+
+
+@functools.cache
+def _warn_of_pixels(flag: str) -> None:
+    """Says once that a network gets pixels as they are."""
+    log.warning("%s has no preprocessing: it gets pixels in 0..255; name another range by --pretrained_scaling", flag)
 
 
 def _network(backbone: Any, pixels: tuple[Any, Any] | None, flag: str) -> Network:
