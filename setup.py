@@ -50,6 +50,7 @@ setup(
         "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=0.29", "ruff"],
         "tflite": ["ai-edge-litert>=2.3"],  # python -m cactus_tf.export --format=tflite, to read the result back
         "onnx": ["tf2onnx>=1.17", "onnxruntime>=1.32"],  # python -m cactus_tf.export --format=onnx
+        "hub": ["keras-hub>=0.24"],  # --pretrained_model=dinov2_small and other presets of keras-hub
     },
     entry_points={
         "console_scripts": [

@@ -125,7 +125,7 @@ class BackboneInfo:
       consumes: what its rows are.
       filters: its default width; None takes the learner's.
       as_wide_as_input: whether its default width is that of its input instead.
-      arguments: which of "pooled", "initializers", "head_stddev" and "convolution" its `build` accepts.
+      arguments: which of "pooled", "initializers", "head_stddev", "convolution" and "rows" its `build` accepts.
     """
 
     consumes: Literal["images", "embeddings"] = "images"
@@ -247,6 +247,8 @@ class LearnerContext:
       embedder: the fitted embedder, or None.
       images: [n, h, w, c] uint8, the training images, or None.
       clusters: k, for a learner that clusters the training embeddings.
+      restored: whether its weights are loaded afterwards, so that they need not start from the embeddings, which may
+        then be one row of the same length.
     """
 
     image_shape: tuple[int, ...]
@@ -260,6 +262,7 @@ class LearnerContext:
     embedder: Embedder | None = None
     images: np.ndarray | None = None
     clusters: int = 500
+    restored: bool = False
 
 
 class Recipe(NamedTuple):

@@ -1,4 +1,4 @@
-"""One linear map of embeddings, which starts as the identity: an adapter of features that are good already."""
+"""One linear map of embeddings, an adapter, which starts as the identity or as their principal components."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from cactus_tf.contracts import BackboneInfo
 from cactus_tf.errors import InputError
 from cactus_tf.utils.seeds import derive
 
-INFO = BackboneInfo(consumes="embeddings", as_wide_as_input=True)
+INFO = BackboneInfo(consumes="embeddings", as_wide_as_input=True, arguments=frozenset({"rows"}))
+
+_ROWS, _DIM = 100_000, 4096  # most embeddings that components are found from, most numbers of a covariance: for memory
 
 
 def build(
@@ -24,6 +26,7 @@ def build(
     norm: str | NormFactory = "none",
     seed: int = 0,
     dtype: str = "float32",
+    rows: np.ndarray | None = None,
 ) -> keras.Model:
     """f(x) = W x, without bias, norm or activation; then the features, or a linear head.
 
@@ -35,12 +38,13 @@ def build(
       norm: not used.
       seed: of the random map, and of the head: normal of standard deviation 0.01, truncated at twice that.
       dtype: of weights and activations.
+      rows: [n, dim] embeddings, whose first principal components the rows of W start as instead.
 
     Returns:
       A Keras model from [n, *image_shape] to [n, filters] or [n, out]; layers linear and head.
 
     Raises:
-      InputError: image_shape is empty.
+      InputError: image_shape is empty, or there are fewer rows or numbers than principal components.
     """
     dim = math.prod(image_shape) if image_shape else 0
     if not dim:
@@ -49,11 +53,42 @@ def build(
     x = keras.layers.Flatten(dtype=dtype)(inputs) if len(image_shape) > 1 else inputs
     adapter = keras.layers.Dense(filters or dim, use_bias=False, name="linear", dtype=dtype)
     x = adapter(x)
-    adapter.set_weights([_start(dim, filters or dim, seed)])
+    width = filters or dim
+    adapter.set_weights([_start(dim, width, seed) if rows is None else principal_components(rows, width, seed)])
     if out is not None:
         small = keras.initializers.TruncatedNormal(0.0, 0.01, keras_seed(derive(seed, "head"), "kernel"))
         x = keras.layers.Dense(out, kernel_initializer=small, name="head", dtype=dtype)(x)
     return keras.Model(inputs, x, name="linear")
+
+
+def principal_components(rows: np.ndarray, width: int, seed: int) -> np.ndarray:
+    """The first principal components of embeddings, as columns of length 1 at right angles.
+
+    Args:
+      rows: [n, dim].
+      width: number of components.
+      seed: of the rows that are taken from more than 100,000, and of the search where it is random.
+
+    Returns:
+      [dim, width] float32.
+
+    Raises:
+      InputError: there are fewer rows or numbers than components.
+    """
+    from sklearn.decomposition import PCA
+
+    if width > min(rows.shape):
+        raise InputError(
+            f"--protonets_start=pca: {len(rows)} embeddings of {rows.shape[1]} numbers have no {width} principal "
+            f"components: set --filters={min(rows.shape)} or less"
+        )
+    rng = np.random.default_rng(derive(seed, "principal components"))
+    if len(rows) > _ROWS:
+        rows = rows[np.sort(rng.choice(len(rows), _ROWS, replace=False))]
+    exact = rows.shape[1] <= min(len(rows), _DIM)
+    solver = "covariance_eigh" if exact else "auto"
+    pca = PCA(width, svd_solver=solver, random_state=int(rng.integers(2**31))).fit(np.asarray(rows, np.float32))
+    return pca.components_.T.astype(np.float32)
 
 
 def _start(dim: int, width: int, seed: int) -> np.ndarray:

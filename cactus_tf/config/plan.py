@@ -155,14 +155,17 @@ class LearnerPlan:
         embedder: Embedder | None = None,
         embeddings: np.ndarray | None = None,
         images: np.ndarray | None = None,
+        restored: bool = False,
     ) -> LearnerContext:
         """What the learner is built from.
 
         Args:
           image_shape: (height, width, channels), or (dim,) of features.
           embedder: the fitted one, or None.
-          embeddings: [n, dim] float32 of the training images; only a learner that clusters them reads more than dim.
+          embeddings: [n, dim] float32 of the training images; of a learner that neither clusters them nor starts from
+            them, only dim is read.
           images: [n, h, w, c] uint8, the training images, for a learner that is trained on their clusters.
+          restored: whether its weights are loaded afterwards.
         """
         return LearnerContext(
             image_shape=image_shape,
@@ -176,6 +179,7 @@ class LearnerPlan:
             embedder=embedder,
             images=images,
             clusters=self.clusters,  # type: ignore[arg-type]
+            restored=restored,
         )
 
 

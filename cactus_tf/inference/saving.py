@@ -178,7 +178,7 @@ def _read_learner(folder: Path, description: _Description, embedder: Embedder | 
     fields = dataclasses.asdict(from_saved(_Context, description.context))
     dim, shape = fields.pop("dim"), fields.pop("image_shape")
     blank = np.zeros((1, dim), np.float32) if dim else None
-    context = LearnerContext(shape, **fields, embedder=embedder, embeddings=blank)
+    context = LearnerContext(shape, **fields, embedder=embedder, embeddings=blank, restored=True)
     learner = learners.make(
         description.learner, context, _options("learners", description.learner, description.options)
     )

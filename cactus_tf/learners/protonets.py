@@ -13,7 +13,7 @@ import tensorflow as tf
 from cactus_tf import plugins
 from cactus_tf.backbones import NormFactory, RunningBatchNorm
 from cactus_tf.config.schema import TrainingSettings, option
-from cactus_tf.contracts import LearnerContext, LearnerInfo
+from cactus_tf.contracts import BackboneInfo, LearnerContext, LearnerInfo
 from cactus_tf.errors import InputError
 from cactus_tf.fewshot.losses import (
     cosines,
@@ -60,6 +60,12 @@ class Options:
     feature_dropout: float = option(
         0.0, "share of the embeddings' numbers that a training task sets to zero", low=0, high=0.99, source="ours"
     )
+    start: str = option(
+        "identity",
+        "what --backbone=linear starts as: identity (with --filters a random projection) or pca (the first --filters "
+        "principal components of the training embeddings)",
+        source="ours",
+    )
 
 
 def build(context: LearnerContext, options: Options | None = None) -> ProtoNets:
@@ -90,6 +96,10 @@ def euclidean(query: tf.Tensor, means: tf.Tensor) -> tf.Tensor:
 
 METRICS: dict[str, tuple[Similarity, float]] = {"euclidean": (euclidean, 1.0), "cosine": (cosines, 10.0)}
 """By the value of `--protonets_metric`, each with its default temperature."""
+
+
+STARTS = ("identity", "pca")
+"""The values of `--protonets_start`."""
 
 
 def similarity(options: Options) -> Similarity:
@@ -213,7 +223,26 @@ def _encoder(context: LearnerContext, shape: tuple[int, ...], options: Options) 
         filters=network_width(context, backbone.INFO, DEFAULTS),
         norm=_legacy_norm(context.seed) if options.legacy_gain else norm,
         seed=context.seed,
+        **_start(context, backbone.INFO, options.start),
     )
+
+
+def _start(context: LearnerContext, backbone: BackboneInfo, start: str) -> dict[str, np.ndarray]:
+    """The argument of the backbone that `--protonets_start` asks for.
+
+    Raises:
+      InputError: an unknown value, or a network that cannot start from embeddings.
+    """
+    if start not in STARTS:
+        raise InputError(f"--protonets_start={start}: choose from {', '.join(STARTS)}")
+    if start == "identity":
+        return {}
+    if "rows" not in backbone.arguments or context.embeddings is None:
+        raise InputError(
+            f"--protonets_start={start} is for a linear map of embeddings: add --on_embeddings --backbone=linear, or "
+            "leave it out"
+        )
+    return {} if context.restored else {"rows": context.embeddings}
 
 
 def _legacy_norm(seed: int) -> NormFactory:

@@ -156,7 +156,9 @@ def _restore(folder: Path, algo: str | None) -> Restored:
         embeddings = images if features else embeddings
     elif features:
         embeddings = np.zeros((1, *shape), np.float32)
-    learner = learners.make(name, learner_plan.context(shape, embedder, embeddings, images), learner_plan.options)
+    trained = learner_plan.training is not None and learner_plan.training.steps > 0
+    context = learner_plan.context(shape, embedder, embeddings, images, restored=trained)
+    learner = learners.make(name, context, learner_plan.options)
     return Restored(
         name=name,
         learner=learner,

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from sklearn.decomposition import PCA
 
 from cactus_tf import backbones
+from cactus_tf.backbones import linear
 from cactus_tf.errors import InputError
 
 X = np.random.default_rng(0).normal(size=(5, 8)).astype(np.float32)
@@ -34,3 +36,42 @@ def test_it_has_one_matrix_and_no_bias():
 def test_an_empty_shape_is_refused():
     with pytest.raises(InputError, match="linear takes"):
         backbones.build("linear", ())
+
+
+# Principal components
+
+
+def started(rows=None, **settings):
+    rows = np.random.default_rng(1).normal(size=(30, 8)).astype(np.float32) if rows is None else rows
+    return rows, backbones.build("linear", (rows.shape[1],), rows=rows, **settings)
+
+
+def test_a_map_of_embeddings_can_start_as_their_principal_components():
+    rows, model = started(filters=3)
+    pca = PCA(3).fit(rows)
+    features = np.asarray(model(rows))
+    np.testing.assert_allclose(features - features.mean(0), np.abs(pca.transform(rows)) * _signs(features), atol=1e-4)
+    kernel = model.get_weights()[0]
+    np.testing.assert_allclose(kernel.T @ kernel, np.eye(3), atol=1e-5)
+
+
+def _signs(features):
+    """The direction of a component is free."""
+    return np.sign(features - features.mean(0))
+
+
+def test_all_principal_components_keep_every_distance():
+    rows, model = started()
+    features = np.asarray(model(rows))
+    np.testing.assert_allclose(features @ features.T, rows @ rows.T, atol=1e-4)
+
+
+def test_principal_components_of_too_few_embeddings_are_refused():
+    with pytest.raises(InputError, match="5 embeddings of 8 numbers have no 8 principal components: set --filters=5"):
+        started(X)
+
+
+def test_principal_components_of_many_embeddings_come_from_some_of_them(monkeypatch):
+    monkeypatch.setattr(linear, "_ROWS", 20)
+    rows, model = started(np.repeat(np.eye(3, 8, dtype=np.float32), 50, axis=0), filters=2, seed=4)
+    np.testing.assert_array_equal(model.get_weights()[0], started(rows, filters=2, seed=4)[1].get_weights()[0])

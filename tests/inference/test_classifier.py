@@ -193,9 +193,10 @@ def test_flat_rows_are_saved_too(tmp_path):
     assert ct.FewShotClassifier.load(tmp_path).predict(rows).tolist() == labels
 
 
-def test_a_learner_on_embeddings_is_saved_with_their_length(tmp_path):
+@pytest.mark.parametrize("settings", [{}, {"backbone": "linear", "start": "pca"}])
+def test_a_learner_on_embeddings_is_saved_with_their_length(tmp_path, settings):
     rows, labels = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32), [1, 1, 2, 2, 3, 3]
-    learner = ct.learners.build("protonets", on_embeddings=True, embeddings=rows, filters=4)
+    learner = ct.learners.build("protonets", on_embeddings=True, embeddings=rows, filters=4, **settings)
     found = ct.FewShotClassifier(learner).fit(rows, labels)
     found.save(tmp_path)
     loaded = ct.FewShotClassifier.load(tmp_path).predict_proba(rows)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from sklearn.decomposition import PCA
 
 from cactus_tf import learners
 from cactus_tf.contracts import FeatureLearner, MetaLearner
@@ -218,3 +219,39 @@ def test_dropout_of_images_is_refused():
 def test_an_unknown_metric_is_answered_with_those_there_are():
     with pytest.raises(InputError, match="euclidean, cosine"):
         build(metric="manhattan")
+
+
+# Where the linear map of embeddings starts
+
+EMBEDDINGS = np.random.default_rng(3).normal(size=(40, 12)).astype(np.float32)
+
+
+def adapter(**settings):
+    return learners.build(
+        "protonets", **{"backbone": "linear", "on_embeddings": True, "embeddings": EMBEDDINGS, **settings}
+    )
+
+
+def test_the_first_features_of_a_map_that_starts_as_pca_are_the_principal_components():
+    features = np.asarray(adapter(filters=4, start="pca").features(EMBEDDINGS))
+    expected = PCA(4).fit_transform(EMBEDDINGS)
+    np.testing.assert_allclose(np.abs(features - features.mean(0)), np.abs(expected), atol=1e-4)
+
+
+def test_a_map_starts_as_the_identity_unless_told_otherwise():
+    np.testing.assert_array_equal(adapter().features(EMBEDDINGS), EMBEDDINGS)
+    np.testing.assert_array_equal(adapter(start="identity").features(EMBEDDINGS), EMBEDDINGS)
+
+
+def test_a_map_that_is_restored_needs_one_row_of_embeddings():
+    blank = adapter(filters=4, start="pca", restored=True, embeddings=EMBEDDINGS[:1])
+    assert blank.features(EMBEDDINGS).shape == (40, 4)
+
+
+def test_a_start_that_cannot_be_had_is_refused():
+    with pytest.raises(InputError, match="choose from identity, pca"):
+        adapter(start="pac")
+    with pytest.raises(InputError, match="add --on_embeddings --backbone=linear"):
+        adapter(backbone="mlp", start="pca")
+    with pytest.raises(InputError, match="add --on_embeddings --backbone=linear"):
+        build(start="pca")

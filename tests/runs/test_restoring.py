@@ -217,3 +217,21 @@ def test_a_run_with_a_norm_is_restored_with_it_and_shares_the_embedder_of_other_
     assert len(list((tmp_path / "artifacts").glob("embedder-*"))) == 1
     stored = [np.load(path) for path in (tmp_path / "artifacts").glob("embeddings-*/test.npy")]
     assert any(np.allclose(rows, expected, atol=1e-5) for rows in stored)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", [0, 1])
+def test_a_map_that_started_as_principal_components_is_restored_and_once_trained_without_embeddings(tmp_path, steps):
+    from cactus_tf.main import main
+
+    places = [f"--artifacts_dir={tmp_path / 'artifacts'}", f"--workdir={tmp_path / 'run'}", "--quiet", "--stage=train"]
+    adapter = ["--on_embeddings", "--backbone=linear", "--filters=3", "--protonets_start=pca", f"--steps={steps}"]
+    data = ["--embedder=pixels", "--pixels_dims=8", "--partitions=1", "--algo=protonets"]
+    assert main([*data, *adapter, *places]) == 0
+    (path,) = (tmp_path / "artifacts").glob("embeddings-*/train.npy")
+    rows = np.load(path)
+    if steps:
+        path.unlink()
+    features = np.asarray(restore(tmp_path / "run").learner.features(rows))
+    components = np.abs(rows - rows.mean(0))[:, :3]  # those of principal components are the first; signs are free
+    np.testing.assert_allclose(np.abs(features - features.mean(0)), components, atol=1e-3 if steps == 0 else 0.1)

@@ -14,8 +14,9 @@ from cactus_tf.config.schema import option
 from cactus_tf.contracts import Embedder, EmbedderContext, EmbedderInfo
 from cactus_tf.embedders._base import image_arrays, saving
 from cactus_tf.embedders._base.estimator import ImageTransformer
-from cactus_tf.embedders.pretrained import applications, catalog, pixels, whole
+from cactus_tf.embedders.pretrained import applications, catalog, hub, pixels, whole
 from cactus_tf.embedders.pretrained.network import FORMS, Network
+from cactus_tf.embedders.pretrained.presets import PRESETS
 from cactus_tf.errors import InputError
 from cactus_tf.utils.files import checksum
 
@@ -29,12 +30,14 @@ class Options:
     """Settings of a pretrained network."""
 
     model: str | None = option(
-        None, "network of keras.applications; --help=pretrained lists them; default: mobilenet_v2", source="ours"
+        None,
+        "network of keras.applications, or preset of keras-hub; --help=pretrained lists them; default: mobilenet_v2",
+        source="ours",
     )
     weights: str | None = option(
         None,
-        "FILE.weights.h5 of that network; or a whole network, FILE.keras or the folder of a SavedModel; or random "
-        "(untrained); default: ImageNet weights, downloaded once",
+        "FILE.weights.h5 of that network; or a whole network: FILE.keras, or the folder of a SavedModel or of a preset "
+        "of keras-hub; or random (untrained); default: the network's weights, downloaded once",
         source="ours",
     )
     layer: str | None = option(
@@ -76,8 +79,8 @@ class Pretrained(ImageTransformer):
           InputError: not an array of images, or a network that cannot be read.
         """
         image_arrays.check_images(images)
-        file = _whole_network(self.options)
-        self._set(_network(self.options, file), images.shape[1:], file)
+        network, file = _network(self.options, _whole_network(self.options))
+        self._set(network, images.shape[1:], file)
         return self
 
     def transform(self, images: np.ndarray) -> np.ndarray:
@@ -107,6 +110,8 @@ class Pretrained(ImageTransformer):
         folder = saving.write(folder, "pretrained", description, arrays)
         if self._file is not None:
             whole.store(self._file, folder)
+        if network.hub is not None:
+            hub.store(network.hub, folder)
 
     def load(self, folder: Path) -> Pretrained:
         """Restores what `save` wrote and returns itself.
@@ -148,9 +153,15 @@ def _weights_file(options: Options) -> Path | None:
 def _whole_network(options: Options) -> Path | None:
     """The file or folder of a whole network, if `weights` names one."""
     file = _weights_file(options)
-    if file is None or file.suffix in _WEIGHTS:
+    if file is None:
         return None
-    if options.model is not None:
+    if options.model in PRESETS and not hub.is_preset(file):
+        raise InputError(
+            f"--pretrained_weights={file}: weights of {options.model} are the folder of a keras-hub preset"
+        )
+    if file.suffix in _WEIGHTS:
+        return None
+    if options.model is not None and options.model not in PRESETS:
         raise InputError(
             f"--pretrained_model={options.model}: {file} holds a whole network; leave one of them out, or name a file "
             "that ends with .weights.h5"
@@ -158,17 +169,27 @@ def _whole_network(options: Options) -> Path | None:
     return file
 
 
-def _network(options: Options, file: Path | None) -> Network:
-    """The network of a file, or that of the options with its weights."""
-    if file is not None:
-        return whole.read(file, options.input_size, options.layer)
+def _network(options: Options, file: Path | None) -> tuple[Network, Path | None]:
+    """The network of a file or of the options, and the file if a saved embedder must hold a copy of it."""
+    preset, scaled = options.model if options.model in PRESETS else None, options.scaling is None
+    if file is not None and not hub.is_preset(file):
+        return whole.read(file, options.input_size, options.layer), file
     if options.layer is not None:
         raise InputError(f"--pretrained_layer={options.layer} is for a whole network in a .keras file: leave it out")
-    weights = _weights_file(options)
-    network = applications.build(options.model or _MODEL, options.input_size, download=options.weights is None)
+    if file is not None:
+        return hub.read(file, options.input_size, scaled=scaled, name=preset), None
+    if preset is not None:
+        return hub.build(preset, options.input_size, download=options.weights is None, scaled=scaled), None
+    return _application(options), None
+
+
+def _application(options: Options) -> Network:
+    """A network of `keras.applications` with the weights of the options."""
+    name, weights = options.model or _MODEL, _weights_file(options)
+    network = applications.build(name, options.input_size, download=options.weights is None)
     assert network.model is not None
     if weights is not None:
-        applications.read_weights(network.model, options.model or _MODEL, weights)
+        applications.read_weights(network.model, name, weights)
     elif options.weights == _RANDOM:
         applications.randomize(network.model)
     return network
@@ -189,7 +210,9 @@ def image_size(options: Options) -> int:
     if options.input_size is not None:
         return options.input_size
     file = _whole_network(options)
-    return catalog.entry(options.model or _MODEL).side if file is None else max(whole.read(file, None).input_shape[:2])
+    if file is None or options.model is not None:
+        return catalog.side(options.model or _MODEL)
+    return hub.side(file) if hub.is_preset(file) else max(whole.read(file, None).input_shape[:2])
 
 
 def ready(options: Options) -> None:
@@ -199,7 +222,7 @@ def ready(options: Options) -> None:
 
 
 def fingerprint(options: Options) -> Any:
-    """What the weights are: "imagenet", "random", or checksums of the user's files."""
+    """What the weights are: "imagenet" (the network's own), "random", or checksums of the user's files."""
     file = _weights_file(options)
     if file is None:
         return options.weights or "imagenet"

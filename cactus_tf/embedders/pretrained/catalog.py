@@ -1,4 +1,4 @@
-"""The networks of `keras.applications` by name, with what their weights and features measure."""
+"""The networks by name: those of `keras.applications` with what their weights and features measure, and keras-hub's."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from cactus_tf.embedders.pretrained import presets
 from cactus_tf.errors import InputError
 
 
@@ -84,21 +85,40 @@ NETWORKS = {
 """By the value of `--pretrained_model`."""
 
 
+def check(name: str) -> None:
+    """Checks the value of `--pretrained_model`.
+
+    Raises:
+      InputError: there is no such network; names the closest.
+    """
+    known = (*NETWORKS, *presets.PRESETS)
+    if name not in known:
+        closest = difflib.get_close_matches(name.lower(), known, 3, 0.4)
+        hint = f"; closest: {', '.join(closest)}" if closest else ""
+        raise InputError(f"--pretrained_model={name}: unknown network{hint}; --help=pretrained lists them")
+
+
 def entry(name: str) -> Entry:
-    """The network of this name.
+    """The network of `keras.applications` of this name.
 
     Raises:
       InputError: there is none; names the closest.
     """
-    if name not in NETWORKS:
-        closest = difflib.get_close_matches(name.lower(), NETWORKS, 3, 0.4)
-        hint = f"; closest: {', '.join(closest)}" if closest else ""
-        raise InputError(f"--pretrained_model={name}: unknown network{hint}; --help=pretrained lists them")
+    check(name)
     return NETWORKS[name]
+
+
+def side(name: str) -> int:
+    """Side of the input of the network of this name, in pixels.
+
+    Raises:
+      InputError: there is none; names the closest.
+    """
+    return presets.PRESETS[name].side if name in presets.PRESETS else entry(name).side
 
 
 def listing() -> str:
     """The networks as a table for `--help=pretrained`."""
     head = f"  {'--pretrained_model':<22}{'weights':>8}{'input':>8}{'numbers':>9}"
     rows = [f"  {name:<22}{e.megabytes:>5} MB{e.side:>8}{e.numbers:>9}" for name, e in NETWORKS.items()]
-    return "\n".join([head, *rows])
+    return "\n".join([head, *rows, "", presets.listing()])

@@ -15,7 +15,10 @@ import tensorflow as tf
 
 from cactus_tf.errors import InputError
 
-FORMS = "FILE.weights.h5 of a network of keras.applications, FILE.keras or the folder of a SavedModel"
+FORMS = (
+    "FILE.weights.h5 of a network of keras.applications, FILE.keras, or the folder of a SavedModel or of a preset of "
+    "keras-hub"
+)
 
 
 class Network(NamedTuple):
@@ -24,12 +27,14 @@ class Network(NamedTuple):
     Attributes:
       features: [n, height, width, channels] float32 -> [n, dim] float32.
       input_shape: (height, width, channels).
-      model: a network of `keras.applications`; None for one from a file.
+      model: a network of `keras.applications`; None for another.
+      hub: one of keras-hub with its preprocessing, which a saved embedder holds as a SavedModel; None for another.
     """
 
     features: Callable[[tf.Tensor], tf.Tensor]
     input_shape: tuple[int, int, int]
     model: keras.Model | None = None
+    hub: keras.Model | None = None
 
 
 @contextlib.contextmanager

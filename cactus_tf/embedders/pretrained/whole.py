@@ -36,7 +36,9 @@ def read(path: Path, size: int | None, layer: str | None = None) -> Network:
         raise InputError(f"--pretrained_weights={path} does not exist; it must be {FORMS}")
     if path.is_dir():
         if not (path / "saved_model.pb").is_file():
-            raise InputError(f"--pretrained_weights={path} is a folder without saved_model.pb; it must be {FORMS}")
+            raise InputError(
+                f"--pretrained_weights={path} is a folder without saved_model.pb or config.json; it must be {FORMS}"
+            )
         return _savedmodel(path, size)
     if path.suffix == ".zip":
         return _unpacked(path, size)
@@ -47,7 +49,7 @@ def read(path: Path, size: int | None, layer: str | None = None) -> Network:
             f"--pretrained_weights={path} has {len(model.inputs)} inputs and {len(model.outputs)} outputs: it must "
             "have one of each"
         )
-    shape = _input_shape(path, tuple(model.inputs[0].shape), size)
+    shape = input_shape(f"--pretrained_weights={path}", tuple(model.inputs[0].shape), size)
     model = _up_to(model, layer, path)
     return Network(lambda images: _pooled(model(images, training=False)), shape)
 
@@ -93,19 +95,19 @@ def _savedmodel(path: Path, size: int | None) -> Network:
         assert loaded  # holds its variables
         return _pooled(signature(**{name: tf.cast(images, spec.dtype)})[output])
 
-    return Network(features, _input_shape(path, tuple(spec.shape or ()), size))
+    return Network(features, input_shape(f"--pretrained_weights={path}", tuple(spec.shape or ()), size))
 
 
-def _input_shape(path: Path, shape: tuple[int | None, ...], size: int | None) -> tuple[int, int, int]:
-    """(height, width, channels) that a network of this input shape gets."""
+def input_shape(flag: str, shape: tuple[int | None, ...], size: int | None) -> tuple[int, int, int]:
+    """(height, width, channels) that a network of this input shape gets; `flag` is what named it."""
     if len(shape) != 4 or shape[-1] not in (1, 3, None):
         raise InputError(
-            f"--pretrained_weights={path} takes inputs of shape {shape}: it must take images of shape "
+            f"{flag} takes inputs of shape {shape}: it must take images of shape "
             "(n, height, width, channels) in color or gray"
         )
     height, width = shape[1] or size or _SIDE, shape[2] or size or _SIDE
     if size and (height, width) != (size, size):
-        raise InputError(f"--pretrained_input_size={size}: {path} takes {height}x{width} pixels only; leave it out")
+        raise InputError(f"--pretrained_input_size={size}: {flag} takes {height}x{width} pixels only; leave it out")
     return height, width, shape[3] or 3
 
 
