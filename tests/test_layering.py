@@ -15,7 +15,7 @@ ORDER = [
     "utils.seeds", "utils.text", "utils.progress", "utils.watchdog", "utils.terminal", "utils.paths", "utils.digests",
     "utils.arrays", "utils.threads", "utils.machine", "utils.files", "utils.sealed", "utils.drawing",
     "utils.history", "utils.checkpoints", "utils.keras_defaults", "utils.near_duplicates",
-    "config.schema", "config", "contracts", "plugins", "config.keys", "config.declared",
+    "config.schema", "config", "contracts", "plugin_folders", "plugins", "config.keys", "config.declared",
     "fewshot.losses", "fewshot.episodes", "fewshot.training", "fewshot.evaluation",
     "backbones", "datasets", "embedders", "partitioners", "learners",
     "config.presets", "config.plan", "config.resolve", "config.build_plan",
