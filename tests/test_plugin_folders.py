@@ -176,7 +176,8 @@ def run(plugin_folder, tmp_path):
 
 
 COMMANDS = [
-    (predict.main, "--support={0} --query={0}"), (suggest.main, "--data_dir={0}/plugins"), (export.main, "--out={0}/out"),
+    (predict.main, "--support={0} --query={0}"),
+    (suggest.main, "--data_dir={0}/plugins"), (export.main, "--out={0}/out"),
 ]  # fmt: skip
 
 
