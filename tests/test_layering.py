@@ -23,7 +23,7 @@ ORDER = [
     "config.settings_page",
     "runs.checksums", "runs.artifacts", "runs.folder", "runs.inputs", "runs.changed_files", "runs.tensorboard",
     "runs.results", "runs.predictions", "runs.restoring", "runs.training_pictures",
-    "inference.conversion", "inference.saving", "inference.classifier", "inference.heads",
+    "inference.conversion", "inference.saving", "inference.heads", "inference.classifier",
     "inference.pseudo_tasks", "inference.rejection", "inference.temperature",
     "inference.prediction",
     "inference.prediction_output", "inference.suggestions", "inference.suggestion_output",

@@ -139,12 +139,10 @@ def predict(
     _warn_of_near(restored, (labeled, queries), (known, asked))
     pretrained = restored.embedder_name == "pretrained" and not transductive
     head = heads.chosen(head, restored.learner, labeled.labels, pretrained)
-    if head == "learner":
-        classifier = FewShotClassifier(restored.learner, transductive=transductive).fit(known, labeled.labels)
-        probabilities = classifier.predict_proba(asked)
-    else:
+    if head != "learner":
         log.info("classify: %s on the features of %s", _HEADS[head], restored.name)
-        probabilities = heads.class_probabilities(head, restored.learner, known, labeled.labels, asked)
+    classifier = FewShotClassifier(restored.learner, transductive=transductive, head=head)
+    probabilities = classifier.fit(known, labeled.labels).predict_proba(asked)
     calibrated: dict[str, Any] = {}
     if head == "logistic":
         calibrated["temperature"] = _temperature(run, restored, labeled.labels)

@@ -118,9 +118,9 @@ def read_settings(folder: Path) -> Settings:
     """
     path = folder / CONFIG
     if not path.is_file():
-        raise InputError(
-            f"{folder} is not a run: it has no {CONFIG}; name the folder that python -m cactus_tf.main printed"
-        )
+        saved_classifier = (folder / "classifier.json").is_file()
+        about = "is a saved classifier, not a run" if saved_classifier else f"is not a run: it has no {CONFIG}"
+        raise InputError(f"{folder} {about}; name the folder that python -m cactus_tf.main printed")
     saved = sealed.read_unchecked(path, "rerun the run's command, which writes it again")
     _check_plugins(folder, saved)
     try:
