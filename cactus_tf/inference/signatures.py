@@ -102,8 +102,8 @@ def _classify(restored: Restored) -> Any:
     if embedder is not None and not isinstance(embedder, GraphEncoder):
         reason = _why_not(restored.embedder_name)
         raise InputError(
-            f"{name} takes embeddings, and those of {restored.embedder_name} {reason}, so they cannot be exported: choose "
-            "a run with another --embedder"
+            f"{name} takes embeddings, and those of {restored.embedder_name} {reason}, so they cannot be exported: "
+            "choose a run with another --embedder"
         )
     encode = tf.identity if embedder is None else embedder.encode
 
