@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from cactus_tf.config.command_flags import Rules, read_settings
-from cactus_tf.config.commands import guarded, loading, run_process, start_logging
+from cactus_tf.config.commands import add_plugins, guarded, loading, run_process, start_logging
 
 DEFAULTS = {
-    **dict.fromkeys(("run", "out", "algo")),
+    **dict.fromkeys(("run", "out", "algo", "plugins")),
     "format": "savedmodel",
     **dict.fromkeys(("overwrite", "quiet", "debug"), False),
 }
 FORMATS = ("savedmodel", "tflite", "onnx")
 """The keys of `inference.formats.FORMATS`, which needs TensorFlow."""
-_RULES = Rules(needed=("run", "out"), paths=("run", "out"), existing=("run",), choices={"format": FORMATS})
+_RULES = Rules(needed=("run", "out"), paths=("run", "out", "plugins"), existing=("run",), choices={"format": FORMATS})
 HELP = """python -m cactus_tf.export --run=RUN --out=FOLDER [--flag=value ...]
 
 Writes a learner or embedder of a run as a model that works without cactus_tf, and checks it against the run.
@@ -22,6 +22,7 @@ Writes a learner or embedder of a run as a model that works without cactus_tf, a
   --out: folder to write
   --format: savedmodel (default; classifies and embeds), tflite (embeds) or onnx (embeds; needs "cactus-tf[onnx]")
   --algo: learner of the run; needed only if several are meta-trained
+  --plugins: folder with the plug-ins of the run, if it has any; their code runs
   --overwrite: replace an earlier export in --out
   --quiet: print errors only
   --debug: show tracebacks"""
@@ -38,6 +39,7 @@ def export(argv: Sequence[str]) -> None:
     with loading(argv):
         from cactus_tf.inference import exporting
     start_logging(settings["quiet"], settings["debug"])
+    add_plugins(settings["plugins"], argv)
     written = exporting.export(**{name: settings[name] for name in ("run", "out", "algo", "format", "overwrite")})
     if not settings["quiet"]:
         sys.stdout.write(exporting.summary(written) + "\n")

@@ -41,7 +41,7 @@ def run(command: Callable[[RunPlan], Any], argv: Sequence[str]) -> int:
     return guarded(
         act,
         argv,
-        _help,
+        lambda topic: _help(topic, argv),
         debug=lambda: any(settings.run.debug for settings in checked),
         stopped="stopped; everything finished so far is saved: rerun the command to resume",
         places="--workdir or --artifacts_dir",
@@ -63,9 +63,11 @@ def _check(argv: Sequence[str]) -> list[Settings]:
         return []
 
 
-def _help(topic: str) -> str:
+def _help(topic: str, argv: Sequence[str]) -> str:
     with loading(()):
+        from cactus_tf.config import flags
         from cactus_tf.config.help import help_text
+    flags.use_plugins(argv)
     return help_text(topic)
 
 

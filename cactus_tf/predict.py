@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import NoReturn
 
 from cactus_tf.config.command_flags import Rules, read_settings
-from cactus_tf.config.commands import guarded, loading, run_process, start_logging
+from cactus_tf.config.commands import add_plugins, guarded, loading, run_process, start_logging
 
 DEFAULTS = {
-    **dict.fromkeys(("run", "support", "query", "algo", "out")),
+    **dict.fromkeys(("run", "support", "query", "algo", "out", "plugins")),
     "head": "auto",
     "reject": float,
     **dict.fromkeys(("evaluate", "transductive", "invert", "quiet", "debug"), False),
 }
 _GIVEN = ("run", "support", "query")
 _HEADS = ("auto", "learner", "prototype", "logistic")
-_RULES = Rules(needed=_GIVEN, paths=(*_GIVEN, "out"), existing=_GIVEN, choices={"head": _HEADS})
+_RULES = Rules(needed=_GIVEN, paths=(*_GIVEN, "out", "plugins"), existing=_GIVEN, choices={"head": _HEADS})
 HELP = """python -m cactus_tf.predict --run=RUN --support=DIR --query=DIR [--flag=value ...]
 
 Learns classes from a few labeled pictures with a learner of a run, and classifies other pictures.
@@ -29,6 +29,7 @@ Learns classes from a few labeled pictures with a learner of a run, and classifi
     class, else learner; the default)
   --reject: share of true members that may be called "none of these" (0.05, say) so that pictures of other classes
     are, too; a column of predictions.csv and a row of predictions.png (default: every picture gets a class)
+  --plugins: folder with the plug-ins of the run, if it has any; their code runs
   --out: folder for predictions.csv and predictions.png (default: predictions/RUN/QUERY-ALGO, and with a suffix
     for other support pictures or settings)
   --evaluate: take the subfolders of --query as true classes; print the accuracy and write confusion.csv
@@ -49,6 +50,7 @@ def classify(argv: Sequence[str]) -> None:
     with loading(argv):
         from cactus_tf.inference import prediction, prediction_output
     start_logging(settings["quiet"], settings["debug"])
+    add_plugins(settings["plugins"], argv)
     names = ("run", "support", "query", "algo", "evaluate", "transductive", "invert", "head", "reject")
     predictions = prediction.predict(**{name: settings[name] for name in names})
     out = Path(settings["out"]) if settings["out"] else prediction_output.default_folder(predictions)

@@ -1,13 +1,17 @@
 """Fixtures for all tests: real data and golden numbers where the environment names them, tiny runs elsewhere."""
 
+import importlib
 import logging
 import os
 import signal
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import settings
+
+from cactus_tf import plugins
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # the tests' networks are too small to share among threads
@@ -32,6 +36,29 @@ def data_folder():
 def noise():
     """[120, 28, 28, 1] uint8 images of pure noise."""
     return np.random.default_rng(0).integers(0, 256, (120, 28, 28, 1), np.uint8)
+
+
+@pytest.fixture
+def plugin_folder(tmp_path):
+    """An empty plug-in folder; what is added from it is forgotten after the test."""
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    yield folder
+    forget_plugins(folder)
+
+
+def forget_plugins(folder):
+    """As in a process that has not imported the plug-ins of this folder."""
+    plugins._added.clear()
+    for family in plugins.FAMILIES:
+        package = importlib.import_module(f"cactus_tf.{family}")
+        place = str(folder.resolve() / family)
+        if place in package.__path__:
+            package.__path__.remove(place)
+        for name, module in list(sys.modules.items()):
+            if name.startswith(f"{package.__name__}.") and str(module.__file__).startswith(place):
+                sys.modules.pop(name)
+                vars(package).pop(name.rpartition(".")[2], None)
 
 
 @pytest.fixture(autouse=True)

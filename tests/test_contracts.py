@@ -23,7 +23,7 @@ from cactus_tf.contracts import (
 from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.fewshot.evaluation import evaluate
 from cactus_tf.fewshot.training import meta_train
-from cactus_tf.inference.classifier import answerer
+from cactus_tf.inference.heads import answerer
 from cactus_tf.types import AssignedPartitions, Episode, Partition
 from cactus_tf.utils.checkpoints import tf_variable
 

@@ -7,7 +7,6 @@ import importlib
 import inspect
 import pydoc
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -35,13 +34,12 @@ def test_the_example_embedder_embeds():
 
 
 @pytest.fixture
-def patches(tmp_path, monkeypatch):
-    """The module of the example embedder, added to the folder of embedders."""
-    (tmp_path / "patches.py").write_text(blocks("extending.md")[0])
-    monkeypatch.setattr(embedders, "__path__", [*embedders.__path__, str(tmp_path)])
-    yield plugins.load("embedders", "patches")
-    sys.modules.pop("cactus_tf.embedders.patches")
-    vars(embedders).pop("patches", None)
+def patches(plugin_folder):
+    """The module of the example embedder, in a plug-in folder."""
+    (plugin_folder / "embedders").mkdir()
+    (plugin_folder / "embedders" / "patches.py").write_text(blocks("extending.md")[0])
+    plugins.add(plugin_folder)
+    return plugins.load("embedders", "patches")
 
 
 def test_the_example_embedder_declares_its_info(patches):

@@ -14,6 +14,9 @@ from cactus_tf.config.schema import Settings, TrainingSettings
 from cactus_tf.contracts import EmbedderContext
 from cactus_tf.utils import seeds
 
+PLUGINS = "plugins"
+"""The part of a run's identity with the sources of its plug-ins."""
+
 
 def make(settings: Settings) -> RunPlan:
     """The plan of a run. What only the data can tell, k and the evaluation ways, may be missing; see `complete`.
@@ -237,8 +240,21 @@ def _identity(settings: Settings, data: DataPlan) -> dict[str, Any]:
         **{f"options.{name}": keys.trained_on(name, part) for name, part in settings.options.items()},
     }
     files, read = data.train_key.get("files"), _fingerprints(settings)
-    contents = {**({"files": files} if files else {}), **({"read": read} if read else {})}
+    own = plugins.sources(_members(settings))
+    contents = {name: value for name, value in {"files": files, "read": read, PLUGINS: own}.items() if value}
     return {**sections, "algo": list(settings.run.algo), "seed": settings.run.seed, **contents}
+
+
+def _members(settings: Settings) -> list[tuple[str, str]]:
+    """(family, name) of every member that a run uses."""
+    networks = [part.backbone for part in (*settings.learners.values(), *settings.networks.values()) if part.backbone]
+    return [
+        ("datasets", settings.data.dataset),
+        ("embedders", embedder_name(settings)),
+        ("partitioners", partitioner_name(settings)),
+        *(("learners", name) for name in settings.run.algo),
+        *(("backbones", name) for name in networks),
+    ]
 
 
 def _fingerprints(settings: Settings) -> dict[str, Any]:

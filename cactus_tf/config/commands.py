@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import re
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
+from cactus_tf import plugins
 from cactus_tf.errors import InputError, RunError
 from cactus_tf.utils.terminal import ReaderLeft, any_character, drop_output, for_lines, without_stderr
 from cactus_tf.utils.text import first_line
@@ -50,6 +52,18 @@ def loading(argv: Sequence[str]) -> Iterator[None]:
                 ) from error
         if stops:
             raise stops[0]
+
+
+def add_plugins(folder: str | None, argv: Sequence[str]) -> None:
+    """Adds the members of the folder that --plugins names, if there is one.
+
+    Raises:
+      InputError: see `plugins.add`.
+    """
+    if folder:
+        with loading(argv):  # plug-ins import it, and its messages are not theirs
+            importlib.import_module("tensorflow")
+        plugins.add(folder)
 
 
 @contextlib.contextmanager

@@ -10,9 +10,10 @@ from typing import Any
 from absl import flags
 
 from cactus_tf import plugins
-from cactus_tf.config import schema
+from cactus_tf.config import commands, schema
 from cactus_tf.config.command_flags import parse_flags, refuse_words
 from cactus_tf.config.declared import DECLARED, IMPORTED, Members
+from cactus_tf.config.flagfiles import with_flagfiles
 from cactus_tf.config.presets import preset
 from cactus_tf.config.resolve import resolve
 from cactus_tf.errors import InputError
@@ -31,10 +32,12 @@ def parse(argv: Sequence[str], members: Members = IMPORTED) -> schema.Settings:
     Raises:
       InputError: a flag or value that cannot be used.
     """
+    folder = use_plugins(argv)
     options = all_options(members)
     values = _flag_values(options)
     refuse_words(parse_flags(values, argv))
     given = schema.GivenSettings(*(_collect(section, values) for section in SECTIONS))
+    given = given._replace(run=dataclasses.replace(given.run, plugins=folder))
     _check_choices(given)
     chosen, defaults = _chosen_members(given), preset(given.data.dataset).options
     return resolve(given, _member_options(values, chosen, options, defaults), members.info)
@@ -46,9 +49,26 @@ def given(argv: Sequence[str]) -> dict[str, Any]:
     Raises:
       InputError: a flag or value that cannot be used.
     """
+    use_plugins(argv)
     values = _flag_values(all_options(DECLARED))
     parse_flags(values, argv)
     return {name: values[name].value for name in values if values[name].value is not None}
+
+
+def use_plugins(argv: Sequence[str]) -> str | None:
+    """Adds the members of the folder that --plugins names on a command line; returns its absolute path.
+
+    Raises:
+      InputError: a folder that cannot be used, or a flagfile that cannot be read.
+    """
+    values = flags.FlagValues()
+    flags.DEFINE_string("plugins", None, "see RunSettings", flag_values=values)
+    values(["main", *with_flagfiles(argv)], known_only=True)
+    folder = values["plugins"].value
+    if not folder:
+        return None
+    commands.add_plugins(folder, argv)
+    return str(expanded(folder, "--plugins").resolve())
 
 
 def all_options(members: Members = IMPORTED) -> list[tuple[str, str, type]]:
@@ -74,7 +94,12 @@ def _define(values: flags.FlagValues, prefix: str, settings: type) -> None:
     for field in dataclasses.fields(settings):
         hint = hints[field.name]
         define: Any = flags.DEFINE_list if _is_tuple(hint) else kinds[_plain(hint)]
-        define(f"{prefix}{field.name}", None, field.metadata["meaning"], flag_values=values)
+        try:
+            define(f"{prefix}{field.name}", None, field.metadata["meaning"], flag_values=values)
+        except flags.DuplicateFlagError as error:
+            raise InputError(
+                f"--{prefix}{field.name} is the flag of two settings: rename that of the plug-in"
+            ) from error
 
 
 def _plain(hint: Any) -> type:

@@ -48,7 +48,7 @@ _RELEASED = {
 }
 """Settings of release 0.1, which hashed them at their default, too. This table never grows."""
 
-_FREE = {"steps", "data_dir", "eval_dir", "dir", "weights"}  # lengths, and where the same files lie
+_FREE = {"steps", "data_dir", "eval_dir", "dir", "file", "weights"}  # lengths, and where the same files lie
 
 
 def digest(settings: Mapping[str, Any]) -> str:
@@ -77,8 +77,12 @@ def trained_on(name: str, settings: Any) -> dict[str, Any]:
 
 
 def member(family: str, name: str, options: Any) -> dict[str, Any]:
-    """A member's name, version and options; of files that it reads, their contents instead of their folder."""
+    """A member's name, version and options; of files that it reads, their contents instead of their folder.
+
+    Of a plug-in it has the source, too: when it is edited, its artifacts are made again.
+    """
     info, chosen = plugins.info(family, name), relevant(name, options)
     if family != "datasets" and info.fingerprint is not None:
         chosen = {k: v for k, v in chosen.items() if k not in _FREE} | {"dir": info.fingerprint(options)}
-    return {"name": name, "version": info.version, "options": chosen}
+    source = plugins.sources([(family, name)])
+    return {"name": name, "version": info.version, "options": chosen, **({"source": source} if source else {})}

@@ -130,6 +130,9 @@ class RunSettings:
     artifacts_dir: str = option(
         "artifacts", "folder of prepared data, embedders and partitions, shared by all runs", path=True
     )
+    plugins: str | None = option(
+        None, "folder with members of your own, in subfolders such as embedders/; their code runs", path=True
+    )
     seed: int = option(0, "seed of every random stream", low=0)
     validation: bool = option(True, "log accuracy on validation tasks during training, in at most 5% of its time")
     tensorboard_graph: bool = option(False, "log the graph of the training step to TensorBoard")

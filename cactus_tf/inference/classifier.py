@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 from cactus_tf import learners
 from cactus_tf.contracts import (
     AdaptingLearner,
-    Answer,
     BuiltByName,
     Embedder,
     FeatureLearner,
@@ -26,8 +24,7 @@ from cactus_tf.contracts import (
     PreparedLearner,
 )
 from cactus_tf.errors import InputError, RunError
-from cactus_tf.inference import conversion, saving
-from cactus_tf.types import Array
+from cactus_tf.inference import conversion, heads, saving
 from cactus_tf.utils import progress
 from cactus_tf.utils.paths import expanded
 
@@ -60,9 +57,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         evaluation of MAML and its relatives. By default each query is answered alone: its prediction does not depend on
         the others. docs/algorithm.md has the difference in accuracy.
       pixel_range: the values of 16-bit integers that become 0 and 255, such as (0, 4095) for 12-bit pictures.
+      head: what turns features into classes, as `cactus-tf-predict --head`: "learner" (the learner itself), "prototype"
+        (the nearest class mean), "logistic" (logistic regression), or "auto": logistic for an embedder `pretrained` and
+        at least five images of each class, else learner.
 
     Attributes:
       classes_: [way] the labels, sorted.
+      head_: the head that is used.
     """
 
     def __init__(
@@ -71,20 +72,24 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         embedder: Embedder | None = None,
         transductive: bool = False,
         pixel_range: tuple[float, float] | None = None,
+        head: str = "learner",
     ):
         self.learner = learner
         self.embedder = embedder
         self.transductive = transductive
         self.pixel_range = pixel_range
+        self.head = head
 
     @classmethod
-    def from_run(cls, run: str | Path, algo: str | None = None, transductive: bool = False) -> FewShotClassifier:
+    def from_run(
+        cls, run: str | Path, algo: str | None = None, transductive: bool = False, head: str = "learner"
+    ) -> FewShotClassifier:
         """A classifier with a learner of a run and the range of its pictures, not fitted yet.
 
         Args:
           run: the run's folder.
           algo: which of its learners; needed only if several are meta-trained.
-          transductive: as in the constructor.
+          transductive, head: as in the constructor.
 
         Raises:
           InputError: not a run, a run of another version, an unknown or untrained learner, or a missing embedder.
@@ -92,7 +97,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         from cactus_tf.runs.restoring import restore
 
         restored = restore(run, algo)
-        return cls(restored.learner, restored.embedder, transductive, restored.pixel_range)
+        return cls(restored.learner, restored.embedder, transductive, restored.pixel_range, head)
 
     def fit(self, X: Any, y: ArrayLike) -> FewShotClassifier:
         """Learns the classes.
@@ -103,7 +108,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
         Raises:
           InputError: images and labels differ in number, there is only one class or more than the learner's head has
-            outputs, or X is not an array of images.
+            outputs, X is not an array of images, or a `head` that needs features for a learner without them.
         """
         self.learner_ = learners.build("nearest_neighbours") if self.learner is None else self.learner
         support, y = self._fitting_rows(X, y)
@@ -135,23 +140,31 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     def save(self, folder: str | Path) -> None:
         """Writes learner, embedder and, once fitted, the support set; `load` needs nothing else.
 
+        An embedder of your own is saved by its `save`; `load` then needs one of its class, or the plug-in that it is.
+
         Raises:
-          InputError: a learner or embedder that was not built by name, a learner that learns from all training images,
-            or labels that JSON cannot hold.
+          InputError: a learner that was not built by name, an embedder that was not and has no `save` and `load`, a
+            learner that learns from all training images, or labels that JSON cannot hold.
         """
         learner = learners.build("nearest_neighbours") if self.learner is None else self.learner
-        state = saving.State(learner, self.embedder, self.transductive, self._fitted(), self.pixel_range)
+        state = saving.State(learner, self.embedder, self.transductive, self._fitted(), self.pixel_range, self.head)
         saving.save(state, expanded(folder))
 
     @classmethod
-    def load(cls, folder: str | Path) -> FewShotClassifier:
+    def load(cls, folder: str | Path, embedder: Embedder | type[Embedder] | None = None) -> FewShotClassifier:
         """Reads what `save` wrote, and adapts to the support set again.
 
+        Args:
+          folder: of `save`.
+          embedder: for a classifier with an embedder that was not built by name: an unfitted one of the same class,
+            whose `load` is called, or the class, if it takes no arguments.
+
         Raises:
-          InputError: the folder has no classifier, a damaged one, or one of another version.
+          InputError: the folder has no classifier, a damaged one, one of another version, or one with an embedder or
+            plug-in that was not given.
         """
-        state = saving.load(expanded(folder))
-        classifier = cls(state.learner, state.embedder, state.transductive, state.pixel_range)
+        state = saving.load(expanded(folder), embedder)
+        classifier = cls(state.learner, state.embedder, state.transductive, state.pixel_range, state.head)
         return classifier if state.fitted is None else classifier._refit(state.learner, state.fitted)
 
     def _fitted(self) -> saving.Fitted | None:
@@ -183,7 +196,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     def _learn(self, support: np.ndarray, labels: np.ndarray, classes: np.ndarray) -> FewShotClassifier:
         """From [n, ...] uint8 images or flat rows, and labels 0..way-1."""
         self.support_, self.support_labels_ = support, labels
-        self._answer = answerer(self.learner_, self._consumed(support), labels, len(classes), self.transductive)
+        learner, name = self.learner_, _name(self.learner_)
+        heads.check(self.head, learner, name, self.transductive)
+        self.head_ = heads.chosen(self.head, learner, labels, _name(self.embedder) == "pretrained")
+        known = self._consumed(support)
+        self._answer = heads.answerer(learner, known, labels, len(classes), self.transductive, self.head_)
         self.classes_ = classes
         return self
 
@@ -194,7 +211,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             query = validate_data(self, X, reset=False, dtype=np.float32)
         else:
             query = self._consumed(conversion.prepare(X, self.pixel_scale_, self.image_shape_, self.pixel_range))
-        alone = isinstance(self.learner_, FeatureLearner | PreparedLearner) and not self.transductive
+        by_image = self.head_ != "learner" or isinstance(self.learner_, FeatureLearner | PreparedLearner)
+        alone = by_image and not self.transductive
         logits = self._in_chunks(query, _CHUNK if alone else len(query))
         if np.isnan(logits).any():
             remedy = self.learner_.remedy if isinstance(self.learner_, AdaptingLearner | MetaLearner) else ""
@@ -239,21 +257,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         return tags
 
 
-def answerer(learner: Learner, support: np.ndarray, labels: np.ndarray, way: int, transductive: bool = False) -> Answer:
-    """The function from queries to logits; whatever depends on the support set alone is computed here, once."""
-    if isinstance(learner, PreparedLearner):
-        return learner.answerer(support, labels, way, transductive)
-    if isinstance(learner, FeatureLearner):
-        return functools.partial(_by_features, learner, np.asarray(learner.features(support)), labels, way)
-    return functools.partial(_classify, learner, support, labels, way)
-
-
-def _by_features(learner: FeatureLearner, support: Array, labels: Array, way: int, query: Array) -> Array:
-    return learner.classify_features(support, labels, learner.features(query), way)
-
-
-def _classify(learner: Learner, support: Array, labels: Array, way: int, query: Array) -> Array:
-    return learner.classify(support, labels, query, way)
+def _name(member: Any) -> str:
+    """The name of a learner or embedder; that of its type if it was not built by name."""
+    return member.recipe.name if isinstance(member, BuiltByName) else type(member).__name__
 
 
 def _rank(rows: Any) -> int:

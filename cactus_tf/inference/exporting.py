@@ -12,7 +12,7 @@ import numpy as np
 
 from cactus_tf.errors import InputError, RunError
 from cactus_tf.inference import formats, signatures
-from cactus_tf.inference.classifier import answerer
+from cactus_tf.inference.heads import answerer
 from cactus_tf.inference.signatures import Exportable
 from cactus_tf.runs import restoring, results
 from cactus_tf.types import Array

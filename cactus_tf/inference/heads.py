@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 from sklearn.linear_model import LogisticRegression
 
-from cactus_tf.contracts import FeatureLearner, Learner
+from cactus_tf.contracts import Answer, FeatureLearner, Learner, PreparedLearner
 from cactus_tf.errors import InputError
 from cactus_tf.fewshot.losses import labeled_prototypes
-from cactus_tf.inference.classifier import FewShotClassifier
 from cactus_tf.learners import protonets
+from cactus_tf.types import Array
 
 HEADS = ("auto", "learner", "prototype", "logistic")
 """See `chosen`; prototype: the nearest class mean; logistic: logistic regression."""
@@ -35,9 +37,9 @@ def check(head: str, learner: Learner, name: str, transductive: bool = False) ->
     if head in ("auto", "learner"):
         return
     if not has_features(learner):
-        raise InputError(f"--head={head} needs a feature vector of each picture, and {name} has none: leave it out")
+        raise InputError(f"head={head} needs a feature vector of each picture, and {name} has none: leave it out")
     if transductive:
-        raise InputError(f"--head={head} classifies each picture alone: leave out --transductive or --head")
+        raise InputError(f"head={head} classifies each picture alone: leave out transductive or head")
 
 
 def chosen(head: str, learner: Learner, labels: np.ndarray, pretrained: bool) -> str:
@@ -63,34 +65,59 @@ def has_features(learner: Learner) -> bool:
     return isinstance(learner, FeatureLearner) or learner.consumes == "embeddings"
 
 
-def class_probabilities(
-    head: str, learner: Learner, support: np.ndarray, labels: np.ndarray, query: np.ndarray
-) -> np.ndarray:
-    """Probabilities [m, way] of the queries, classes in sorted order.
+def answerer(
+    learner: Learner,
+    support: np.ndarray,
+    labels: np.ndarray,
+    way: int,
+    transductive: bool = False,
+    head: str = "learner",
+) -> Answer:
+    """The function from queries to logits [m, way]; whatever depends on the support set alone is computed here, once.
 
     Args:
-      head: "prototype" or "logistic".
-      learner: whose features it takes.
-      support, query: [n, ...] and [m, ...] of what the learner consumes.
-      labels: [n].
+      learner: that answers, or whose features the head takes.
+      support: [n, ...] of what the learner consumes.
+      labels: [n] integers in 0..way-1.
+      way: number of classes.
+      transductive: whether queries share batch statistics; for the learner itself.
+      head: "learner", "prototype" or "logistic"; see `chosen`.
     """
-    known, asked = (features(learner, rows) for rows in (support, query))
     if head == "logistic":
-        return logistic(known, labels, asked)
-    if isinstance(learner, FeatureLearner):  # its features and its metric belong together
-        return FewShotClassifier(learner).fit(support, labels).predict_proba(query)
-    return _by_cosine(known, labels, asked)
+        return functools.partial(_by_regression, *_regression(features(learner, support), labels), learner)
+    if head == "prototype" and not isinstance(learner, FeatureLearner):  # otherwise features and metric belong together
+        return functools.partial(_by_cosine, _means(features(learner, support), labels, way))
+    if isinstance(learner, PreparedLearner):
+        return learner.answerer(support, labels, way, transductive)
+    if isinstance(learner, FeatureLearner):
+        return functools.partial(_by_features, learner, np.asarray(learner.features(support)), labels, way)
+    return functools.partial(_classify, learner, support, labels, way)
+
+
+def _by_features(learner: FeatureLearner, support: Array, labels: Array, way: int, query: Array) -> Array:
+    return learner.classify_features(support, labels, learner.features(query), way)
+
+
+def _classify(learner: Learner, support: Array, labels: Array, way: int, query: Array) -> Array:
+    return learner.classify(support, labels, query, way)
 
 
 def logistic(known: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Probabilities [m, way] by logistic regression on features.
+    """Probabilities [m, way] by logistic regression on features."""
+    model, basis = _regression(known, labels)
+    return np.asarray(model.predict_proba(asked if basis is None else asked @ basis))
+
+
+def _regression(known: np.ndarray, labels: np.ndarray) -> tuple[LogisticRegression, np.ndarray | None]:
+    """Fitted logistic regression, and the basis of its coordinates; None if it takes the features as they are.
 
     The weights lie in the span of the examples, so with fewer examples than dimensions its coordinates do.
     """
+    basis = None
     if known.shape[1] > len(known):
         basis, coordinates = np.linalg.qr(known.T)
-        known, asked = coordinates.T, asked @ basis
-    return np.asarray(LogisticRegression(C=_C, max_iter=_PASSES).fit(known, labels).predict_proba(asked))
+        known = coordinates.T
+    return LogisticRegression(C=_C, max_iter=_PASSES).fit(known, labels), basis
 
 
 def features(learner: Learner, rows: np.ndarray) -> np.ndarray:
@@ -98,9 +125,17 @@ def features(learner: Learner, rows: np.ndarray) -> np.ndarray:
     return np.asarray(learner.features(rows) if isinstance(learner, FeatureLearner) else rows, np.float32)
 
 
-def _by_cosine(known: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """As ProtoNets by cosine, on the embeddings themselves."""
-    names, numbers = np.unique(labels, return_inverse=True)
-    means = labeled_prototypes(tf.convert_to_tensor(known), numbers, len(names))
-    logits = protonets.similarity(protonets.Options(metric="cosine"))(asked, means)
-    return np.asarray(tf.nn.softmax(logits))
+def _by_regression(model: LogisticRegression, basis: np.ndarray | None, learner: Learner, query: Array) -> Array:
+    """[m, way] logits of logistic regression, of which the softmax is its probabilities."""
+    asked = features(learner, query)
+    scores = model.decision_function(asked if basis is None else asked @ basis)
+    return scores if scores.ndim == 2 else np.stack([-scores / 2, scores / 2], axis=1)  # of two classes it gives one
+
+
+def _means(known: np.ndarray, labels: np.ndarray, way: int) -> tf.Tensor:
+    return labeled_prototypes(tf.convert_to_tensor(known), labels, way)
+
+
+def _by_cosine(means: tf.Tensor, query: Array) -> Array:
+    """[m, way] logits as of ProtoNets by cosine, on the embeddings themselves."""
+    return protonets.similarity(protonets.Options(metric="cosine"))(np.asarray(query, np.float32), means)

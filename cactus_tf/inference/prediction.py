@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cactus_tf import datasets, plugins
-from cactus_tf.contracts import BuiltByName
+from cactus_tf.contracts import BuiltByName, Embedder
 from cactus_tf.datasets import Pictures, read_all, read_classes
 from cactus_tf.errors import InputError
 from cactus_tf.inference import heads, pseudo_tasks, rejection, temperature
@@ -135,16 +135,14 @@ def predict(
     _log_reading(labeled, queries, shape)
     if plugins.info("datasets", dataset).light_on_dark and np.median(labeled.images) > _LIGHT:
         log.warning("these pictures are light, and the run learned light ink on black: --invert swaps light and dark")
-    known, asked = (_consumed(restored, pictures.images) for pictures in (labeled, queries))
+    known, asked = (_consumed(restored, pictures) for pictures in (labeled, queries))
     _warn_of_near(restored, (labeled, queries), (known, asked))
     pretrained = restored.embedder_name == "pretrained" and not transductive
     head = heads.chosen(head, restored.learner, labeled.labels, pretrained)
-    if head == "learner":
-        classifier = FewShotClassifier(restored.learner, transductive=transductive).fit(known, labeled.labels)
-        probabilities = classifier.predict_proba(asked)
-    else:
+    if head != "learner":
         log.info("classify: %s on the features of %s", _HEADS[head], restored.name)
-        probabilities = heads.class_probabilities(head, restored.learner, known, labeled.labels, asked)
+    classifier = FewShotClassifier(restored.learner, transductive=transductive, head=head)
+    probabilities = classifier.fit(known, labeled.labels).predict_proba(asked)
     calibrated: dict[str, Any] = {}
     if head == "logistic":
         calibrated["temperature"] = _temperature(run, restored, labeled.labels)
@@ -208,12 +206,19 @@ def _training_features(run: str | Path, restored: Restored) -> np.ndarray | None
     return None if rows is None else heads.features(restored.learner, pseudo_tasks.sample(rows))
 
 
-def _consumed(restored: Restored, images: np.ndarray) -> np.ndarray:
-    """What the learner takes for these images: the images, or their embeddings."""
+def _consumed(restored: Restored, pictures: Pictures) -> np.ndarray:
+    """What the learner takes for these pictures: the images, or their embeddings."""
     if restored.embedder is None:
-        return images
-    embeddings = np.asarray(restored.embedder.transform(images), np.float32)
-    check_finite(embeddings, restored.embedder_name)
+        return pictures.images
+    return embedded(restored.embedder, restored.embedder_name, pictures)
+
+
+def embedded(embedder: Embedder, name: str, pictures: Pictures) -> np.ndarray:
+    """[n, dim] float32 of pictures, every number finite."""
+    names = np.array([file.encode() for file in pictures.files.tolist()])
+    named: dict[str, Any] = {"names": names} if plugins.info("embedders", name).takes_names else {}
+    embeddings = np.asarray(embedder.transform(pictures.images, **named), np.float32)
+    check_finite(embeddings, name)
     return embeddings
 
 

@@ -27,7 +27,11 @@ _LONGEST = 1 << 16  # bytes of a label
 
 @dataclasses.dataclass(frozen=True)
 class _Description:
-    """The content of classifier.json; `files` has the checksums of all other files, which release 0.1 did not write."""
+    """The content of classifier.json.
+
+    `files` has the checksums of all other files, which release 0.1 did not write; `own_embedder` is the class of an
+    embedder that was not built by name, and `plugins` are the sources of those that were used.
+    """
 
     format: int
     version: str
@@ -40,6 +44,9 @@ class _Description:
     embedder_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     fitted: Mapping[str, Any] | None = None
     pixel_range: tuple[float, ...] | None = None
+    head: str = "learner"
+    own_embedder: str | None = None
+    plugins: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     files: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -94,11 +101,12 @@ class State(NamedTuple):
     transductive: bool
     fitted: Fitted | None
     pixel_range: tuple[float, float] | None = None
+    head: str = "learner"
 
 
 def save(state: State, folder: Path) -> None:
     """Writes a classifier; classifier.json comes last, so that an interrupted save is not mistaken for a whole one."""
-    recipe = _recipe(state.learner, "learner")
+    recipe = _recipe(state.learner)
     if plugins.info("learners", recipe.name).uses_clusters:
         raise InputError(f"{recipe.name} learns from all training images and cannot be saved: keep its run instead")
     description = {
@@ -111,6 +119,8 @@ def save(state: State, folder: Path) -> None:
         "transductive": state.transductive,
         "fitted": _describe_fitted(state.fitted) if state.fitted else None,
         **({"pixel_range": list(state.pixel_range)} if state.pixel_range else {}),
+        **({"head": state.head} if state.head != "learner" else {}),
+        **_describe_plugins(recipe, state.embedder),
     }
     files.make_folder(folder, "save")
     files.remove(folder / _DESCRIPTION)
@@ -127,8 +137,8 @@ def _write_parts(state: State, folder: Path) -> list[Path]:
         files.make_way(written[-1])
         _weights(state.learner.variables).save_weights(written[-1], overwrite=True)
     if state.embedder is not None:
-        state.embedder.save(folder / _EMBEDDER)
-        written += [path for path in sorted((folder / _EMBEDDER).glob("*")) if path.is_file()]
+        state.embedder.save(files.make_folder(folder / _EMBEDDER, "save"))
+        written += [path for path in sorted((folder / _EMBEDDER).rglob("*")) if path.is_file()]
     if state.fitted:
         support, labels = state.fitted.support, state.fitted.labels
         written.append(folder / _SUPPORT)
@@ -136,8 +146,8 @@ def _write_parts(state: State, folder: Path) -> list[Path]:
     return written
 
 
-def load(folder: Path) -> State:
-    """Reads what `save` wrote."""
+def load(folder: Path, embedder: Embedder | type[Embedder] | None = None) -> State:
+    """Reads what `save` wrote; an embedder that was not built by name must be given, or its class."""
     if not (folder / _DESCRIPTION).is_file():
         raise InputError(f"{folder} is not a saved classifier: it has no {_DESCRIPTION}")
     content = sealed.read(folder / _DESCRIPTION, _REMEDY)
@@ -145,13 +155,38 @@ def load(folder: Path) -> State:
         raise InputError(
             f"{folder} was saved by another version of cactus_tf; {cactus_tf.__version__} cannot read it: save it again"
         )
+    _check_given(folder, content, embedder)
     try:
         description: _Description = from_saved(_Description, content)
         _check_files(folder, description.files)
-        return _read(folder, description)
+        return _read(folder, description, embedder)
     except Exception as error:  # HDF5, Keras and NumPy raise errors of many kinds on damaged files
         reason = first_line(error)
         raise InputError(f"{folder} is incomplete or damaged ({reason}): {_REMEDY}") from error
+
+
+def _check_given(folder: Path, content: Mapping[str, Any], embedder: Embedder | type[Embedder] | None) -> None:
+    """Checks that the code which the folder does not hold is here: plug-ins, and an embedder of the user's own.
+
+    Raises:
+      InputError: it is not.
+    """
+    recorded = content.get("plugins")
+    if isinstance(recorded, dict):
+        plugins.check_sources(recorded, str(folder))
+    name = content.get("own_embedder")
+    if name and embedder is None:
+        raise InputError(
+            f"{folder} was saved with an embedder of your own, {name}: give an unfitted one, load(folder, embedder=...)"
+        )
+    if embedder is not None and _class_name(embedder) != name:
+        expected = name or content.get("embedder") or "none"
+        remedy = f"give a {name}" if name else "leave embedder out"
+        raise InputError(f"{folder} was saved with the embedder {expected}, not {_class_name(embedder)}: {remedy}")
+
+
+def _class_name(embedder: Embedder | type[Embedder]) -> str:
+    return (embedder if isinstance(embedder, type) else type(embedder)).__name__
 
 
 def _check_files(folder: Path, checksums: Mapping[str, Any]) -> None:
@@ -165,13 +200,16 @@ def _check_files(folder: Path, checksums: Mapping[str, Any]) -> None:
             raise InputError(f"{name} is missing, or differs from what was saved")
 
 
-def _read(folder: Path, description: _Description) -> State:
-    embedder = _unfitted_embedder(description).load(folder / _EMBEDDER) if description.embedder else None
+def _read(folder: Path, description: _Description, given: Embedder | type[Embedder] | None) -> State:
+    embedder = given() if isinstance(given, type) else given
+    if description.embedder:
+        embedder = _unfitted_embedder(description)
+    embedder = embedder and embedder.load(folder / _EMBEDDER)
     learner = _read_learner(folder, description, embedder)
     fitted = _read_fitted(folder, from_saved(_Labels, description.fitted)) if description.fitted else None
     low_high = description.pixel_range
     pixel_range = (low_high[0], low_high[1]) if low_high else None
-    return State(learner, embedder, description.transductive, fitted, pixel_range)
+    return State(learner, embedder, description.transductive, fitted, pixel_range, description.head)
 
 
 def _read_learner(folder: Path, description: _Description, embedder: Embedder | None) -> Learner:
@@ -215,14 +253,13 @@ def _read_fitted(folder: Path, about: _Labels) -> Fitted:
     return Fitted(support, labels, classes, about.image_shape, about.pixel_scale)
 
 
-def _recipe(member: Any, family: str) -> Recipe:
-    """How the member was built by name."""
-    recipe = member.recipe if isinstance(member, BuiltByName) else None
-    if recipe is None:
+def _recipe(learner: Learner) -> Recipe:
+    """How the learner was built by name."""
+    if not isinstance(learner, BuiltByName):
         raise InputError(
-            f"only a {family} that was built by name can be saved: take one from cactus_tf.{family}s.build or a run"
+            "only a learner that was built by name can be saved: take one from cactus_tf.learners.build or a run"
         )
-    return recipe
+    return learner.recipe
 
 
 def _describe_context(context: LearnerContext) -> dict[str, Any]:
@@ -234,12 +271,37 @@ def _describe_context(context: LearnerContext) -> dict[str, Any]:
 def _describe_embedder(embedder: Embedder | None) -> dict[str, Any]:
     if embedder is None:
         return {"embedder": None}
-    recipe = _recipe(embedder, "embedder")
+    if not isinstance(embedder, BuiltByName):
+        return {"embedder": None, "own_embedder": _own(embedder)}
+    recipe = embedder.recipe
     return {
         "embedder": recipe.name,
         "embedder_context": dataclasses.asdict(recipe.context),
         "embedder_options": dataclasses.asdict(recipe.options) if recipe.options else {},
     }
+
+
+def _own(embedder: Any) -> str:
+    """The class of an embedder that was not built by name.
+
+    Raises:
+      InputError: it has no `save` or `load`.
+    """
+    name = _class_name(embedder)
+    if not isinstance(embedder, Embedder):
+        raise InputError(
+            f"the embedder {name} cannot be saved: add methods save(folder) and load(folder) to its class, "
+            "as of cactus_tf.contracts.Embedder, or make it a plug-in (docs/extending.md)"
+        )
+    return name
+
+
+def _describe_plugins(recipe: Recipe, embedder: Embedder | None) -> dict[str, Any]:
+    """The sources of the plug-ins that a classifier needs; nothing without any."""
+    members = [("learners", recipe.name), ("backbones", recipe.context.backbone)]
+    members += [("embedders", embedder.recipe.name)] if isinstance(embedder, BuiltByName) else []
+    used = plugins.sources(members)
+    return {"plugins": used} if used else {}
 
 
 def _describe_fitted(fitted: Fitted) -> dict[str, Any]:

@@ -46,11 +46,17 @@ def restore(run: Path, algo: str | None) -> Exportable:
     name, embedder = restored.embedder_name, restored.embedder or restoring.restore_embedder(run)
     if isinstance(embedder, GraphEncoder):
         return Exportable(run, restored, embedder, f"the embedder {name}", embedder.transform)
-    reason = "the run used no embedder" if embedder is None else f"{name} only looks embeddings up"
+    reason = "the run used no embedder" if embedder is None else f"embeddings of {name} {_why_not(name)}"
     learner = restored.learner
     if restored.embedder is None and isinstance(learner, FeatureLearner) and isinstance(learner, GraphEncoder):
         return Exportable(run, restored, learner, f"the features of {restored.name}", learner.features)
     return Exportable(run, restored, None, reason, None)
+
+
+def _why_not(embedder: str) -> str:
+    """Why an embedder is not exported, of its embeddings."""
+    looks_up = plugins.info("embedders", embedder).takes_names
+    return "are only looked up" if looks_up else "are not made by a method encode, which runs in a TensorFlow graph"
 
 
 def exportable_learners() -> list[str]:
@@ -94,9 +100,10 @@ def _classify(restored: Restored) -> Any:
             f"{', '.join(exportable_learners())} if the run has one, or export the embedder alone with --format=tflite"
         )
     if embedder is not None and not isinstance(embedder, GraphEncoder):
+        reason = _why_not(restored.embedder_name)
         raise InputError(
-            f"{name} takes embeddings, and those of {restored.embedder_name} are only looked up, so they "
-            "cannot be exported: choose a run with another --embedder"
+            f"{name} takes embeddings, and those of {restored.embedder_name} {reason}, so they cannot be exported: "
+            "choose a run with another --embedder"
         )
     encode = tf.identity if embedder is None else embedder.encode
 

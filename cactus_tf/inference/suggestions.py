@@ -14,17 +14,17 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
-from cactus_tf import datasets, embedders, partitioners, plugins
+from cactus_tf import datasets, embedders, partitioners
 from cactus_tf.config import build_plan
 from cactus_tf.contracts import PartitionContext
 from cactus_tf.errors import InputError
-from cactus_tf.inference.prediction import log_pictures
+from cactus_tf.inference.prediction import embedded, log_pictures
 from cactus_tf.runs import restoring, training_pictures
 from cactus_tf.runs.inputs import read_inputs
 from cactus_tf.runs.training_pictures import TrainingPictures
 from cactus_tf.types import GroupedPartition
 from cactus_tf.utils import near_duplicates
-from cactus_tf.utils.arrays import check_finite, first_distinct
+from cactus_tf.utils.arrays import first_distinct
 from cactus_tf.utils.near_duplicates import EMBEDDING_COSINE, THUMBNAIL_COSINE, Compared
 from cactus_tf.utils.paths import expanded
 
@@ -137,11 +137,7 @@ def _embedded(run: str | Path, data_dir: str | Path, folder: Path) -> TrainingPi
     pictures = datasets.read_all("--data_dir", data_dir, decode, shape, pixel_range, folder)
     log.info("read: %s pictures, as %s", f"{len(pictures.files):,}", "x".join(map(str, shape)))
     log_pictures("--data_dir", pictures)
-    name = settings.embedding.embedder
-    names = np.array([file.encode() for file in pictures.files.tolist()])
-    named = {"names": names} if plugins.info("embedders", name).takes_names else {}
-    embeddings = np.asarray(embedder.transform(pictures.images, **named), np.float32)
-    check_finite(embeddings, name)
+    embeddings = embedded(embedder, settings.embedding.embedder, pictures)
     return TrainingPictures(pictures.images, pictures.files, embeddings, None)
 
 

@@ -118,10 +118,11 @@ def read_settings(folder: Path) -> Settings:
     """
     path = folder / CONFIG
     if not path.is_file():
-        raise InputError(
-            f"{folder} is not a run: it has no {CONFIG}; name the folder that python -m cactus_tf.main printed"
-        )
+        saved_classifier = (folder / "classifier.json").is_file()
+        about = "is a saved classifier, not a run" if saved_classifier else f"is not a run: it has no {CONFIG}"
+        raise InputError(f"{folder} {about}; name the folder that python -m cactus_tf.main printed")
     saved = sealed.read_unchecked(path, "rerun the run's command, which writes it again")
+    _check_plugins(folder, saved)
     try:
         settings = _settings(_mapping(saved, "config"))
     except (KeyError, InputError) as error:
@@ -137,6 +138,22 @@ def read_settings(folder: Path) -> Settings:
             "again"
         )
     return settings
+
+
+def _check_plugins(folder: Path, config: Mapping[str, Any]) -> None:
+    """Checks that the plug-ins of a run are here and the same.
+
+    Raises:
+      InputError: one was not added, or it changed. Its folder is named, but no code runs that was not asked for.
+    """
+    recorded = _part(config.get("identity"), build_plan.PLUGINS)
+    if isinstance(recorded, dict):
+        plugins.check_sources(recorded, str(folder), _part(_part(config.get("config"), "run"), "plugins"))
+
+
+def _part(value: Any, name: str) -> Any:
+    """A value of a mapping; None where it is not a mapping or lacks it."""
+    return value.get(name) if isinstance(value, dict) else None
 
 
 def _restore(folder: Path, algo: str | None) -> Restored:

@@ -175,10 +175,12 @@ def test_a_learner_that_is_scikit_learn_s_is_answered_with_those_that_can_be_exp
         exporting.export(digits_run, tmp_path / "out")
 
 
-def test_embeddings_that_are_only_looked_up_are_no_reason_for_a_broken_export(digits_run, monkeypatch, tmp_path):
+def test_embeddings_that_tensorflow_does_not_compute_are_no_reason_for_a_broken_export(
+    digits_run, monkeypatch, tmp_path
+):
     restored = restoring.restore(digits_run, "nearest_neighbours")._replace(embedder=object())
     monkeypatch.setattr(restoring, "restore", lambda run, algo: restored)
-    with pytest.raises(InputError, match="only looked up"):
+    with pytest.raises(InputError, match="those of pixels are not made by a method encode"):
         exporting.export(digits_run, tmp_path / "out")
 
 

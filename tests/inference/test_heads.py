@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from cactus_tf import learners, predict
+from cactus_tf import FewShotClassifier, embedders, learners, predict
 from cactus_tf.errors import InputError
-from cactus_tf.inference.heads import HEADS, check, chosen, class_probabilities, logistic
+from cactus_tf.inference.heads import HEADS, check, chosen, logistic
 
 
 def task(shot=5, seed=0):
@@ -16,6 +16,10 @@ def task(shot=5, seed=0):
     truth = np.repeat(["a", "b", "c"], 20)
     query = np.repeat(centers, 20, axis=0) + 0.3 * rng.normal(size=(60, 8))
     return support.astype(np.float32), labels, query.astype(np.float32), truth
+
+
+def class_probabilities(head, learner, support, labels, query):
+    return FewShotClassifier(learner, head=head).fit(support, labels).predict_proba(query)
 
 
 def on_embeddings(name):
@@ -39,7 +43,7 @@ def test_a_learner_without_features_has_its_own_answer_only():
     maml = learners.build("maml", image_shape=(28, 28, 1), way=3)
     assert chosen("auto", maml, task()[1], True) == "learner"
     assert chosen("learner", maml, task()[1], True) == "learner"
-    with pytest.raises(InputError, match="--head=logistic needs a feature vector of each picture, and maml has none"):
+    with pytest.raises(InputError, match="head=logistic needs a feature vector of each picture, and maml has none"):
         check("logistic", maml, "maml")
 
 
@@ -72,7 +76,7 @@ def test_class_means_of_embeddings_are_compared_by_cosine():
 
 
 def test_another_head_beside_transductive_is_an_error_and_auto_is_not():
-    with pytest.raises(InputError, match="leave out --transductive or --head"):
+    with pytest.raises(InputError, match="leave out transductive or head"):
         check("prototype", on_embeddings("protonets"), "protonets", transductive=True)
     check("auto", on_embeddings("protonets"), "protonets", transductive=True)
 
@@ -83,3 +87,47 @@ def test_logistic_regression_in_the_span_of_few_examples_is_the_same():
     asked = rng.normal(size=(20, 50))
     whole = LogisticRegression(C=10.0, max_iter=2000, tol=1e-8).fit(known, labels).predict_proba(asked)
     np.testing.assert_allclose(logistic(known, labels, asked), whole, atol=0.02)  # of its stopping rule
+
+
+def test_the_head_of_a_classifier_is_by_default_the_learner_itself():
+    support, labels, query, _ = task()
+    classifier = FewShotClassifier(on_embeddings("nearest_neighbours")).fit(support, labels)
+    assert classifier.head_ == "learner"
+    assert set(np.unique(classifier.predict_proba(query).round(3))) == {0, 1}  # one neighbor votes
+
+
+def test_two_classes_have_the_probabilities_of_scikit_learn():
+    support, labels, query, _ = task()
+    support, labels = support[labels != "c"], labels[labels != "c"]
+    expected = LogisticRegression(C=10, max_iter=2000).fit(support, labels).predict_proba(query)
+    ours = class_probabilities("logistic", on_embeddings("nearest_neighbours"), support, labels, query)
+    np.testing.assert_allclose(ours, expected, atol=1e-6)
+
+
+def test_auto_asks_whether_the_embedder_of_a_classifier_is_pretrained():
+    images = np.random.default_rng(0).integers(0, 256, (10, 8, 8, 1), np.uint8)
+    embedder, labels = embedders.build("pixels").fit(images), np.arange(10) % 2
+    learner = on_embeddings("nearest_neighbours")
+    assert FewShotClassifier(learner, embedder, head="auto").fit(images, labels).head_ == "learner"
+    embedder.recipe = embedder.recipe._replace(name="pretrained")
+    assert FewShotClassifier(learner, embedder, head="auto").fit(images, labels).head_ == "logistic"
+
+
+@pytest.mark.parametrize("head", ["prototype", "logistic"])
+def test_a_saved_classifier_keeps_its_head(tmp_path, head):
+    support, labels, query, _ = task()
+    classifier = FewShotClassifier(on_embeddings("nearest_neighbours"), head=head).fit(support, labels)
+    classifier.save(tmp_path / "saved")
+    loaded = FewShotClassifier.load(tmp_path / "saved")
+    assert loaded.head == head
+    np.testing.assert_array_equal(loaded.predict_proba(query), classifier.predict_proba(query))
+
+
+def test_a_head_that_a_learner_cannot_have_is_refused_when_it_is_fitted():
+    support, labels, _, _ = task()
+    maml = learners.build("maml", image_shape=(28, 28, 1), way=3)
+    images = np.zeros((15, 28, 28), np.uint8)
+    with pytest.raises(InputError, match="head=logistic needs a feature vector of each picture, and maml has none"):
+        FewShotClassifier(maml, head="logistic").fit(images, labels)
+    with pytest.raises(InputError, match="head is 'svm': choose from auto, learner, prototype, logistic"):
+        FewShotClassifier(head="svm").fit(support, labels)

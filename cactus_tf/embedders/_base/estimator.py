@@ -71,21 +71,32 @@ class Normalized(ImageTransformer):
         self.embedder, self.norm, self.share, self.center = embedder, norm, share, center
 
     def fit(
-        self, images: np.ndarray, y: Any = None, *, seed: int = 0, folder: Path | None = None, callbacks: Sequence = ()
+        self,
+        images: np.ndarray,
+        y: Any = None,
+        *,
+        seed: int = 0,
+        folder: Path | None = None,
+        callbacks: Sequence = (),
+        **names: np.ndarray,
     ) -> Normalized:
-        """Fits the embedder, embeds the images if their mean is needed, and returns itself."""
-        self.fit_transform(images, seed=seed, folder=folder, callbacks=callbacks)
+        """Fits the embedder, embeds the images if their mean is needed, and returns itself.
+
+        `names` are the files of the images, for an embedder that takes them.
+        """
+        self.fit_transform(images, seed=seed, folder=folder, callbacks=callbacks, **names)
         return self
 
     def fit_transform(self, images: np.ndarray, y: Any = None, **fit: Any) -> np.ndarray:
         """As `fit` and then `transform` of the same images, which are embedded once."""
-        embeddings = self.embedder.fit(images, **fit).transform(images)
+        names = {"names": fit["names"]} if "names" in fit else {}
+        embeddings = self.embedder.fit(images, **fit).transform(images, **names)
         self.center = normalizing.center(embeddings, self.norm, self.share)
         return normalizing.normalized(embeddings, self.center)
 
-    def transform(self, images: np.ndarray) -> np.ndarray:
-        """[n, h, w, c] uint8 -> [n, dim] float32 of length 1."""
-        return normalizing.normalized(self.embedder.transform(images), self._fitted_center())
+    def transform(self, images: np.ndarray, **names: np.ndarray) -> np.ndarray:
+        """[n, h, w, c] uint8 -> [n, dim] float32 of length 1; `names` as in `fit`."""
+        return normalizing.normalized(self.embedder.transform(images, **names), self._fitted_center())
 
     def save(self, folder: Path) -> None:
         """Writes what `load` needs."""
