@@ -119,9 +119,10 @@ def _source(member: Path, folder: Path) -> str:
 
 
 def _units(folder: Path) -> Sequence[Path]:
-    """The files of the folder, and the files and folders of its families' subfolders."""
-    inside = [path for family in FAMILIES for path in (folder / family).glob("[!.]*") if path.name != "__pycache__"]
-    return sorted([path for path in folder.glob("[!.]*") if path.is_file()] + inside)
+    """The files and folders of the folder and of its families' subfolders."""
+    places = [folder, *(folder / family for family in FAMILIES)]
+    inside = [path for place in places for path in place.glob("[!.]*")]
+    return sorted(path for path in inside if path.name != "__pycache__" and path not in places)
 
 
 def _files(unit: Path) -> list[Path]:

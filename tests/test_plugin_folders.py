@@ -208,3 +208,10 @@ def test_a_plugin_folder_may_move(run, plugin_folder, capsys):
     export.main([f"--run={run}", f"--out={run.parent / 'out'}", f"--plugins={moved}"])
     assert "plug-in" not in capsys.readouterr().err
     forget_plugins(moved)
+
+
+def test_no_value_for_the_folder_is_an_error_in_words():
+    from cactus_tf.config.flags import use_plugins
+
+    with pytest.raises(InputError, match="plugins"):
+        use_plugins(["--plugins"])

@@ -99,8 +99,8 @@ def refuse_words(words: Sequence[str]) -> None:
         raise InputError(f"unexpected argument {words[0]!r}; flags look like --name=value; see --help")
 
 
-def parse_flags(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
-    """Reads flags into their values; returns the other arguments.
+def parse_flags(values: flags.FlagValues, argv: Sequence[str], known_only: bool = False) -> list[str]:
+    """Reads flags into their values; returns the other arguments, with `known_only` also the unknown flags.
 
     Raises:
       InputError: an unknown flag, or a value that it cannot have.
@@ -108,7 +108,7 @@ def parse_flags(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
     from absl import flags
 
     try:
-        return values(["main", *with_flagfiles(argv)])[1:]
+        return values(["main", *with_flagfiles(argv)], known_only=known_only)[1:]
     except flags.UnrecognizedFlagError as error:
         near = difflib.get_close_matches(error.flagname, list(values), n=1)
         hint = f"did you mean --{near[0]}?" if near else "see --help"

@@ -13,7 +13,6 @@ from cactus_tf import plugins
 from cactus_tf.config import commands, schema
 from cactus_tf.config.command_flags import parse_flags, refuse_words
 from cactus_tf.config.declared import DECLARED, IMPORTED, Members
-from cactus_tf.config.flagfiles import with_flagfiles
 from cactus_tf.config.presets import preset
 from cactus_tf.config.resolve import resolve
 from cactus_tf.errors import InputError
@@ -59,11 +58,11 @@ def use_plugins(argv: Sequence[str]) -> str | None:
     """Adds the members of the folder that --plugins names on a command line; returns its absolute path.
 
     Raises:
-      InputError: a folder that cannot be used, or a flagfile that cannot be read.
+      InputError: a folder that cannot be used, no folder, or a flagfile that cannot be read.
     """
     values = flags.FlagValues()
     flags.DEFINE_string("plugins", None, "see RunSettings", flag_values=values)
-    values(["main", *with_flagfiles(argv)], known_only=True)
+    parse_flags(values, argv, known_only=True)
     folder = values["plugins"].value
     if not folder:
         return None

@@ -198,7 +198,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         self.support_, self.support_labels_ = support, labels
         learner, name = self.learner_, _name(self.learner_)
         heads.check(self.head, learner, name, self.transductive)
-        self.head_ = heads.chosen(self.head, learner, labels, _name(self.embedder) == "pretrained")
+        pretrained = _name(self.embedder) == "pretrained" and not self.transductive
+        self.head_ = heads.chosen(self.head, learner, labels, pretrained)
         known = self._consumed(support)
         self._answer = heads.answerer(learner, known, labels, len(classes), self.transductive, self.head_)
         self.classes_ = classes

@@ -204,7 +204,9 @@ def _read(folder: Path, description: _Description, given: Embedder | type[Embedd
     embedder = given() if isinstance(given, type) else given
     if description.embedder:
         embedder = _unfitted_embedder(description)
-    embedder = embedder and embedder.load(folder / _EMBEDDER)
+    if embedder is not None:
+        loaded = embedder.load(folder / _EMBEDDER)
+        embedder = embedder if loaded is None else loaded  # one of the user's own may not return itself
     learner = _read_learner(folder, description, embedder)
     fitted = _read_fitted(folder, from_saved(_Labels, description.fitted)) if description.fitted else None
     low_high = description.pixel_range

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -10,6 +11,8 @@ import numpy as np
 from cactus_tf.embedders.precomputed import tables
 from cactus_tf.embedders.precomputed.archives import composed
 from cactus_tf.errors import InputError
+
+log = logging.getLogger(__name__)
 
 _REMEDY = "name each row by the picture's path below the folder of pictures"
 
@@ -61,6 +64,10 @@ class Named:
         common = set.intersection(*fronts)  # "train/", where "test/" has some of the same names
         if len(common) == 1:
             front = common.pop()
+            log.warning(
+                "%s: names fit rows of several folders; the rows of %s are taken, because it alone has all of these "
+                "%d pictures", self.path, front, len(pictures),
+            )  # fmt: skip
             return [front + picture for picture in pictures]
         picture, rows = next(both for both in zip(pictures, fitting, strict=True) if len(both[1]) > 1)
         raise InputError(
