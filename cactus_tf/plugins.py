@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import importlib
 import pkgutil
+import sys
 import traceback
 import typing
 from collections.abc import Iterable, Mapping
@@ -38,6 +39,7 @@ def add(folder: str | Path) -> None:
     found = plugin_folders.read(expanded(folder).resolve(), {name for family in FAMILIES for name in _built_in(family)})
     for plugin in found:
         _check_against_others(plugin)
+        _check_helpers(plugin)
     importlib.invalidate_caches()
     for plugin in found:
         _import(plugin)
@@ -94,19 +96,31 @@ def _check_against_others(plugin: Plugin) -> None:
             raise InputError(f"--plugins: {plugin.path} changed after it was imported: start a new Python process")
 
 
+def _check_helpers(plugin: Plugin) -> None:
+    """Refuses modules beside a plug-in that those of another folder would hide, as their import name is the same."""
+    own = plugin.path.parent
+    helpers = {path.name for path in own.glob("_[!_]*")}
+    for place in {other.path.parent for other in _added.values() if other.family == plugin.family} - {own}:
+        shared = sorted(helpers & {path.name for path in place.iterdir()})
+        if shared:
+            raise InputError(f"--plugins: {place} and {own} both have {shared[0]}: rename one")
+
+
 def _import(plugin: Plugin) -> None:
     """Imports a plug-in as a module of its family, and checks it."""
     package = importlib.import_module(f"cactus_tf.{plugin.family}")
     place = str(plugin.path.parent)
     if place not in package.__path__:
         package.__path__.append(place)
+    module = f"cactus_tf.{plugin.family}.{plugin.name}"
     try:
-        missing = _missing(importlib.import_module(f"cactus_tf.{plugin.family}.{plugin.name}"), plugin.family)
+        missing = _missing(importlib.import_module(module), plugin.family)
     except (Exception, SystemExit) as error:
         raise InputError(
             f"--plugins: {plugin.path} cannot be imported ({_in_words(error, plugin.path)}): correct it"
         ) from error
     if missing:
+        del sys.modules[module]  # so that it is read again once it is corrected
         raise InputError(f"--plugins: {plugin.path} {missing}; see docs/extending.md")
 
 

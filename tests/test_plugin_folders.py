@@ -205,9 +205,11 @@ def test_a_plugin_folder_may_move(run, plugin_folder, capsys):
     forget_plugins(plugin_folder)
     moved = shutil.copytree(plugin_folder, run.parent / "moved")
     shutil.rmtree(plugin_folder)
-    export.main([f"--run={run}", f"--out={run.parent / 'out'}", f"--plugins={moved}"])
-    assert "plug-in" not in capsys.readouterr().err
+    code = export.main([f"--run={run}", f"--out={run.parent / 'out'}", f"--plugins={moved}"])
     forget_plugins(moved)
+    asked = capsys.readouterr().err
+    assert (code, "plug-in" in asked) == (2, False)
+    assert "those of mine are not made by a method encode" in asked  # the embedder was restored
 
 
 def test_no_value_for_the_folder_is_an_error_in_words():
@@ -215,3 +217,29 @@ def test_no_value_for_the_folder_is_an_error_in_words():
 
     with pytest.raises(InputError, match="plugins"):
         use_plugins(["--plugins"])
+
+
+def test_helpers_that_another_folder_would_hide_are_refused(plugin_folder, tmp_path):
+    write(plugin_folder, {**WHOLE, "embedders/_sizes.py": "SIDE = 3\n"})
+    plugins.add(plugin_folder)
+    second = tmp_path / "second"
+    write(second, {"embedders/other.py": EMBEDDER, "embedders/_sizes.py": "SIDE = 4\n"})
+    with pytest.raises(InputError, match=r"both have _sizes\.py: rename one"):
+        plugins.add(second)
+
+
+def test_a_corrected_plugin_is_read_again(plugin_folder):
+    write(plugin_folder, {"embedders/mine.py": EMBEDDER.replace("INFO = ", "INFOS = ")})
+    with pytest.raises(InputError, match="has no INFO"):
+        plugins.add(plugin_folder)
+    write(plugin_folder, WHOLE)
+    plugins.add(plugin_folder)
+    assert embedders.build("mine", scale=2.0).get_params()["scale"] == 2
+
+
+def test_a_file_in_a_folder_of_its_own_that_a_plugin_names_changes_its_key(plugin_folder):
+    named = EMBEDDER.replace("import dataclasses\n", 'import dataclasses\n\nWEIGHTS = "assets/weights.txt"\n', 1)
+    write(plugin_folder, {"embedders/mine.py": named, "assets/weights.txt": "1"})
+    before = key(plugin_folder)
+    write(plugin_folder, {"assets/weights.txt": "2"})
+    assert key(plugin_folder) != before

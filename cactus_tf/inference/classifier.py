@@ -198,8 +198,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         self.support_, self.support_labels_ = support, labels
         learner, name = self.learner_, _name(self.learner_)
         heads.check(self.head, learner, name, self.transductive)
-        pretrained = _name(self.embedder) == "pretrained" and not self.transductive
-        self.head_ = heads.chosen(self.head, learner, labels, pretrained)
+        self.head_ = heads.chosen(self.head, learner, labels, _name(self.embedder) == "pretrained", self.transductive)
         known = self._consumed(support)
         self._answer = heads.answerer(learner, known, labels, len(classes), self.transductive, self.head_)
         self.classes_ = classes

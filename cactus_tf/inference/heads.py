@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
 from cactus_tf.contracts import Answer, FeatureLearner, Learner, PreparedLearner
@@ -42,22 +44,23 @@ def check(head: str, learner: Learner, name: str, transductive: bool = False) ->
         raise InputError(f"head={head} classifies each picture alone: leave out transductive or head")
 
 
-def chosen(head: str, learner: Learner, labels: np.ndarray, pretrained: bool) -> str:
+def chosen(head: str, learner: Learner, labels: np.ndarray, pretrained: bool, transductive: bool = False) -> str:
     """The head that "auto" stands for, or the given one, which `check` has passed.
 
-    It is "logistic" if the features are those of a pretrained network and every class has five examples, else
-    "learner".
+    It is "logistic" if the features are those of a pretrained network, every class has five examples, and queries are
+    classified alone; else "learner".
 
     Args:
       head: one of `HEADS`.
       learner: whose features it takes.
       labels: [n] of the examples.
       pretrained: whether the run's embedder is a pretrained network.
+      transductive: whether queries share batch statistics.
     """
     if head != "auto":
         return head
     enough = np.unique(labels, return_counts=True)[1].min() >= _ENOUGH
-    return "logistic" if has_features(learner) and pretrained and enough else "learner"
+    return "logistic" if has_features(learner) and pretrained and enough and not transductive else "learner"
 
 
 def has_features(learner: Learner) -> bool:
@@ -84,7 +87,8 @@ def answerer(
       head: "learner", "prototype" or "logistic"; see `chosen`.
     """
     if head == "logistic":
-        return functools.partial(_by_regression, *_regression(features(learner, support), labels), learner)
+        logits = _regression(features(learner, support), labels)
+        return lambda query: logits(features(learner, query))
     if head == "prototype" and not isinstance(learner, FeatureLearner):  # otherwise features and metric belong together
         return functools.partial(_by_cosine, _means(features(learner, support), labels, way))
     if isinstance(learner, PreparedLearner):
@@ -104,32 +108,27 @@ def _classify(learner: Learner, support: Array, labels: Array, way: int, query: 
 
 def logistic(known: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> np.ndarray:
     """Probabilities [m, way] by logistic regression on features."""
-    model, basis = _regression(known, labels)
-    return np.asarray(model.predict_proba(asked if basis is None else asked @ basis))
+    return softmax(_regression(known, labels)(asked), axis=1)
 
 
-def _regression(known: np.ndarray, labels: np.ndarray) -> tuple[LogisticRegression, np.ndarray | None]:
-    """Fitted logistic regression, and the basis of its coordinates; None if it takes the features as they are.
+def _regression(known: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """The function from features to logits [m, way] of logistic regression.
 
-    The weights lie in the span of the examples, so with fewer examples than dimensions its coordinates do.
+    The weights lie in the span of the examples, so with fewer examples than dimensions it works in coordinates there.
     """
-    basis = None
-    if known.shape[1] > len(known):
-        basis, coordinates = np.linalg.qr(known.T)
-        known = coordinates.T
-    return LogisticRegression(C=_C, max_iter=_PASSES).fit(known, labels), basis
+    basis = np.linalg.qr(known.T)[0] if known.shape[1] > len(known) else np.eye(known.shape[1], dtype=known.dtype)
+    model = LogisticRegression(C=_C, max_iter=_PASSES).fit(known @ basis, labels)
+
+    def logits(asked: np.ndarray) -> np.ndarray:
+        scores = np.asarray(model.decision_function(asked @ basis))  # of two classes, one number
+        return scores if scores.ndim == 2 else np.stack([-scores / 2, scores / 2], axis=1)
+
+    return logits
 
 
 def features(learner: Learner, rows: np.ndarray) -> np.ndarray:
     """[n, dim] of the learner, or the embeddings that it takes."""
     return np.asarray(learner.features(rows) if isinstance(learner, FeatureLearner) else rows, np.float32)
-
-
-def _by_regression(model: LogisticRegression, basis: np.ndarray | None, learner: Learner, query: Array) -> Array:
-    """[m, way] logits of logistic regression, of which the softmax is its probabilities."""
-    asked = features(learner, query)
-    scores = model.decision_function(asked if basis is None else asked @ basis)
-    return scores if scores.ndim == 2 else np.stack([-scores / 2, scores / 2], axis=1)  # of two classes it gives one
 
 
 def _means(known: np.ndarray, labels: np.ndarray, way: int) -> tf.Tensor:

@@ -137,15 +137,16 @@ def predict(
         log.warning("these pictures are light, and the run learned light ink on black: --invert swaps light and dark")
     known, asked = (_consumed(restored, pictures) for pictures in (labeled, queries))
     _warn_of_near(restored, (labeled, queries), (known, asked))
-    pretrained = restored.embedder_name == "pretrained" and not transductive
-    head = heads.chosen(head, restored.learner, labeled.labels, pretrained)
+    pretrained = restored.embedder_name == "pretrained"
+    head = heads.chosen(head, restored.learner, labeled.labels, pretrained, transductive)
     if head != "learner":
         log.info("classify: %s on the features of %s", _HEADS[head], restored.name)
     classifier = FewShotClassifier(restored.learner, transductive=transductive, head=head)
     probabilities = classifier.fit(known, labeled.labels).predict_proba(asked)
     calibrated: dict[str, Any] = {}
+    training = _training_features(run, restored) if head == "logistic" or reject is not None else None
     if head == "logistic":
-        calibrated["temperature"] = _temperature(run, restored, labeled.labels)
+        calibrated["temperature"] = _temperature(run, training, labeled.labels)
         probabilities = temperature.rescaled(probabilities, calibrated["temperature"])
         log.info("classify: temperature %(temperature)g, from clusters of the run's pictures", calibrated)
     places = {name: str(expanded(place).resolve()) for name, place in given.items()}
@@ -154,7 +155,10 @@ def predict(
     refused = None
     if reject is not None:
         source["reject"] = reject
-        refused = _refused(run, restored, (known, labeled.labels, asked), reject)
+        if training is None:
+            raise InputError(f"--reject needs the training pictures of {run}, which are gone: rerun its command")
+        known, asked = (heads.features(restored.learner, part) for part in (known, asked))
+        refused = rejection.refused(known, labeled.labels, asked, training, reject)
     return Predictions(queries, classes, probabilities, restored.name, len(labeled.images), source, refused)
 
 
@@ -168,30 +172,8 @@ def _check_reject(reject: float | None, restored: Restored) -> None:
         raise InputError(f"--reject needs a feature vector of each picture, and {restored.name} has none: leave it out")
 
 
-def _refused(
-    run: str | Path, restored: Restored, task: tuple[np.ndarray, np.ndarray, np.ndarray], share: float
-) -> np.ndarray:
-    """[m] which queries are of none of the classes.
-
-    Args:
-      run, restored: the run and its learner.
-      task: what the learner takes for the labeled pictures, their labels, and what it takes for the queries.
-      share: of true members that are refused.
-
-    Raises:
-      InputError: the training pictures of the run are gone.
-    """
-    training = _training_features(run, restored)
-    if training is None:
-        raise InputError(f"--reject needs the training pictures of {run}, which are gone: rerun its command")
-    known, labels, asked = task
-    known, asked = (heads.features(restored.learner, part) for part in (known, asked))
-    return rejection.refused(known, labels, asked, training, share)
-
-
-def _temperature(run: str | Path, restored: Restored, labels: np.ndarray) -> float:
+def _temperature(run: str | Path, training: np.ndarray | None, labels: np.ndarray) -> float:
     """The temperature of logistic regression: fitted on pseudo-tasks, or 1 if the run's pictures are gone."""
-    training = _training_features(run, restored)
     if training is None:
         log.warning("the training pictures of %s are gone, so the probabilities are not calibrated", run)
         return 1.0

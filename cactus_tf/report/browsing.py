@@ -83,11 +83,11 @@ def _page(run: Run) -> str:
 
 
 def _clusters(run: Run) -> list[Cluster]:
-    """The clusters that are shown; those that the caps leave without a picture are left out."""
+    """The clusters that are shown, also those that the caps leave without a picture: the map leads to them."""
     partition = run.partitions[0]
     numbers = by_size(partition)
     pictures = _pictures(run, [_typical(partition, c, run.embeddings) for c in numbers])
-    return [Cluster(c, int(partition.sizes[c]), own) for c, own in zip(numbers, pictures, strict=True) if own]
+    return [Cluster(c, int(partition.sizes[c]), own) for c, own in zip(numbers, pictures, strict=True)]
 
 
 def _typical(partition: Partition, c: int, embeddings: np.ndarray | None) -> np.ndarray:

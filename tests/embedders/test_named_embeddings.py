@@ -76,6 +76,16 @@ def test_names_that_two_folders_share_are_told_apart_if_one_folder_has_them_all(
     np.testing.assert_array_equal(embed(path, ["1.jpg", "2.jpg"]), Z[[0, 2]])
 
 
+def test_rows_of_one_folder_are_taken_with_a_warning(tmp_path, caplog):
+    embed(table(tmp_path / "z.csv", ["train/1.jpg", "test/1.jpg", "train/2.jpg"]), ["1.jpg", "2.jpg"])
+    assert "the rows of train/ are taken, because it alone has all of these 2 pictures" in caplog.text
+
+
+def test_a_first_row_whose_numbers_count_is_the_row_of_its_picture(tmp_path):
+    (tmp_path / "z.csv").write_text("a.jpg,0,1\nb.jpg,5,6\n")
+    np.testing.assert_array_equal(embed(tmp_path / "z.csv", ["a.jpg", "b.jpg"]), [[0, 1], [5, 6]])
+
+
 REFUSED = [
     ("a.jpg,1,2\nb.jpg,1\n", "z.csv, line 2 has 1 numbers and the lines before 2: make all rows alike"),
     ("a.jpg,1,2\nb.jpg,1,x\n", "z.csv, line 2: 'x' is not a number; after the file name, write numbers"),

@@ -262,7 +262,10 @@ def test_image_files_are_not_matched_by_their_number_alone(tmp_path):
     [
         ("\n".join(["other.png", *FILES["train"][1:]]), r"train\.txt lacks 1 of 30 images, the first train/é0\.png"),
         ("\n".join(FILES["train"][:-1]), r"train\.txt has 29 lines and train\.npy 30 rows"),
-        ("\n".join([*FILES["train"][:-1], FILES["train"][3]]), r"line 4: train/é3\.png is also in line 30"),
+        (
+            "\n".join([*FILES["train"][:-1], FILES["train"][3]]),
+            r"line 30: train/é3\.png is also in line 4: name each picture once",
+        ),
     ],
 )
 def test_a_list_that_does_not_name_every_image_once_is_refused(tmp_path, text, message):

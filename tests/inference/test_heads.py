@@ -131,3 +131,7 @@ def test_a_head_that_a_learner_cannot_have_is_refused_when_it_is_fitted():
         FewShotClassifier(maml, head="logistic").fit(images, labels)
     with pytest.raises(InputError, match="head is 'svm': choose from auto, learner, prototype, logistic"):
         FewShotClassifier(head="svm").fit(support, labels)
+
+
+def test_auto_leaves_queries_that_share_statistics_to_the_learner():
+    assert chosen("auto", on_embeddings("protonets"), task(5)[1], True, transductive=True) == "learner"

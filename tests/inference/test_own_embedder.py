@@ -48,6 +48,17 @@ def test_an_embedder_with_save_and_load_is_saved_with_its_classifier(tmp_path, g
     np.testing.assert_array_equal(loaded.predict_proba(IMAGES), classifier.predict_proba(IMAGES))
 
 
+def test_an_embedder_whose_load_returns_nothing_is_used(tmp_path):
+    class Silent(Columns):
+        def load(self, folder):
+            super().load(folder)
+
+    classifier = fitted(Silent())
+    classifier.save(tmp_path / "saved")
+    loaded = FewShotClassifier.load(tmp_path / "saved", embedder=Silent)
+    np.testing.assert_array_equal(loaded.predict_proba(IMAGES), classifier.predict_proba(IMAGES))
+
+
 def test_loading_asks_for_the_class_and_refuses_another(tmp_path):
     fitted(Columns()).save(tmp_path / "saved")
     with pytest.raises(InputError, match="an embedder of your own, Columns: give an unfitted one, load"):

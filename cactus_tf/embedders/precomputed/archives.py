@@ -8,7 +8,7 @@ import tempfile
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +73,31 @@ def plain_names(path: Path) -> list[str] | None:
         lines = names.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{names} cannot be read ({error}): write one file name per line, in UTF-8") from error
-    return [composed(line.replace("\\", "/")) for line in lines]
+    return [tidy(line) for line in lines]
+
+
+def tidy(name: str) -> str:
+    """The name of a picture, as names of pictures are compared: `composed`, with slashes."""
+    return composed(name.replace("\\", "/"))
+
+
+def rows_by_name(path: Path, names: Sequence[str], places: Sequence[str]) -> dict[str, int]:
+    """The row of each name.
+
+    Args:
+      path: of the list, for messages.
+      names: tidy ones.
+      places: where each of them stands in the list, for messages.
+
+    Raises:
+      InputError: a name stands there twice.
+    """
+    rows: dict[str, int] = {}
+    for row, name in enumerate(names):
+        other = rows.setdefault(name, row)
+        if other != row:
+            raise InputError(f"{path}, {places[row]}: {name} is also in {places[other]}: name each picture once")
+    return rows
 
 
 def composed(name: str) -> str:

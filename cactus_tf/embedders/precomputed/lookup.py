@@ -116,10 +116,4 @@ def _rows(path: Path, number: int) -> dict[str, int]:
     listed = path.with_suffix(archives.NAMES)
     if len(names) != number:
         raise InputError(f"{listed} has {len(names)} lines and {path.name} {number} rows: name the file of each row")
-    rows = {name: row for row, name in enumerate(names)}
-    if len(rows) < number:
-        row = next(row for row, name in enumerate(names) if rows[name] != row)
-        raise InputError(
-            f"{listed}, line {row + 1}: {names[row]} is also in line {rows[names[row]] + 1}: name each once"
-        )
-    return rows
+    return archives.rows_by_name(listed, names, [f"line {row + 1}" for row in range(number)])

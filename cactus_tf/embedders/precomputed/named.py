@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from cactus_tf.embedders.precomputed import tables
-from cactus_tf.embedders.precomputed.archives import composed
+from cactus_tf.embedders.precomputed.archives import rows_by_name, tidy
 from cactus_tf.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Named:
                 f"precomputed: {self.path} holds embeddings by file name, and these images have none: take pictures "
                 "(--dataset=folder, cactus-tf-predict), or archives of images X and embeddings Z in --precomputed_dir"
             )
-        pictures = [_tidy(name.decode()) for name in names.tolist()]
+        pictures = [tidy(name.decode()) for name in names.tolist()]
         chosen = self._chosen(pictures)
         self._check_shared(pictures, chosen)
         return self.embeddings[[self._row[name] for name in chosen]]
@@ -102,20 +102,9 @@ class Named:
                 raise InputError(f"{self.path}: the row {row} fits two pictures, {both}: {_REMEDY}")
 
 
-def _tidy(name: str) -> str:
-    """A name as names are compared."""
-    return composed(name.replace("\\", "/"))
-
-
 def _rows(path: Path, table: tables.Table) -> dict[str, int]:
     """The row of each name."""
-    rows: dict[str, int] = {}
-    for i, name in enumerate(map(_tidy, table.names)):
-        if not name:
-            raise InputError(f"{path}, {table.places[i]} has no file name: write it in front of the numbers")
-        other = rows.setdefault(name, i)
-        if other != i:
-            raise InputError(
-                f"{path}, {table.places[i]}: {name} is also in {table.places[other]}: name each picture once"
-            )
-    return rows
+    names = list(map(tidy, table.names))
+    if "" in names:
+        raise InputError(f"{path}, {table.places[names.index('')]} has no file name: write it in front of the numbers")
+    return rows_by_name(path, names, table.places)

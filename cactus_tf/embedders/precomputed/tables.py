@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -93,10 +93,13 @@ def _from_text(path: Path) -> Table:
 
 
 def _is_header(cells: Sequence[str]) -> bool:
-    """Whether a first line names columns: without numbers, or with the numbers of the columns, as pandas writes it."""
+    """Whether a first line names columns: without numbers, or with the numbers of the columns, as pandas writes it.
+
+    Numbers that count the columns belong to a picture if the first cell looks like its file.
+    """
     rest = cells[1:]
     counted = len(rest) > 1 and rest == [str(i) for i in range(len(rest))]
-    return counted or not any(_is_number(cell) for cell in rest)
+    return (counted and not PurePosixPath(cells[0]).suffix) or not any(_is_number(cell) for cell in rest)
 
 
 def _is_number(cell: str) -> bool:
