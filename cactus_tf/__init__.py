@@ -16,6 +16,7 @@ _PUBLIC = {
     "datasets": ("cactus_tf.datasets", None),
     "embedders": ("cactus_tf.embedders", None),
     "partitioners": ("cactus_tf.partitioners", None),
+    "augmentations": ("cactus_tf.augmentations", None),
     "backbones": ("cactus_tf.backbones", None),
     "learners": ("cactus_tf.learners", None),
     "episodes": ("cactus_tf.fewshot.episodes", "Episodes"),

@@ -107,6 +107,7 @@ class PartitionerInfo:
       uses_embeddings: whether it reads the embeddings of the training images.
       clusters_of_its_own: whether the number of usable clusters is known only once they are made.
       ignores_counts: options -> whether neither `--clusters` nor `--partitions` has an effect.
+      repeats_images: whether the images of a task's class are one image several times, so that they must be varied.
       fingerprint: options -> what the user's files hold, for a partitioner that reads any.
     """
 
@@ -114,7 +115,19 @@ class PartitionerInfo:
     uses_embeddings: bool = True
     clusters_of_its_own: bool = False
     ignores_counts: Callable[[Any], bool] = never
+    repeats_images: bool = False
     fingerprint: Callable[[Any], Any] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentationInfo:
+    """What an augmentation is.
+
+    Attributes:
+      version: raise it when the same settings give other images.
+    """
+
+    version: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -336,6 +349,10 @@ class Partitioner(Protocol):
     def __call__(self, context: PartitionContext) -> Partitions:
         """The partitions, a pure function of the context."""
         ...
+
+
+Augmentation = Callable[[Array, Array], Array]
+"""Varies images [n, h, w, c] float32 in 0..1 by a seed [2] of integers; row i is a function of image i, seed and i."""
 
 
 @runtime_checkable

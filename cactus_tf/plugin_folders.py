@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from cactus_tf.errors import InputError
 
-FAMILIES = ("datasets", "embedders", "partitioners", "backbones", "learners")
+FAMILIES = ("datasets", "embedders", "partitioners", "augmentations", "backbones", "learners")
 _LAYOUT = f"{', '.join(f'{family}/' for family in FAMILIES[:-1])} or {FAMILIES[-1]}/"
 _RESERVED = ("data", "embedding", "evaluation", "features", "full", "none", "partition", "run", "training")
 _DECLARES = re.compile(rb"^INFO\b", re.MULTILINE)

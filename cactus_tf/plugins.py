@@ -22,7 +22,7 @@ from cactus_tf.utils.paths import expanded
 from cactus_tf.utils.text import first_line
 
 FAMILIES = plugin_folders.FAMILIES
-_INFOS = dict(zip(FAMILIES, ("Dataset", "Embedder", "Partitioner", "Backbone", "Learner"), strict=True))
+_INFOS = dict(zip(FAMILIES, ("Dataset", "Embedder", "Partitioner", "Augmentation", "Backbone", "Learner"), strict=True))
 _added: dict[tuple[str, str], Plugin] = {}  # by family and name
 
 

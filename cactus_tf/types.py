@@ -84,6 +84,34 @@ class Partition(Protocol):
         ...
 
 
+@dataclasses.dataclass(frozen=True)
+class InstancePartition:
+    """Each image is a cluster of its own, which can be drawn any number of times.
+
+    Attributes:
+      images: number n of images, and of clusters.
+    """
+
+    images: int
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """[n] ones."""
+        return np.ones(self.images, np.int64)
+
+    def cluster(self, c: int) -> np.ndarray:
+        """[1] the image."""
+        return np.array([c], np.int32)
+
+    def draw(self, c: int, number: int, rng: np.random.Generator) -> np.ndarray:
+        """[number] times the image."""
+        return np.full(number, c, np.int32)
+
+    def assignments(self, images: int) -> np.ndarray:
+        """[images] the number of each image."""
+        return np.arange(images, dtype=np.int32)
+
+
 Partitions = Sequence[Partition]
 """A sequence of P partitions; `partitions[p]` may be computed on access."""
 

@@ -48,6 +48,7 @@ INFOS = {
     "datasets": contracts.DatasetInfo,
     "embedders": contracts.EmbedderInfo,
     "partitioners": contracts.PartitionerInfo,
+    "augmentations": contracts.AugmentationInfo,
     "backbones": contracts.BackboneInfo,
     "learners": contracts.LearnerInfo,
 }

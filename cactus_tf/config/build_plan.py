@@ -170,6 +170,7 @@ def learner_plan(settings: Settings, name: str) -> LearnerPlan:
         info=info,
         options=settings.options.get(name),
         training=training,
+        augmentation=settings.options.get(training.augmentation) if training else None,
         network=network,
         way=network.way or max(ways, default=2),
         seed=seeds.derive(settings.run.seed, "weights"),
@@ -199,7 +200,7 @@ def _reported(settings: Settings, name: str) -> dict[str, Any]:
     """The settings that affect a learner's result; a member's own ones under the names of their flags."""
     embedder, partitioner = embedder_name(settings), partitioner_name(settings)
     part, network = settings.partition, settings.learners.get(name) or settings.networks.get(name)
-    used = {k: v for k, v in dataclasses.asdict(network).items() if v is not None} if network else {}
+    used = {k: v for k, v in keys.relevant("training", network).items() if v is not None}
     if embedder not in ("none", "features"):
         used["embedder_steps"] = settings.embedding.embedder_steps
         norm = {name: getattr(settings.embedding, name) for name in ("embedding_norm", "embedding_center")}
@@ -211,7 +212,8 @@ def _reported(settings: Settings, name: str) -> dict[str, Any]:
         used["supervised_fraction"] = part.supervised_fraction
     if plugins.info("learners", name).uses_clusters:
         used["clusters"] = part.clusters
-    for member in (settings.data.dataset, embedder, partitioner, name):
+    augmentation = [part.augmentation for part in (settings.learners.get(name),) if part]
+    for member in (settings.data.dataset, embedder, partitioner, *augmentation, name):
         if member in settings.options:
             used |= {f"{member}_{k}": v for k, v in dataclasses.asdict(settings.options[member]).items()}
     return used
@@ -253,6 +255,7 @@ def _members(settings: Settings) -> list[tuple[str, str]]:
         ("embedders", embedder_name(settings)),
         ("partitioners", partitioner_name(settings)),
         *(("learners", name) for name in settings.run.algo),
+        *(("augmentations", part.augmentation) for part in settings.learners.values()),
         *(("backbones", name) for name in networks),
     ]
 

@@ -142,6 +142,7 @@ def _check_choices(given: schema.GivenSettings) -> None:
         ("embedder", given.embedding.embedder, plugins.names("embedders")),
         ("embedding_norm", given.embedding.embedding_norm, list(schema.EMBEDDING_NORMS)),
         ("partitioner", given.partition.partitioner, plugins.names("partitioners")),
+        ("augmentation", given.training.augmentation, plugins.names("augmentations")),
         ("backbone", given.training.backbone, plugins.names("backbones")),
         ("norm", given.training.norm, list(schema.NORMS)),
         *(("algo", name, plugins.names("learners")) for name in given.run.algo),
@@ -160,6 +161,7 @@ def _chosen_members(given: schema.GivenSettings) -> list[tuple[str, str]]:
         ("datasets", given.data.dataset),
         ("embedders", given.embedding.embedder or defaults.embedder),
         ("partitioners", given.partition.partitioner or defaults.partitioner),
+        ("augmentations", given.training.augmentation),
         *(("learners", name) for name in given.run.algo),
     ]
 

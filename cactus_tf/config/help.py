@@ -26,7 +26,7 @@ _WHAT = "Embeds images without labels, clusters them, meta-learns on the cluster
 _MORE = "  --help=MEMBER  settings of one member, such as --help=acai or --help=maml\n  --helpfull     every flag\n"
 _CHOICES = {
     "dataset": "datasets", "embedder": "embedders", "partitioner": "partitioners", "backbone": "backbones",
-    "algo": "learners",
+    "augmentation": "augmentations", "algo": "learners",
 }  # fmt: skip
 
 

@@ -104,6 +104,7 @@ class LearnerPlan:
       name, info: of the learner.
       options: its own settings, or None.
       training: how it is meta-trained; None if it is not.
+      augmentation: the own settings of the augmentation of its training episodes, or None.
       network: which network it has; all None if it has none.
       way: outputs of a head of fixed size.
       seed: of its initial weights.
@@ -119,6 +120,7 @@ class LearnerPlan:
     info: LearnerInfo
     options: Any
     training: TrainingSettings | None
+    augmentation: Any
     network: TrainingSettings
     way: int
     seed: int

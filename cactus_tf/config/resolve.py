@@ -100,6 +100,7 @@ def _check(settings: Settings, infos: Mapping[str, LearnerInfo], eval_ways: tupl
         check_ranges(options, f"--{name}_")
     _check_way(settings, info)
     _check_network(settings, info)
+    _check_augmentation(settings, info)
     for name, own in infos.items():
         if own.fixed_head:
             _check_head(name, settings.learners[name].way, eval_ways, settings.evaluation.eval_ways)
@@ -122,6 +123,27 @@ def _check_network(settings: Settings, info: Info) -> None:
         backbone = training.backbone if training.on_embeddings else None
         if backbone is not None and info("backbones", backbone).consumes == "images":
             raise InputError(f"--on_embeddings: {backbone} takes images; leave --backbone out or set --backbone=mlp")
+
+
+def _check_augmentation(settings: Settings, info: Info) -> None:
+    partitioner = settings.partition.partitioner
+    repeats = info("partitioners", partitioner).repeats_images
+    for training in settings.learners.values():
+        varied = training.augmentation != "none"
+        if training.on_embeddings and (varied or training.rotate_classes or repeats):
+            flag = (
+                "--augmentation"
+                if varied
+                else "--rotate_classes"
+                if training.rotate_classes
+                else f"--partitioner={partitioner}"
+            )
+            raise InputError(f"{flag} varies images, and --on_embeddings learns on embeddings: drop one of them")
+        if repeats and not (varied and (training.augment_support or training.augment_query)):
+            raise InputError(
+                f"--partitioner={partitioner} makes the images of a class from one image: add --augmentation=affine "
+                "(drawings) or photo (photographs), of support or query images"
+            )
 
 
 def _check_head(name: str, way: int, given: tuple[int, ...] | None, ways: tuple[int, ...] | None) -> None:

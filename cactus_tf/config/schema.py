@@ -105,6 +105,14 @@ class TrainingSettings:
     steps: int = option(None, "outer steps", low=0)
     tasks_per_step: int = option(None, "episodes per outer step", symbol="T", low=1)
     outer_lr: float = option(None, "learning rate of Adam in the outer loop", symbol="beta", low=0)
+    augmentation: str = option("none", "how the images of training episodes vary", source="ours; Hsu et al. 2019: none")
+    augment_support: bool = option(True, "whether --augmentation varies support images")
+    augment_query: bool = option(True, "whether --augmentation varies query images")
+    rotate_classes: bool = option(
+        False,
+        "turn each class of a training episode by a random multiple of 90 degrees, which makes it a new class",
+        source="Santoro et al. 2016",
+    )
 
 
 @dataclasses.dataclass(frozen=True)

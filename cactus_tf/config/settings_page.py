@@ -33,7 +33,7 @@ _BY_LEARNER = """## Defaults by learner
 
 Only learners with one of the backbones are listed."""
 
-_FAMILIES = ("datasets", "embedders", "partitioners", "learners")
+_FAMILIES = ("datasets", "embedders", "partitioners", "augmentations", "learners")
 _SECTIONS = (schema.EmbeddingSettings, schema.PartitionSettings, schema.TrainingSettings, schema.EvaluationSettings)
 _SETTINGS = {field.name: field for section in _SECTIONS for field in dataclasses.fields(section)}
 
@@ -76,7 +76,7 @@ def _preset_value(preset: Preset, name: str) -> str:
 def _learner_table() -> str:
     infos = {name: plugins.info("learners", name) for name in plugins.names("learners")}
     networks = {name: info.training or info.network for name, info in infos.items() if info.training or info.network}
-    fields = [f.name for f in dataclasses.fields(schema.TrainingSettings)]
+    fields = [f.name for f in dataclasses.fields(schema.TrainingSettings) if f.default is None]
     fields = [name for name in fields if any(getattr(own, name) is not None for own in networks.values())]
     rows = [_settings_row(name, [plain(getattr(own, name)) for own in networks.values()]) for name in fields]
     return _table(["setting", "symbol", *networks], [*rows, ["source", "", *(infos[name].source for name in networks)]])

@@ -10,14 +10,16 @@ import numpy as np
 import tensorflow as tf
 
 from cactus_tf.errors import InputError
-from cactus_tf.types import Episode, MixedPartitions, Partition, Partitions
+from cactus_tf.types import Episode, InstancePartition, MixedPartitions, Partition, Partitions
 from cactus_tf.utils.seeds import counter_rng
 
 _ENDLESS = np.iinfo(np.int64).max
 
 
 def usable_clusters(partition: Partition, images_per_cluster: int) -> np.ndarray:
-    """Numbers of the clusters with at least shot + query images; only these are drawn."""
+    """Numbers of the clusters that are drawn: those with at least shot + query images, or all of single images."""
+    if isinstance(partition, InstancePartition):
+        return np.arange(partition.images)
     return np.flatnonzero(partition.sizes >= images_per_cluster)
 
 
@@ -33,8 +35,9 @@ def sample_task(
       usable: `usable_clusters` of the partition, if the caller has computed them.
 
     Returns:
-      [way, shot + query] image numbers, all distinct; row i belongs to label i, its first `shot` columns are support.
-      The order of rows is random, so the labels are a random permutation. Hsu et al. 2019, Algorithm 1.
+      [way, shot + query] image numbers, all distinct unless classes are single images; row i belongs to label i, its
+      first `shot` columns are support. The order of rows is random, so the labels are a random permutation. Hsu et al. 2019,
+      Algorithm 1.
     """
     usable = usable_clusters(partition, shot + query) if usable is None else usable
     return np.stack([partition.draw(c, shot + query, rng) for c in rng.choice(usable, way, replace=False)])

@@ -26,6 +26,8 @@ from cactus_tf.utils.threads import cores
 log = logging.getLogger(__name__)
 
 OnStep = Callable[[int, dict[str, float]], None]
+Augment = Callable[[Episode], Episode]
+"""From an episode to the one that is trained on; see `fewshot.augmenting`."""
 _SIDE_BY_SIDE = max(2, cores())
 """Tasks of a step that run at the same time; more would only take more memory."""
 
@@ -84,7 +86,12 @@ def vectorized(task_update: Callable[[Episode], TaskUpdate], batch: Episode) -> 
     return tf.vectorized_map(task_update, batch, fallback_to_while_loop=False)
 
 
-def make_train_step(learner: MetaLearner, optimizer: keras.optimizers.Optimizer, counter: tf.Variable) -> Callable:
+def make_train_step(
+    learner: MetaLearner,
+    optimizer: keras.optimizers.Optimizer,
+    counter: tf.Variable,
+    augment: Augment | None = None,
+) -> Callable:
     """The compiled outer step: batch of episodes -> StepResult.
 
     The tasks are independent in the graph and run side by side. The step increments `counter` itself, so weights and
@@ -93,11 +100,12 @@ def make_train_step(learner: MetaLearner, optimizer: keras.optimizers.Optimizer,
     variables = learner.trainable_variables
     optimizer.build(variables)
     task_update = make_task_update(learner)
+    augmented = _augmented(augment)
     run, clip = vectorized if learner.vectorized else side_by_side, learner.gradient_clip
 
     @tf.function(autograph=False)
     def step(batch: Episode) -> StepResult:
-        updates = run(task_update, batch)
+        updates = run(task_update, augmented(batch))
         gradients = [tf.reduce_mean(parts, axis=0) for parts in updates.gradients]
         finite = _finite_tasks([updates.loss, *updates.gradients])
         if clip is not None:
@@ -107,6 +115,19 @@ def make_train_step(learner: MetaLearner, optimizer: keras.optimizers.Optimizer,
         return StepResult({"loss": tf.reduce_mean(updates.loss), **metrics}, updates.loss, finite)
 
     return step
+
+
+def _augmented(augment: Augment | None) -> Callable[[Episode], Episode]:
+    """From a batch of episodes to augmented ones, [T, ...] of everything."""
+    if augment is None:
+        return lambda batch: batch
+    one = tf.function(augment, autograph=False, experimental_attributes={"_noinline": True})
+
+    def every(batch: Episode) -> Episode:
+        tasks = zip(*(tf.unstack(part) for part in batch), strict=True)
+        return tf.nest.map_structure(lambda *parts: tf.stack(parts), *(one(Episode(*task)) for task in tasks))
+
+    return every
 
 
 def _finite_tasks(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
@@ -133,6 +154,7 @@ def meta_train(
     tasks_per_step: int = 1,
     steps: int = 30_000,
     outer_lr: float = 1e-3,
+    augment: Augment | None = None,
     folder: Path | None = None,
     checkpoint_every: int = 1000,
     on_step: OnStep | None = None,
@@ -146,6 +168,7 @@ def meta_train(
       tasks_per_step: T, episodes of one outer step.
       steps: number of outer steps, including those of an earlier run in `folder`.
       outer_lr: beta, the rate of Adam.
+      augment: changes each episode in the compiled step, a pure function of it; see `EpisodeAugmentation`.
       folder: of checkpoints and history.csv; None writes nothing.
       checkpoint_every: steps between checkpoints.
       on_step: called after every step with its number (from 1) and its scalars.
@@ -169,7 +192,7 @@ def meta_train(
     folder = None if folder is None else expanded(folder)
     optimizer = adam(outer_lr)
     counter = tf.Variable(0, dtype=tf.int64, trainable=False)
-    train_step = make_train_step(learner, optimizer, counter)
+    train_step = make_train_step(learner, optimizer, counter, augment)
     record = _Record([*learner.variables, *optimizer.variables], counter, folder, steps)
     batches = iter(episodes.dataset(tasks_per_step, record.start))
     bar = progress.Bar(desc="meta-train", total=steps, initial=record.start, shorter="--steps shortens it")

@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cactus_tf import learners
+from cactus_tf import augmentations, learners
 from cactus_tf.config.plan import LearnerPlan, RunPlan
 from cactus_tf.contracts import ClusterLearner, Embedder, Learner, MetaLearner
+from cactus_tf.fewshot.augmenting import EpisodeAugmentation
 from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.fewshot.training import meta_train
 from cactus_tf.pipeline.embedding import Embeddings
@@ -79,12 +80,23 @@ def train_one(
             tasks_per_step=training.tasks_per_step,
             steps=training.steps,
             outer_lr=training.outer_lr,
+            augment=augmentation(plan),
             folder=files.make_folder(folder / plan.name, "--workdir"),
             on_step=log_events.on_step,
             on_checkpoint=on_checkpoint,
         )
     seconds = time.monotonic() - started
     log.info("train: %s, %d steps (%d of them now, in %.0f s)", plan.name, training.steps, made, seconds)
+
+
+def augmentation(plan: LearnerPlan) -> EpisodeAugmentation | None:
+    """What a learner's training does to the images of its episodes; None if nothing."""
+    training = plan.training
+    if training is None or (training.augmentation == "none" and not training.rotate_classes):
+        return None
+    image = augmentations.make(training.augmentation, plan.augmentation)
+    seed = plan.episodes_seed
+    return EpisodeAugmentation(image, training.augment_support, training.augment_query, training.rotate_classes, seed)
 
 
 def first_tasks(meta_learners: Sequence[LearnerPlan], data: Splits, partitions: Partitions) -> Episodes | None:
