@@ -36,8 +36,8 @@ def sample_task(
 
     Returns:
       [way, shot + query] image numbers, all distinct unless classes are single images; row i belongs to label i, its
-      first `shot` columns are support. The order of rows is random, so the labels are a random permutation. Hsu et al. 2019,
-      Algorithm 1.
+      first `shot` columns are support. The order of rows is random, so the labels are a random permutation.
+      Hsu et al. 2019, Algorithm 1.
     """
     usable = usable_clusters(partition, shot + query) if usable is None else usable
     return np.stack([partition.draw(c, shot + query, rng) for c in rng.choice(usable, way, replace=False)])
