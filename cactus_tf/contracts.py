@@ -74,6 +74,8 @@ class EmbedderInfo:
       pictures: {name: meaning} of the pictures that its network makes.
       fingerprint: options -> what the user's files hold, for an embedder that reads any.
       takes_names: whether `fit` and `transform` take `names`, the files of the images ([n] bytes).
+      takes_learner: whether it embeds by a trained learner, which its method `use` takes before `fit`; its options name
+        the `run` and `algo`.
       norm: how its embeddings are compared by default, one of `schema.EMBEDDING_NORMS`.
       image_size: options -> the side in pixels of the images that it wants, for an embedder of one size.
       ready: options -> None; fetches and checks what it needs, before images are prepared.
@@ -88,6 +90,7 @@ class EmbedderInfo:
     pictures: Mapping[str, str] = dataclasses.field(default_factory=dict)
     fingerprint: Callable[[Any], Any] | None = None
     takes_names: bool = False
+    takes_learner: bool = False
     norm: str = "none"
     image_size: Callable[[Any], int] | None = None
     ready: Callable[[Any], None] | None = None
@@ -340,6 +343,15 @@ class TrainedNetwork(Embedder, Protocol):
 
     def pictures(self, images: Array) -> Mapping[str, Array]:
         """[rows, columns, h, w, c] in 0..1 by name, one for each name in its module's `INFO.pictures`."""
+        ...
+
+
+@runtime_checkable
+class LearnedEmbedder(Embedder, Protocol):
+    """An embedder whose embeddings are the features of a trained learner."""
+
+    def use(self, learner: Learner) -> LearnedEmbedder:
+        """Takes the learner and returns itself."""
         ...
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cactus_tf import plugins
-from cactus_tf.config import keys
+from cactus_tf.config import keys, rounds
 from cactus_tf.config.plan import DataPlan, EmbeddingPlan, EvaluationPlan, LearnerPlan, PartitionPlan, RunPlan
 from cactus_tf.config.presets import default_clusters, default_eval_way
 from cactus_tf.config.schema import Settings, TrainingSettings
@@ -24,7 +24,7 @@ def make(settings: Settings) -> RunPlan:
     Raises:
       InputError: files of the user that a key depends on are missing.
     """
-    return _assemble(settings, data_plan(settings))
+    return of(settings, data_plan(settings))
 
 
 def complete(plan: RunPlan, images: int, classes: int) -> RunPlan:
@@ -42,10 +42,17 @@ def complete(plan: RunPlan, images: int, classes: int) -> RunPlan:
     if evaluation.eval_ways is None:
         evaluation = dataclasses.replace(evaluation, eval_ways=(default_eval_way(classes, way),))
     settings = dataclasses.replace(settings, partition=partition, evaluation=evaluation)
-    return _assemble(settings, plan.data, plan.identity)
+    return of(settings, plan.data, plan.identity)
 
 
-def _assemble(settings: Settings, data: DataPlan, identity: Mapping[str, Any] | None = None) -> RunPlan:
+def of(settings: Settings, data: DataPlan, identity: Mapping[str, Any] | None = None) -> RunPlan:
+    """The plan of a run on data that are planned already; of several rounds, that of the first.
+
+    Args:
+      settings: resolved.
+      data: the plan of the data.
+      identity: of the run; None: that of the settings.
+    """
     learners = tuple(learner_plan(settings, name) for name in settings.run.algo)
     embedding = _embedding_plan(settings, data) if _needs_embeddings(settings) else None
     partition = _partition_plan(settings, data, embedding) if settings.learners else None
@@ -244,7 +251,8 @@ def _identity(settings: Settings, data: DataPlan) -> dict[str, Any]:
     files, read = data.train_key.get("files"), _fingerprints(settings)
     own = plugins.sources(_members(settings))
     contents = {name: value for name, value in {"files": files, "read": read, PLUGINS: own}.items() if value}
-    return {**sections, "algo": list(settings.run.algo), "seed": settings.run.seed, **contents}
+    steps = {"round_steps": earlier} if (earlier := rounds.earlier_steps(settings)) else {}
+    return {**sections, "algo": list(settings.run.algo), "seed": settings.run.seed, **contents, **steps}
 
 
 def _members(settings: Settings) -> list[tuple[str, str]]:
@@ -254,6 +262,7 @@ def _members(settings: Settings) -> list[tuple[str, str]]:
         ("datasets", settings.data.dataset),
         ("embedders", embedder_name(settings)),
         ("partitioners", partitioner_name(settings)),
+        ("partitioners", first_partitioner_name(settings)),
         *(("learners", name) for name in settings.run.algo),
         *(("augmentations", part.augmentation) for part in settings.learners.values()),
         *(("backbones", name) for name in networks),
@@ -288,7 +297,12 @@ def reads_embeddings(settings: Settings, name: str) -> bool:
 
 
 def _needs_embeddings(settings: Settings) -> bool:
-    """Whether a learner or the partitioner reads embeddings; the oracle with ProtoNets, for one, does not."""
+    """Whether a learner or the partitioner reads embeddings; the oracle with ProtoNets, for one, does not.
+
+    Of several rounds, only the first one's partitioner reads those of the embedder.
+    """
+    if settings.partition.rounds > 1:
+        return bool(plugins.info("partitioners", first_partitioner_name(settings)).uses_embeddings)
     if any(reads_embeddings(settings, name) for name in settings.run.algo):
         return True
     return bool(settings.learners) and plugins.info("partitioners", settings.partition.partitioner).uses_embeddings
@@ -299,6 +313,11 @@ def embedder_name(settings: Settings) -> str:
     if not _needs_embeddings(settings):
         return "none"
     return "features" if has_features(settings) else settings.embedding.embedder
+
+
+def first_partitioner_name(settings: Settings) -> str:
+    """The partitioner of the first round."""
+    return settings.partition.first_partitioner or partitioner_name(settings)
 
 
 def partitioner_name(settings: Settings) -> str:

@@ -131,9 +131,10 @@ def _value(flag: str, value: Any, hint: Any, field: dataclasses.Field) -> Any:
     if not value:
         raise InputError(f"--{flag} is empty: give a comma-separated list")
     try:
-        return tuple(dict.fromkeys(_element(hint)(v) for v in value))  # duplicates count once
+        entries = [_element(hint)(v) for v in value]
     except ValueError as error:
         raise InputError(f"--{flag}={','.join(value)}: every entry must be a whole number") from error
+    return tuple(entries if field.metadata["repeats"] else dict.fromkeys(entries))  # other duplicates count once
 
 
 def _check_choices(given: schema.GivenSettings) -> None:
@@ -142,6 +143,7 @@ def _check_choices(given: schema.GivenSettings) -> None:
         ("embedder", given.embedding.embedder, plugins.names("embedders")),
         ("embedding_norm", given.embedding.embedding_norm, list(schema.EMBEDDING_NORMS)),
         ("partitioner", given.partition.partitioner, plugins.names("partitioners")),
+        ("first_partitioner", given.partition.first_partitioner, plugins.names("partitioners")),
         ("augmentation", given.training.augmentation, plugins.names("augmentations")),
         ("backbone", given.training.backbone, plugins.names("backbones")),
         ("norm", given.training.norm, list(schema.NORMS)),
@@ -161,6 +163,7 @@ def _chosen_members(given: schema.GivenSettings) -> list[tuple[str, str]]:
         ("datasets", given.data.dataset),
         ("embedders", given.embedding.embedder or defaults.embedder),
         ("partitioners", given.partition.partitioner or defaults.partitioner),
+        *(("partitioners", name) for name in (given.partition.first_partitioner,) if name),
         ("augmentations", given.training.augmentation),
         *(("learners", name) for name in given.run.algo),
     ]

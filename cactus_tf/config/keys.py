@@ -48,7 +48,7 @@ _RELEASED = {
 }
 """Settings of release 0.1, which hashed them at their default, too. This table never grows."""
 
-_FREE = {"steps", "data_dir", "eval_dir", "dir", "file", "weights"}  # lengths, and where the same files lie
+_FREE = {"steps", "data_dir", "eval_dir", "dir", "file", "weights", "run"}  # lengths, and where the same files lie
 
 
 def digest(settings: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from cactus_tf import plugins
+from cactus_tf.config import rounds
 from cactus_tf.config.presets import preset
 from cactus_tf.config.schema import (
     DataSettings,
@@ -100,7 +101,9 @@ def _check(settings: Settings, infos: Mapping[str, LearnerInfo], eval_ways: tupl
         check_ranges(options, f"--{name}_")
     _check_way(settings, info)
     _check_network(settings, info)
-    _check_augmentation(settings, info)
+    for partitioner in {settings.partition.partitioner, settings.partition.first_partitioner} - {None}:
+        _check_augmentation(settings, str(partitioner), info)
+    rounds.check(settings)
     for name, own in infos.items():
         if own.fixed_head:
             _check_head(name, settings.learners[name].way, eval_ways, settings.evaluation.eval_ways)
@@ -125,8 +128,7 @@ def _check_network(settings: Settings, info: Info) -> None:
             raise InputError(f"--on_embeddings: {backbone} takes images; leave --backbone out or set --backbone=mlp")
 
 
-def _check_augmentation(settings: Settings, info: Info) -> None:
-    partitioner = settings.partition.partitioner
+def _check_augmentation(settings: Settings, partitioner: str, info: Info) -> None:
     repeats = info("partitioners", partitioner).repeats_images
     for training in settings.learners.values():
         varied = training.augmentation != "none"

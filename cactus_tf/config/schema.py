@@ -25,6 +25,7 @@ def option(
     source: str = "",
     evaluation_only: bool = False,
     path: bool = False,
+    repeats: bool = False,
 ) -> Any:
     """A dataclass field that documents itself and becomes a flag.
 
@@ -37,9 +38,12 @@ def option(
       source: where the default comes from.
       evaluation_only: whether training does not depend on it, so that it may change from one evaluation to the next.
       path: whether it is a path, in which ~ is the home folder.
+      repeats: whether a list keeps what is in it twice.
     """
     metadata = {"meaning": meaning, "low": low, "high": high, "unit": unit, "symbol": symbol, "source": source}
-    return dataclasses.field(default=default, metadata={**metadata, "evaluation_only": evaluation_only, "path": path})
+    return dataclasses.field(
+        default=default, metadata={**metadata, "evaluation_only": evaluation_only, "path": path, "repeats": repeats}
+    )
 
 
 # A field of the sections below is None until it is given; `config.resolve` fills in all but folders, image_size,
@@ -86,6 +90,30 @@ class PartitionSettings:
     partitions: int = option(None, "number of partitions", symbol="P", low=1)
     supervised_fraction: float = option(
         0.0, "share of the training tasks made from true labels", low=0, high=1, source="Hsu et al. 2019"
+    )
+    rounds: int = option(
+        1,
+        "times to embed, partition and train; each round embeds by the features that the last one learned",
+        low=1,
+        source="ours",
+    )
+    first_partitioner: str | None = option(
+        None, "partitioner of the first of several rounds; default: as in the others", source="ours"
+    )
+    round_clusters: tuple[int, ...] | None = option(
+        None,
+        "k of each round after the first, a list; the last one counts for all others; default: --clusters",
+        symbol="k",
+        low=2,
+        source="ours",
+        repeats=True,
+    )
+    round_steps: tuple[int, ...] | None = option(
+        None,
+        "outer steps of each round but the last, a list; default: --steps",
+        low=1,
+        source="ours",
+        repeats=True,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,16 +11,16 @@ import numpy as np
 
 import cactus_tf
 from cactus_tf import embedders, learners, plugins
+from cactus_tf.config import recipes
 from cactus_tf.config.schema import from_saved, option
-from cactus_tf.contracts import BuiltByName, Embedder, EmbedderContext, Learner, LearnerContext, MetaLearner, Recipe
+from cactus_tf.contracts import BuiltByName, Embedder, EmbedderContext, Learner, MetaLearner, Recipe
 from cactus_tf.errors import InputError
-from cactus_tf.utils import files, sealed
+from cactus_tf.utils import files, sealed, weights
 from cactus_tf.utils.arrays import read_archive
 from cactus_tf.utils.text import first_line
 
 _FORMAT = 1
 _DESCRIPTION, _WEIGHTS, _SUPPORT, _EMBEDDER = "classifier.json", "learner.weights.h5", "support.npz", "embedder"
-_CONTEXT = ("image_shape", "way", "seed", "backbone", "filters", "norm", "on_embeddings", "clusters")  # saved fields
 _REMEDY = "save the classifier again"
 _LONGEST = 1 << 16  # bytes of a label
 
@@ -48,21 +48,6 @@ class _Description:
     own_embedder: str | None = None
     plugins: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     files: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Context:
-    """What the learner was built from: fields of `LearnerContext`, and the length of its embeddings."""
-
-    image_shape: tuple[int, ...] = option(dataclasses.MISSING, "of an image; () if unknown", low=1, high=1 << 20)
-    way: int = option(5, "N", low=1, high=1 << 20)
-    seed: int = option(0, "of the initial weights", low=0)
-    backbone: str | None = None
-    filters: int | None = option(None, "channels", low=1, high=1 << 16)
-    norm: str | None = None
-    on_embeddings: bool = False
-    clusters: int | None = option(None, "k", low=1)
-    dim: int | None = option(None, "of the embeddings", low=1, high=1 << 24)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,15 +91,13 @@ class State(NamedTuple):
 
 def save(state: State, folder: Path) -> None:
     """Writes a classifier; classifier.json comes last, so that an interrupted save is not mistaken for a whole one."""
-    recipe = _recipe(state.learner)
+    recipe = recipes.of(state.learner)
     if plugins.info("learners", recipe.name).uses_clusters:
         raise InputError(f"{recipe.name} learns from all training images and cannot be saved: keep its run instead")
     description = {
         "format": _FORMAT,
         "version": cactus_tf.__version__,
-        "learner": recipe.name,
-        "context": _describe_context(recipe.context),
-        "options": dataclasses.asdict(recipe.options) if recipe.options else {},
+        **recipes.described(recipe),
         **_describe_embedder(state.embedder),
         "transductive": state.transductive,
         "fitted": _describe_fitted(state.fitted) if state.fitted else None,
@@ -134,8 +117,7 @@ def _write_parts(state: State, folder: Path) -> list[Path]:
     written = []
     if isinstance(state.learner, MetaLearner):
         written.append(folder / _WEIGHTS)
-        files.make_way(written[-1])
-        _weights(state.learner.variables).save_weights(written[-1], overwrite=True)
+        weights.save(state.learner.variables, written[-1])
     if state.embedder is not None:
         state.embedder.save(files.make_folder(folder / _EMBEDDER, "save"))
         written += [path for path in sorted((folder / _EMBEDDER).rglob("*")) if path.is_file()]
@@ -215,15 +197,10 @@ def _read(folder: Path, description: _Description, given: Embedder | type[Embedd
 
 
 def _read_learner(folder: Path, description: _Description, embedder: Embedder | None) -> Learner:
-    fields = dataclasses.asdict(from_saved(_Context, description.context))
-    dim, shape = fields.pop("dim"), fields.pop("image_shape")
-    blank = np.zeros((1, dim), np.float32) if dim else None
-    context = LearnerContext(shape, **fields, embedder=embedder, embeddings=blank, restored=True)
-    learner = learners.make(
-        description.learner, context, _options("learners", description.learner, description.options)
-    )
+    recipe = recipes.read(description.learner, description.context, description.options, embedder)
+    learner = learners.make(*recipe)
     if isinstance(learner, MetaLearner):
-        _weights(learner.variables).load_weights(folder / _WEIGHTS)
+        weights.load(learner.variables, folder / _WEIGHTS)
     return learner
 
 
@@ -231,13 +208,7 @@ def _unfitted_embedder(description: _Description) -> Embedder:
     """The embedder as it was built; the first folders of this format have only its name."""
     name = str(description.embedder)
     context: EmbedderContext = from_saved(EmbedderContext, description.embedder_context)
-    return embedders.make(name, context, _options("embedders", name, description.embedder_options))
-
-
-def _options(family: str, name: str, saved: Mapping[str, Any]) -> Any:
-    """A member's own settings; None if it has none."""
-    kind = plugins.options_type(family, name)
-    return plugins.options(family, name, **saved) if kind is None else from_saved(kind, saved)
+    return embedders.make(name, context, recipes.member_options("embedders", name, description.embedder_options))
 
 
 def _read_fitted(folder: Path, about: _Labels) -> Fitted:
@@ -253,21 +224,6 @@ def _read_fitted(folder: Path, about: _Labels) -> Fitted:
     if about.image_shape is not None and (support.dtype != np.uint8 or support.shape[1:] != about.image_shape):
         raise InputError(f"{_SUPPORT} has images of another shape than {list(about.image_shape)}")
     return Fitted(support, labels, classes, about.image_shape, about.pixel_scale)
-
-
-def _recipe(learner: Learner) -> Recipe:
-    """How the learner was built by name."""
-    if not isinstance(learner, BuiltByName):
-        raise InputError(
-            "only a learner that was built by name can be saved: take one from cactus_tf.learners.build or a run"
-        )
-    return learner.recipe
-
-
-def _describe_context(context: LearnerContext) -> dict[str, Any]:
-    saved = {name: getattr(context, name) for name in _CONTEXT}
-    dim = context.embeddings.shape[-1] if context.embeddings is not None else None
-    return {**saved, "image_shape": list(context.image_shape), "dim": dim}
 
 
 def _describe_embedder(embedder: Embedder | None) -> dict[str, Any]:
@@ -316,21 +272,3 @@ def _describe_fitted(fitted: Fitted) -> dict[str, Any]:
         "image_shape": list(fitted.image_shape) if fitted.image_shape else None,
         "pixel_scale": fitted.pixel_scale,
     }
-
-
-def _weights(variables: Sequence[Any]) -> Any:
-    """A Keras model that consists of these variables, so that Keras writes and reads the file."""
-    import keras
-
-    class Weights(keras.Model):
-        def save_own_variables(self, store: Any) -> None:
-            for i, variable in enumerate(variables):
-                store[str(i)] = variable.numpy()
-
-        def load_own_variables(self, store: Any) -> None:
-            for i, variable in enumerate(variables):
-                variable.assign(store[str(i)])
-
-    model = Weights()
-    model.built = True
-    return model

@@ -17,6 +17,7 @@ import tensorflow as tf
 from cactus_tf import report
 from cactus_tf.config import build_plan
 from cactus_tf.config.plan import LearnerPlan, RunPlan
+from cactus_tf.pipeline import rounds
 from cactus_tf.pipeline.embedding import check_ready, embed
 from cactus_tf.pipeline.evaluation import evaluate, evaluation_images
 from cactus_tf.pipeline.meta_training import first_tasks, train
@@ -69,6 +70,9 @@ def _stages(plan: RunPlan, folder: Path, artifacts: Path, first_run: bool) -> li
         check(plan, data)
     if clock.over:
         return []
+    if plan.settings.partition.rounds > 1:
+        with clock.stage("rounds"):
+            plan = rounds.last(plan, folder, functools.partial(_earlier_round, artifacts))
     with clock.stage("embed"):
         embedder, embeddings = embed(plan.embedding, data, artifacts, folder, plan.run.verify)
         warn_of_near(plan.embedding, plan.data, data, embeddings)
@@ -95,6 +99,14 @@ def _stages(plan: RunPlan, folder: Path, artifacts: Path, first_run: bool) -> li
             report.write(shown)
     log.info("%s", results.closing_words(rows, folder))
     return rows
+
+
+def _earlier_round(artifacts: Path, plan: RunPlan, folder: Path) -> None:
+    """Runs an earlier round up to its training, in a run folder of its own."""
+    files.make_folder(folder, "--workdir")
+    with files.locked(folder):
+        run_folder.claim(folder, plan.identity, results.provenance(plan.record))
+        _stages(plan, folder, artifacts, first_run=False)
 
 
 def choose_threads(learners: Sequence[LearnerPlan]) -> None:

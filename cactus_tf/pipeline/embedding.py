@@ -11,8 +11,8 @@ import numpy as np
 
 from cactus_tf import embedders, plugins, report
 from cactus_tf.config.plan import EmbeddingPlan
-from cactus_tf.contracts import Embedder
-from cactus_tf.runs import tensorboard
+from cactus_tf.contracts import Embedder, LearnedEmbedder
+from cactus_tf.runs import restoring, tensorboard
 from cactus_tf.runs.artifacts import Artifact
 from cactus_tf.types import ImageSet, Splits
 from cactus_tf.utils import files
@@ -82,6 +82,8 @@ def fit_or_load(plan: EmbeddingPlan, train: ImageSet, artifact: Artifact, folder
     if info.trained:
         events, shown = folder / "events" / "embedder", report.pictured(train.images)
         callbacks = [tensorboard.EmbedderSummaries(events, info.metrics, info.pictures, shown)]
+    if isinstance(embedder, LearnedEmbedder):
+        embedder.use(restoring.restore(plan.options.run, plan.options.algo).learner)
     partial, named = artifact.folder / "partial", _named(plan.embedder, train)
     embedder.fit(train.images, seed=plan.seed, folder=partial, callbacks=callbacks, **named)
     model = artifact.folder / "model"

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 import cactus_tf
 from cactus_tf import datasets, embedders, learners, plugins
-from cactus_tf.config import build_plan, schema
+from cactus_tf.config import build_plan, rounds, schema
 from cactus_tf.config.plan import LearnerPlan
 from cactus_tf.config.schema import Settings
 from cactus_tf.contracts import Embedder, Learner, MetaLearner
@@ -90,8 +90,8 @@ def restore_embedder(run: str | Path) -> Embedder | None:
       InputError: not a run, a run of an incompatible version, one that was never trained, or an embedder that is gone.
     """
     folder = expanded(run)
-    settings = read_settings(folder)
     inputs = read_inputs(folder)
+    settings = completed(read_settings(folder), inputs, folder)
     if inputs.embedder is None or build_plan.has_features(settings):
         return None
     with _settings_that_work(folder):
@@ -160,7 +160,7 @@ def _restore(folder: Path, algo: str | None) -> Restored:
     settings = read_settings(folder)
     name = choose(settings, algo, folder)
     inputs = read_inputs(folder)
-    settings = completed(settings, inputs)
+    settings = completed(settings, inputs, folder)
     learner_plan, features = build_plan.learner_plan(settings, name), build_plan.has_features(settings)
     shape, artifacts = inputs.image_shape, artifacts_folder(folder, settings, inputs)
     embedder, embeddings, images = None, None, None
@@ -237,14 +237,15 @@ def _options_type(member: str) -> type:
     raise InputError(f"unknown member {member}")
 
 
-def completed(settings: Settings, inputs: Inputs) -> Settings:
-    """The settings with what only the data could tell."""
+def completed(settings: Settings, inputs: Inputs, folder: Path) -> Settings:
+    """The settings of the run's last round, with what only the data could tell."""
     partition: Any = {"clusters": inputs.clusters}
-    return dataclasses.replace(
+    settings = dataclasses.replace(
         settings,
         partition=dataclasses.replace(settings.partition, **partition),
         evaluation=dataclasses.replace(settings.evaluation, eval_ways=inputs.eval_ways),
     )
+    return rounds.settings_of(settings, settings.partition.rounds, folder)
 
 
 def artifacts_folder(folder: Path, settings: Settings, inputs: Inputs) -> Path:

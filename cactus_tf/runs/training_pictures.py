@@ -47,7 +47,7 @@ def stored(run: str | Path, data_dir: str | Path) -> TrainingPictures | None:
     folder = expanded(run)
     settings, inputs = read_settings(folder), read_inputs(folder)
     artifacts = artifacts_folder(folder, settings, inputs)
-    same = _with_folder(completed(settings, inputs), artifacts / str(inputs.embedder), data_dir)
+    same = _with_folder(completed(settings, inputs, folder), artifacts / str(inputs.embedder), data_dir)
     data = artifacts / inputs.data
     paths = [data / "train-images.npy", data / "train-names.npy", artifacts / str(inputs.embeddings) / "train.npy"]
     if same is None or not all(path.exists() for path in paths):

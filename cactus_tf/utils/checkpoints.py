@@ -126,6 +126,12 @@ def load_newest(variables: Sequence[keras.Variable], folder: Path) -> int:
     return 0
 
 
+def newest_files(folder: Path) -> list[Path]:
+    """The files of the newest state in the folder of a training; none if there is no state."""
+    newest = _newest_first(folder)[:1]
+    return sorted(path for state in newest for path in folder.glob(f"{Path(state).name}.*"))
+
+
 def _newest_first(folder: Path) -> list[str]:
     """Checkpoints of which any file is there, so that one that lost a file counts as damaged."""
     names = (_FILES.fullmatch(path.name) for path in folder.glob(f"{_NAME}-*"))

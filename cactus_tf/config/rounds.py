@@ -1,0 +1,119 @@
+"""The rounds of a run: each embeds by the features that the one before has learned, partitions, and trains anew."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from cactus_tf import plugins
+from cactus_tf.config.schema import Settings
+from cactus_tf.errors import InputError
+
+EMBEDDER = "learner"
+
+
+def folder_of(folder: Path, number: int) -> Path:
+    """The folder of an earlier round, itself a run that ends after training.
+
+    Args:
+      folder: of the run.
+      number: of the round, from 1.
+    """
+    return folder / "rounds" / str(number)
+
+
+def learner_of(settings: Settings) -> str:
+    """The learner whose features embed the next round: the first that is meta-trained."""
+    return next(iter(settings.learners))
+
+
+def settings_of(settings: Settings, number: int, folder: Path) -> Settings:
+    """The settings of one round.
+
+    Args:
+      settings: of the run; with one round, they are returned unchanged.
+      number: of the round, from 1; the last one evaluates as the run does.
+      folder: of the run.
+    """
+    if settings.partition.rounds == 1:
+        return settings
+    partition = _partition(settings, number)
+    round_settings = dataclasses.replace(settings, partition=partition)
+    if number > 1:
+        round_settings = _embedded(round_settings, folder_of(folder, number - 1))
+    if number < settings.partition.rounds:
+        round_settings = _trained_only(round_settings, steps_of(settings, number), folder_of(folder, number))
+    return round_settings
+
+
+def earlier_steps(settings: Settings) -> list[int]:
+    """Outer steps of each round but the last; they may not change within a run, as all that follows depends on them."""
+    if not settings.learners:
+        return []
+    return [steps_of(settings, number) for number in range(1, settings.partition.rounds)]
+
+
+def steps_of(settings: Settings, number: int) -> int:
+    """Outer steps of a round."""
+    own = settings.learners[learner_of(settings)].steps
+    if number == settings.partition.rounds:
+        return own
+    return _at(settings.partition.round_steps, number - 1) or own
+
+
+def _at(values: tuple[int, ...] | None, index: int) -> int | None:
+    """The value of that index; the last one if there are fewer."""
+    return values[min(index, len(values) - 1)] if values else None
+
+
+def _partition(settings: Settings, number: int) -> Any:
+    part, first = settings.partition, number == 1
+    return dataclasses.replace(
+        part,
+        partitioner=(part.first_partitioner if first else None) or part.partitioner,
+        clusters=(None if first else _at(part.round_clusters, number - 2)) or part.clusters,
+        rounds=1,
+        first_partitioner=None,
+        round_clusters=None,
+        round_steps=None,
+    )
+
+
+def _embedded(settings: Settings, run: Path) -> Settings:
+    """With the features of an earlier round's learner as embeddings."""
+    own = plugins.options("embedders", EMBEDDER, run=str(run.resolve()), algo=learner_of(settings))
+    embedding = dataclasses.replace(
+        settings.embedding, embedder=EMBEDDER, embedder_steps=None, embedding_norm=None, embedding_center=None
+    )
+    options = {name: value for name, value in settings.options.items() if name != settings.embedding.embedder}
+    return dataclasses.replace(settings, embedding=embedding, options={**options, EMBEDDER: own})
+
+
+def _trained_only(settings: Settings, steps: int, folder: Path) -> Settings:
+    name = learner_of(settings)
+    learners = {name: dataclasses.replace(settings.learners[name], steps=steps)}
+    run = dataclasses.replace(settings.run, algo=(name,), stage="train", workdir=str(folder))
+    return dataclasses.replace(settings, learners=learners, networks={}, run=run)
+
+
+def check(settings: Settings) -> None:
+    """Checks that a run of several rounds has what they need.
+
+    Raises:
+      InputError: a setting of rounds in a run of one, or no learner on images.
+    """
+    part = settings.partition
+    if part.rounds == 1:
+        extra = [n for n in ("first_partitioner", "round_clusters", "round_steps") if getattr(part, n) is not None]
+        if extra:
+            raise InputError(f"--{extra[0]} is for several rounds: add --rounds=2 or more, or leave it out")
+        return
+    if not settings.learners:
+        raise InputError(f"--rounds={part.rounds} needs a learner that is meta-trained: add one to --algo")
+    name = learner_of(settings)
+    if settings.learners[name].on_embeddings:
+        raise InputError(
+            f"--rounds={part.rounds} embeds by the features of {name}, and --on_embeddings trains none of images: drop "
+            "one of them"
+        )

@@ -1,0 +1,146 @@
+"""The features of a trained learner: what meta-learning on earlier clusters has learned becomes the next embedding."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cactus_tf import plugins
+from cactus_tf.config import recipes
+from cactus_tf.config.schema import option
+from cactus_tf.contracts import EmbedderContext, EmbedderInfo, FeatureLearner, GraphEncoder, Learner, MetaLearner
+from cactus_tf.embedders._base import image_arrays
+from cactus_tf.embedders._base.estimator import ImageTransformer
+from cactus_tf.errors import InputError
+from cactus_tf.utils import files, sealed, weights
+from cactus_tf.utils.checkpoints import newest_files
+from cactus_tf.utils.keras_defaults import keras_defaults
+from cactus_tf.utils.paths import expanded
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_DESCRIPTION, _WEIGHTS = "learner.json", "learner.weights.h5"
+_REMEDY = "embed again"
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Settings of a learner's features."""
+
+    run: str | None = option(None, "folder of the run that trained it; needed", source="ours", path=True)
+    algo: str = option("protonets", "which learner of the run", source="ours")
+
+
+def _fingerprint(options: Options | None) -> dict[str, int]:
+    """Checksums of the files of the newest weights."""
+    folder = _folder(options)
+    assert options is not None
+    found = newest_files(folder / options.algo / "checkpoints")
+    if not found:
+        raise InputError(f"--learner_run={folder} has no trained {options.algo}: choose another run or --learner_algo")
+    return {path.name: files.whole_checksum(path) for path in found}
+
+
+def _folder(options: Options | None) -> Path:
+    if options is None or options.run is None:
+        raise InputError("--embedder=learner needs the run whose learner embeds: add --learner_run=RUN")
+    folder = expanded(options.run)
+    if not (folder / "config.json").is_file():
+        raise InputError(f"--learner_run={folder} is not a run: name the folder that python -m cactus_tf.main printed")
+    return folder
+
+
+INFO = EmbedderInfo(seeded=False, fingerprint=_fingerprint, takes_learner=True)
+
+
+def build(context: EmbedderContext, options: Options | None = None) -> LearnerFeatures:
+    """The features of a learner that `use` is given."""
+    return LearnerFeatures()
+
+
+class LearnerFeatures(ImageTransformer):
+    """z = f(x), the features of a trained learner such as ProtoNets. Nothing is fitted."""
+
+    def __init__(self) -> None:
+        self._learner: Any = None
+
+    def use(self, learner: Learner) -> LearnerFeatures:
+        """Takes the learner and returns itself.
+
+        Raises:
+          InputError: a learner without features of single images, or one that was not built by name.
+        """
+        name = recipes.of(learner).name
+        if not isinstance(learner, FeatureLearner) or learner.consumes != "images":
+            raise InputError(
+                f"{name} has no features of single images: take a learner of images that has, such as protonets"
+            )
+        self._learner = learner
+        return self
+
+    def fit(
+        self, images: np.ndarray, y: Any = None, *, seed: int = 0, folder: Path | None = None, callbacks: Sequence = ()
+    ) -> LearnerFeatures:
+        """Checks the images and returns itself.
+
+        Raises:
+          InputError: there is no learner, or the images are of another shape.
+        """
+        image_arrays.check_images(images, self._shape())
+        return self
+
+    def transform(self, images: np.ndarray) -> np.ndarray:
+        """[n, h, w, c] uint8 -> [n, dim] float32.
+
+        Raises:
+          InputError: there is no learner, or the images are of another shape.
+        """
+        image_arrays.check_images(images, self._shape())
+        return image_arrays.in_chunks(self._learner.features, images, chunk=1024)
+
+    def encode(self, images: tf.Tensor) -> tf.Tensor:
+        """As `transform`, of a tensor, by TensorFlow.
+
+        Raises:
+          InputError: the learner does not work in a graph.
+        """
+        if not isinstance(self._learner, GraphEncoder):
+            raise InputError("this learner cannot be exported as an embedder: take one such as protonets")
+        return self._learner.encode(images)
+
+    def save(self, folder: Path) -> None:
+        """Writes the learner's recipe and weights."""
+        self._shape()
+        folder = files.make_folder(Path(folder), "save")
+        weights.save(self._learner.variables, folder / _WEIGHTS)
+        sealed.write(folder / _DESCRIPTION, recipes.described(recipes.of(self._learner)))
+
+    def load(self, folder: Path) -> LearnerFeatures:
+        """Restores what `save` wrote and returns itself.
+
+        Raises:
+          InputError: the folder holds no such embedder, or a damaged one.
+        """
+        folder = Path(folder)
+        saved = sealed.read(folder / _DESCRIPTION, _REMEDY)
+        name, context, options = recipe = recipes.read(saved["learner"], saved["context"], saved["options"])
+        with keras_defaults():
+            learner = plugins.load("learners", name).build(context, options)
+        learner.recipe = recipe
+        assert isinstance(learner, MetaLearner)
+        weights.load(learner.variables, folder / _WEIGHTS)
+        return self.use(learner)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return self._learner is not None
+
+    def _shape(self) -> tuple[int, ...]:
+        """(height, width, channels) of the learner's images."""
+        if self._learner is None:
+            raise InputError("there is no learner yet: call use with a trained one, or load")
+        return tuple(self._learner.recipe.context.image_shape)
