@@ -94,10 +94,10 @@ def _check_name(path: Path, taken: Collection[str]) -> None:
     name = path.stem
     if not name.isidentifier() or keyword.iskeyword(name) or not path.exists():
         raise InputError(f"--plugins: {path} cannot be imported: name .py files with letters, digits and underscores")
-    if name in taken:
-        raise InputError(f"--plugins: {path} has the name of a built-in module: rename it")
     if name in _RESERVED:
         raise InputError(f"--plugins: {path} has a reserved name ({', '.join(_RESERVED)}): rename it")
+    if name in taken:
+        raise InputError(f"--plugins: {path} has the name of a built-in module: rename it")
 
 
 def _source(member: Path, folder: Path) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cactus_tf import contracts, plugins
+from cactus_tf import contracts, learners, plugins
 from cactus_tf.contracts import (
     Embedder,
     EmbedderContext,
@@ -126,7 +126,10 @@ def fitted(request, pictures, tmp_path_factory):
     options = tiny("embedders", name, dir=folder, **small)
     context = EmbedderContext(dataset="toy", steps=2)
     module = plugins.load("embedders", name)
-    return name, module.build(context, options).fit(pictures, Unseen(), seed=1), lambda: module.build(context, options)
+    embedder = module.build(context, options)
+    if module.INFO.takes_learner:
+        embedder.use(learners.build("protonets", image_shape=(28, 28, 1), filters=4))
+    return name, embedder.fit(pictures, Unseen(), seed=1), lambda: module.build(context, options)
 
 
 def test_an_embedder_follows_its_protocol(fitted):

@@ -223,6 +223,7 @@ def _reported(settings: Settings, name: str) -> dict[str, Any]:
     for member in (settings.data.dataset, embedder, partitioner, *augmentation, name):
         if member in settings.options:
             used |= {f"{member}_{k}": v for k, v in dataclasses.asdict(settings.options[member]).items()}
+    used.pop("learner_run", None)  # where it lies may change; the weights in it count
     return used
 
 

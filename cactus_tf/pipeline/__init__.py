@@ -10,15 +10,17 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from cactus_tf import report
 from cactus_tf.config import build_plan
 from cactus_tf.config.plan import LearnerPlan, RunPlan
+from cactus_tf.contracts import Embedder, Learner
+from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.pipeline import rounds
-from cactus_tf.pipeline.embedding import check_ready, embed
+from cactus_tf.pipeline.embedding import Embeddings, check_ready, embed
 from cactus_tf.pipeline.evaluation import evaluate, evaluation_images
 from cactus_tf.pipeline.meta_training import first_tasks, train
 from cactus_tf.pipeline.overlap import warn_of_near
@@ -29,6 +31,7 @@ from cactus_tf.report import run_events
 from cactus_tf.runs import changed_files, results
 from cactus_tf.runs import folder as run_folder
 from cactus_tf.runs.inputs import write_inputs
+from cactus_tf.types import Partitions, Splits
 from cactus_tf.utils import files
 
 log = logging.getLogger(__name__)
@@ -70,43 +73,65 @@ def _stages(plan: RunPlan, folder: Path, artifacts: Path, first_run: bool) -> li
         check(plan, data)
     if clock.over:
         return []
+    earlier: list[Partitions] = []
     if plan.settings.partition.rounds > 1:
         with clock.stage("rounds"):
-            plan = rounds.last(plan, folder, functools.partial(_earlier_round, artifacts))
-    with clock.stage("embed"):
-        embedder, embeddings = embed(plan.embedding, data, artifacts, folder, plan.run.verify)
-        warn_of_near(plan.embedding, plan.data, data, embeddings)
-        write_inputs(plan, data, folder)
-    if clock.over:
+            plan, earlier = rounds.last(plan, folder, functools.partial(_earlier_round, data, artifacts))
+    learned = _learn(plan, data, artifacts, folder, clock)
+    if learned is None:
         return []
-    with clock.stage("partition"):
-        partitions = partition(plan.partition, data, embeddings, artifacts, plan.run.verify)
-    if clock.over:
-        return []
-    with clock.stage("train"):
-        tasks = first_tasks(plan.meta_learners, data, partitions) if not plan.data.features else None
-        run_events.before_training(plan, data, embeddings.get("train"), partitions, tasks, folder / "events")
-        learners = train(plan, data, embedder, embeddings, partitions, folder)
-    if clock.over:
-        return []
+    if earlier:
+        rounds.write([*earlier, learned.partitions], data.train, folder)
     with clock.stage("evaluate"):
-        rows = evaluate(plan, data, embeddings, learners, folder, clock)
+        rows = evaluate(plan, data, learned.embeddings, learned.learners, folder, clock)
     results.write(plan.record, rows, clock, folder)
     if not clock.over:
         with clock.stage("report"):
             run_events.after_evaluation(plan, data, rows, folder / "events")
+            _, embedder, embeddings, partitions, tasks = learned
             shown = report.Run(plan, folder, data, rows, partitions, tasks, embedder, embeddings.get("train"))
             report.write(shown)
     log.info("%s", results.closing_words(rows, folder))
     return rows
 
 
-def _earlier_round(artifacts: Path, plan: RunPlan, folder: Path) -> None:
-    """Runs an earlier round up to its training, in a run folder of its own."""
+class Learned(NamedTuple):
+    """What embedding, partitioning and training give: everything that evaluation and report need."""
+
+    learners: dict[str, Learner]
+    embedder: Embedder | None
+    embeddings: Embeddings
+    partitions: Partitions
+    tasks: Episodes | None
+
+
+def _learn(plan: RunPlan, data: Splits, artifacts: Path, folder: Path, clock: results.Clock) -> Learned | None:
+    """The stages from embedding to training; None if the run ends before training does."""
+    with clock.stage("embed"):
+        embedder, embeddings = embed(plan.embedding, data, artifacts, folder, plan.run.verify)
+        warn_of_near(plan.embedding, plan.data, data, embeddings)
+        write_inputs(plan, data, folder)
+    if clock.over:
+        return None
+    with clock.stage("partition"):
+        partitions = partition(plan.partition, data, embeddings, artifacts, plan.run.verify)
+    if clock.over:
+        return None
+    with clock.stage("train"):
+        tasks = first_tasks(plan.meta_learners, data, partitions) if not plan.data.features else None
+        run_events.before_training(plan, data, embeddings.get("train"), partitions, tasks, folder / "events")
+        learners = train(plan, data, embedder, embeddings, partitions, folder)
+    return None if clock.over else Learned(learners, embedder, embeddings, partitions, tasks)
+
+
+def _earlier_round(data: Splits, artifacts: Path, plan: RunPlan, folder: Path) -> Partitions:
+    """Trains an earlier round in a run folder of its own, or what is missing of it; the partitions of its tasks."""
     files.make_folder(folder, "--workdir")
     with files.locked(folder):
         run_folder.claim(folder, plan.identity, results.provenance(plan.record))
-        _stages(plan, folder, artifacts, first_run=False)
+        learned = _learn(plan, data, artifacts, folder, results.Clock("evaluate", folder / "seconds.json"))
+    assert learned is not None
+    return learned.partitions
 
 
 def choose_threads(learners: Sequence[LearnerPlan]) -> None:

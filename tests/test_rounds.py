@@ -1,0 +1,167 @@
+"""Several rounds of embedding, partitioning and training, on the bundled digits at a short length."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from cactus_tf import FewShotClassifier, datasets, pipeline
+from cactus_tf.config import build_plan, rounds
+from cactus_tf.config import flags as cli
+from cactus_tf.errors import InputError
+from cactus_tf.main import main
+from cactus_tf.pipeline.rounds import agreement, described, purity
+from cactus_tf.runs import restoring
+from cactus_tf.types import AssignedPartitions, ImageSet, InstancePartition
+
+BASE = ["--algo=protonets,nearest_neighbours", "--filters=4", "--way=5", "--query=2", "--partitions=2"]
+BASE += ["--eval_ways=5", "--eval_shots=1", "--eval_episodes=10", "--augmentation=affine", "--novalidation", "--quiet"]
+ROUNDS = ["--rounds=3", "--first_partitioner=instances", "--round_clusters=30,20", "--round_steps=4,5", "--steps=6"]
+
+
+def run(place, *flags):
+    folder = place / "run"
+    assert main([*BASE, f"--workdir={folder}", f"--artifacts_dir={place / 'artifacts'}", *ROUNDS, *flags]) == 0
+    return folder
+
+
+def rows(folder):
+    return [
+        {name: value for name, value in row.items() if "seconds" not in name}
+        for row in json.loads((folder / "results.json").read_text())["rows"]
+    ]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("rounds"))
+
+
+def test_each_round_has_its_own_clusters_and_steps(finished):
+    first, second = (restoring.restore(rounds.folder_of(finished, i)) for i in (1, 2))
+    assert (first.step, second.step, restoring.restore(finished, "protonets").step) == (4, 5, 6)
+    with open(finished / "rounds.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [(line["round"], line["clusters"]) for line in lines] == [("1", "1000"), ("2", "30"), ("3", "20")]
+    assert [line["agreement"] != "" for line in lines] == [False, False, True]
+    assert all(0 < float(line["purity"]) <= 1 for line in lines)
+
+
+def test_a_round_embeds_by_the_features_of_the_one_before(finished):
+    embedder = restoring.restore_embedder(finished)
+    learner = restoring.restore(rounds.folder_of(finished, 2)).learner
+    images = datasets.load("digits").test.images[:20]
+    np.testing.assert_allclose(embedder.transform(images), learner.features(images), rtol=1e-5, atol=1e-6)
+
+
+def test_results_say_where_the_tasks_came_from(finished):
+    assert {(row["embedder"], row["partitioner"]) for row in rows(finished)} == {("learner", "kmeans")}
+    assert "learner_run" not in rows(finished)[0]["options"]
+
+
+def test_a_classifier_of_a_run_of_several_rounds_is_complete_once_saved(finished, tmp_path):
+    data = datasets.load("digits").test
+    chosen = [data.partitions[0].cluster(c)[:3] for c in range(3)]
+    for algo in ("protonets", "nearest_neighbours"):
+        classifier = FewShotClassifier.from_run(finished, algo).fit(
+            data.images[np.concatenate(chosen)], np.repeat(["a", "b", "c"], 3)
+        )
+        classifier.save(tmp_path / algo)
+        again = FewShotClassifier.load(tmp_path / algo)
+        np.testing.assert_array_equal(again.predict(data.images[:40]), classifier.predict(data.images[:40]))
+
+
+def test_a_run_stopped_in_its_second_round_ends_as_if_it_had_not_been(finished, tmp_path, monkeypatch):
+    train, calls = pipeline.train, []
+
+    def stopped(plan, *others):
+        calls.append(plan)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return train(plan, *others)
+
+    flags = [*BASE, *ROUNDS, f"--workdir={tmp_path / 'run'}", f"--artifacts_dir={tmp_path / 'artifacts'}"]
+    monkeypatch.setattr(pipeline, "train", stopped)
+    assert main(flags) == 130
+    monkeypatch.setattr(pipeline, "train", train)
+    assert rows(run(tmp_path)) == rows(finished)
+
+
+def test_the_steps_of_earlier_rounds_may_not_change_within_a_run(finished, capsys):
+    argv = [*BASE, f"--workdir={finished}", f"--artifacts_dir={finished.parent / 'artifacts'}", *ROUNDS]
+    assert main([*argv, "--round_steps=4,7"]) == 2
+    assert "round_steps" in capsys.readouterr().err
+
+
+def test_one_round_is_what_a_run_has_always_been():
+    plan = build_plan.make(cli.parse([]))
+    assert rounds.settings_of(plan.settings, 1, None) == plan.settings
+    assert "round_steps" not in plan.identity
+    assert build_plan.make(cli.parse(["--rounds=1"])).identity == plan.identity
+
+
+def test_the_last_of_the_listed_clusters_and_steps_counts_for_all_other_rounds(tmp_path):
+    settings = cli.parse(["--rounds=5", "--round_clusters=30,20,30", "--round_steps=7,9", "--clusters=21"])
+    own = [rounds.settings_of(settings, i, tmp_path) for i in range(1, 6)]
+    assert [one.partition.clusters for one in own] == [21, 30, 20, 30, 30]
+    assert [one.learners["protonets"].steps for one in own] == [7, 9, 9, 9, settings.learners["protonets"].steps]
+    assert [one.run.stage for one in own] == [*["train"] * 4, "all"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--round_clusters=20"], "--round_clusters is for several rounds: add --rounds=2 or more"),
+        (["--rounds=2", "--algo=nearest_neighbours"], "--rounds=2 needs a learner that is meta-trained"),
+        (["--rounds=2", "--on_embeddings"], "--rounds=2 embeds by the features of protonets, and --on_embeddings"),
+        (["--partitioner=instances"], "from one image: add --augmentation=affine"),
+        (["--rounds=2", "--first_partitioner=instances"], "--partitioner=instances makes the images of a class from"),
+        (["--partitioner=instances", "--augmentation=affine", "--augment_support=false", "--augment_query=false"],
+         "of support or query images"),
+        (["--augmentation=affine", "--on_embeddings"], "--augmentation varies images, and --on_embeddings"),
+        (["--rotate_classes", "--on_embeddings"], "--rotate_classes varies images"),
+        (["--first_partitioner=kmean", "--rounds=2"], "did you mean kmeans"),
+        (["--augmentation=afine"], "did you mean affine"),
+        (["--affine_shear=0.1"], "--affine_shear is a setting of affine, which this run does not use"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_in_one_line(flags, message):
+    with pytest.raises(InputError, match=message):
+        cli.parse(flags)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "--embedder=learner needs the run whose learner embeds: add --learner_run=RUN"),
+        (["--learner_run=nowhere"], "--learner_run=.*nowhere is not a run"),
+    ],
+)
+def test_a_learner_to_embed_with_must_be_named_and_trained(flags, message):
+    with pytest.raises(InputError, match=message):
+        build_plan.make(cli.parse(["--embedder=learner", *flags]))
+
+
+def test_a_learner_that_a_run_did_not_train_is_named(finished):
+    with pytest.raises(InputError, match="has no trained maml: choose another run or --learner_algo"):
+        build_plan.make(cli.parse(["--embedder=learner", f"--learner_run={finished}", "--learner_algo=maml"]))
+
+
+def test_purity_counts_the_most_frequent_class_of_each_cluster():
+    assert purity(np.array([0, 0, 0, 1, 1, -1]), np.array([5, 5, 2, 3, 3, 3])) == pytest.approx(4 / 5)
+
+
+def test_agreement_is_over_the_images_that_both_cluster():
+    one = np.repeat(np.arange(4), 5)
+    assert agreement(one, one[::-1].copy()) == pytest.approx(1)
+    assert agreement(np.where(one == 3, -1, one), one) == pytest.approx(1)
+    assert agreement(one, np.tile(np.arange(5), 4)) < 0  # less than by chance
+
+
+def test_a_partition_into_single_images_agrees_with_nothing():
+    train = ImageSet(np.zeros((6, 8, 8, 1), np.uint8))
+    clusters = AssignedPartitions([np.array([0, 0, 0, 2, 2, -1])])[0]
+    row = described(clusters, InstancePartition(6), train)
+    assert row == {"clusters": 2, "smallest": 2, "median": 2.5, "largest": 3, "clustered": 0.8333, "agreement": "",
+                   "purity": ""}  # fmt: skip
