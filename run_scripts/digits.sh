@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 names=(
   digits_pixels_protonets
   digits_pixels_maml
+  digits_rounds
   digits_acai_protonets
   digits_bigan_protonets
   digits_bigan_maml

@@ -108,6 +108,9 @@ def reduced(full):
     if full.data.dataset == "imagenet":
         flags += [f"--way={min(5, t.way)}" for t in full.learners.values()]
     flags += [f"--partitions={min(2, full.partition.partitions)}"]
+    if full.partition.rounds > 1:
+        ways = [min(5, t.way) for t in full.learners.values()]
+        flags += ["--rounds=2", "--round_steps=2", "--round_clusters=10", *(f"--way={way}" for way in ways)]
     if full.partition.partitioner != "cluster_files":
         flags += [f"--clusters={min(20, full.partition.clusters or 20)}"]
     return flags

@@ -13,7 +13,7 @@ from cactus_tf import plugins
 from cactus_tf.config import commands, schema
 from cactus_tf.config.command_flags import parse_flags, refuse_words
 from cactus_tf.config.declared import DECLARED, IMPORTED, Members
-from cactus_tf.config.presets import preset
+from cactus_tf.config.presets import RECIPES, preset
 from cactus_tf.config.resolve import resolve
 from cactus_tf.errors import InputError
 from cactus_tf.utils.paths import expanded
@@ -32,6 +32,7 @@ def parse(argv: Sequence[str], members: Members = IMPORTED) -> schema.Settings:
       InputError: a flag or value that cannot be used.
     """
     folder = use_plugins(argv)
+    argv = with_recipe(argv)
     options = all_options(members)
     values = _flag_values(options)
     refuse_words(parse_flags(values, argv))
@@ -52,6 +53,21 @@ def given(argv: Sequence[str]) -> dict[str, Any]:
     values = _flag_values(all_options(DECLARED))
     parse_flags(values, argv)
     return {name: values[name].value for name in values if values[name].value is not None}
+
+
+def with_recipe(argv: Sequence[str]) -> list[str]:
+    """The command line with the flags of its `--recipe` before all others, which win.
+
+    Raises:
+      InputError: a flag or value that cannot be used, or an unknown recipe.
+    """
+    own = given(argv)
+    name, dataset = own.get("recipe", "paper"), own.get("dataset", schema.DataSettings().dataset)
+    if name not in RECIPES:
+        raise InputError(f"--recipe={name}: unknown recipe; {plugins.suggestion(name, RECIPES)}")
+    by_dataset = RECIPES[name]
+    chosen = by_dataset.get(dataset, by_dataset.get("", {}))
+    return [*(f"--{flag}={value}" for flag, value in chosen.items()), *argv]
 
 
 def use_plugins(argv: Sequence[str]) -> str | None:

@@ -132,6 +132,34 @@ PHOTOGRAPHS: Mapping[str, str] = {
 }
 """The flags of a folder of photographs, instead of its preset; ours, as in flags/folder_pretrained_protonets.txt."""
 
+_ROUNDS: Mapping[str, str] = {
+    "algo": "protonets",
+    "rounds": "3",
+    "first_partitioner": "instances",
+    "partitioner": "kmeans",
+    "partitions": "3",
+    "way": "60",
+    "shot": "1",
+    "query": "4",
+}
+_DRAWINGS: Mapping[str, str] = {"augmentation": "affine", "rotate_classes": "true"}
+
+RECIPES: Mapping[str, Mapping[str, Mapping[str, str]]] = {
+    "paper": {},
+    "rounds": {
+        "": {**_ROUNDS, "augmentation": "photo", "round_steps": "4000,6000", "steps": "10000"},
+        "omniglot": {
+            **_ROUNDS, **_DRAWINGS, "round_clusters": "1500", "round_steps": "4000,6000", "steps": "10000",
+        },
+        "mnist": {**_ROUNDS, **_DRAWINGS, "rotate_classes": "false", "round_steps": "2000", "steps": "4000"},
+        "digits": {
+            **_ROUNDS, "algo": "protonets,nearest_neighbours", "augmentation": "affine", "rotate_classes": "false",
+            "way": "20", "round_clusters": "25", "round_steps": "100", "steps": "300",
+        },
+    },
+}  # fmt: skip
+"""The values of `--recipe`: flags by data set, "" for all others; ours, as in flags/omniglot_rounds.txt."""
+
 UNPUBLISHED = Preset("Hsu et al. 2019, the settings of most data sets")
 
 

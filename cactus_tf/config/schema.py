@@ -159,6 +159,12 @@ class RunSettings:
     """Run"""
 
     algo: tuple[str, ...] = option(("protonets", "nearest_neighbours"), "learners; a list")
+    recipe: str = option(
+        "paper",
+        "a set of defaults: paper (one round, as published) or rounds (varied copies of single images, then clusters "
+        "of what was learned from them, twice); flags that are given win",
+        source="ours",
+    )
     stage: str = option("all", "last stage: prepare, embed, partition, train, evaluate, report or all")
     workdir: str | None = option(
         None, "folder of this run; default: runs/DATASET-EMBEDDER-PARTITIONER-ALGO-KEY", path=True

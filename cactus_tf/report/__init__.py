@@ -15,6 +15,7 @@ __all__ = ["Run", "pictured", "sections", "write", "write_pictures"]
 
 _TRAINING = (
     result.results_of,
+    training.rounds_of,
     training.tasks_of,
     training.clusters_of,
     embedding_map.map_of,

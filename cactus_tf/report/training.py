@@ -13,7 +13,7 @@ from cactus_tf import plugins
 from cactus_tf.contracts import TrainedNetwork
 from cactus_tf.fewshot.evaluation import TRACED_EPISODES
 from cactus_tf.report import browsing, figures, sheets, tiles
-from cactus_tf.report.page import Link, Picture, Section, capital
+from cactus_tf.report.page import Link, Picture, Section, Table, capital
 from cactus_tf.report.run import Run, pictured
 from cactus_tf.runs import tensorboard
 
@@ -39,6 +39,23 @@ def tasks_of(run: Run) -> Section | None:
         "of either are drawn."
     )
     return Section("Training tasks", [text], pictures=pictures)
+
+
+def rounds_of(run: Run) -> Section | None:
+    """The clusters of each round, of a run of several."""
+    path = run.folder / "rounds.csv"
+    if not path.exists():
+        return None
+    with open(path, newline="", encoding="utf-8") as file:
+        head, *lines = csv.reader(file)
+    text = (
+        "Each round clustered the features that the learner of the round before had learned, and trained a new learner. "
+        "A line describes the first partition of a round: sizes of its clusters, share of the images in a cluster, and "
+        "agreement with the round before (adjusted mutual information; 1: the same clusters, 0: chance)."
+    )
+    if "purity" in head and lines[0][head.index("purity")]:
+        text += " Purity, the share of images of the most frequent class in their cluster, was measured only."
+    return Section("Rounds", [text], [Table(head, lines)])
 
 
 def clusters_of(run: Run) -> Section | None:
