@@ -49,7 +49,7 @@ def rounds_of(run: Run) -> Section | None:
     with open(path, newline="", encoding="utf-8") as file:
         head, *lines = csv.reader(file)
     text = (
-        "Each round clustered the features that the learner of the round before had learned, and trained a new learner. "
+        "Each round clustered the features that the learner of the round before had learned, and trained a new one. "
         "A line describes the first partition of a round: sizes of its clusters, share of the images in a cluster, and "
         "agreement with the round before (adjusted mutual information; 1: the same clusters, 0: chance)."
     )
