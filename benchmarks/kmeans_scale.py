@@ -21,6 +21,7 @@ import numpy as np
 
 from cactus_tf import partitioners
 from cactus_tf.partitioners import kmeans
+from cactus_tf.partitioners._rescaled import Rescaled
 from cactus_tf.partitioners.kmeans import minibatch
 from cactus_tf.partitioners.kmeans.start import cluster_means
 
@@ -62,7 +63,7 @@ def compare(x: np.ndarray, seeds: int) -> str:
     k = len(x) // 100
     methods = {
         "exact": lambda seed: kmeans.fit(x, k, 1, seed),
-        "minibatch": lambda seed: minibatch.fit(minibatch.Rescaled(x), k, seed),
+        "minibatch": lambda seed: minibatch.fit(Rescaled(x), k, seed),
     }
     runs = {name: [timed(lambda s=seed, m=method: m(s)) for seed in range(seeds)] for name, method in methods.items()}
     seconds = [statistics.median(used for _, _, used in attempts) for attempts in runs.values()]

@@ -21,7 +21,7 @@ def about(embeddings=EMBEDDINGS, images=120, **context):
     return PartitionContext(images=images, embeddings=embeddings, **context)
 
 
-@pytest.mark.parametrize("name", ["kmeans", "hyperplanes"])
+@pytest.mark.parametrize("name", ["kmeans", "hyperplanes", "neighbors"])
 @pytest.mark.parametrize(
     ("context", "words"),
     [
@@ -36,7 +36,7 @@ def test_embeddings_that_cannot_be_clustered_are_refused(name, context, words):
         partitioners.build(name, 4, 1)(context)
 
 
-@pytest.mark.parametrize("name", ["kmeans", "hyperplanes"])
+@pytest.mark.parametrize("name", ["kmeans", "hyperplanes", "neighbors"])
 def test_doubles_beyond_float32_are_refused_instead_of_becoming_infinite(name):
     z = EMBEDDINGS.astype(np.float64)
     z[3, 1] = 1e39
@@ -50,7 +50,7 @@ def few_distinct(number):
     return about(embeddings=z, names=np.array([f"{i}.png".encode() for i in range(120)]), way=5)
 
 
-@pytest.mark.parametrize("name", ["kmeans", "hyperplanes"])
+@pytest.mark.parametrize("name", ["kmeans", "hyperplanes", "neighbors"])
 def test_duplicates_that_leave_too_few_distinct_images_are_named(name):
     words = r"only 3 of the 120 training embeddings are distinct \(0\.png and 3\.png are duplicates\); --way=5 needs"
     with pytest.raises(InputError, match=f"{name}: {words}"):
@@ -82,7 +82,7 @@ def test_clusters_fit_between_way_and_images(name, way, clusters, words):
         partitioners.build(name, clusters, 1)(about(way=way))
 
 
-@pytest.mark.parametrize("name", ["kmeans", "random", "hyperplanes"])
+@pytest.mark.parametrize("name", ["kmeans", "random", "hyperplanes", "neighbors"])
 def test_there_is_at_least_one_partition(name):
     with pytest.raises(InputError, match=f"{name}: partitions is 0"):
         partitioners.build(name, 4, 0)(about())

@@ -12,8 +12,8 @@ from cactus_tf import partitioners
 from cactus_tf.contracts import PartitionContext
 from cactus_tf.errors import InputError
 from cactus_tf.partitioners import kmeans
+from cactus_tf.partitioners._rescaled import Rescaled
 from cactus_tf.partitioners.kmeans import minibatch
-from cactus_tf.partitioners.kmeans.minibatch import Rescaled
 from cactus_tf.partitioners.kmeans.start import cluster_means
 from cactus_tf.utils import arrays, threads
 

@@ -21,8 +21,8 @@ from sklearn.exceptions import ConvergenceWarning
 from cactus_tf.config.schema import option
 from cactus_tf.contracts import PartitionContext, Partitioner, PartitionerInfo
 from cactus_tf.errors import InputError
+from cactus_tf.partitioners._rescaled import Rescaled, rescaled
 from cactus_tf.partitioners.kmeans import minibatch
-from cactus_tf.partitioners.kmeans.minibatch import Rescaled
 from cactus_tf.partitioners.kmeans.start import coarse_start
 from cactus_tf.types import AssignedPartitions, Partitions
 from cactus_tf.utils import progress
@@ -98,8 +98,7 @@ def _partitions(clusters: int, partitions: int, options: Options, context: Parti
 
     def make(p: int) -> np.ndarray:
         rng = counter_rng(context.seed, p)
-        scale = rng.random((embeddings.shape[1],), dtype=np.float32) if options.scaled and p > 0 else None
-        x = Rescaled(embeddings, scale)
+        x = rescaled(embeddings, p, rng) if options.scaled else Rescaled(embeddings)
         if exact:
             attempt = functools.partial(fit, x.whole(), clusters, starts)
         else:

@@ -9,13 +9,13 @@ compared with every center.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from threadpoolctl import threadpool_limits
 
+from cactus_tf.partitioners._rescaled import Rescaled
 from cactus_tf.partitioners.kmeans.start import coarse_start
 from cactus_tf.utils.threads import parallel_map
 
@@ -31,33 +31,6 @@ _ROUNDS = 32
 _BATCH_PER_CENTER, _SMALLEST_BATCH = 10, 1_000
 _PARTS = 64  # parts of the images, each processed by one core
 _CHUNK = 1 << 22  # numbers in memory at once on each core: 16 MiB
-
-
-@dataclasses.dataclass(frozen=True)
-class Rescaled:
-    """Embeddings times one factor per column, computed on access so that a memory map is never read whole.
-
-    Attributes:
-      embeddings: [n, dim] float32.
-      scale: [dim] float32; None leaves them unchanged.
-    """
-
-    embeddings: np.ndarray
-    scale: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.embeddings)
-
-    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """[m, dim] float32 of the images with these numbers; sorted ones are faster on a memory map."""
-        return self._scaled(self.embeddings[rows])
-
-    def whole(self) -> np.ndarray:
-        """[n, dim] float32 of all images, in memory where they are rescaled."""
-        return self._scaled(self.embeddings)
-
-    def _scaled(self, z: np.ndarray) -> np.ndarray:
-        return z if self.scale is None else z * self.scale
 
 
 def fit(x: Rescaled, clusters: int, seed: int) -> np.ndarray:

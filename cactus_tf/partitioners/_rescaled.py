@@ -1,0 +1,47 @@
+"""Embeddings whose columns are rescaled at random, so that partitions of the same images differ."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Rescaled:
+    """Embeddings times one factor per column, computed on access so that a memory map is never read whole.
+
+    Attributes:
+      embeddings: [n, dim] float32.
+      scale: [dim] float32; None leaves them unchanged.
+    """
+
+    embeddings: np.ndarray
+    scale: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """[m, dim] float32 of the images with these numbers; sorted ones are faster on a memory map."""
+        return self._scaled(self.embeddings[rows])
+
+    def whole(self) -> np.ndarray:
+        """[n, dim] float32 of all images, in memory where they are rescaled."""
+        return self._scaled(self.embeddings)
+
+    def _scaled(self, z: np.ndarray) -> np.ndarray:
+        return z if self.scale is None else z * self.scale
+
+
+def rescaled(embeddings: np.ndarray, p: int, rng: np.random.Generator) -> Rescaled:
+    """The embeddings of partition p: as they are for the first, times factors from U(0, 1) for the others.
+
+    Hsu et al. 2019, section 3.
+
+    Args:
+      embeddings: [n, dim] float32.
+      p: number of the partition.
+      rng: of this partition.
+    """
+    return Rescaled(embeddings, rng.random((embeddings.shape[1],), dtype=np.float32) if p > 0 else None)
