@@ -32,7 +32,8 @@ Learns classes from a few labeled pictures with a learner of a run, and classifi
   --plugins: folder with the plug-ins of the run, if it has any; their code runs
   --out: folder for predictions.csv and predictions.png (default: predictions/RUN/QUERY-ALGO, and with a suffix
     for other support pictures or settings)
-  --evaluate: take the subfolders of --query as true classes; print the accuracy and write confusion.csv
+  --evaluate: take the subfolders of --query as true classes; print the accuracy and write confusion.csv; with --reject,
+    pictures of classes that --support lacks are right when refused
   --transductive: let all queries share batch statistics, as MAML and its relatives do in evaluation
   --invert: swap light and dark, for dark ink on paper if the run learned light ink on black
   --quiet: print errors only

@@ -19,6 +19,9 @@ from cactus_tf.types import Array
 HEADS = ("auto", "learner", "prototype", "logistic")
 """See `chosen`; prototype: the nearest class mean; logistic: logistic regression."""
 
+Fit = Callable[[np.ndarray, np.ndarray], Answer]
+"""([n, dim] features, [n] labels in 0..way-1) -> the function from features [m, dim] to logits [m, way]."""
+
 _ENOUGH = 5  # examples of every class from which logistic regression is better than class means on pretrained features
 _C, _PASSES = 10.0, 2000  # inverse strength of its penalty, not tuned; iterations of its solver
 
@@ -86,40 +89,59 @@ def answerer(
       transductive: whether queries share batch statistics; for the learner itself.
       head: "learner", "prototype" or "logistic"; see `chosen`.
     """
-    if head == "logistic":
-        logits = _regression(features(learner, support), labels)
-        return lambda query: logits(features(learner, query))
-    if head == "prototype" and not isinstance(learner, FeatureLearner):  # otherwise features and metric belong together
-        return functools.partial(_by_cosine, _means(features(learner, support), labels, way))
-    if isinstance(learner, PreparedLearner):
+    if head == "learner" and isinstance(learner, PreparedLearner):
         return learner.answerer(support, labels, way, transductive)
-    if isinstance(learner, FeatureLearner):
-        return functools.partial(_by_features, learner, np.asarray(learner.features(support)), labels, way)
-    return functools.partial(_classify, learner, support, labels, way)
+    fit = on_features(learner, head)
+    if fit is None:
+        return functools.partial(_classify, learner, support, labels, way)
+    logits = fit(features(learner, support), labels)
+    return lambda query: logits(features(learner, query))
 
 
-def _by_features(learner: FeatureLearner, support: Array, labels: Array, way: int, query: Array) -> Array:
-    return learner.classify_features(support, labels, learner.features(query), way)
+def on_features(learner: Learner, head: str) -> Fit | None:
+    """The head as a function of features alone; None if it is a learner that has none.
+
+    Args:
+      learner: whose features it takes.
+      head: "learner", "prototype" or "logistic"; see `chosen`.
+    """
+    if head == "logistic":
+        return regression
+    if isinstance(learner, FeatureLearner):  # features and metric belong together
+        return functools.partial(_by_learner, learner)
+    return _by_cosine if head == "prototype" else None
 
 
 def _classify(learner: Learner, support: Array, labels: Array, way: int, query: Array) -> Array:
     return learner.classify(support, labels, query, way)
 
 
-def logistic(known: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Probabilities [m, way] by logistic regression on features."""
-    return softmax(_regression(known, labels)(asked), axis=1)
+def _by_learner(learner: FeatureLearner, known: np.ndarray, labels: np.ndarray) -> Answer:
+    way = int(labels.max()) + 1
+    return lambda asked: learner.classify_features(known, labels, asked, way)
 
 
-def _regression(known: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """The function from features to logits [m, way] of logistic regression.
+def _by_cosine(known: np.ndarray, labels: np.ndarray) -> Answer:
+    """Class means, compared as by ProtoNets by cosine, on the embeddings themselves."""
+    means = labeled_prototypes(tf.convert_to_tensor(known), labels, int(labels.max()) + 1)
+    compare = protonets.similarity(protonets.Options(metric="cosine"))
+    return lambda asked: compare(np.asarray(asked, np.float32), means)
+
+
+def probabilities(fit: Fit, known: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """[m, way] float64 of a head on features."""
+    return softmax(np.asarray(fit(known, labels)(asked), np.float64), axis=1)
+
+
+def regression(known: np.ndarray, labels: np.ndarray) -> Answer:
+    """Logistic regression.
 
     The weights lie in the span of the examples, so with fewer examples than dimensions it works in coordinates there.
     """
     basis = np.linalg.qr(known.T)[0] if known.shape[1] > len(known) else np.eye(known.shape[1], dtype=known.dtype)
     model = LogisticRegression(C=_C, max_iter=_PASSES).fit(known @ basis, labels)
 
-    def logits(asked: np.ndarray) -> np.ndarray:
+    def logits(asked: Array) -> Array:
         scores = np.asarray(model.decision_function(asked @ basis))  # of two classes, one number
         return scores if scores.ndim == 2 else np.stack([-scores / 2, scores / 2], axis=1)
 
@@ -129,12 +151,3 @@ def _regression(known: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray],
 def features(learner: Learner, rows: np.ndarray) -> np.ndarray:
     """[n, dim] of the learner, or the embeddings that it takes."""
     return np.asarray(learner.features(rows) if isinstance(learner, FeatureLearner) else rows, np.float32)
-
-
-def _means(known: np.ndarray, labels: np.ndarray, way: int) -> tf.Tensor:
-    return labeled_prototypes(tf.convert_to_tensor(known), labels, way)
-
-
-def _by_cosine(means: tf.Tensor, query: Array) -> Array:
-    """[m, way] logits as of ProtoNets by cosine, on the embeddings themselves."""
-    return protonets.similarity(protonets.Options(metric="cosine"))(np.asarray(query, np.float32), means)

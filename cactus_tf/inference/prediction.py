@@ -44,6 +44,7 @@ class Predictions(NamedTuple):
       support: number of labeled pictures that it learned the classes from.
       source: what they were made from, as JSON values by name: run, support, query, algo and settings.
       refused: [m] whether a picture is of none of the classes; None if that was not asked.
+      similarity: [m] the cosine to the nearest class mean, by which pictures are refused; None if that was not asked.
     """
 
     queries: Pictures
@@ -53,11 +54,24 @@ class Predictions(NamedTuple):
     support: int
     source: Mapping[str, Any] = MappingProxyType({})
     refused: np.ndarray | None = None
+    similarity: np.ndarray | None = None
 
     @property
     def predicted(self) -> np.ndarray:
         """[m] names of the most probable classes."""
         return self.classes[self.probabilities.argmax(axis=1)]
+
+    @property
+    def known(self) -> np.ndarray:
+        """[m] whether the true class is one of the classes; labels must be known."""
+        assert self.queries.labels is not None
+        return np.isin(self.queries.labels, self.classes)
+
+    @property
+    def correct(self) -> np.ndarray:
+        """[m] whether the prediction is the true class or, of a refused picture, none is; labels must be known."""
+        named = self.predicted == self.queries.labels
+        return named if self.refused is None else np.where(self.refused, ~self.known, named)
 
     def of_class(self, name: str) -> np.ndarray:
         """[m] whether a picture is predicted as this class, and not refused."""
@@ -104,7 +118,7 @@ def predict(
       support: folder or zip archive with a subfolder of pictures per class.
       query: folder or zip archive of pictures, in subfolders or not; or one picture.
       algo: learner of the run; needed only if several are meta-trained.
-      evaluate: whether the query folder has a subfolder per class, too.
+      evaluate: whether the query folder has a subfolder per class, too; with `reject`, also of other classes.
       transductive: as in `FewShotClassifier`.
       invert: swap light and dark.
       head: what turns features into classes, one of `heads.HEADS`.
@@ -113,8 +127,8 @@ def predict(
 
     Raises:
       InputError: nothing to restore (see `FewShotClassifier.from_run`), a run on features, or folders that are missing,
-        have no readable picture, have one class only, or query classes that `support` lacks; a `head` or `reject`
-        without features, or `reject` without the run's training pictures.
+        have no readable picture, have one class only, or query classes that `support` lacks without `reject`; a `head`
+        or `reject` without features, or `reject` without the run's training pictures.
     """
     given = {"run": run, "support": support, "query": query}
     restored = restoring.restore(run, algo)
@@ -131,7 +145,7 @@ def predict(
     if len(classes) < 2:
         raise InputError(f"--support {support} has one class, {classes[0]}: add a subfolder of pictures of another")
     queries = (read_classes if evaluate else read_all)("--query", query, decode, shape, labeled.pixel_range)
-    _check_classes(queries, classes.tolist())
+    _check_classes(queries, classes.tolist(), reject is not None)
     _log_reading(labeled, queries, shape)
     if plugins.info("datasets", dataset).light_on_dark and np.median(labeled.images) > _LIGHT:
         log.warning("these pictures are light, and the run learned light ink on black: --invert swaps light and dark")
@@ -141,25 +155,28 @@ def predict(
     head = heads.chosen(head, restored.learner, labeled.labels, pretrained, transductive)
     if head != "learner":
         log.info("classify: %s on the features of %s", _HEADS[head], restored.name)
+    on_features = heads.on_features(restored.learner, head)
     classifier = FewShotClassifier(restored.learner, transductive=transductive, head=head)
     probabilities = classifier.fit(known, labeled.labels).predict_proba(asked)
     calibrated: dict[str, Any] = {}
-    training = _training_features(run, restored) if head == "logistic" or reject is not None else None
-    if head == "logistic":
-        calibrated["temperature"] = _temperature(run, training, labeled.labels)
+    training = _training_features(run, restored) if on_features or reject is not None else None
+    if on_features:
+        calibrated["temperature"] = _temperature(run, on_features, training, labeled.labels, head == "logistic")
         probabilities = temperature.rescaled(probabilities, calibrated["temperature"])
         log.info("classify: temperature %(temperature)g, from clusters of the run's pictures", calibrated)
     places = {name: str(expanded(place).resolve()) for name, place in given.items()}
     source = {**places, "algo": restored.name, "transductive": transductive, "invert": invert}
-    source |= {"head": head, **calibrated} if head != "learner" else {}
-    refused = None
+    source |= {**({"head": head} if head != "learner" else {}), **calibrated}
+    refused, similarity = None, None
     if reject is not None:
         source["reject"] = reject
         if training is None:
             raise InputError(f"--reject needs the training pictures of {run}, which are gone: rerun its command")
         known, asked = (heads.features(restored.learner, part) for part in (known, asked))
         refused = rejection.refused(known, labeled.labels, asked, training, reject)
-    return Predictions(queries, classes, probabilities, restored.name, len(labeled.images), source, refused)
+        similarity = rejection.similarity(known, labeled.labels, asked)
+    number = len(labeled.images)
+    return Predictions(queries, classes, probabilities, restored.name, number, source, refused, similarity)
 
 
 def _check_reject(reject: float | None, restored: Restored) -> None:
@@ -172,20 +189,23 @@ def _check_reject(reject: float | None, restored: Restored) -> None:
         raise InputError(f"--reject needs a feature vector of each picture, and {restored.name} has none: leave it out")
 
 
-def _temperature(run: str | Path, training: np.ndarray | None, labels: np.ndarray) -> float:
-    """The temperature of logistic regression: fitted on pseudo-tasks, or 1 if the run's pictures are gone."""
+def _temperature(
+    run: str | Path, fit: heads.Fit, training: np.ndarray | None, labels: np.ndarray, sharpen: bool
+) -> float:
+    """The temperature of a head: fitted on pseudo-tasks, or 1 if the run's pictures are gone."""
     if training is None:
         log.warning("the training pictures of %s are gone, so the probabilities are not calibrated", run)
         return 1.0
-    counts = np.unique(labels, return_counts=True)[1]
-    return round(temperature.fitted(heads.logistic, training, len(counts), int(np.median(counts))), 3)
+    head = functools.partial(heads.probabilities, fit)
+    return round(temperature.fitted(head, training, *pseudo_tasks.size(labels), sharpen=sharpen), 3)
 
 
 def _training_features(run: str | Path, restored: Restored) -> np.ndarray | None:
     """[t, dim] features of a sample of the run's training pictures; None if they are gone."""
-    stored = restoring.training_images if restored.embedder is None else training_pictures.training_embeddings
-    rows = stored(run)
-    return None if rows is None else heads.features(restored.learner, pseudo_tasks.sample(rows))
+    on_images = restored.embedder is None
+    rows = restoring.training_images(run) if on_images else training_pictures.training_embeddings(run)
+    most = pseudo_tasks.IMAGES if on_images else pseudo_tasks.EMBEDDINGS
+    return None if rows is None else heads.features(restored.learner, pseudo_tasks.sample(rows, most))
 
 
 def _consumed(restored: Restored, pictures: Pictures) -> np.ndarray:
@@ -231,14 +251,18 @@ def _warn_of_near(
         )  # fmt: skip
 
 
-def _check_classes(queries: Pictures, classes: Sequence[str]) -> None:
-    """Refuses query labels that no support picture has."""
+def _check_classes(queries: Pictures, classes: Sequence[str], reject: bool) -> None:
+    """Refuses query labels that no support picture has, unless pictures of none of the classes are to be refused."""
     unknown = set() if queries.labels is None else set(queries.labels.tolist()) - set(classes)
-    if unknown:
+    if not unknown:
+        return
+    found = f"--query has subfolders that --support lacks, {', '.join(sorted(unknown))}"
+    if not reject:
         raise InputError(
-            f"--query has subfolders that --support lacks, {', '.join(sorted(unknown))}: name them like the classes "
-            f"({', '.join(classes)}), or omit --evaluate"
+            f"{found}: name them like the classes ({', '.join(classes)}), add --reject=0.05 to count them as right if "
+            'they are "none of these", or omit --evaluate'
         )
+    log.info('%s: their pictures are right if they are "none of these"', found)
 
 
 def _inverted(content: bytes, decode: Callable[[bytes], np.ndarray]) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from cactus_tf.utils.drawing import save_figure
 from cactus_tf.utils.text import shortened
 
 _ROWS, _CONFUSION, _SOURCE = "predictions.csv", "confusion.csv", "predictions.json"
-_NONE = "none of these"  # the refused pictures
+_NONE, _REFUSED = "none of these", "none_of_these"  # the refused pictures, in words and as a column
 _LEAST_CERTAIN = 5  # pictures that the summary names
 _MATRIX_CLASSES, _LINE, _FEWEST_LETTERS, _HEADING = 12, 120, 5, "  <- predicted"  # of the printed confusion matrix
 _COLUMNS, _CLASS_ROWS, _NAME_LETTERS, _CAPTION_LETTERS = 12, 20, 14, 10  # of the figure
@@ -58,7 +59,8 @@ def write(predictions: Predictions, out: Path) -> list[Path]:
     if predictions.queries.labels is not None:
         paths.append(out / _CONFUSION)
         counts = [[name, *row] for name, row in _confusion(predictions)]
-        files.write_table(paths[-1], [["class", *predictions.classes], *counts])
+        refused = [] if predictions.refused is None else [_REFUSED]
+        files.write_table(paths[-1], [["class", *predictions.classes, *refused], *counts])
     files.write_json(out / _SOURCE, dict(predictions.source))
     return paths
 
@@ -68,7 +70,7 @@ def _write_rows(predictions: Predictions, path: Path) -> None:
     queries, truth = predictions.queries, predictions.queries.labels
     columns = {"file": queries.files, **({} if truth is None else {"class": truth}), "predicted": predictions.predicted}
     if predictions.refused is not None:
-        columns["none_of_these"] = np.where(predictions.refused, "yes", "no")
+        columns[_REFUSED] = np.where(predictions.refused, "yes", "no")
     names = [*columns, *(f"p_{name}" for name in predictions.classes)]
     shares = [[f"{p:.6g}" for p in row] for row in predictions.probabilities]
     known = zip(*columns.values(), strict=True)
@@ -109,20 +111,50 @@ def _least_certain(predictions: Predictions) -> list[str]:
 
 
 def _evaluation(predictions: Predictions) -> list[str]:
-    """Accuracy with its interval and, for few classes, the confusion matrix."""
+    """Accuracy with its interval, what was refused and, for few classes, the confusion matrix."""
+    known = predictions.known
+    lines = ["", *(_accuracy(predictions) if known.any() else [])]
+    lines += [] if predictions.refused is None else _rejection(predictions, predictions.refused)
+    if known.any():
+        right = predictions.predicted == predictions.queries.labels
+        error = 100 * calibration_error(predictions.certainty[known], right[known])
+        lines.append(
+            f"expected calibration error {error:.1f}%: how far probabilities are from the share that is correct"
+        )
+    return [*lines, *(_matrix(predictions) if len(_confusion(predictions)) <= _MATRIX_CLASSES else [])]
+
+
+def _accuracy(predictions: Predictions) -> list[str]:
+    """Accuracy of the pictures of the classes, and of those of them that were not refused."""
     from scipy.stats import binomtest
 
-    right, number = int(np.sum(predictions.predicted == predictions.queries.labels)), len(predictions.queries.files)
-    interval = binomtest(right, number).proportion_ci(method="wilson")
+    known, right = predictions.known, predictions.predicted == predictions.queries.labels
+    number, of = int(known.sum()), "pictures" if known.all() else "pictures of these classes"
+    interval = binomtest(int(right.sum()), number).proportion_ci(method="wilson")
     low, high = (f"{100 * bound:.1f}" for bound in (interval.low, interval.high))
-    lines = ["", f"accuracy {100 * right / number:.1f}%, 95% interval {low} to {high} (Wilson), {number:,} pictures"]
-    correct = predictions.predicted == predictions.queries.labels
-    if predictions.refused is not None and not predictions.refused.all():
-        kept = correct[~predictions.refused]
-        lines.append(f'accuracy {100 * kept.mean():.1f}% of the {len(kept):,} pictures that are not "{_NONE}"')
-    error = 100 * calibration_error(predictions.certainty, correct)
-    lines.append(f"expected calibration error {error:.1f}%: how far probabilities are from the share that is correct")
-    return [*lines, *(_matrix(predictions) if len(predictions.classes) <= _MATRIX_CLASSES else [])]
+    lines = [f"accuracy {100 * right.sum() / number:.1f}%, 95% interval {low} to {high} (Wilson), {number:,} {of}"]
+    if predictions.refused is not None and (known & ~predictions.refused).any():
+        kept = right[known & ~predictions.refused]
+        lines.append(f'accuracy {100 * kept.mean():.1f}% of the {len(kept):,} {of} that are not "{_NONE}"')
+    return lines
+
+
+def _rejection(predictions: Predictions, refused: np.ndarray) -> list[str]:
+    """The share refused of the classes and of others, and how well the similarity separates the two."""
+    from sklearn.metrics import roc_auc_score
+
+    known = predictions.known
+    lines = [f"refused {_share(refused[known])} pictures of these classes"] if known.any() else []
+    if known.all():
+        return lines
+    lines.append(f"refused {_share(refused[~known])} pictures of other classes, which is right")
+    if known.any():
+        lines.append(f"AUROC {roc_auc_score(known, predictions.similarity):.2f} of these against other classes")
+    return [*lines, f"right {_share(predictions.correct)} pictures: with their class, or refused if of another"]
+
+
+def _share(chosen: np.ndarray) -> str:
+    return f"{100 * chosen.mean():.1f}% of {len(chosen):,}"
 
 
 def calibration_error(certainty: np.ndarray, correct: np.ndarray) -> float:
@@ -144,17 +176,21 @@ def _matrix(predictions: Predictions) -> list[str]:
 
     With long names, columns are headed by numbers, and names lose their middle if need be.
     """
-    names = heads = rows = predictions.classes.tolist()
-    cells = [[f"{n:,}" for n in row] for _, row in _confusion(predictions)]
+    counted = _confusion(predictions)
+    rows, cells = [name for name, _ in counted], [[f"{n:,}" for n in row] for _, row in counted]
+    refused = [] if predictions.refused is None else ["none"]
+    heads = [*predictions.classes.tolist(), *refused]
     numbers = [cell for row in cells for cell in row]
-    available, width = _LINE - len(_HEADING), max(8, _longest([*names, *numbers]) + 2)
-    if _longest([*names, "class"]) + 2 + width * len(names) > available:
-        heads = [str(i + 1) for i in range(len(names))]
+    available, width = _LINE - len(_HEADING), max(8, _longest([*heads, *numbers]) + 2)
+    if _longest([*rows, "class"]) + 2 + width * len(heads) > available:
+        ordinals = [str(i + 1) for i in range(len(predictions.classes))]
+        heads = [*ordinals, *refused]
         width = _longest([*heads, *numbers]) + 2
-        letters = available - width * len(names) - len("12 ") - 2
+        letters = available - width * len(heads) - len("12 ") - 2
         if letters < _FEWEST_LETTERS:
             return []
-        rows = [f"{head:>2} {shortened(name, letters)}" for head, name in zip(heads, names, strict=True)]
+        numbered = itertools.zip_longest(ordinals, rows, fillvalue="")  # other classes have no column
+        rows = [f"{ordinal:>2} {shortened(name, letters)}" for ordinal, name in numbered]
     first = _longest([*rows, "class"]) + 2
     lines = ["", "class".ljust(first) + "".join(f"{head:>{width}}" for head in heads) + _HEADING]
     for row, counts in zip(rows, cells, strict=True):
@@ -167,11 +203,16 @@ def _longest(texts: Sequence[str]) -> int:
 
 
 def _confusion(predictions: Predictions) -> list[tuple[str, list[int]]]:
-    """(true class, number of its pictures predicted as each class)."""
-    from sklearn.metrics import confusion_matrix
+    """(true class, number of its pictures predicted as each class, and of those refused, if any could be).
 
-    matrix = confusion_matrix(predictions.queries.labels, predictions.predicted, labels=predictions.classes)
-    return list(zip(predictions.classes.tolist(), matrix.tolist(), strict=True))
+    True classes that are none of the predicted ones come last.
+    """
+    truth, classes = predictions.queries.labels, predictions.classes.tolist()
+    assert truth is not None
+    columns = [predictions.of_class(name) for name in classes]
+    columns += [] if predictions.refused is None else [predictions.refused]
+    true = [*classes, *sorted(set(truth.tolist()) - set(classes))]
+    return [(name, [int(column[truth == name].sum()) for column in columns]) for name in true]
 
 
 def figure(predictions: Predictions) -> Any:
@@ -231,6 +272,6 @@ def _caption(predictions: Predictions, i: int, named: bool) -> tuple[str, str]:
     share = f"{100 * predictions.certainty[i]:.0f}%" if predictions.graded else ""
     text = f"{shortened(predictions.predicted[i], _CAPTION_LETTERS)}\n{share}" if named else share
     truth = predictions.queries.labels
-    if truth is None or truth[i] == predictions.predicted[i]:
+    if truth is None or predictions.correct[i]:
         return text, "black"
     return f"{text}\n({shortened(truth[i], _CAPTION_LETTERS)})".lstrip(), "tab:red"

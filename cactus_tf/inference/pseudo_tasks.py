@@ -12,7 +12,7 @@ from sklearn.metrics import silhouette_score
 _QUERIES = 15  # of each class of a task
 _DOUBLINGS = 5  # of the number of clusters, which are tried
 _SCORED = 2000  # training pictures whose silhouette is computed
-_LARGEST = 5000  # training pictures that are clustered
+EMBEDDINGS, IMAGES = 5000, 2000  # training pictures that are clustered; a learner on images has to embed them first
 
 
 class PseudoTask(NamedTuple):
@@ -22,11 +22,17 @@ class PseudoTask(NamedTuple):
     queries: list[np.ndarray]
 
 
-def sample(rows: np.ndarray, seed: int = 0) -> np.ndarray:
-    """[at most 5000, ...] of the training pictures, which are enough."""
-    if len(rows) <= _LARGEST:
+def sample(rows: np.ndarray, most: int, seed: int = 0) -> np.ndarray:
+    """[at most `most`, ...] of the training pictures, which are enough."""
+    if len(rows) <= most:
         return np.asarray(rows)
-    return np.asarray(rows[np.sort(np.random.default_rng(seed).choice(len(rows), _LARGEST, replace=False))])
+    return np.asarray(rows[np.sort(np.random.default_rng(seed).choice(len(rows), most, replace=False))])
+
+
+def size(labels: np.ndarray) -> tuple[int, int]:
+    """Classes of the labeled pictures, and examples of each (the median): those of pseudo-tasks like them."""
+    counts = np.unique(labels, return_counts=True)[1]
+    return len(counts), int(np.median(counts))
 
 
 def clusters(rows: np.ndarray, way: int, seed: int = 0) -> list[np.ndarray]:

@@ -20,10 +20,14 @@ def refused(known: np.ndarray, labels: np.ndarray, asked: np.ndarray, training: 
       training: [t, dim] features of the pictures that the run learned from; no labels are needed.
       share: of true members that are refused.
     """
-    names, counts = np.unique(labels, return_counts=True)
+    way, shot = pseudo_tasks.size(labels)
+    return similarity(known, labels, asked) < threshold(training, way, shot, share)
+
+
+def similarity(known: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """[m] the cosine of each query and the nearest class mean; arguments as of `refused`."""
     known = normalize(known)
-    means = np.stack([known[labels == name].mean(axis=0) for name in names])
-    return nearest(asked, means) < threshold(training, len(names), int(np.median(counts)), share)
+    return nearest(asked, np.stack([known[labels == name].mean(axis=0) for name in np.unique(labels)]))
 
 
 def nearest(rows: np.ndarray, means: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The temperature that makes probabilities of logistic regression mean what they say. Guo et al. 2017, section 4.2."""
+"""The temperature that makes probabilities of a head on features mean what they say. Guo et al. 2017, section 4.2."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ _RANGE = (-3.0, 3.0)  # of the logarithm of the temperature
 _SMALLEST = 1e-12  # probability
 
 
-def fitted(probabilities: Probabilities, training: np.ndarray, way: int, shot: int, seed: int = 0) -> float:
+def fitted(
+    probabilities: Probabilities, training: np.ndarray, way: int, shot: int, seed: int = 0, *, sharpen: bool = True
+) -> float:
     """T of the smallest mean cross-entropy of `rescaled` probabilities on pseudo-tasks; 1 with too few clusters.
 
     Args:
@@ -27,6 +29,8 @@ def fitted(probabilities: Probabilities, training: np.ndarray, way: int, shot: i
       training: [t, dim] features of the pictures that the run learned from; no labels are needed.
       way, shot: of the pseudo-tasks: those of the labeled pictures.
       seed: of clusters and tasks.
+      sharpen: whether T may be below 1, which makes the head more certain. Clusters are tighter than classes, so
+        their tasks are easier: only a head that is far too uncertain there is so on classes.
     """
     groups = pseudo_tasks.clusters(normalize(training), way, seed) if len(training) else []
     if len(groups) < 2:
@@ -43,7 +47,7 @@ def fitted(probabilities: Probabilities, training: np.ndarray, way: int, shot: i
         ]
         return -float(np.mean(np.concatenate(chosen)))
 
-    return float(np.exp(minimize_scalar(loss, bounds=_RANGE, method="bounded").x))
+    return float(np.exp(minimize_scalar(loss, bounds=(_RANGE[0] if sharpen else 0.0, _RANGE[1]), method="bounded").x))
 
 
 def rescaled(probabilities: np.ndarray, temperature: float) -> np.ndarray:

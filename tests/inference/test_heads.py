@@ -4,7 +4,7 @@ from sklearn.linear_model import LogisticRegression
 
 from cactus_tf import FewShotClassifier, embedders, learners, predict
 from cactus_tf.errors import InputError
-from cactus_tf.inference.heads import HEADS, check, chosen, logistic
+from cactus_tf.inference.heads import HEADS, check, chosen, probabilities, regression
 
 
 def task(shot=5, seed=0):
@@ -86,7 +86,9 @@ def test_logistic_regression_in_the_span_of_few_examples_is_the_same():
     labels, known = np.repeat(np.arange(4), 3), rng.normal(size=(12, 50))
     asked = rng.normal(size=(20, 50))
     whole = LogisticRegression(C=10.0, max_iter=2000, tol=1e-8).fit(known, labels).predict_proba(asked)
-    np.testing.assert_allclose(logistic(known, labels, asked), whole, atol=0.02)  # of its stopping rule
+    np.testing.assert_allclose(
+        probabilities(regression, known, labels, asked), whole, atol=0.02
+    )  # of its stopping rule
 
 
 def test_the_head_of_a_classifier_is_by_default_the_learner_itself():

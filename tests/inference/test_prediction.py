@@ -444,6 +444,7 @@ def test_query_classes_that_the_support_folder_lacks(digits_run, pictures, tmp_p
     places = [f"--support={pictures / 'support'}", f"--query={tmp_path}", "--evaluate"]
     message = refused(capsys, f"--run={digits_run}", "--algo=protonets", *places)
     assert "--query has subfolders that --support lacks, emu: name them like the classes (one, two, zero)" in message
+    assert "add --reject=0.05" in message
 
 
 def test_flags_that_are_missing_or_unknown_are_named(digits_run, capsys):

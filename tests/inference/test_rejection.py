@@ -1,4 +1,5 @@
 import csv
+import shutil
 
 import numpy as np
 import pytest
@@ -44,8 +45,8 @@ def test_a_larger_share_has_a_higher_threshold():
 
 
 def test_of_many_training_pictures_a_part_is_enough():
-    assert len(sample(np.zeros((6000, 2)))) == 5000
-    assert len(sample(np.zeros((10, 2)))) == 10
+    assert len(sample(np.zeros((6000, 2)), 5000)) == 5000
+    assert len(sample(np.zeros((10, 2)), 5000)) == 10
 
 
 @pytest.mark.parametrize("rows", [np.zeros((0, 4)), np.ones((20, 4)), np.eye(3)])
@@ -82,6 +83,72 @@ def test_the_accuracy_of_the_pictures_that_got_a_class_is_printed_as_well():
     text = summary(Predictions(four, np.array(["a", "b"]), chances, "protonets", 2, refused=refused))
     assert "accuracy 50.0%," in text
     assert 'accuracy 66.7% of the 3 pictures that are not "none of these"' in text
+
+
+def judged(truth, predicted, refused, similarity):
+    """Predictions of classes a and b, each at 90%."""
+    names = np.array([str(i) for i in range(len(truth))])
+    queries = Pictures(np.zeros((len(truth), 2, 2, 1), np.uint8), names, truth, [])
+    chances = np.where((np.array(list(predicted)) == "a")[:, None], [0.9, 0.1], [0.1, 0.9])
+    masks = {"refused": np.array(refused, bool), "similarity": np.array(similarity)}
+    return Predictions(queries, np.array(["a", "b"]), chances, "protonets", 2, **masks)
+
+
+def mixed():
+    """Four pictures of the classes, one wrong and one refused, and three of others, two of them refused."""
+    truth = np.array(["a", "a", "b", "b", "cat", "cat", "dog"])
+    return judged(truth, list("abbbaab"), [0, 0, 1, 0, 1, 0, 1], [0.9, 0.8, 0.2, 0.7, 0.1, 0.75, 0.15])
+
+
+def test_pictures_of_other_classes_are_right_when_refused():
+    assert mixed().correct.tolist() == [True, False, False, True, True, False, True]
+
+
+def test_the_summary_tells_what_was_refused_of_the_classes_and_of_others():
+    text = summary(mixed())
+    assert "accuracy 75.0%, 95% interval 30.1 to 95.4 (Wilson), 4 pictures of these classes" in text
+    assert 'accuracy 66.7% of the 3 pictures of these classes that are not "none of these"' in text
+    assert "refused 25.0% of 4 pictures of these classes" in text
+    assert "refused 66.7% of 3 pictures of other classes" in text
+    assert "right 57.1% of 7 pictures" in text
+    below = np.mean([[s < t for t in (0.9, 0.8, 0.2, 0.7)] for s in (0.1, 0.75, 0.15)])
+    assert f"AUROC {below:.2f}" in text
+    assert "calibration error 15.0%" in text  # 75% right of the classes' pictures at 90%
+
+
+def test_the_printed_matrix_has_a_row_for_each_other_class_and_a_column_of_refused_pictures():
+    lines = [line.split() for line in summary(mixed()).splitlines()]
+    assert ["class", "a", "b", "none", "<-", "predicted"] in lines
+    assert lines[-4:] == [["a", "1", "1", "0"], ["b", "0", "1", "1"], ["cat", "1", "0", "1"], ["dog", "0", "0", "1"]]
+
+
+def test_without_a_picture_of_the_classes_there_is_no_accuracy():
+    text = summary(judged(np.array(["cat", "dog"]), "ab", [1, 0], [0.1, 0.2]))
+    assert "accuracy" not in text
+    assert "AUROC" not in text
+    assert "refused 50.0% of 2 pictures of other classes" in text
+
+
+@pytest.mark.parametrize("missing", [("zero",), ("one", "two")])
+def test_a_query_class_that_the_support_lacks_is_evaluated_with_reject(
+    missing,
+    digits_run,
+    pictures,  # noqa: F811
+    tmp_path,
+    capsys,
+):
+    for part in ("support", "query"):
+        shutil.copytree(pictures / part, tmp_path / part)
+    for name in missing:
+        (tmp_path / "support" / name).rename(tmp_path / "support" / f"other {name}")
+    assert classify(digits_run, tmp_path, "--evaluate", "--reject=0.3", f"--out={tmp_path / 'out'}") == 0
+    printed = capsys.readouterr().out
+    assert f"subfolders that --support lacks, {', '.join(missing)}" in printed
+    assert f"of {6 * len(missing)} pictures of other classes, which is right" in printed
+    assert "AUROC" in printed
+    with open(tmp_path / "out" / "confusion.csv", newline="") as file:
+        table = {row.pop("class"): sum(map(int, row.values())) for row in csv.DictReader(file)}
+    assert [table[name] for name in ("one", "two", "zero")] == [6, 6, 6]
 
 
 @pytest.mark.parametrize("share", ["0", "1", "-0.1", "nan"])

@@ -1,9 +1,16 @@
+import functools
+
 import numpy as np
 import pytest
 
-from cactus_tf.inference.heads import logistic
+from cactus_tf import FewShotClassifier, datasets
+from cactus_tf.inference.heads import probabilities, regression
+from cactus_tf.inference.prediction import predict
 from cactus_tf.inference.prediction_output import calibration_error
 from cactus_tf.inference.temperature import fitted, rescaled
+from tests.inference.test_prediction import pictures  # noqa: F401
+
+logistic = functools.partial(probabilities, regression)
 
 
 def groups(number, each, noise, seed=0):
@@ -41,3 +48,28 @@ def test_without_two_clusters_the_probabilities_stay(rows):
     assert fitted(logistic, rows, 2, 1) == 1
     given = np.array([[0.25, 0.75], [1.0, 0.0]])
     np.testing.assert_allclose(rescaled(given, 1.0), given, atol=1e-9)
+
+
+def test_class_means_are_never_made_more_certain_and_logistic_regression_may_be():
+    rows = groups(10, 40, 0.8)[0]
+    uncertain, certain = sharper(0.2), sharper(5)
+    assert fitted(uncertain, rows, 5, 5) < 0.5
+    assert fitted(uncertain, rows, 5, 5, sharpen=False) == pytest.approx(1, abs=1e-4)
+    assert fitted(certain, rows, 5, 5, sharpen=False) == pytest.approx(fitted(certain, rows, 5, 5), rel=1e-3)
+
+
+@pytest.mark.parametrize("head", ["learner", "prototype"])
+def test_class_means_are_calibrated_and_keep_the_order_of_classes(digits_run, pictures, head):  # noqa: F811
+    found = predict(digits_run, pictures / "support", pictures / "query", "protonets", head=head)
+    decode = datasets.picture_decoder("digits", (28, 28, 1))
+    examples = datasets.read_classes("--support", pictures / "support", decode, (28, 28, 1))
+    classifier = FewShotClassifier.from_run(digits_run, "protonets", head=head).fit(examples.images, examples.labels)
+    before = classifier.predict_proba(found.queries.images)
+    assert found.source["temperature"] >= 1
+    np.testing.assert_allclose(found.probabilities, rescaled(before, found.source["temperature"]), atol=1e-5)
+    np.testing.assert_array_equal(found.probabilities.argsort(axis=1), before.argsort(axis=1))
+
+
+def test_a_head_without_features_has_no_temperature(digits_run, pictures):  # noqa: F811
+    for algo in ("maml", "nearest_neighbours"):
+        assert "temperature" not in predict(digits_run, pictures / "support", pictures / "query", algo).source
