@@ -16,6 +16,7 @@ import tensorflow as tf
 from cactus_tf.contracts import AdaptingMetaLearner, MetaLearner, UpdatingLearner
 from cactus_tf.errors import InputError, RunError
 from cactus_tf.fewshot.episodes import Episodes
+from cactus_tf.fewshot.schedules import Rate, outer_rate
 from cactus_tf.types import Array, Episode, TaskUpdate
 from cactus_tf.utils import history, progress
 from cactus_tf.utils.checkpoints import Checkpoints, tf_variable
@@ -47,7 +48,7 @@ class StepResult(NamedTuple):
 
 
 @keras_defaults()
-def adam(rate: float) -> keras.optimizers.Optimizer:
+def adam(rate: Rate) -> keras.optimizers.Optimizer:
     """Adam as in both original code bases: beta 0.9 / 0.999, epsilon 1e-8 (Keras' own default is 1e-7)."""
     return keras.optimizers.Adam(rate, beta_1=0.9, beta_2=0.999, epsilon=1e-8)
 
@@ -154,6 +155,8 @@ def meta_train(
     tasks_per_step: int = 1,
     steps: int = 30_000,
     outer_lr: float = 1e-3,
+    outer_schedule: str = "constant",
+    outer_warmup: int = 0,
     augment: Augment | None = None,
     folder: Path | None = None,
     checkpoint_every: int = 1000,
@@ -168,6 +171,8 @@ def meta_train(
       tasks_per_step: T, episodes of one outer step.
       steps: number of outer steps, including those of an earlier run in `folder`.
       outer_lr: beta, the rate of Adam.
+      outer_schedule: how the rate changes over the steps, "constant" or "cosine"; see `outer_rate`.
+      outer_warmup: steps of warm-up, in which the rate grows from 0.
       augment: changes each episode in the compiled step, a pure function of it; see `EpisodeAugmentation`.
       folder: of checkpoints and history.csv; None writes nothing.
       checkpoint_every: steps between checkpoints.
@@ -190,7 +195,7 @@ def meta_train(
       2
     """
     folder = None if folder is None else expanded(folder)
-    optimizer = adam(outer_lr)
+    optimizer = adam(outer_rate(outer_lr, outer_schedule, outer_warmup, steps))
     counter = tf.Variable(0, dtype=tf.int64, trainable=False)
     train_step = make_train_step(learner, optimizer, counter, augment)
     record = _Record([*learner.variables, *optimizer.variables], counter, folder, steps)

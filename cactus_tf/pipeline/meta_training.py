@@ -80,6 +80,8 @@ def train_one(
             tasks_per_step=training.tasks_per_step,
             steps=training.steps,
             outer_lr=training.outer_lr,
+            outer_schedule=training.outer_schedule,
+            outer_warmup=training.outer_warmup,
             augment=augmentation(plan),
             folder=files.make_folder(folder / plan.name, "--workdir"),
             on_step=log_events.on_step,
