@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 from cactus_tf.config.schema import check_warmup
 from cactus_tf.errors import InputError
 
-Rate = float | keras.optimizers.schedules.LearningRateSchedule
+Rate = Any  # a number, or one of keras.optimizers.schedules
 
 
 def outer_rate(rate: float, schedule: str = "constant", warmup: int = 0, steps: int = 1) -> Rate:
