@@ -145,6 +145,12 @@ class TrainingSettings:
         low=0,
         source="ours; Hsu et al. 2019: none",
     )
+    select: str = option(
+        "last",
+        "which weights are kept: last, or pseudo (those with the highest accuracy on tasks of clusters that training "
+        "leaves out, without labels)",
+        source="ours; Hsu et al. 2019: last",
+    )
     augmentation: str = option("none", "how the images of training episodes vary", source="ours; Hsu et al. 2019: none")
     augment_support: bool = option(True, "whether --augmentation varies support images")
     augment_query: bool = option(True, "whether --augmentation varies query images")
@@ -157,7 +163,7 @@ class TrainingSettings:
     @property
     def fixed_length(self) -> bool:
         """Whether every step depends on their number, so that a run cannot be extended."""
-        return self.outer_schedule == "cosine"
+        return self.outer_schedule == "cosine" or self.select == "pseudo"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,6 +213,7 @@ NORMS = ("running", "batch", "layer", "none")
 """The keys of `backbones.NORMS`, which needs TensorFlow."""
 SCHEDULES = ("constant", "cosine")
 """The keys of `fewshot.schedules.SCHEDULES`, which needs TensorFlow."""
+SELECTIONS = ("last", "pseudo")
 EMBEDDING_NORMS = ("none", "unit", "centered")
 
 

@@ -77,7 +77,8 @@ def test_episode_labels_are_class_major():
 
 
 def softmax_loss(logits, labels):
-    return np.mean([np.log(np.exp(row - row[y]).sum()) for row, y in zip(logits.astype(np.float64), labels, strict=True)])
+    rows = zip(logits.astype(np.float64), labels, strict=True)
+    return np.mean([np.log(np.exp(row - row[y]).sum()) for row, y in rows])
 
 
 def test_semi_normalized_distances_scale_the_centers_alone(rng):
