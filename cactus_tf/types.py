@@ -89,27 +89,31 @@ class InstancePartition:
     """Each image is a cluster of its own, which can be drawn any number of times.
 
     Attributes:
-      images: number n of images, and of clusters.
+      images: number n of images.
+      used: [clusters] numbers of those that are clusters; None for all n.
     """
 
     images: int
+    used: np.ndarray | None = None
 
     @property
     def sizes(self) -> np.ndarray:
-        """[n] ones."""
-        return np.ones(self.images, np.int64)
+        """[clusters] ones."""
+        return np.ones(self.images if self.used is None else len(self.used), np.int64)
 
     def cluster(self, c: int) -> np.ndarray:
         """[1] the image."""
-        return np.array([c], np.int32)
+        return np.array([c if self.used is None else self.used[c]], np.int32)
 
     def draw(self, c: int, number: int, rng: np.random.Generator) -> np.ndarray:
         """[number] times the image."""
-        return np.full(number, c, np.int32)
+        return np.repeat(self.cluster(c), number)
 
     def assignments(self, images: int) -> np.ndarray:
-        """[images] the number of each image."""
-        return np.arange(images, dtype=np.int32)
+        """[images] the cluster of each image, -1 for none."""
+        table = np.full(images, -1, np.int32)
+        table[slice(None) if self.used is None else self.used] = np.arange(len(self.sizes))
+        return table
 
 
 Partitions = Sequence[Partition]
@@ -156,6 +160,10 @@ class MixedPartitions(Sequence):
     def __getitem__(self, p: Any) -> Any:
         p = range(len(self))[p]
         return self._pseudo[p] if p < len(self._pseudo) else self._true[p - len(self._pseudo)]
+
+    def each(self, change: Callable[[Partitions], Partitions]) -> MixedPartitions:
+        """The same mixture of changed partitions."""
+        return MixedPartitions(change(self._pseudo), change(self._true), self._fraction)
 
     @property
     def kinds(self) -> list[range]:

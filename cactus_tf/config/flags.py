@@ -163,6 +163,8 @@ def _check_choices(given: schema.GivenSettings) -> None:
         ("augmentation", given.training.augmentation, plugins.names("augmentations")),
         ("backbone", given.training.backbone, plugins.names("backbones")),
         ("norm", given.training.norm, list(schema.NORMS)),
+        ("select", given.training.select, list(schema.SELECTIONS)),
+        ("outer_schedule", given.training.outer_schedule, list(schema.SCHEDULES)),
         *(("algo", name, plugins.names("learners")) for name in given.run.algo),
         ("stage", given.run.stage, ["all", *schema.STAGES]),
         ("eval_split", given.evaluation.eval_split, list(schema.EVAL_SPLITS)),

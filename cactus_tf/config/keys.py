@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cactus_tf import plugins
+from cactus_tf.config.schema import TrainingSettings
 
 _RELEASED = {
     "celeba": "crop",
@@ -71,9 +72,14 @@ def relevant(name: str, settings: Any) -> dict[str, Any]:
 
 
 def trained_on(name: str, settings: Any) -> dict[str, Any]:
-    """The relevant fields that may not change within a run: no length, no folder, nothing of evaluation."""
-    free = {field.name for field in dataclasses.fields(settings) if field.metadata.get("evaluation_only")}
-    return {k: v for k, v in relevant(name, settings).items() if k not in free | _FREE}
+    """The relevant fields that may not change within a run: no length, no folder, nothing of evaluation.
+
+    A length counts where earlier steps depend on it, as with a schedule that ends at the last one.
+    """
+    free = _FREE | {field.name for field in dataclasses.fields(settings) if field.metadata.get("evaluation_only")}
+    if isinstance(settings, TrainingSettings) and settings.fixed_length:
+        free -= {"steps"}
+    return {k: v for k, v in relevant(name, settings).items() if k not in free}
 
 
 def member(family: str, name: str, options: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from cactus_tf.config.schema import (
     Settings,
     TrainingSettings,
     check_ranges,
+    check_warmup,
     merge,
     network_only,
 )
@@ -101,6 +102,8 @@ def _check(settings: Settings, infos: Mapping[str, LearnerInfo], eval_ways: tupl
         check_ranges(options, f"--{name}_")
     _check_way(settings, info)
     _check_network(settings, info)
+    for training in settings.learners.values():
+        check_warmup(training.outer_schedule, training.outer_warmup, training.steps)
     for partitioner in {settings.partition.partitioner, settings.partition.first_partitioner} - {None}:
         _check_augmentation(settings, str(partitioner), info)
     rounds.check(settings)

@@ -133,6 +133,24 @@ class TrainingSettings:
     steps: int = option(None, "outer steps", low=0)
     tasks_per_step: int = option(None, "episodes per outer step", symbol="T", low=1)
     outer_lr: float = option(None, "learning rate of Adam in the outer loop", symbol="beta", low=0)
+    outer_schedule: str = option(
+        "constant",
+        "how the outer learning rate changes after the warm-up: constant, or cosine (to 0 at the end of --steps)",
+        source="ours; Hsu et al. 2019: constant",
+    )
+    outer_warmup: int = option(
+        0,
+        "first outer steps, in which the learning rate grows from 0 to --outer_lr",
+        symbol="W",
+        low=0,
+        source="ours; Hsu et al. 2019: none",
+    )
+    select: str = option(
+        "last",
+        "which weights are kept: last, or pseudo (those with the highest accuracy on tasks of clusters that training "
+        "leaves out, without labels)",
+        source="ours; Hsu et al. 2019: last",
+    )
     augmentation: str = option("none", "how the images of training episodes vary", source="ours; Hsu et al. 2019: none")
     augment_support: bool = option(True, "whether --augmentation varies support images")
     augment_query: bool = option(True, "whether --augmentation varies query images")
@@ -141,6 +159,11 @@ class TrainingSettings:
         "turn each class of a training episode by a random multiple of 90 degrees, which makes it a new class",
         source="Santoro et al. 2016",
     )
+
+    @property
+    def fixed_length(self) -> bool:
+        """Whether every step depends on their number, so that a run cannot be extended."""
+        return self.outer_schedule == "cosine" or self.select == "pseudo"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,6 +211,9 @@ STAGES = ("prepare", "embed", "partition", "train", "evaluate", "report")
 EVAL_SPLITS = ("test", "val", "train")
 NORMS = ("running", "batch", "layer", "none")
 """The keys of `backbones.NORMS`, which needs TensorFlow."""
+SCHEDULES = ("constant", "cosine")
+"""The keys of `fewshot.schedules.SCHEDULES`, which needs TensorFlow."""
+SELECTIONS = ("last", "pseudo")
 EMBEDDING_NORMS = ("none", "unit", "centered")
 
 
@@ -291,6 +317,19 @@ def _in_words(hint: Any) -> str:
 
 def _shown(value: Any) -> str:
     return shortened(repr(value), 40)
+
+
+def check_warmup(schedule: str, warmup: int, steps: int) -> None:
+    """Checks that the warm-up leaves steps to a schedule that ends with the training.
+
+    Raises:
+      InputError: it is as long as the training.
+    """
+    if schedule == "cosine" and 0 < steps <= warmup:
+        raise InputError(
+            f"--outer_warmup={warmup} leaves none of --steps={steps} to --outer_schedule=cosine: lower it or raise "
+            "--steps"
+        )
 
 
 def check_ranges(settings: Any, prefix: str = "--") -> None:

@@ -16,6 +16,7 @@ from cactus_tf.contracts import EmbedderContext, EmbedderInfo, FeatureLearner, G
 from cactus_tf.embedders._base import image_arrays
 from cactus_tf.embedders._base.estimator import ImageTransformer
 from cactus_tf.errors import InputError
+from cactus_tf.fewshot.training import weights_folder
 from cactus_tf.utils import files, sealed, weights
 from cactus_tf.utils.checkpoints import newest_files
 from cactus_tf.utils.keras_defaults import keras_defaults
@@ -37,10 +38,10 @@ class Options:
 
 
 def _fingerprint(options: Options | None) -> dict[str, int]:
-    """Checksums of the files of the newest weights."""
+    """Checksums of the files of the newest weights, or of the selected ones."""
     folder = _folder(options)
     assert options is not None
-    found = newest_files(folder / options.algo / "checkpoints")
+    found = newest_files(weights_folder(folder / options.algo))
     if not found:
         raise InputError(f"--learner_run={folder} has no trained {options.algo}: choose another run or --learner_algo")
     return {path.name: files.whole_checksum(path) for path in found}

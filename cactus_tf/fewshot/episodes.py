@@ -19,7 +19,7 @@ _ENDLESS = np.iinfo(np.int64).max
 def usable_clusters(partition: Partition, images_per_cluster: int) -> np.ndarray:
     """Numbers of the clusters that are drawn: those with at least shot + query images, or all of single images."""
     if isinstance(partition, InstancePartition):
-        return np.arange(partition.images)
+        return np.arange(len(partition.sizes))
     return np.flatnonzero(partition.sizes >= images_per_cluster)
 
 

@@ -16,9 +16,11 @@ import tensorflow as tf
 from cactus_tf.contracts import AdaptingMetaLearner, MetaLearner, UpdatingLearner
 from cactus_tf.errors import InputError, RunError
 from cactus_tf.fewshot.episodes import Episodes
+from cactus_tf.fewshot.schedules import Rate, outer_rate
+from cactus_tf.fewshot.selection import Selection, selected_folder
 from cactus_tf.types import Array, Episode, TaskUpdate
 from cactus_tf.utils import history, progress
-from cactus_tf.utils.checkpoints import Checkpoints, tf_variable
+from cactus_tf.utils.checkpoints import Checkpoints, newest_files, tf_variable
 from cactus_tf.utils.keras_defaults import keras_defaults
 from cactus_tf.utils.paths import expanded
 from cactus_tf.utils.threads import cores
@@ -47,7 +49,7 @@ class StepResult(NamedTuple):
 
 
 @keras_defaults()
-def adam(rate: float) -> keras.optimizers.Optimizer:
+def adam(rate: Rate) -> keras.optimizers.Optimizer:
     """Adam as in both original code bases: beta 0.9 / 0.999, epsilon 1e-8 (Keras' own default is 1e-7)."""
     return keras.optimizers.Adam(rate, beta_1=0.9, beta_2=0.999, epsilon=1e-8)
 
@@ -154,7 +156,10 @@ def meta_train(
     tasks_per_step: int = 1,
     steps: int = 30_000,
     outer_lr: float = 1e-3,
+    outer_schedule: str = "constant",
+    outer_warmup: int = 0,
     augment: Augment | None = None,
+    selection: Selection | None = None,
     folder: Path | None = None,
     checkpoint_every: int = 1000,
     on_step: OnStep | None = None,
@@ -168,7 +173,10 @@ def meta_train(
       tasks_per_step: T, episodes of one outer step.
       steps: number of outer steps, including those of an earlier run in `folder`.
       outer_lr: beta, the rate of Adam.
+      outer_schedule: how the rate changes over the steps, "constant" or "cosine"; see `outer_rate`.
+      outer_warmup: steps of warm-up, in which the rate grows from 0.
       augment: changes each episode in the compiled step, a pure function of it; see `EpisodeAugmentation`.
+      selection: keeps the weights of the best step, which the learner has at the end; None for those of the last one.
       folder: of checkpoints and history.csv; None writes nothing.
       checkpoint_every: steps between checkpoints.
       on_step: called after every step with its number (from 1) and its scalars.
@@ -190,10 +198,13 @@ def meta_train(
       2
     """
     folder = None if folder is None else expanded(folder)
-    optimizer = adam(outer_lr)
+    optimizer = adam(outer_rate(outer_lr, outer_schedule, outer_warmup, steps))
     counter = tf.Variable(0, dtype=tf.int64, trainable=False)
     train_step = make_train_step(learner, optimizer, counter, augment)
-    record = _Record([*learner.variables, *optimizer.variables], counter, folder, steps)
+    selected = selection.variables if selection else []
+    record = _Record([*learner.variables, *optimizer.variables, *selected], counter, folder, steps)
+    if selection:
+        selection.catch_up(record.start)
     batches = iter(episodes.dataset(tasks_per_step, record.start))
     bar = progress.Bar(desc="meta-train", total=steps, initial=record.start, shorter="--steps shortens it")
     with bar, record.written_on_interrupt():
@@ -205,19 +216,28 @@ def meta_train(
             if not np.all(result.finite):
                 raise RunError(_why_not_finite(learner, batch, result, step, record.checkpoints.status()))
             _show(bar, scalars)
-            record.curve.add(step, scalars)
+            judged = selection.after(step) if selection else {}
+            record.curve.add(step, scalars | judged, always=any(map(np.isfinite, judged.values())))
             if on_step:
                 on_step(step, scalars)
             if step % checkpoint_every == 0 or step == steps:
                 record.write()
                 if on_checkpoint:
                     on_checkpoint(step)
+    if selection:
+        selection.restore()
     return steps - record.start
 
 
 def checkpoint_folder(folder: Path | None) -> Path | None:
     """The folder of a learner's checkpoints, in the learner's folder."""
     return folder / "checkpoints" if folder else None
+
+
+def weights_folder(folder: Path) -> Path:
+    """The folder of the weights to use, in the learner's folder: the selected ones, if any are."""
+    selected = selected_folder(folder)
+    return selected if newest_files(selected) else folder / "checkpoints"
 
 
 class _Record:

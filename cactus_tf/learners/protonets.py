@@ -19,9 +19,13 @@ from cactus_tf.fewshot.losses import (
     cosines,
     episode_labels,
     fraction_correct,
+    hard_query_loss,
     labeled_prototypes,
+    normalized_distances,
     prototypes,
     query_loss,
+    redraws,
+    semi_normalized_distances,
     squared_distances,
     unit_range,
 )
@@ -60,6 +64,25 @@ class Options:
     feature_dropout: float = option(
         0.0, "share of the embeddings' numbers that a training task sets to zero", low=0, high=0.99, source="ours"
     )
+    redraws: int = option(
+        1,
+        "tasks from the features of each training episode: in all but the first, other images are support",
+        symbol="R",
+        low=1,
+        source="ours; Ye et al. 2022 (SES): 256",
+    )
+    normalize: str = option(
+        "none",
+        "what --protonets_metric=euclidean scales to length 1: none, support (the class means) or both (queries, too)",
+        source="ours; Ye et al. 2022 (SNS): support, with temperature 0.5",
+    )
+    hard_negatives: int = option(
+        0,
+        "nearest wrong classes in the training loss of a query, beside its own; 0: all",
+        symbol="M",
+        low=0,
+        source="ours; after Sohn 2016",
+    )
     start: str = option(
         "identity",
         "what --backbone=linear starts as: identity (with --filters a random projection) or pca (the first --filters "
@@ -72,16 +95,26 @@ def build(context: LearnerContext, options: Options | None = None) -> ProtoNets:
     """ProtoNets with an encoder of random weights.
 
     Raises:
-      InputError: a norm that mixes images outside training, images that the backbone cannot take, an unknown metric, or
-        dropout of images.
+      InputError: a norm that mixes images outside training, images that the backbone cannot take, an unknown metric or
+        normalization, dropout of images, or more negatives than there are.
     """
     options = options or Options()
     consumes, shape = network_input(context)
     if options.feature_dropout and consumes == "images":
         raise InputError("--protonets_feature_dropout drops numbers of embeddings: add --on_embeddings or leave it out")
-    seed = derive(context.seed, "feature dropout")
+    if options.hard_negatives >= context.way:
+        raise InputError(
+            f"--protonets_hard_negatives={options.hard_negatives}: a query of a {context.way}-way task has "
+            f"{context.way - 1} wrong classes: lower it or raise --way"
+        )
     return ProtoNets(
-        _encoder(context, shape, options), consumes, similarity(options), dropout=options.feature_dropout, seed=seed
+        _encoder(context, shape, options),
+        consumes,
+        similarity(options),
+        dropout=options.feature_dropout,
+        redraws=options.redraws,
+        hard_negatives=options.hard_negatives,
+        seed=context.seed,
     )
 
 
@@ -94,8 +127,22 @@ def euclidean(query: tf.Tensor, means: tf.Tensor) -> tf.Tensor:
     return -squared_distances(query, means)
 
 
+def semi_normalized(query: tf.Tensor, means: tf.Tensor) -> tf.Tensor:
+    """-|x - c_k / |c_k||^2."""
+    return -semi_normalized_distances(query, means)
+
+
+def normalized(query: tf.Tensor, means: tf.Tensor) -> tf.Tensor:
+    """-|x / |x| - c_k / |c_k||^2."""
+    return -normalized_distances(query, means)
+
+
 METRICS: dict[str, tuple[Similarity, float]] = {"euclidean": (euclidean, 1.0), "cosine": (cosines, 10.0)}
 """By the value of `--protonets_metric`, each with its default temperature."""
+
+
+NORMALIZED: dict[str, Similarity] = {"none": euclidean, "support": semi_normalized, "both": normalized}
+"""By the value of `--protonets_normalize`, with the metric euclidean."""
 
 
 STARTS = ("identity", "pca")
@@ -106,11 +153,20 @@ def similarity(options: Options) -> Similarity:
     """The logits of the options.
 
     Raises:
-      InputError: an unknown metric.
+      InputError: an unknown metric or normalization, or one that normalizes what the metric already does.
     """
     if options.metric not in METRICS:
         raise InputError(f"--protonets_metric={options.metric}: choose from {', '.join(METRICS)}")
+    if options.normalize not in NORMALIZED:
+        raise InputError(f"--protonets_normalize={options.normalize}: choose from {', '.join(NORMALIZED)}")
     metric, default = METRICS[options.metric]
+    if options.normalize != "none":
+        if options.metric != "euclidean":
+            raise InputError(
+                f"--protonets_normalize={options.normalize} is for --protonets_metric=euclidean; {options.metric} "
+                "compares directions alone: drop one of them"
+            )
+        metric = NORMALIZED[options.normalize]
     factor = options.temperature or default
     return metric if factor == 1 else lambda query, means: factor * metric(query, means)
 
@@ -126,7 +182,9 @@ class ProtoNets:
       consumes: which of them.
       similarity: logits of features and class means.
       dropout: share of the numbers of embeddings that each training task sets to zero; the others grow to keep the sum.
-      seed: of the dropout, together with the number of the task.
+      redraws: R, tasks from the features of each training episode.
+      hard_negatives: M, wrong classes in the training loss of a query; 0 for all.
+      seed: of dropout and redraws, together with the number of the task.
     """
 
     gradient_clip: float | None = None
@@ -140,10 +198,13 @@ class ProtoNets:
         similarity: Similarity = euclidean,
         *,
         dropout: float = 0.0,
+        redraws: int = 1,
+        hard_negatives: int = 0,
         seed: int = 0,
     ):
         self.encoder, self.consumes, self._similarity = encoder, consumes, similarity
-        self._dropout, self._seed = dropout, seed
+        self._dropout, self._redraws, self._hard_negatives = dropout, redraws, hard_negatives
+        self._dropout_seed, self._redraws_seed = derive(seed, "feature dropout"), derive(seed, "redraws")
         spec = tf.TensorSpec(encoder.input_shape, tf.float32)
         self._encode = tf.function(lambda images: encoder(images, training=False), input_signature=[spec])
         features = tf.TensorSpec((None, encoder.output_shape[-1]), tf.float32)
@@ -163,16 +224,31 @@ class ProtoNets:
     def training_loss(self, episode: Episode) -> TaskLoss:
         """Mean cross-entropy of the queries, and their accuracy; updates the running averages.
 
+        With redraws, both are means over the tasks that are drawn from the same features.
+
         Args:
           episode: support [way, shot, h, w, c] and query [way, query, h, w, c], uint8 in 0..255 or float32 in 0..1.
         """
         way, shot = episode.support.shape[:2]
         images = tf.concat([flat_rows(episode.support), flat_rows(episode.query)], axis=0)
         features = self.encoder(self._dropped(unit_range(images), episode.index), training=True)
-        support, query = features[: way * shot], features[way * shot :]
-        logits = self._similarity(query, prototypes(tf.reshape(support, (way, shot, -1))))
-        labels = episode_labels(way, episode.query.shape[1])
-        return TaskLoss(query_loss(logits, labels), {"accuracy": fraction_correct(logits, labels)})
+        support, query = (tf.reshape(f, (way, -1, f.shape[-1])) for f in tf.split(features, [way * shot, -1]))
+        if self._redraws == 1:
+            return self._feature_loss(support, query)
+        seed = tf.stack([self._redraws_seed, tf.cast(episode.index, tf.int64)])
+        tasks = redraws(tf.concat([support, query], axis=1), self._redraws, seed)
+        losses = tf.vectorized_map(
+            lambda rows: self._feature_loss(rows[:, :shot], rows[:, shot:]), tasks, fallback_to_while_loop=False
+        )
+        return tf.nest.map_structure(tf.reduce_mean, losses)
+
+    def _feature_loss(self, support: tf.Tensor, query: tf.Tensor) -> TaskLoss:
+        """The loss of features [way, shot, dim] and [way, query, dim]."""
+        way, per_class = query.shape[:2]
+        logits, labels = self._similarity(flat_rows(query), prototypes(support)), episode_labels(way, per_class)
+        hard = self._hard_negatives
+        loss = hard_query_loss(logits, labels, hard) if hard else query_loss(logits, labels)
+        return TaskLoss(loss, {"accuracy": fraction_correct(logits, labels)})
 
     def features(self, images: Array) -> tf.Tensor:
         """[n, h, w, c] uint8 or float32 -> [n, dim] float32, in chunks, so that n may be any number."""
@@ -206,7 +282,9 @@ class ProtoNets:
         """The rows with dropout, a function of the task's number, so that a resumed training drops the same."""
         if not self._dropout:
             return rows
-        return tf.nn.experimental.stateless_dropout(rows, self._dropout, seed=[self._seed, tf.cast(task, tf.int64)])
+        return tf.nn.experimental.stateless_dropout(
+            rows, self._dropout, seed=[self._dropout_seed, tf.cast(task, tf.int64)]
+        )
 
 
 def _encoder(context: LearnerContext, shape: tuple[int, ...], options: Options) -> keras.Model:

@@ -12,8 +12,10 @@ from cactus_tf.config.plan import LearnerPlan, RunPlan
 from cactus_tf.contracts import ClusterLearner, Embedder, Learner, MetaLearner
 from cactus_tf.fewshot.augmenting import EpisodeAugmentation
 from cactus_tf.fewshot.episodes import Episodes
+from cactus_tf.fewshot.selection import Selection
 from cactus_tf.fewshot.training import meta_train
 from cactus_tf.pipeline.embedding import Embeddings
+from cactus_tf.pipeline.selection import held_out, selection
 from cactus_tf.pipeline.validation import validation
 from cactus_tf.runs import tensorboard
 from cactus_tf.types import Partitions, Splits
@@ -47,14 +49,16 @@ def train(
         if learner_plan.training is not None:
             assert isinstance(learner, MetaLearner)
             rows = embeddings["train"] if learner.consumes == "embeddings" else data.train.images
-            tasks = learner_plan.training_tasks(rows, partitions)
+            held = held_out(learner_plan, rows, partitions)
+            tasks = learner_plan.training_tasks(rows, held.training if held else partitions)
             log_events = tensorboard.TrainingEvents(
                 folder / "events" / learner_plan.name, plan.run.tensorboard_graph, plan.run.profile_steps
             )
             watch = None
             if plan.run.validation:
                 watch = validation(learner_plan, plan.evaluation, learner, data.val, log_events.write)
-            train_one(learner_plan, learner, tasks, folder, log_events, watch)
+            kept = held and selection(learner_plan, learner, held, augmentation(learner_plan), folder, log_events.write)
+            train_one(learner_plan, learner, tasks, folder, log_events, watch, kept)
         elif isinstance(learner, ClusterLearner):
             learner.prepare()
         built[learner_plan.name] = learner
@@ -68,6 +72,7 @@ def train_one(
     folder: Path,
     log_events: tensorboard.TrainingEvents,
     on_checkpoint: Callable[[int], None] | None,
+    kept: Selection | None,
 ) -> None:
     """Meta-trains one learner in place, resuming from FOLDER/NAME."""
     training = plan.training
@@ -80,7 +85,10 @@ def train_one(
             tasks_per_step=training.tasks_per_step,
             steps=training.steps,
             outer_lr=training.outer_lr,
+            outer_schedule=training.outer_schedule,
+            outer_warmup=training.outer_warmup,
             augment=augmentation(plan),
+            selection=kept,
             folder=files.make_folder(folder / plan.name, "--workdir"),
             on_step=log_events.on_step,
             on_checkpoint=on_checkpoint,
@@ -101,4 +109,8 @@ def augmentation(plan: LearnerPlan) -> EpisodeAugmentation | None:
 
 def first_tasks(meta_learners: Sequence[LearnerPlan], data: Splits, partitions: Partitions) -> Episodes | None:
     """The training tasks of the first meta-learner on images, to draw; None if there is none."""
-    return meta_learners[0].training_tasks(data.train.images, partitions) if meta_learners else None
+    if not meta_learners:
+        return None
+    first = meta_learners[0]
+    held = held_out(first, data.train.images, partitions)
+    return first.training_tasks(data.train.images, held.training if held else partitions)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +123,18 @@ def training_of(run: Run) -> Section | None:
         )
         for scalar, (unit, factor) in panels.items()
     ]
+    judged = {name: _judged(rows) for name, rows in histories.items() if _judged(rows)}
+    if judged:
+        unit = "accuracy on held-out pseudo-tasks in %"
+        figure = figures.line_figure(judged, "pseudo_accuracy", unit, "outer step", 100)
+        alt = f"Line chart: {unit} over the outer steps of {', '.join(judged)}."
+        pictures.append(figures.chart(figure, alt, f"{capital(tensorboard.TAGS['pseudo/accuracy'])}."))
     return Section("Meta-training", pictures=pictures)
+
+
+def _judged(rows: Sequence[Mapping[str, float]]) -> list[Mapping[str, float]]:
+    """The rows of a learning curve with an accuracy on pseudo-tasks."""
+    return [row for row in rows if np.isfinite(row.get("pseudo_accuracy", np.nan))]
 
 
 def adaptation_of(run: Run) -> Section | None:

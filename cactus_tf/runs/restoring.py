@@ -19,7 +19,7 @@ from cactus_tf.config.plan import LearnerPlan
 from cactus_tf.config.schema import Settings
 from cactus_tf.contracts import Embedder, Learner, MetaLearner
 from cactus_tf.errors import InputError
-from cactus_tf.fewshot.training import checkpoint_folder
+from cactus_tf.fewshot.training import weights_folder
 from cactus_tf.runs.artifacts import RESTORE, check_folder, stored_array
 from cactus_tf.runs.folder import CONFIG
 from cactus_tf.runs.inputs import Inputs, read_inputs
@@ -283,12 +283,11 @@ def _array(
 
 
 def _load_weights(learner_plan: LearnerPlan, learner: Learner, folder: Path) -> int:
-    """Loads the newest checkpoint and returns its step; 0 for a learner that is not meta-trained."""
+    """Loads the selected or newest checkpoint and returns its step; 0 for a learner that is not meta-trained."""
     if learner_plan.training is None:
         return 0
     assert isinstance(learner, MetaLearner)
-    checkpoints = checkpoint_folder(folder / learner_plan.name)
-    assert checkpoints is not None
+    checkpoints = weights_folder(folder / learner_plan.name)
     step = load_newest(learner.variables, checkpoints)
     if step == 0 and learner_plan.training.steps:
         about = "all are damaged" if any(checkpoints.glob("step-*")) else "it was never trained"

@@ -24,6 +24,8 @@ TAGS = {
     "at checkpoints, as far as it takes at most 5% of the training time, or 5 seconds; `--validation=false` turns "
     "it off",
     "val/ci95": "half width of its 95% interval",
+    "pseudo/accuracy": "mean accuracy on tasks of clusters that training leaves out, without true labels; ten times "
+    "during the training, with `--select=pseudo`",
     "tasks/training": "the first training tasks of the first learner: a row per label, support images framed in blue, "
     "then queries",
     "tasks/evaluation": "the first evaluation tasks at the first way and shot: a row per true class, drawn likewise",

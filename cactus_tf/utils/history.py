@@ -26,9 +26,9 @@ class Curve:
         self._path, self._every = path, max(1, steps // points)
         self.rows: list[dict[str, float]] = read(path, start)
 
-    def add(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Records every n-th step."""
-        if step % self._every == 0:
+    def add(self, step: int, scalars: Mapping[str, float], always: bool = False) -> None:
+        """Records every n-th step, and those that are always recorded."""
+        if always or step % self._every == 0:
             self.rows.append({"step": step, **scalars})
 
     def write(self) -> None:

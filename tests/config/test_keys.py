@@ -30,6 +30,18 @@ def test_settings_that_change_the_training_change_the_identity(flag):
     assert identity(flag) != identity()
 
 
+def test_the_length_counts_only_where_every_step_depends_on_it():
+    cosine = ["--outer_schedule=cosine"]
+    assert identity("--steps=7", *cosine) != identity("--steps=8", *cosine)
+    assert identity("--steps=7", "--select=pseudo") != identity("--steps=8", "--select=pseudo")
+    assert identity("--steps=7", "--outer_warmup=3") == identity("--steps=8", "--outer_warmup=3")
+
+
+def test_schedules_at_their_defaults_change_no_key():
+    assert identity("--outer_schedule=constant", "--outer_warmup=0", "--select=last") == identity()
+    assert identity("--outer_warmup=3") != identity()
+
+
 def test_settings_of_evaluation_may_change_within_a_run_but_not_those_of_training():
     free = ["--maml_transductive=false", "--maml_eval_steps=3", "--maml_recompute", "--maml_vectorized"]
     assert identity(*free) == identity()

@@ -74,3 +74,74 @@ def test_accuracy_counts_the_queries_whose_largest_logit_is_that_of_their_label(
 
 def test_episode_labels_are_class_major():
     np.testing.assert_array_equal(losses.episode_labels(3, 2), [0, 0, 1, 1, 2, 2])
+
+
+def softmax_loss(logits, labels):
+    rows = zip(logits.astype(np.float64), labels, strict=True)
+    return np.mean([np.log(np.exp(row - row[y]).sum()) for row, y in rows])
+
+
+def test_semi_normalized_distances_scale_the_centers_alone(rng):
+    x, c = floats(rng, 6, 5), floats(rng, 3, 5)
+    expected = [[((x[i] - c[k] / np.linalg.norm(c[k])) ** 2).sum() for k in range(3)] for i in range(6)]
+    np.testing.assert_allclose(losses.semi_normalized_distances(x, c), expected, rtol=1e-5)
+
+
+def test_semi_normalized_similarity_is_the_authors_inner_product_at_twice_the_factor(rng):
+    x, c, labels = floats(rng, 6, 5), floats(rng, 3, 5), np.array([0, 2, 1, 1, 0, 2])
+    inner = x @ (c / np.linalg.norm(c, axis=1, keepdims=True)).T
+    ours = losses.query_loss(-0.5 * losses.semi_normalized_distances(x, c), labels)
+    assert float(ours) == pytest.approx(softmax_loss(inner, labels), rel=1e-5)
+
+
+def test_normalized_distances_are_two_minus_two_cosines(rng):
+    x, c = floats(rng, 6, 5), floats(rng, 3, 5)
+    expected = [[2 - 2 * x[i] @ c[k] / np.linalg.norm(x[i]) / np.linalg.norm(c[k]) for k in range(3)] for i in range(6)]
+    np.testing.assert_allclose(losses.normalized_distances(x, c), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_zero_vector_stays_zero_and_has_a_finite_gradient():
+    x = tf.Variable(np.zeros((1, 4), np.float32))
+    with tf.GradientTape() as tape:
+        y = losses.unit(x)
+    assert not y.numpy().any()
+    assert np.isfinite(tape.gradient(y, x).numpy()).all()
+
+
+@pytest.mark.parametrize("negatives", [1, 2, 4])
+def test_the_hard_loss_is_over_the_own_class_and_the_nearest_wrong_ones(rng, negatives):
+    logits, labels = 3 * floats(rng, 7, 5), np.array([0, 1, 2, 3, 4, 0, 1])
+    expected = []
+    for row, y in zip(logits.astype(np.float64), labels, strict=True):
+        wrong = sorted((row[k] for k in range(5) if k != y), reverse=True)[:negatives]
+        expected.append(-np.log(np.exp(row[y]) / (np.exp(row[y]) + sum(np.exp(wrong)))))
+    assert float(losses.hard_query_loss(tf.constant(logits), labels, negatives)) == pytest.approx(
+        np.mean(expected), rel=1e-5
+    )
+
+
+def test_with_every_wrong_class_the_hard_loss_is_the_query_loss_and_so_is_its_gradient(rng):
+    logits, labels = tf.Variable(floats(rng, 7, 5)), np.array([0, 1, 2, 3, 4, 0, 1])
+    with tf.GradientTape(persistent=True) as tape:
+        all_negatives, plain = losses.hard_query_loss(logits, labels, 4), losses.query_loss(logits, labels)
+    np.testing.assert_allclose(all_negatives, plain, rtol=1e-6)
+    np.testing.assert_allclose(tape.gradient(all_negatives, logits), tape.gradient(plain, logits), atol=1e-7)
+
+
+def test_redraws_are_the_episode_and_orders_of_the_images_of_each_class(rng):
+    rows = floats(rng, 3, 4, 2)
+    drawn = losses.redraws(tf.constant(rows), 50, [7, 3]).numpy()
+    np.testing.assert_array_equal(drawn[0], rows)
+    for task in drawn:
+        for before, after in zip(rows, task, strict=True):
+            assert {tuple(row) for row in after} == {tuple(row) for row in before}
+    first = np.array([[np.flatnonzero((rows[c] == task[c, 0]).all(axis=1))[0] for c in range(3)] for task in drawn[1:]])
+    assert all(set(first[:, c]) == {0, 1, 2, 3} for c in range(3))  # every image of every class becomes support
+    assert len({tuple(orders) for orders in first}) > 25  # and the classes are shuffled independently of each other
+
+
+def test_redraws_are_a_function_of_the_seed(rng):
+    rows = tf.constant(floats(rng, 3, 4, 2))
+    first, same, other = (losses.redraws(rows, 5, [7, episode]).numpy() for episode in (3, 3, 4))
+    np.testing.assert_array_equal(first, same)
+    assert not np.array_equal(first, other)

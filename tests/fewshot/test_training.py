@@ -66,6 +66,33 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path):
     assert float(resumed.untrained.value) == float(whole.untrained.value) == 60
 
 
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_a_resumed_training_has_the_rates_of_an_uninterrupted_one(tmp_path, schedule):
+    def stop(step, scalars):
+        if step == 12:
+            raise KeyboardInterrupt
+
+    settings = {"outer_schedule": schedule, "outer_warmup": 5}
+    whole, _ = run(None, 30, **settings)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, 30, on_step=stop, **settings)
+    resumed, made = run(tmp_path, 30, **settings)
+    assert made == 18
+    np.testing.assert_array_equal(resumed.vector.numpy(), whole.vector.numpy())
+    assert not np.array_equal(whole.vector.numpy(), run(None, 30)[0].vector.numpy())
+
+
+def test_a_step_with_a_schedule_is_adam_at_the_rate_of_that_step():
+    learner, vector, m, v = Linear(), np.zeros(3), np.zeros(3), np.zeros(3)
+    meta_train(learner, stream(), steps=8, outer_lr=0.1, outer_schedule="cosine", outer_warmup=3)
+    for s in range(8):
+        gradient = 2 * (vector - stream()[s].query.mean(axis=(0, 1)))
+        rate = 0.1 * (s / 3 if s < 3 else (1 + np.cos(np.pi * (s - 3) / 5)) / 2)
+        m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
+        vector = vector - rate * m / (1 - 0.9 ** (s + 1)) / (np.sqrt(v / (1 - 0.999 ** (s + 1))) + 1e-8)
+    np.testing.assert_allclose(learner.vector.numpy(), vector, rtol=2e-4)
+
+
 def test_an_interrupted_training_saves_the_step_it_reached(tmp_path):
     def stop(step, scalars):
         if step == 7:

@@ -6,8 +6,12 @@ from sklearn.decomposition import PCA
 from cactus_tf import learners
 from cactus_tf.contracts import FeatureLearner, MetaLearner
 from cactus_tf.errors import InputError
+from cactus_tf.fewshot.episodes import Episodes
+from cactus_tf.fewshot.losses import redraws
+from cactus_tf.fewshot.training import meta_train
 from cactus_tf.learners import protonets
-from cactus_tf.types import Episode
+from cactus_tf.types import AssignedPartitions, Episode
+from cactus_tf.utils.seeds import derive
 
 WAY, SHOT, QUERY = 3, 2, 4
 
@@ -255,3 +259,87 @@ def test_a_start_that_cannot_be_had_is_refused():
         adapter(backbone="mlp", start="pca")
     with pytest.raises(InputError, match="add --on_embeddings --backbone=linear"):
         build(start="pca")
+
+
+def feature_loss(features, support, query, similarity, negatives):
+    """Loss and accuracy of one task of features [way, per_class, dim], whose columns are support and query."""
+    centers, losses, right = features[:, support].mean(axis=1), [], []
+    for label in range(WAY):
+        for x in features[label, query]:
+            scores = np.array([similarity(x, c) for c in centers])
+            wrong = np.sort(np.delete(scores, label))[::-1][: negatives or WAY - 1]
+            losses.append(np.log(1 + np.exp(wrong - scores[label]).sum()))
+            right.append(scores.argmax() == label)
+    return np.mean(losses), np.mean(right)
+
+
+def unit(x):
+    return x / np.linalg.norm(x)
+
+
+@pytest.mark.parametrize("normalize", ["none", "support", "both"])
+@pytest.mark.parametrize("negatives", [0, 1])
+def test_training_loss_with_normalization_and_hard_negatives_is_that_of_a_loop(normalize, negatives):
+    settings = {"normalize": normalize, "hard_negatives": negatives, "temperature": 0.5}
+    task, learner = episode(), build()
+    rows = np.concatenate([task.support, task.query], axis=1).reshape(-1, 16, 16, 1) / np.float32(255)
+    features = np.array(learner.encoder(rows, training=True), np.float64).reshape(WAY, SHOT + QUERY, -1)
+
+    def similarity(x, c):
+        x, c = unit(x) if normalize == "both" else x, c if normalize == "none" else unit(c)
+        return -0.5 * ((x - c) ** 2).sum()
+
+    loss, right = feature_loss(features, slice(0, SHOT), slice(SHOT, None), similarity, negatives)
+    result = build(**settings).training_loss(task)
+    assert float(result.loss) == pytest.approx(loss, rel=1e-4)
+    assert float(result.metrics["accuracy"]) == pytest.approx(right)
+
+
+def test_training_loss_with_redraws_is_the_mean_over_tasks_of_the_same_features():
+    task, learner = episode(), build()
+    rows = np.concatenate([task.support, task.query], axis=1).reshape(-1, 16, 16, 1) / np.float32(255)
+    features = tf.reshape(learner.encoder(rows, training=True), (WAY, SHOT + QUERY, -1))
+    drawn = redraws(features, 4, [derive(1, "redraws"), 0]).numpy().astype(np.float64)
+    each = [feature_loss(f, slice(0, SHOT), slice(SHOT, None), lambda x, c: -((x - c) ** 2).sum(), 0) for f in drawn]
+    result = build(redraws=4).training_loss(task)
+    assert float(result.loss) == pytest.approx(np.mean([loss for loss, _ in each]), rel=1e-4)
+    assert float(result.metrics["accuracy"]) == pytest.approx(np.mean([right for _, right in each]))
+
+
+def test_redraws_pass_each_image_through_the_network_once():
+    plain, many = build(), build(redraws=8)
+    for learner in (plain, many):
+        learner.training_loss(episode())
+    for a, b in zip(plain.variables, many.variables, strict=True):  # the running averages count one batch
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_training_with_every_option_resumes_as_if_uninterrupted(tmp_path):
+    def train(folder, steps):
+        rows = images(0, 40)
+        tasks = Episodes(rows, AssignedPartitions([np.repeat(np.arange(5), 8)]), way=WAY, shot=1, query=3)
+        learner = build(redraws=3, normalize="support", hard_negatives=1)
+        meta_train(learner, tasks, steps=steps, folder=folder)
+        return [np.array(variable) for variable in learner.variables]
+
+    whole = train(None, 6)
+    train(tmp_path, 3)
+    for a, b in zip(train(tmp_path, 6), whole, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_classification_has_the_normalization_of_training():
+    learner = build(normalize="support")
+    support, query = np.float32([[3, 0], [0, 1]]), np.float32([[2, 1.5]])
+    features = [np.pad(x, ((0, 0), (0, learner.encoder.output_shape[-1] - 2))) for x in (support, query)]
+    logits = np.asarray(learner.classify_features(features[0], [0, 1], features[1], 2))
+    np.testing.assert_allclose(logits, [[-(1 + 1.5**2), -(4 + 0.25)]], rtol=1e-5)
+
+
+def test_options_that_cannot_be_had_are_refused():
+    with pytest.raises(InputError, match="--protonets_normalize=query: choose from none, support, both"):
+        build(normalize="query")
+    with pytest.raises(InputError, match="--protonets_normalize=both is for --protonets_metric=euclidean; cosine"):
+        build(normalize="both", metric="cosine")
+    with pytest.raises(InputError, match="--protonets_hard_negatives=3: a query of a 3-way task has 2 wrong classes"):
+        build(hard_negatives=3)
