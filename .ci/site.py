@@ -16,6 +16,7 @@ FOLDERS = {
     "datasets": "Data sets",
     "embedders": "Embedders",
     "partitioners": "Partitioners",
+    "augmentations": "Augmentations",
     "backbones": "Backbones",
     "learners": "Learners",
     "fewshot": "Episodes, training, evaluation",

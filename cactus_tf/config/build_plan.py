@@ -9,7 +9,7 @@ from typing import Any
 from cactus_tf import plugins
 from cactus_tf.config import keys, rounds
 from cactus_tf.config.plan import DataPlan, EmbeddingPlan, EvaluationPlan, LearnerPlan, PartitionPlan, RunPlan
-from cactus_tf.config.presets import default_clusters, default_eval_way
+from cactus_tf.config.presets import default_clusters, default_eval_way, default_round_clusters
 from cactus_tf.config.schema import Settings, TrainingSettings
 from cactus_tf.contracts import EmbedderContext
 from cactus_tf.utils import seeds
@@ -39,6 +39,9 @@ def complete(plan: RunPlan, images: int, classes: int) -> RunPlan:
     partition, evaluation = settings.partition, settings.evaluation
     if partition.clusters is None:
         partition = dataclasses.replace(partition, clusters=default_clusters(images, way))
+    if partition.rounds > 1 and partition.round_clusters is None:
+        drawn = max(training.shot + training.query for training in settings.learners.values())
+        partition = dataclasses.replace(partition, round_clusters=(default_round_clusters(images, way, drawn),))
     if evaluation.eval_ways is None:
         evaluation = dataclasses.replace(evaluation, eval_ways=(default_eval_way(classes, way),))
     settings = dataclasses.replace(settings, partition=partition, evaluation=evaluation)

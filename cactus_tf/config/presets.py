@@ -149,12 +149,12 @@ RECIPES: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "rounds": {
         "": {**_ROUNDS, "augmentation": "photo", "round_steps": "4000,6000", "steps": "10000"},
         "omniglot": {
-            **_ROUNDS, **_DRAWINGS, "round_clusters": "1500", "round_steps": "4000,6000", "steps": "10000",
+            **_ROUNDS, **_DRAWINGS, "round_steps": "4000,6000", "steps": "10000",
         },
         "mnist": {**_ROUNDS, **_DRAWINGS, "rotate_classes": "false", "round_steps": "2000", "steps": "4000"},
         "digits": {
             **_ROUNDS, "algo": "protonets,nearest_neighbours", "augmentation": "affine", "rotate_classes": "false",
-            "way": "20", "round_clusters": "25", "round_steps": "100", "steps": "300",
+            "way": "20", "round_steps": "100", "steps": "300",
         },
     },
 }  # fmt: skip
@@ -171,6 +171,17 @@ def preset(dataset: str) -> Preset:
 def default_clusters(images: int, way: int) -> int:
     """k if the preset leaves it open: 40 images per cluster, as on Omniglot (44), at most the paper's 500."""
     return max(way, min(500, images // 40))
+
+
+def default_round_clusters(images: int, way: int, drawn: int) -> int:
+    """k of each round after the first: on average, a cluster has three times the images that a task draws from it.
+
+    Args:
+      images: number of training images.
+      way: N of the training episodes; there are at least as many clusters.
+      drawn: shot + query of the training episodes.
+    """
+    return max(way, images // (3 * drawn))
 
 
 def default_eval_way(classes: int, way: int) -> int:

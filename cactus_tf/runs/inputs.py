@@ -45,7 +45,7 @@ def write_inputs(plan: RunPlan, data: Splits, folder: Path) -> None:
     inputs = Inputs(
         image_shape=data.image_shape,
         artifacts_dir=str(root),
-        clusters=plan.record["partition"]["clusters"],
+        clusters=plan.settings.partition.clusters,
         eval_ways=tuple(plan.evaluation.ways or ()),
         pixel_range=_pixel_range(root / folders["data"]),
         **folders,

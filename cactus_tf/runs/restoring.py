@@ -240,12 +240,12 @@ def _options_type(member: str) -> type:
 def completed(settings: Settings, inputs: Inputs, folder: Path) -> Settings:
     """The settings of the run's last round, with what only the data could tell."""
     partition: Any = {"clusters": inputs.clusters}
-    settings = dataclasses.replace(
+    settings = rounds.settings_of(settings, settings.partition.rounds, folder)
+    return dataclasses.replace(
         settings,
         partition=dataclasses.replace(settings.partition, **partition),
         evaluation=dataclasses.replace(settings.evaluation, eval_ways=inputs.eval_ways),
     )
-    return rounds.settings_of(settings, settings.partition.rounds, folder)
 
 
 def artifacts_folder(folder: Path, settings: Settings, inputs: Inputs) -> Path:
