@@ -115,6 +115,8 @@ def test_the_last_of_the_listed_clusters_and_steps_counts_for_all_other_rounds(t
         (["--round_clusters=20"], "--round_clusters is for several rounds: add --rounds=2 or more"),
         (["--rounds=2", "--algo=nearest_neighbours"], "--rounds=2 needs a learner that is meta-trained"),
         (["--rounds=2", "--on_embeddings"], "--rounds=2 embeds by the features of protonets, and --on_embeddings"),
+        (["--rounds=2", "--round_clusters=30,19", "--augmentation=affine", "--first_partitioner=instances"],
+         "--way=20 is more than --round_clusters=19"),
         (["--partitioner=instances"], "from one image: add --augmentation=affine"),
         (["--rounds=2", "--first_partitioner=instances"], "--partitioner=instances makes the images of a class from"),
         (["--partitioner=instances", "--augmentation=affine", "--augment_support=false", "--augment_query=false"],

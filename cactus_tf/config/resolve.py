@@ -113,15 +113,18 @@ def _check(settings: Settings, infos: Mapping[str, LearnerInfo], eval_ways: tupl
 
 
 def _check_way(settings: Settings, info: Info) -> None:
-    clusters = settings.partition.clusters
-    if clusters is None or info("partitioners", settings.partition.partitioner).clusters_of_its_own:
-        return
-    for training in settings.learners.values():
-        if training.way > clusters:
-            raise InputError(
-                f"--way={training.way} is more than --clusters={clusters}: an episode needs a cluster for each of its "
-                "classes; lower --way or raise --clusters"
-            )
+    part = settings.partition
+    counts = [("--clusters", part.clusters, part.first_partitioner or part.partitioner)]
+    counts += [("--round_clusters", k, part.partitioner) for k in part.round_clusters or ()]
+    for flag, clusters, partitioner in counts:
+        if clusters is None or info("partitioners", partitioner).clusters_of_its_own:
+            continue
+        for training in settings.learners.values():
+            if training.way > clusters:
+                raise InputError(
+                    f"--way={training.way} is more than {flag}={clusters}: an episode needs a cluster for each of its "
+                    f"classes; lower --way or raise {flag}"
+                )
 
 
 def _check_network(settings: Settings, info: Info) -> None:
