@@ -11,7 +11,7 @@ import argparse
 import re
 from pathlib import Path
 
-from cactus_tf.config import flags
+from cactus_tf.config import flags, rounds
 from cactus_tf.config.build_plan import embedder_name, learner_plan, partitioner_name
 from cactus_tf.config.schema import Settings
 
@@ -33,7 +33,7 @@ DEEPCLUSTER_BATCH = {"digits": 32}
 
 KMEANS = 1.4 / (22_000 * 500 * 256)  # s per image, cluster and dimension
 WHITENED = 53.5  # s per start on whitened pixels of Omniglot, k = 500, on a busy machine
-DIMS = {"pixels": 784, "infogan": 12}
+DIMS = {"pixels": 784, "infogan": 12, "learner": 64}
 
 # s per step and image of ProtoNets: 20-way 1-shot 15-query; 5-way 1-shot 5-query at 84x84.
 PROTONETS = (0.120 / 320, 0.263 / 30)
@@ -60,11 +60,17 @@ def stages(config: Settings) -> dict[str, float] | None:
     seconds = {
         "prepare": FILES[config.data.dataset] * DECODED,
         "embed": embedding(config),
-        "partition": partitioning(config),
-        "train": sum(training(config, name) for name in config.run.algo),
+        "partition": sum(partitioning(own) for own in each_round(config)),
+        "train": sum(training(own, name) for own in each_round(config) for name in own.run.algo),
         "evaluate": sum(evaluation(config, name) for name in config.run.algo),
     }
     return None if None in seconds.values() else seconds
+
+
+def each_round(config: Settings) -> list[Settings]:
+    """The settings of each round."""
+    number = config.partition.rounds
+    return [rounds.settings_of(config, i, Path("run")) for i in range(1, number + 1)]
 
 
 def measured(config: Settings, name: str) -> bool:
