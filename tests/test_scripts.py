@@ -135,7 +135,12 @@ def test_short_cuts_everything_that_takes_time_to_a_tenth_or_less(fresh, script)
 def most_partitions(config):
     """The most partitions of a short run. Five take seconds, the hundred of k-means on Omniglot two minutes: uncut."""
     p, name = config.partition.partitions, partitioner_name(config)
-    uncut = (config.data.dataset, name) == ("omniglot", "kmeans") or name in ("none", "labels", "cluster_files", "instances")
+    uncut = (config.data.dataset, name) == ("omniglot", "kmeans") or name in (
+        "none",
+        "labels",
+        "cluster_files",
+        "instances",
+    )
     return p if p <= 5 or uncut else p / 10
 
 

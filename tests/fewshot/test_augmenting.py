@@ -51,6 +51,7 @@ def test_an_episode_is_a_function_of_seed_and_number():
     assert np.abs(np.asarray(one.query) - varied(seed=8)(tasks()[2]).query).max() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["protonets", "maml"])
 def test_a_training_on_copies_resumes_as_if_it_had_not_stopped(name, tmp_path):
     def train(folder, *lengths):

@@ -12,7 +12,7 @@ def test_settings_go_to_the_context_and_to_the_members_own_options():
 
 
 def test_a_setting_that_nobody_has_is_an_error():
-    with pytest.raises(InputError, match="protonets has no setting k; it has feature_dropout, legacy_gain, "):
+    with pytest.raises(InputError, match="protonets has no setting k; it has feature_dropout, hard_negatives, "):
         learners.build("protonets", image_shape=(28, 28, 1), k=1)
     with pytest.raises(InputError, match=r"unknown member .protonet. of learners"):
         learners.build("protonet")
