@@ -163,6 +163,7 @@ class LearnerInfo:
       fixed_head: whether it cannot answer with more classes than `--way`; larger default evaluation ways are left out.
       uses_embeddings: whether it reads embeddings whatever the settings.
       uses_clusters: whether it clusters the training embeddings itself, in `--clusters` clusters.
+      features: whether each image has a feature vector of its own (`FeatureLearner`).
       exportable: whether it answers by TensorFlow operations alone.
       intra_op_threads: threads inside a TensorFlow kernel that its many small kernels want; None leaves them alone.
     """
@@ -175,6 +176,7 @@ class LearnerInfo:
     fixed_head: bool = False
     uses_embeddings: bool = False
     uses_clusters: bool = False
+    features: bool = False
     exportable: bool = False
     intra_op_threads: int | None = None
 

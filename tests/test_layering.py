@@ -16,7 +16,7 @@ ORDER = [
     "utils.arrays", "utils.threads", "utils.machine", "utils.files", "utils.sealed", "utils.drawing",
     "utils.history", "utils.checkpoints", "utils.weights", "utils.keras_defaults", "utils.near_duplicates",
     "config.schema", "config", "contracts", "plugin_folders", "plugins", "config.keys",
-    "config.recipes", "config.rounds", "config.declared",
+    "config.saved_learners", "config.rounds", "config.declared",
     "fewshot.losses", "fewshot.augmenting", "fewshot.episodes", "fewshot.schedules", "fewshot.holdout",
     "fewshot.selection", "fewshot.training",
     "fewshot.evaluation",

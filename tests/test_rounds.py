@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -94,6 +95,19 @@ def test_the_steps_of_earlier_rounds_may_not_change_within_a_run(finished, capsy
     assert "round_steps" in capsys.readouterr().err
 
 
+def test_a_last_round_does_not_go_on_from_other_clusters(tmp_path, capsys):
+    folder = run(tmp_path, "--rounds=2")
+    shutil.rmtree(folder / "rounds" / "1")
+    flags = [*BASE, f"--workdir={folder}", f"--artifacts_dir={tmp_path / 'artifacts'}", *ROUNDS, "--rounds=2"]
+    last = folder / "rounds" / "last.json"
+    stored = json.loads(last.read_text())
+    assert main(flags) == 0  # the first round is trained again and comes out the same
+    assert json.loads(last.read_text()) == stored
+    last.write_text(json.dumps({**stored, "read": {"learner": {"step-4.index": 1}}}))
+    assert main(flags) == 2
+    assert "clusters of earlier rounds that have changed since" in capsys.readouterr().err
+
+
 def test_one_round_is_what_a_run_has_always_been():
     plan = build_plan.make(cli.parse([]))
     assert rounds.settings_of(plan.settings, 1, None) == plan.settings
@@ -113,8 +127,11 @@ def test_the_last_of_the_listed_clusters_and_steps_counts_for_all_other_rounds(t
     ("flags", "message"),
     [
         (["--round_clusters=20"], "--round_clusters is for several rounds: add --rounds=2 or more"),
-        (["--rounds=2", "--algo=nearest_neighbours"], "--rounds=2 needs a learner that is meta-trained"),
-        (["--rounds=2", "--on_embeddings"], "--rounds=2 embeds by the features of protonets, and --on_embeddings"),
+        (["--rounds=2", "--algo=nearest_neighbours"], "--rounds=2 needs a learner with features"),
+        (["--rounds=2", "--algo=maml"], "--rounds=2 needs a learner with features of single images"),
+        (["--rounds=2", "--round_steps=5", "--outer_warmup=9", "--outer_schedule=cosine"],
+         "--outer_warmup=9 leaves none of --round_steps=5"),
+        (["--rounds=2", "--on_embeddings"], "--rounds=2 needs protonets trained on images: remove --on_embeddings"),
         (["--rounds=2", "--round_clusters=30,19", "--augmentation=affine", "--first_partitioner=instances"],
          "--way=20 is more than --round_clusters=19"),
         (["--partitioner=instances"], "from one image: add --augmentation=affine"),
@@ -136,7 +153,7 @@ def test_what_cannot_be_is_refused_in_one_line(flags, message):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ([], "--embedder=learner needs the run whose learner embeds: add --learner_run=RUN"),
+        ([], "--embedder=learner needs a trained run: add --learner_run=RUN"),
         (["--learner_run=nowhere"], "--learner_run=.*nowhere is not a run"),
     ],
 )

@@ -27,7 +27,7 @@ class Options:
 
 
 def build(options: Options | None = None) -> Augmentation:
-    """Affine copies; what comes in from outside an image has the color of its background."""
+    """Affine copies; new border pixels take the background color."""
     chosen = options or Options()
 
     def copies(images: Array, seed: Array) -> tf.Tensor:

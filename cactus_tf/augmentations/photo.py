@@ -1,4 +1,4 @@
-"""Varied photographs: a random resized crop, a flip, jittered colors, and now and then gray.
+"""Varied photographs: a random resized crop, a flip, jittered colors, and sometimes grayscale.
 
 The kinds and strengths are those of CPN(WCP) (Wang et al. 2022); hue is a turn of the YIQ plane.
 """
@@ -32,7 +32,7 @@ class Options:
     contrast: float = option(0.4, "largest change of the contrast, as a fraction", low=0, high=1, source=_SOURCE)
     saturation: float = option(0.2, "largest change of the saturation, as a fraction", low=0, high=1, source=_SOURCE)
     hue: float = option(0.1, "largest turn of the hue", unit="turns", low=0, high=0.5, source=_SOURCE)
-    gray: float = option(0.2, "probability that all color goes", low=0, high=1, source=_SOURCE)
+    gray: float = option(0.2, "probability of conversion to grayscale", low=0, high=1, source=_SOURCE)
 
 
 def build(options: Options | None = None) -> Augmentation:

@@ -255,8 +255,20 @@ def _identity(settings: Settings, data: DataPlan) -> dict[str, Any]:
     files, read = data.train_key.get("files"), _fingerprints(settings)
     own = plugins.sources(_members(settings))
     contents = {name: value for name, value in {"files": files, "read": read, PLUGINS: own}.items() if value}
+    versions = {
+        part.augmentation: plugins.info("augmentations", part.augmentation).version
+        for part in settings.learners.values()
+    }
+    newer = {name: version for name, version in versions.items() if version != 1}
     steps = {"round_steps": earlier} if (earlier := rounds.earlier_steps(settings)) else {}
-    return {**sections, "algo": list(settings.run.algo), "seed": settings.run.seed, **contents, **steps}
+    return {
+        **sections,
+        "algo": list(settings.run.algo),
+        "seed": settings.run.seed,
+        **contents,
+        **steps,
+        **({"augmentations": newer} if newer else {}),
+    }
 
 
 def _members(settings: Settings) -> list[tuple[str, str]]:

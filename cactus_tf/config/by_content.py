@@ -68,8 +68,14 @@ def _decided(given: Mapping[str, Any]) -> bool:
     others = tuple(f"{name}_" for name in plugins.names("embedders") if name != "pretrained")
     known = set(given.get("algo", ())) & set(plugins.names("learners"))
     trained = [name for name in known if DECLARED.info("learners", name).training is not None]
+    episodes = given.get("augmentation", "none") != "none" or given.get("rotate_classes")
+    several = given.get("recipe", "paper") != "paper" or given.get("rounds", 1) > 1
     return bool(
-        _OWN_CHOICE & set(given) or any(name.startswith(others) for name in given) or set(trained) - {"protonets"}
+        episodes
+        or several
+        or _OWN_CHOICE & set(given)
+        or any(name.startswith(others) for name in given)
+        or set(trained) - {"protonets"}
     )
 
 

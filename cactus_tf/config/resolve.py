@@ -106,7 +106,7 @@ def _check(settings: Settings, infos: Mapping[str, LearnerInfo], eval_ways: tupl
         check_warmup(training.outer_schedule, training.outer_warmup, training.steps)
     for partitioner in {settings.partition.partitioner, settings.partition.first_partitioner} - {None}:
         _check_augmentation(settings, str(partitioner), info)
-    rounds.check(settings)
+    rounds.check(settings, info)
     for name, own in infos.items():
         if own.fixed_head:
             _check_head(name, settings.learners[name].way, eval_ways, settings.evaluation.eval_ways)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from cactus_tf import plugins
-from cactus_tf.config.schema import Settings
+from cactus_tf.config.schema import Settings, check_warmup
 from cactus_tf.errors import InputError
 
 EMBEDDER = "learner"
+Info = Callable[[str, str], Any]
+"""(family, name) -> what a member declares."""
 
 
 def folder_of(folder: Path, number: int) -> Path:
@@ -23,9 +26,18 @@ def folder_of(folder: Path, number: int) -> Path:
     return folder / "rounds" / str(number)
 
 
-def learner_of(settings: Settings) -> str:
-    """The learner whose features embed the next round: the first that is meta-trained."""
-    return next(iter(settings.learners))
+def learner_of(settings: Settings, info: Info = plugins.info) -> str:
+    """The learner whose features embed the next round: the first that is meta-trained and has features.
+
+    Raises:
+      InputError: there is none.
+    """
+    for name in settings.learners:
+        if info("learners", name).features:
+            return name
+    raise InputError(
+        f"--rounds={settings.partition.rounds} needs a learner with features of single images: add protonets to --algo"
+    )
 
 
 def settings_of(settings: Settings, number: int, folder: Path) -> Settings:
@@ -49,8 +61,6 @@ def settings_of(settings: Settings, number: int, folder: Path) -> Settings:
 
 def earlier_steps(settings: Settings) -> list[int]:
     """Outer steps of each round but the last; they may not change within a run, as all that follows depends on them."""
-    if not settings.learners:
-        return []
     return [steps_of(settings, number) for number in range(1, settings.partition.rounds)]
 
 
@@ -97,7 +107,7 @@ def _trained_only(settings: Settings, steps: int, folder: Path) -> Settings:
     return dataclasses.replace(settings, learners=learners, networks={}, run=run)
 
 
-def check(settings: Settings) -> None:
+def check(settings: Settings, info: Info) -> None:
     """Checks that a run of several rounds has what they need.
 
     Raises:
@@ -109,11 +119,9 @@ def check(settings: Settings) -> None:
         if extra:
             raise InputError(f"--{extra[0]} is for several rounds: add --rounds=2 or more, or leave it out")
         return
-    if not settings.learners:
-        raise InputError(f"--rounds={part.rounds} needs a learner that is meta-trained: add one to --algo")
-    name = learner_of(settings)
-    if settings.learners[name].on_embeddings:
-        raise InputError(
-            f"--rounds={part.rounds} embeds by the features of {name}, and --on_embeddings trains none of images: drop "
-            "one of them"
-        )
+    name = learner_of(settings, info)
+    training = settings.learners[name]
+    if training.on_embeddings:
+        raise InputError(f"--rounds={part.rounds} needs {name} trained on images: remove --on_embeddings")
+    for steps in part.round_steps or ():
+        check_warmup(training.outer_schedule, training.outer_warmup, steps, "--round_steps")

@@ -102,7 +102,8 @@ class PartitionSettings:
     )
     round_clusters: tuple[int, ...] | None = option(
         None,
-        "k of each round after the first, a list; the last one counts for all others; default: --clusters",
+        "k of each round after the first, a list; the last one counts for all others; default: a cluster for every "
+        "3 (shot + query) images",
         symbol="k",
         low=2,
         source="ours",
@@ -185,7 +186,7 @@ class RunSettings:
     recipe: str = option(
         "paper",
         "a set of defaults: paper (one round, as published) or rounds (varied copies of single images, then clusters "
-        "of what was learned from them, twice); flags that are given win",
+        "of what was learned from them, twice); explicit flags take precedence",
         source="ours",
     )
     stage: str = option("all", "last stage: prepare, embed, partition, train, evaluate, report or all")
@@ -319,16 +320,16 @@ def _shown(value: Any) -> str:
     return shortened(repr(value), 40)
 
 
-def check_warmup(schedule: str, warmup: int, steps: int) -> None:
+def check_warmup(schedule: str, warmup: int, steps: int, flag: str = "--steps") -> None:
     """Checks that the warm-up leaves steps to a schedule that ends with the training.
 
     Raises:
-      InputError: it is as long as the training.
+      InputError: it is as long as the training; names the flag of its length.
     """
     if schedule == "cosine" and 0 < steps <= warmup:
         raise InputError(
-            f"--outer_warmup={warmup} leaves none of --steps={steps} to --outer_schedule=cosine: lower it or raise "
-            "--steps"
+            f"--outer_warmup={warmup} leaves none of {flag}={steps} to --outer_schedule=cosine: lower it or raise "
+            f"{flag}"
         )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cactus_tf import plugins
-from cactus_tf.config import recipes
+from cactus_tf.config import saved_learners
 from cactus_tf.config.schema import option
 from cactus_tf.contracts import EmbedderContext, EmbedderInfo, FeatureLearner, GraphEncoder, Learner, MetaLearner
 from cactus_tf.embedders._base import image_arrays
@@ -49,7 +49,7 @@ def _fingerprint(options: Options | None) -> dict[str, int]:
 
 def _folder(options: Options | None) -> Path:
     if options is None or options.run is None:
-        raise InputError("--embedder=learner needs the run whose learner embeds: add --learner_run=RUN")
+        raise InputError("--embedder=learner needs a trained run: add --learner_run=RUN")
     folder = expanded(options.run)
     if not (folder / "config.json").is_file():
         raise InputError(f"--learner_run={folder} is not a run: name the folder that python -m cactus_tf.main printed")
@@ -76,7 +76,7 @@ class LearnerFeatures(ImageTransformer):
         Raises:
           InputError: a learner without features of single images, or one that was not built by name.
         """
-        name = recipes.of(learner).name
+        name = saved_learners.of(learner).name
         if not isinstance(learner, FeatureLearner) or learner.consumes != "images":
             raise InputError(
                 f"{name} has no features of single images: take a learner of images that has, such as protonets"
@@ -119,7 +119,7 @@ class LearnerFeatures(ImageTransformer):
         self._shape()
         folder = files.make_folder(Path(folder), "save")
         weights.save(self._learner.variables, folder / _WEIGHTS)
-        sealed.write(folder / _DESCRIPTION, recipes.described(recipes.of(self._learner)))
+        sealed.write(folder / _DESCRIPTION, saved_learners.described(saved_learners.of(self._learner)))
 
     def load(self, folder: Path) -> LearnerFeatures:
         """Restores what `save` wrote and returns itself.
@@ -129,7 +129,7 @@ class LearnerFeatures(ImageTransformer):
         """
         folder = Path(folder)
         saved = sealed.read(folder / _DESCRIPTION, _REMEDY)
-        name, context, options = recipe = recipes.read(saved["learner"], saved["context"], saved["options"])
+        name, context, options = recipe = saved_learners.read(saved["learner"], saved["context"], saved["options"])
         with keras_defaults():
             learner = plugins.load("learners", name).build(context, options)
         learner.recipe = recipe

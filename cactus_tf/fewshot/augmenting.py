@@ -7,6 +7,7 @@ import dataclasses
 import tensorflow as tf
 
 from cactus_tf.contracts import Augmentation
+from cactus_tf.errors import InputError
 from cactus_tf.fewshot.losses import unit_range
 from cactus_tf.types import Array, Episode
 from cactus_tf.utils.seeds import derive
@@ -34,6 +35,10 @@ class EpisodeAugmentation:
         """The episode, images [way, shot or query, h, w, c] in float32, 0..1."""
         support, query = unit_range(episode.support), unit_range(episode.query)
         if self.rotate_classes:
+            if support.shape[2] != support.shape[3]:
+                raise InputError(
+                    f"--rotate_classes needs square images, and these are {support.shape[2]}x{support.shape[3]}"
+                )
             shape = (support.shape[0],)
             turns = tf.random.stateless_uniform(shape, self._seed("turns", episode.index), 0, 4, tf.int32)
             support, query = quarter_turned(support, turns), quarter_turned(query, turns)

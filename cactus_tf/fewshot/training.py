@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -203,6 +204,10 @@ def meta_train(
     train_step = make_train_step(learner, optimizer, counter, augment)
     selected = selection.variables if selection else []
     record = _Record([*learner.variables, *optimizer.variables, *selected], counter, folder, steps)
+    if folder is not None and record.start == 0:
+        shutil.rmtree(
+            selected_folder(folder), ignore_errors=True
+        )  # of a training that ended before its first checkpoint
     if selection:
         selection.catch_up(record.start)
     batches = iter(episodes.dataset(tasks_per_step, record.start))

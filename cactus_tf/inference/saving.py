@@ -11,7 +11,7 @@ import numpy as np
 
 import cactus_tf
 from cactus_tf import embedders, learners, plugins
-from cactus_tf.config import recipes
+from cactus_tf.config import saved_learners
 from cactus_tf.config.schema import from_saved, option
 from cactus_tf.contracts import BuiltByName, Embedder, EmbedderContext, Learner, MetaLearner, Recipe
 from cactus_tf.errors import InputError
@@ -91,13 +91,13 @@ class State(NamedTuple):
 
 def save(state: State, folder: Path) -> None:
     """Writes a classifier; classifier.json comes last, so that an interrupted save is not mistaken for a whole one."""
-    recipe = recipes.of(state.learner)
+    recipe = saved_learners.of(state.learner)
     if plugins.info("learners", recipe.name).uses_clusters:
         raise InputError(f"{recipe.name} learns from all training images and cannot be saved: keep its run instead")
     description = {
         "format": _FORMAT,
         "version": cactus_tf.__version__,
-        **recipes.described(recipe),
+        **saved_learners.described(recipe),
         **_describe_embedder(state.embedder),
         "transductive": state.transductive,
         "fitted": _describe_fitted(state.fitted) if state.fitted else None,
@@ -197,7 +197,7 @@ def _read(folder: Path, description: _Description, given: Embedder | type[Embedd
 
 
 def _read_learner(folder: Path, description: _Description, embedder: Embedder | None) -> Learner:
-    recipe = recipes.read(description.learner, description.context, description.options, embedder)
+    recipe = saved_learners.read(description.learner, description.context, description.options, embedder)
     learner = learners.make(*recipe)
     if isinstance(learner, MetaLearner):
         weights.load(learner.variables, folder / _WEIGHTS)
@@ -208,7 +208,7 @@ def _unfitted_embedder(description: _Description) -> Embedder:
     """The embedder as it was built; the first folders of this format have only its name."""
     name = str(description.embedder)
     context: EmbedderContext = from_saved(EmbedderContext, description.embedder_context)
-    return embedders.make(name, context, recipes.member_options("embedders", name, description.embedder_options))
+    return embedders.make(name, context, saved_learners.member_options("embedders", name, description.embedder_options))
 
 
 def _read_fitted(folder: Path, about: _Labels) -> Fitted:

@@ -39,7 +39,7 @@ DEFAULTS = TrainingSettings(
 """Meta-training of CACTUs-ProtoNets on every data set."""
 _SOURCE = "Hsu et al. 2019, table 6 (query, tasks_per_step) and scripts (network)"
 
-INFO = LearnerInfo(title="ProtoNets", training=DEFAULTS, source=_SOURCE, exportable=True)
+INFO = LearnerInfo(title="ProtoNets", training=DEFAULTS, source=_SOURCE, features=True, exportable=True)
 
 _CHUNK = 128  # images of one forward pass; the largest activation, 64 filters at 84x84, takes 231 MB
 

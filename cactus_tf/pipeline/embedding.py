@@ -12,6 +12,7 @@ import numpy as np
 from cactus_tf import embedders, plugins, report
 from cactus_tf.config.plan import EmbeddingPlan
 from cactus_tf.contracts import Embedder, LearnedEmbedder
+from cactus_tf.errors import InputError
 from cactus_tf.runs import restoring, tensorboard
 from cactus_tf.runs.artifacts import Artifact
 from cactus_tf.types import ImageSet, Splits
@@ -84,6 +85,8 @@ def fit_or_load(plan: EmbeddingPlan, train: ImageSet, artifact: Artifact, folder
         callbacks = [tensorboard.EmbedderSummaries(events, info.metrics, info.pictures, shown)]
     if isinstance(embedder, LearnedEmbedder):
         embedder.use(restoring.restore(plan.options.run, plan.options.algo).learner)
+        if info.fingerprint is not None and info.fingerprint(plan.options) != plan.key["options"]["dir"]:
+            raise InputError(f"--learner_run={plan.options.run} is still being trained: start again when it has ended")
     partial, named = artifact.folder / "partial", _named(plan.embedder, train)
     embedder.fit(train.images, seed=plan.seed, folder=partial, callbacks=callbacks, **named)
     model = artifact.folder / "model"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,12 +14,15 @@ from sklearn.metrics import adjusted_mutual_info_score
 
 from cactus_tf.config import build_plan, rounds
 from cactus_tf.config.plan import RunPlan
+from cactus_tf.errors import InputError
 from cactus_tf.types import ImageSet, InstancePartition, Partition, Partitions
 from cactus_tf.utils import files
 
 log = logging.getLogger(__name__)
 
 NAME = "rounds.csv"
+_LAST = "last.json"
+_COMPARED = 10_000  # images whose clusters are compared; time grows with the square of the number of clusters
 
 
 def last(plan: RunPlan, folder: Path, train: Callable[[RunPlan, Path], Partitions]) -> tuple[RunPlan, list[Partitions]]:
@@ -37,8 +41,27 @@ def last(plan: RunPlan, folder: Path, train: Callable[[RunPlan, Path], Partition
         earlier.append(train(build_plan.of(settings, plan.data), rounds.folder_of(folder, i)))
     log.info("round %d of %d", number, number)
     own = build_plan.of(rounds.settings_of(plan.settings, number, folder), plan.data)
+    _check_same(own, folder)
     kept = {name: getattr(plan, name) for name in ("name", "identity", "record", "sections")}
     return dataclasses.replace(own, **kept), earlier
+
+
+def _check_same(own: RunPlan, folder: Path) -> None:
+    """Checks that the last round goes on from the earlier rounds that it began with, and stores what these are.
+
+    Raises:
+      InputError: the earlier rounds were trained again since, and the last one's training has begun.
+    """
+    path = folder / "rounds" / _LAST
+    now = json.loads(json.dumps({name: own.identity.get(name) for name in ("read", "partition")}))
+    before = files.read_json_if_whole(path, dict, now)
+    begun = any((folder / learner.name / "checkpoints").glob("*.index") for learner in own.meta_learners)
+    if before != now and begun:
+        raise InputError(
+            f"--workdir: {folder} was trained on clusters of earlier rounds that have changed since: choose another "
+            "--workdir"
+        )
+    files.write_json(path, now)
 
 
 def write(partitions: Sequence[Partitions], train: ImageSet, folder: Path) -> None:
@@ -72,12 +95,12 @@ def described(partition: Partition, before: Partition | None, train: ImageSet) -
       partitions cluster; purity: share of the clustered images whose class is the most frequent in their cluster. ""
       where a number means nothing.
     """
-    sizes = partition.sizes[partition.sizes > 0]
+    sizes = partition.sizes[partition.sizes > 0] if partition.sizes.any() else np.zeros(1, np.int64)
     own = partition.assignments(len(train))
     instances = isinstance(partition, InstancePartition)
     compared = before is not None and not instances and not isinstance(before, InstancePartition)
     return {
-        "clusters": len(sizes),
+        "clusters": int(np.count_nonzero(sizes)),
         "smallest": int(sizes.min()),
         "median": float(np.median(sizes)),
         "largest": int(sizes.max()),
@@ -88,8 +111,13 @@ def described(partition: Partition, before: Partition | None, train: ImageSet) -
 
 
 def agreement(one: np.ndarray, other: np.ndarray) -> float:
-    """Adjusted mutual information of two assignments [n], over the images that both have in a cluster."""
-    both = (one >= 0) & (other >= 0)
+    """Adjusted mutual information of two assignments [n], over the images that both have in a cluster.
+
+    Of more than 30,000 images, a fixed sample of 10,000 is compared.
+    """
+    both = np.flatnonzero((one >= 0) & (other >= 0))
+    if len(both) > 3 * _COMPARED:
+        both = np.random.default_rng(0).choice(both, _COMPARED, replace=False)
     return float(adjusted_mutual_info_score(one[both], other[both]))
 
 
@@ -99,4 +127,4 @@ def purity(clusters: np.ndarray, classes: np.ndarray) -> float:
     pairs, counts = np.unique(np.stack([clusters[both], classes[both]]), axis=1, return_counts=True)
     most = np.zeros(clusters.max() + 1, np.int64)
     np.maximum.at(most, pairs[0], counts)
-    return float(most.sum() / both.sum())
+    return float(most.sum() / max(both.sum(), 1))

@@ -38,6 +38,9 @@ def tasks_of(run: Run) -> Section | None:
         f"({run.tasks.shot} per label) framed in blue, then queries ({run.tasks.query} per label) in gray. At most 10 "
         "of either are drawn."
     )
+    training = run.plan.meta_learners[0].training
+    if training is not None and (training.augmentation != "none" or training.rotate_classes):
+        text += " Training varied these images (--augmentation, --rotate_classes); here they are as they were before."
     return Section("Training tasks", [text], pictures=pictures)
 
 
@@ -49,7 +52,7 @@ def rounds_of(run: Run) -> Section | None:
     with open(path, newline="", encoding="utf-8") as file:
         head, *lines = csv.reader(file)
     text = (
-        "Each round clustered the features that the learner of the round before had learned, and trained a new one. "
+        "Each round after the first clustered the features learned in the round before, and trained a new learner. "
         "A line describes the first partition of a round: sizes of its clusters, share of the images in a cluster, and "
         "agreement with the round before (adjusted mutual information; 1: the same clusters, 0: chance)."
     )

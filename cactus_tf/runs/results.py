@@ -159,13 +159,18 @@ def write(record: Mapping[str, Any], rows: Sequence[Mapping], clock: Clock, fold
         "machine": machine(),
         "started": clock.started,
         "finished": _now(),
-        "seconds": {name: clock.seconds.get(name, 0.0) for name in STAGES[:-1]},
+        "seconds": {name: clock.seconds.get(name, 0.0) for name in _timed(clock)},
         "rows": list(rows),
     }
     sealed.write(folder / "results.json", value)
     flat = [flat_row(r) for r in rows]
     extra = dict.fromkeys(name for r in flat for name in r if name not in _COLUMNS)
     files.write_csv(folder / "results.csv", flat, [*_COLUMNS, *extra])
+
+
+def _timed(clock: Clock) -> list[str]:
+    """The stages whose seconds are reported; "rounds", all rounds but the last, if there are any."""
+    return [*(["rounds"] if "rounds" in clock.seconds else []), *STAGES[:-1]]
 
 
 def flat_row(row: Mapping[str, Any]) -> dict[str, Any]:
