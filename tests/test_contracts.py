@@ -275,6 +275,7 @@ def test_the_info_of_a_learner_fits_its_protocols(learner):
     info = plugins.info("learners", name_of(learner))
     assert isinstance(learner, MetaLearner) == bool(info.training)
     assert isinstance(learner, GraphLearner) == info.exportable
+    assert (isinstance(learner, FeatureLearner) and bool(info.training)) == info.features
     assert isinstance(learner, contracts.ClusterLearner) <= info.uses_clusters
 
 

@@ -18,7 +18,7 @@ from cactus_tf.embedders._base.estimator import ImageTransformer
 from cactus_tf.errors import InputError
 from cactus_tf.fewshot.training import weights_folder
 from cactus_tf.utils import files, sealed, weights
-from cactus_tf.utils.checkpoints import newest_files
+from cactus_tf.utils.checkpoints import newest_digest
 from cactus_tf.utils.keras_defaults import keras_defaults
 from cactus_tf.utils.paths import expanded
 
@@ -37,14 +37,14 @@ class Options:
     algo: str = option("protonets", "which learner of the run", source="ours")
 
 
-def _fingerprint(options: Options | None) -> dict[str, int]:
-    """Checksums of the files of the newest weights, or of the selected ones."""
+def _fingerprint(options: Options | None) -> str:
+    """A digest of the newest weights, or of the selected ones."""
     folder = _folder(options)
     assert options is not None
-    found = newest_files(weights_folder(folder / options.algo))
-    if not found:
+    digest = newest_digest(weights_folder(folder / options.algo))
+    if digest is None:
         raise InputError(f"--learner_run={folder} has no trained {options.algo}: choose another run or --learner_algo")
-    return {path.name: files.whole_checksum(path) for path in found}
+    return digest
 
 
 def _folder(options: Options | None) -> Path:
