@@ -2,7 +2,6 @@
 
 import csv
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -97,13 +96,10 @@ def test_the_steps_of_earlier_rounds_may_not_change_within_a_run(finished, capsy
 
 def test_a_last_round_does_not_go_on_from_other_clusters(tmp_path, capsys):
     folder = run(tmp_path, "--rounds=2")
-    shutil.rmtree(folder / "rounds" / "1")
-    flags = [*BASE, f"--workdir={folder}", f"--artifacts_dir={tmp_path / 'artifacts'}", *ROUNDS, "--rounds=2"]
     last = folder / "rounds" / "last.json"
     stored = json.loads(last.read_text())
-    assert main(flags) == 0  # the first round is trained again and comes out the same
-    assert json.loads(last.read_text()) == stored
     last.write_text(json.dumps({**stored, "read": {"learner": "another"}}))
+    flags = [*BASE, f"--workdir={folder}", f"--artifacts_dir={tmp_path / 'artifacts'}", *ROUNDS, "--rounds=2"]
     assert main(flags) == 2
     assert "clusters of earlier rounds that have changed since" in capsys.readouterr().err
 
