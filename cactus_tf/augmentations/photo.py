@@ -1,6 +1,6 @@
 """Varied photographs: a random resized crop, a flip, jittered colors, and sometimes grayscale.
 
-The kinds and strengths are those of CPN(WCP) (Wang et al. 2022); hue is a turn of the YIQ plane.
+The strengths are those of CPN(WCP) (Wang et al. 2022), without its flip top to bottom; hue is a turn of the YIQ plane.
 """
 
 from __future__ import annotations

@@ -16,17 +16,7 @@ from cactus_tf.utils.paths import keras_models
 
 _HOST, _SECONDS = "https://storage.googleapis.com", 5  # where Keras' weights come from; patience with it
 _OWN_CHOICE = frozenset(
-    (
-        "recipe",
-        "embedder",
-        "partitioner",
-        "backbone",
-        "on_embeddings",
-        "filters",
-        "norm",
-        "image_size",
-        "supervised_fraction",
-    )
+    ("embedder", "partitioner", "backbone", "on_embeddings", "filters", "norm", "image_size", "supervised_fraction")
 )
 
 

@@ -32,10 +32,13 @@ def parse(argv: Sequence[str], members: Members = IMPORTED) -> schema.Settings:
       InputError: a flag or value that cannot be used.
     """
     folder = use_plugins(argv)
-    argv = with_recipe(argv)
     options = all_options(members)
     values = _flag_values(options)
     refuse_words(parse_flags(values, argv))
+    recipe = _recipe(values)
+    if recipe:
+        values = _flag_values(options)
+        parse_flags(values, [*recipe, *argv])
     given = schema.GivenSettings(*(_collect(section, values) for section in SECTIONS))
     given = given._replace(run=dataclasses.replace(given.run, plugins=folder))
     _check_choices(given)
@@ -55,19 +58,18 @@ def given(argv: Sequence[str]) -> dict[str, Any]:
     return {name: values[name].value for name in values if values[name].value is not None}
 
 
-def with_recipe(argv: Sequence[str]) -> list[str]:
-    """The command line with the flags of its `--recipe` before all others, which win.
+def _recipe(values: flags.FlagValues) -> list[str]:
+    """The flags of the recipe that was given; they stand before all others, which take precedence.
 
     Raises:
-      InputError: a flag or value that cannot be used, or an unknown recipe.
+      InputError: an unknown recipe.
     """
-    own = given(argv)
-    name, dataset = own.get("recipe", "paper"), own.get("dataset", schema.DataSettings().dataset)
+    name = values["recipe"].value or schema.RunSettings().recipe
     if name not in RECIPES:
         raise InputError(f"--recipe={name}: unknown recipe; {plugins.suggestion(name, RECIPES)}")
-    by_dataset = RECIPES[name]
-    chosen = by_dataset.get(dataset, by_dataset.get("", {}))
-    return [*(f"--{flag}={value}" for flag, value in chosen.items()), *argv]
+    dataset = values["dataset"].value or schema.DataSettings().dataset
+    chosen = RECIPES[name].get(dataset, RECIPES[name].get("", {}))
+    return [f"--{flag}={value}" for flag, value in chosen.items()]
 
 
 def use_plugins(argv: Sequence[str]) -> str | None:

@@ -12,6 +12,8 @@ from cactus_tf.config.schema import Settings, check_warmup
 from cactus_tf.errors import InputError
 
 EMBEDDER = "learner"
+CLUSTERS = "rounds.csv"
+"""In the folder of a run, the clusters of each round."""
 Info = Callable[[str, str], Any]
 """(family, name) -> what a member declares."""
 

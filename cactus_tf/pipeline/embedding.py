@@ -83,7 +83,8 @@ def fit_or_load(plan: EmbeddingPlan, train: ImageSet, artifact: Artifact, folder
     if info.trained:
         events, shown = folder / "events" / "embedder", report.pictured(train.images)
         callbacks = [tensorboard.EmbedderSummaries(events, info.metrics, info.pictures, shown)]
-    if isinstance(embedder, LearnedEmbedder):
+    if info.takes_learner:
+        assert isinstance(embedder, LearnedEmbedder)
         embedder.use(restoring.restore(plan.options.run, plan.options.algo).learner)
         if info.fingerprint is not None and info.fingerprint(plan.options) != plan.key["options"]["dir"]:
             raise InputError(f"--learner_run={plan.options.run} is still being trained: start again when it has ended")

@@ -20,7 +20,6 @@ from cactus_tf.utils import files
 
 log = logging.getLogger(__name__)
 
-NAME = "rounds.csv"
 _LAST = "last.json"
 _COMPARED = 10_000  # images whose clusters are compared; time grows with the square of the number of clusters
 
@@ -76,7 +75,7 @@ def write(partitions: Sequence[Partitions], train: ImageSet, folder: Path) -> No
     for i, own in enumerate(partitions, 1):
         rows.append({"round": i, **described(own[0], before, train)})
         before = own[0]
-    files.write_csv(folder / NAME, rows, list(rows[0]))
+    files.write_csv(folder / rounds.CLUSTERS, rows, list(rows[0]))
     for row in rows:
         log.info("%s", ", ".join(f"{name} {value}" for name, value in row.items() if value != ""))
 

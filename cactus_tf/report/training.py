@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from cactus_tf import plugins
+from cactus_tf.config import rounds
 from cactus_tf.contracts import TrainedNetwork
 from cactus_tf.fewshot.evaluation import TRACED_EPISODES
 from cactus_tf.report import browsing, figures, sheets, tiles
@@ -46,7 +47,7 @@ def tasks_of(run: Run) -> Section | None:
 
 def rounds_of(run: Run) -> Section | None:
     """The clusters of each round, of a run of several."""
-    path = run.folder / "rounds.csv"
+    path = run.folder / rounds.CLUSTERS
     if not path.exists():
         return None
     with open(path, newline="", encoding="utf-8") as file:

@@ -122,3 +122,14 @@ def test_the_first_line_of_the_command_says_what_was_chosen(photographs, tmp_pat
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("photographs: features of a pretrained network, random, and a linear map of them")
+
+
+@pytest.mark.parametrize("flag", ["--recipe=rounds", "--rounds=2", "--augmentation=photo", "--rotate_classes"])
+def test_flags_that_train_on_images_leave_the_defaults_of_photographs(flag, photographs):
+    assert completed([*photographs, flag]) == ([*photographs, flag], "")
+
+
+def test_the_default_recipe_keeps_the_defaults_of_photographs(photographs):
+    plain, named = completed(photographs)[0], completed([*photographs, "--recipe=paper"])[0]
+    assert len(plain) > len(photographs)
+    assert named == [*photographs, "--recipe=paper", *plain[len(photographs) :]]
