@@ -149,7 +149,8 @@ RECIPES: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "rounds": {
         "": {**_ROUNDS, "augmentation": "photo", "round_steps": "4000,6000", "steps": "10000"},
         "omniglot": {
-            **_ROUNDS, **_DRAWINGS, "round_steps": "4000,6000", "steps": "10000",
+            **_ROUNDS, **_DRAWINGS, "rounds": "4", "partitioner": "neighbors", "partitions": "1",
+            "round_steps": "3000,4000,4500", "steps": "5500", "outer_schedule": "cosine", "outer_warmup": "100",
         },
         "mnist": {**_ROUNDS, **_DRAWINGS, "rotate_classes": "false", "round_steps": "2000", "steps": "4000"},
         "digits": {
