@@ -94,6 +94,20 @@ def test_the_steps_of_earlier_rounds_may_not_change_within_a_run(finished, capsy
     assert "round_steps" in capsys.readouterr().err
 
 
+def test_learners_of_embeddings_learn_from_those_of_the_round_before(tmp_path):
+    adapter = ["--on_embeddings", "--backbone=linear", "--augmentation=none", "--first_partitioner=kmeans"]
+    folder = run(tmp_path, *adapter, "--embedder=pixels", "--pixels_dims=8", "--rounds=3", "--round_clusters=30")
+    images = datasets.load("digits").test.images[:20]
+    second, embedder = restoring.restore(rounds.folder_of(folder, 2)), restoring.restore_embedder(folder)
+    expected = second.learner.features(second.embedder.transform(images))
+    np.testing.assert_allclose(embedder.transform(images), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(embedder.encode(images), expected, rtol=1e-5, atol=1e-6)
+    moved = tmp_path / "moved"
+    embedder.save(moved)
+    again = type(embedder)().load(moved)
+    np.testing.assert_allclose(again.transform(images), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_a_last_round_does_not_go_on_from_other_clusters(tmp_path, capsys):
     folder = run(tmp_path, "--rounds=2")
     last = folder / "rounds" / "last.json"
@@ -127,7 +141,7 @@ def test_the_last_of_the_listed_clusters_and_steps_counts_for_all_other_rounds(t
         (["--rounds=2", "--algo=maml"], "--rounds=2 needs a learner with features of single images"),
         (["--rounds=2", "--round_steps=5", "--outer_warmup=9", "--outer_schedule=cosine"],
          "--outer_warmup=9 leaves none of --round_steps=5"),
-        (["--rounds=2", "--on_embeddings"], "--rounds=2 needs protonets trained on images: remove --on_embeddings"),
+        (["--rounds=2", "--dataset=imagenet", "--imagenet_input=features"], "--rounds=2 needs images, and --dataset"),
         (["--rounds=2", "--round_clusters=30,19", "--augmentation=affine", "--first_partitioner=instances"],
          "--way=20 is more than --round_clusters=19"),
         (["--partitioner=instances"], "from one image: add --augmentation=affine"),

@@ -113,7 +113,7 @@ def check(settings: Settings, info: Info) -> None:
     """Checks that a run of several rounds has what they need.
 
     Raises:
-      InputError: a setting of rounds in a run of one, or no learner on images.
+      InputError: a setting of rounds in a run of one, no learner with features, or no images.
     """
     part = settings.partition
     if part.rounds == 1:
@@ -121,9 +121,11 @@ def check(settings: Settings, info: Info) -> None:
         if extra:
             raise InputError(f"--{extra[0]} is for several rounds: add --rounds=2 or more, or leave it out")
         return
-    name = learner_of(settings, info)
-    training = settings.learners[name]
-    if training.on_embeddings:
-        raise InputError(f"--rounds={part.rounds} needs {name} trained on images: remove --on_embeddings")
+    training = settings.learners[learner_of(settings, info)]
+    data = settings.data.dataset
+    if info("datasets", data).gives_features(settings.options.get(data)):
+        raise InputError(
+            f"--rounds={part.rounds} needs images, and --dataset={data} gives features: leave --rounds out"
+        )
     for steps in part.round_steps or ():
         check_warmup(training.outer_schedule, training.outer_warmup, steps, "--round_steps")

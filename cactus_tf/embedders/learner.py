@@ -10,11 +10,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cactus_tf import plugins
-from cactus_tf.config import saved_learners
+from cactus_tf.config import saved_embedders, saved_learners
 from cactus_tf.config.schema import option
-from cactus_tf.contracts import EmbedderContext, EmbedderInfo, FeatureLearner, GraphEncoder, Learner, MetaLearner
+from cactus_tf.contracts import (
+    BuiltByName,
+    Embedder,
+    EmbedderContext,
+    EmbedderInfo,
+    FeatureLearner,
+    GraphEncoder,
+    Learner,
+    MetaLearner,
+)
 from cactus_tf.embedders._base import image_arrays
-from cactus_tf.embedders._base.estimator import ImageTransformer
+from cactus_tf.embedders._base.estimator import ImageTransformer, built
 from cactus_tf.errors import InputError
 from cactus_tf.fewshot.training import weights_folder
 from cactus_tf.utils import files, sealed, weights
@@ -25,7 +34,7 @@ from cactus_tf.utils.paths import expanded
 if TYPE_CHECKING:
     import tensorflow as tf
 
-_DESCRIPTION, _WEIGHTS = "learner.json", "learner.weights.h5"
+_DESCRIPTION, _WEIGHTS, _EMBEDDER = "learner.json", "learner.weights.h5", "embedder"
 _REMEDY = "embed again"
 
 
@@ -65,23 +74,28 @@ def build(context: EmbedderContext, options: Options | None = None) -> LearnerFe
 
 
 class LearnerFeatures(ImageTransformer):
-    """z = f(x), the features of a trained learner such as ProtoNets. Nothing is fitted."""
+    """z = f(x), the features of a trained learner such as ProtoNets; f(g(x)) if it takes the embeddings g(x) of images.
+
+    Nothing is fitted.
+    """
 
     def __init__(self) -> None:
         self._learner: Any = None
+        self._embedder: Any = None  # one that was built by name
 
     def use(self, learner: Learner) -> LearnerFeatures:
-        """Takes the learner and returns itself.
+        """Takes the learner, and the embedder that it was built with if it takes embeddings; returns itself.
 
         Raises:
           InputError: a learner without features of single images, or one that was not built by name.
         """
-        name = saved_learners.of(learner).name
-        if not isinstance(learner, FeatureLearner) or learner.consumes != "images":
-            raise InputError(
-                f"{name} has no features of single images: take a learner of images that has, such as protonets"
-            )
-        self._learner = learner
+        name, context, _ = saved_learners.of(learner)
+        if not isinstance(learner, FeatureLearner):
+            raise InputError(f"{name} has no features of single images: take a learner that has, such as protonets")
+        on_embeddings = learner.consumes == "embeddings"
+        if on_embeddings and not isinstance(context.embedder, BuiltByName):
+            raise InputError(f"{name} takes embeddings, and no embedder of ours makes them: take a learner of images")
+        self._learner, self._embedder = learner, context.embedder if on_embeddings else None
         return self
 
     def fit(
@@ -102,24 +116,30 @@ class LearnerFeatures(ImageTransformer):
           InputError: there is no learner, or the images are of another shape.
         """
         image_arrays.check_images(images, self._shape())
-        return image_arrays.in_chunks(self._learner.features, images, chunk=1024)
+        rows = self._embedder.transform(images) if self._embedder else images
+        return image_arrays.in_chunks(self._learner.features, rows, chunk=1024)
 
     def encode(self, images: tf.Tensor) -> tf.Tensor:
         """As `transform`, of a tensor, by TensorFlow.
 
         Raises:
-          InputError: the learner does not work in a graph.
+          InputError: the learner, or the embedder before it, does not work in a graph.
         """
-        if not isinstance(self._learner, GraphEncoder):
-            raise InputError("this learner cannot be exported as an embedder: take one such as protonets")
-        return self._learner.encode(images)
+        for part in (self._embedder, self._learner):
+            if part is not None and not isinstance(part, GraphEncoder):
+                raise InputError("this learner cannot be exported as an embedder: take one such as protonets")
+        return self._learner.encode(self._embedder.encode(images) if self._embedder else images)
 
     def save(self, folder: Path) -> None:
-        """Writes the learner's recipe and weights."""
+        """Writes the learner's recipe and weights, and the embedder before it."""
         self._shape()
         folder = files.make_folder(Path(folder), "save")
         weights.save(self._learner.variables, folder / _WEIGHTS)
-        sealed.write(folder / _DESCRIPTION, saved_learners.described(saved_learners.of(self._learner)))
+        description = saved_learners.described(saved_learners.of(self._learner))
+        if self._embedder is not None:
+            self._embedder.save(files.make_folder(folder / _EMBEDDER, "save"))
+            description |= saved_embedders.described(self._embedder.recipe)
+        sealed.write(folder / _DESCRIPTION, description)
 
     def load(self, folder: Path) -> LearnerFeatures:
         """Restores what `save` wrote and returns itself.
@@ -127,11 +147,14 @@ class LearnerFeatures(ImageTransformer):
         Raises:
           InputError: the folder holds no such embedder, or a damaged one.
         """
-        folder = Path(folder)
+        folder, embedder = Path(folder), None
         saved = sealed.read(folder / _DESCRIPTION, _REMEDY)
-        name, context, options = recipe = saved_learners.read(saved["learner"], saved["context"], saved["options"])
+        if "embedder" in saved:
+            recipe = saved_embedders.read(saved["embedder"], saved["embedder_context"], saved["embedder_options"])
+            embedder = built(recipe).load(folder / _EMBEDDER)
+        recipe = saved_learners.read(saved["learner"], saved["context"], saved["options"], embedder)
         with keras_defaults():
-            learner = plugins.load("learners", name).build(context, options)
+            learner = plugins.load("learners", recipe.name).build(recipe.context, recipe.options)
         learner.recipe = recipe
         assert isinstance(learner, MetaLearner)
         weights.load(learner.variables, folder / _WEIGHTS)

@@ -11,9 +11,9 @@ import numpy as np
 
 import cactus_tf
 from cactus_tf import embedders, learners, plugins
-from cactus_tf.config import saved_learners
+from cactus_tf.config import saved_embedders, saved_learners
 from cactus_tf.config.schema import from_saved, option
-from cactus_tf.contracts import BuiltByName, Embedder, EmbedderContext, Learner, MetaLearner, Recipe
+from cactus_tf.contracts import BuiltByName, Embedder, Learner, MetaLearner, Recipe
 from cactus_tf.errors import InputError
 from cactus_tf.utils import files, sealed, weights
 from cactus_tf.utils.arrays import read_archive
@@ -207,8 +207,8 @@ def _read_learner(folder: Path, description: _Description, embedder: Embedder | 
 def _unfitted_embedder(description: _Description) -> Embedder:
     """The embedder as it was built; the first folders of this format have only its name."""
     name = str(description.embedder)
-    context: EmbedderContext = from_saved(EmbedderContext, description.embedder_context)
-    return embedders.make(name, context, saved_learners.member_options("embedders", name, description.embedder_options))
+    recipe = saved_embedders.read(name, description.embedder_context, description.embedder_options)
+    return embedders.make(*recipe)
 
 
 def _read_fitted(folder: Path, about: _Labels) -> Fitted:
@@ -231,12 +231,7 @@ def _describe_embedder(embedder: Embedder | None) -> dict[str, Any]:
         return {"embedder": None}
     if not isinstance(embedder, BuiltByName):
         return {"embedder": None, "own_embedder": _own(embedder)}
-    recipe = embedder.recipe
-    return {
-        "embedder": recipe.name,
-        "embedder_context": dataclasses.asdict(recipe.context),
-        "embedder_options": dataclasses.asdict(recipe.options) if recipe.options else {},
-    }
+    return saved_embedders.described(embedder.recipe)
 
 
 def _own(embedder: Any) -> str:

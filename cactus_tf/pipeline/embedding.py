@@ -93,7 +93,7 @@ def fit_or_load(plan: EmbeddingPlan, train: ImageSet, artifact: Artifact, folder
     model = artifact.folder / "model"
     model.mkdir(exist_ok=True)
     embedder.save(model)
-    artifact.record_files([p.relative_to(artifact.folder).as_posix() for p in model.iterdir()])
+    artifact.record_files([p.relative_to(artifact.folder).as_posix() for p in model.rglob("*") if p.is_file()])
     shutil.rmtree(artifact.folder / "partial", ignore_errors=True)  # its checkpoints are as large as the network
     return embedder
 
