@@ -14,7 +14,6 @@ from cactus_tf.config import saved_embedders, saved_learners
 from cactus_tf.config.schema import option
 from cactus_tf.contracts import (
     BuiltByName,
-    Embedder,
     EmbedderContext,
     EmbedderInfo,
     FeatureLearner,
