@@ -16,8 +16,11 @@ from cactus_tf.utils.paths import keras_models
 
 _HOST, _SECONDS = "https://storage.googleapis.com", 5  # where Keras' weights come from; patience with it
 _OWN_CHOICE = frozenset(
-    ("embedder", "partitioner", "backbone", "on_embeddings", "filters", "norm", "image_size", "supervised_fraction")
-)
+    (
+        "embedder", "partitioner", "first_partitioner", "backbone", "on_embeddings", "filters", "norm", "image_size",
+        "supervised_fraction",
+    )
+)  # fmt: skip
 
 
 def completed(argv: Sequence[str]) -> tuple[list[str], str]:
@@ -59,10 +62,9 @@ def _decided(given: Mapping[str, Any]) -> bool:
     known = set(given.get("algo", ())) & set(plugins.names("learners"))
     trained = [name for name in known if DECLARED.info("learners", name).training is not None]
     episodes = given.get("augmentation", "none") != "none" or given.get("rotate_classes")
-    several = given.get("recipe", "paper") != "paper" or given.get("rounds", 1) > 1
     return bool(
         episodes
-        or several
+        or given.get("recipe", "paper") != "paper"
         or _OWN_CHOICE & set(given)
         or any(name.startswith(others) for name in given)
         or set(trained) - {"protonets"}
