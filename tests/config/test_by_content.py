@@ -124,7 +124,9 @@ def test_the_first_line_of_the_command_says_what_was_chosen(photographs, tmp_pat
     assert done.stdout.startswith("photographs: features of a pretrained network, random, and a linear map of them")
 
 
-@pytest.mark.parametrize("flag", ["--recipe=rounds", "--first_partitioner=instances", "--augmentation=photo", "--rotate_classes"])
+@pytest.mark.parametrize(
+    "flag", ["--recipe=rounds", "--first_partitioner=instances", "--augmentation=photo", "--rotate_classes"]
+)
 def test_flags_that_train_on_images_leave_the_defaults_of_photographs(flag, photographs):
     assert completed([*photographs, flag]) == ([*photographs, flag], "")
 
