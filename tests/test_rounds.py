@@ -11,6 +11,7 @@ from cactus_tf.config import build_plan, rounds
 from cactus_tf.config import flags as cli
 from cactus_tf.errors import InputError
 from cactus_tf.main import main
+from cactus_tf.pipeline.meta_training import first_tasks
 from cactus_tf.pipeline.rounds import agreement, described, purity
 from cactus_tf.runs import restoring
 from cactus_tf.types import AssignedPartitions, ImageSet, InstancePartition
@@ -46,6 +47,20 @@ def test_each_round_has_its_own_clusters_and_steps(finished):
     assert [(line["round"], line["clusters"]) for line in lines] == [("1", "1000"), ("2", "30"), ("3", "20")]
     assert [line["agreement"] != "" for line in lines] == [False, False, True]
     assert all(0 < float(line["purity"]) <= 1 for line in lines)
+
+
+def test_earlier_rounds_are_described_before_the_last_one_ends(tmp_path):
+    with open(run(tmp_path, "--stage=train", "--rounds=2") / "rounds.csv", newline="") as file:
+        assert [line["round"] for line in csv.DictReader(file)] == ["1"]
+
+
+def test_training_tasks_are_drawn_as_the_training_sees_them():
+    plan = build_plan.make(cli.parse(["--augmentation=affine", "--partitioner=instances"]))
+    data = datasets.load("digits")
+    tasks = first_tasks(plan.meta_learners, data, [InstancePartition(len(data.train))])
+    query = tasks[0].query
+    assert query.dtype == np.float32
+    assert not np.array_equal(query[0, 0], query[0, 1])
 
 
 def test_a_round_embeds_by_the_features_of_the_one_before(finished):

@@ -148,7 +148,7 @@ class TrainingSettings:
     )
     select: str = option(
         "last",
-        "which weights are kept: last, or pseudo (those with the highest accuracy on tasks of clusters that training "
+        "which weights are used: last, or pseudo (those with the highest accuracy on tasks of clusters that training "
         "leaves out, without labels)",
         source="ours; Hsu et al. 2019: last",
     )

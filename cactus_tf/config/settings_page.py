@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from cactus_tf import plugins
 from cactus_tf.config import schema
 from cactus_tf.config.help import bounds, plain
-from cactus_tf.config.presets import PRESETS, UNPUBLISHED, Preset
+from cactus_tf.config.presets import PRESETS, RECIPES, UNPUBLISHED, Preset
 
 _TOP = """# Settings and their sources
 
@@ -33,6 +33,10 @@ _BY_LEARNER = """## Defaults by learner
 
 Only learners with one of the backbones are listed."""
 
+_BY_RECIPE = """## Defaults of --recipe=rounds
+
+These values are ours; [beyond.md](beyond.md) explains them. Flags that you add win."""
+
 _FAMILIES = ("datasets", "embedders", "partitioners", "augmentations", "learners")
 _SECTIONS = (schema.EmbeddingSettings, schema.PartitionSettings, schema.TrainingSettings, schema.EvaluationSettings)
 _SETTINGS = {field.name: field for section in _SECTIONS for field in dataclasses.fields(section)}
@@ -45,6 +49,7 @@ def settings_page() -> str:
         _TOP,
         _BY_DATASET, _dataset_table(),
         _BY_LEARNER, _learner_table(), _widths(),
+        _BY_RECIPE, _recipe_table("rounds"),
         "## Defaults that are the same everywhere", _option_table("", shared),
     ]  # fmt: skip
     for family in _FAMILIES:
@@ -80,6 +85,12 @@ def _learner_table() -> str:
     fields = [name for name in fields if any(getattr(own, name) is not None for own in networks.values())]
     rows = [_settings_row(name, [plain(getattr(own, name)) for own in networks.values()]) for name in fields]
     return _table(["setting", "symbol", *networks], [*rows, ["source", "", *(infos[name].source for name in networks)]])
+
+
+def _recipe_table(recipe: str) -> str:
+    values = {dataset or "others": own for dataset, own in RECIPES[recipe].items()}
+    names = dict.fromkeys(name for own in values.values() for name in own)
+    return _table(["setting", *values], [[f"`--{n}`", *(own.get(n, "") for own in values.values())] for n in names])
 
 
 def _widths() -> str:

@@ -1,4 +1,4 @@
-"""Selection without labels: the weights of the step with the highest accuracy on held-out pseudo-tasks are kept."""
+"""Selection without labels: the weights with the highest accuracy on held-out pseudo-tasks."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def selected_folder(folder: Path) -> Path:
 
 
 class Selection:
-    """Compares steps of a training, and keeps the weights of the best; of equals, the latest.
+    """Compares steps of a training, and saves the weights of the best; of equals, the latest.
 
     What it knows is part of the training's checkpoints, so an interrupted training selects what an uninterrupted one
     does.
 
     Args:
-      weights: the variables to keep.
+      weights: the variables to save.
       accuracy: the accuracy of the weights as they are, as a fraction.
       folder: of the learner.
       steps: length of the training.
@@ -49,22 +49,22 @@ class Selection:
         self._every, self._steps = max(1, steps // TIMES), steps
         self._folder = selected_folder(folder)
         self._best = tf.Variable(-1.0, dtype=tf.float64, trainable=False)
-        self._judged, self._step = (tf.Variable(0, dtype=tf.int64, trainable=False) for _ in range(2))
+        self._evaluated, self._step = (tf.Variable(0, dtype=tf.int64, trainable=False) for _ in range(2))
         self._checkpoints = Checkpoints(weights, self._step, self._folder)
 
     @property
     def variables(self) -> list:
         """What a checkpoint of the training must hold."""
-        return [self._best, self._judged]
+        return [self._best, self._evaluated]
 
     def catch_up(self, start: int) -> None:
-        """Judges the step that a training resumes from, if it ended in between."""
-        if start and self._due(start) and int(self._judged) != start:
-            self._judge(start)
+        """Evaluates the step that a training resumes from, if it ended in between."""
+        if start and self._due(start) and int(self._evaluated) != start:
+            self._evaluate(start)
 
     def after(self, step: int) -> dict[str, float]:
         """The accuracy of a step, NaN for one that is not compared, for the learning curve."""
-        return {"pseudo_accuracy": self._judge(step) if self._due(step) else math.nan}
+        return {"pseudo_accuracy": self._evaluate(step) if self._due(step) else math.nan}
 
     def restore(self) -> None:
         """Assigns the best weights."""
@@ -76,12 +76,12 @@ class Selection:
     def _due(self, step: int) -> bool:
         return step % self._every == 0 or step == self._steps
 
-    def _judge(self, step: int) -> float:
+    def _evaluate(self, step: int) -> float:
         accuracy = self._accuracy()
         self._write(step, {"pseudo/accuracy": accuracy})
         if accuracy >= float(self._best):
             self._step.assign(step)
             self._checkpoints.save()
             self._best.assign(accuracy)
-        self._judged.assign(step)
+        self._evaluated.assign(step)
         return accuracy

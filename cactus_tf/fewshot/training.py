@@ -221,8 +221,8 @@ def meta_train(
             if not np.all(result.finite):
                 raise RunError(_why_not_finite(learner, batch, result, step, record.checkpoints.status()))
             _show(bar, scalars)
-            judged = selection.after(step) if selection else {}
-            record.curve.add(step, scalars | judged, always=any(map(np.isfinite, judged.values())))
+            pseudo = selection.after(step) if selection else {}
+            record.curve.add(step, scalars | pseudo, always=any(map(np.isfinite, pseudo.values())))
             if on_step:
                 on_step(step, scalars)
             if step % checkpoint_every == 0 or step == steps:

@@ -77,6 +77,7 @@ def _stages(plan: RunPlan, folder: Path, artifacts: Path, first_run: bool) -> li
     if plan.settings.partition.rounds > 1:
         with clock.stage("rounds"):
             plan, earlier = rounds.last(plan, folder, functools.partial(_earlier_round, data, artifacts))
+            rounds.write(earlier, data.train, folder)
     learned = _learn(plan, data, artifacts, folder, clock)
     if learned is None:
         return []

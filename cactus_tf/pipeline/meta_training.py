@@ -10,7 +10,7 @@ from pathlib import Path
 from cactus_tf import augmentations, learners
 from cactus_tf.config.plan import LearnerPlan, RunPlan
 from cactus_tf.contracts import ClusterLearner, Embedder, Learner, MetaLearner
-from cactus_tf.fewshot.augmenting import EpisodeAugmentation
+from cactus_tf.fewshot.augmenting import AugmentedEpisodes, EpisodeAugmentation
 from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.fewshot.selection import Selection
 from cactus_tf.fewshot.training import meta_train
@@ -57,8 +57,8 @@ def train(
             watch = None
             if plan.run.validation:
                 watch = validation(learner_plan, plan.evaluation, learner, data.val, log_events.write)
-            kept = held and selection(learner_plan, learner, held, augmentation(learner_plan), folder, log_events.write)
-            train_one(learner_plan, learner, tasks, folder, log_events, watch, kept)
+            by = held and selection(learner_plan, learner, held, augmentation(learner_plan), folder, log_events.write)
+            train_one(learner_plan, learner, tasks, folder, log_events, watch, by)
         elif isinstance(learner, ClusterLearner):
             learner.prepare()
         built[learner_plan.name] = learner
@@ -72,7 +72,7 @@ def train_one(
     folder: Path,
     log_events: tensorboard.TrainingEvents,
     on_checkpoint: Callable[[int], None] | None,
-    kept: Selection | None,
+    selected_by: Selection | None,
 ) -> None:
     """Meta-trains one learner in place, resuming from FOLDER/NAME."""
     training = plan.training
@@ -88,7 +88,7 @@ def train_one(
             outer_schedule=training.outer_schedule,
             outer_warmup=training.outer_warmup,
             augment=augmentation(plan),
-            selection=kept,
+            selection=selected_by,
             folder=files.make_folder(folder / plan.name, "--workdir"),
             on_step=log_events.on_step,
             on_checkpoint=on_checkpoint,
@@ -108,9 +108,10 @@ def augmentation(plan: LearnerPlan) -> EpisodeAugmentation | None:
 
 
 def first_tasks(meta_learners: Sequence[LearnerPlan], data: Splits, partitions: Partitions) -> Episodes | None:
-    """The training tasks of the first meta-learner on images, to draw; None if there is none."""
+    """The training tasks of the first meta-learner, augmented, to draw; None if there is none."""
     if not meta_learners:
         return None
     first = meta_learners[0]
-    held = held_out(first, data.train.images, partitions)
-    return first.training_tasks(data.train.images, held.training if held else partitions)
+    held, augment = held_out(first, data.train.images, partitions), augmentation(first)
+    tasks = first.training_tasks(data.train.images, held.training if held else partitions)
+    return AugmentedEpisodes(tasks, augment) if augment else tasks

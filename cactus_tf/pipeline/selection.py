@@ -1,4 +1,4 @@
-"""Selection without labels in a run: which clusters are held out, and how a learner is judged on them."""
+"""Selection without labels in a run: which clusters are held out, and how a learner is evaluated on them."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import numpy as np
 
 from cactus_tf.config.plan import LearnerPlan
 from cactus_tf.contracts import AdaptingLearner, MetaLearner
-from cactus_tf.fewshot.augmenting import EpisodeAugmentation
+from cactus_tf.fewshot.augmenting import AugmentedEpisodes, EpisodeAugmentation
 from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.fewshot.evaluation import adaptation_accuracies, episode_accuracies
 from cactus_tf.fewshot.holdout import HeldOut, hold_out
 from cactus_tf.fewshot.selection import Selection
 from cactus_tf.pipeline.validation import Write
-from cactus_tf.types import Episode, Partitions
+from cactus_tf.types import Partitions
 
-ANSWERS = 2500
-"""Queries that are answered to judge a step, at least."""
+QUERIES = 2500
+"""Queries that a step is evaluated on, at least."""
 _FEWEST = 20  # tasks
 
 
 def held_out(plan: LearnerPlan, rows: np.ndarray, partitions: Partitions) -> HeldOut | None:
-    """The clusters that a learner's training leaves out; None if its last weights are kept.
+    """The clusters that a learner's training leaves out; None if its last weights are taken.
 
     Raises:
       InputError: the partitions do not allow it.
@@ -47,13 +47,13 @@ def selection(
       plan: of the learner.
       learner: the one that trains.
       held: the clusters apart from its training.
-      augmentation: what its training does to the images of episodes; pseudo-tasks are varied alike.
+      augmentation: what its training does to the images of episodes; pseudo-tasks are augmented alike.
       folder: of the run.
       write: writes scalars of a step.
     """
     assert plan.training is not None
-    tasks = Varied(held.tasks, augmentation) if augmentation else held.tasks
-    number = max(_FEWEST, math.ceil(ANSWERS / (tasks.way * tasks.query)))
+    tasks = AugmentedEpisodes(held.tasks, augmentation) if augmentation else held.tasks
+    number = max(_FEWEST, math.ceil(QUERIES / (tasks.way * tasks.query)))
     return Selection(
         learner.variables, lambda: accuracy(learner, tasks, number), folder / plan.name, plan.training.steps, write
     )
@@ -64,17 +64,3 @@ def accuracy(learner: MetaLearner, tasks: Episodes, number: int) -> float:
     if isinstance(learner, AdaptingLearner):
         return adaptation_accuracies(learner, tasks, number, traced=0).final.mean
     return episode_accuracies(learner.classify, tasks, number).mean
-
-
-class Varied(Episodes):
-    """The same tasks with varied images."""
-
-    def __init__(self, tasks: Episodes, augmentation: EpisodeAugmentation):
-        super().__init__(
-            tasks.rows, tasks.partitions, way=tasks.way, shot=tasks.shot, query=tasks.query, seed=tasks.seed
-        )
-        self._augmentation = augmentation
-
-    def __getitem__(self, i: int) -> Episode:
-        """Episode i, images in float32, 0..1."""
-        return Episode(*map(np.asarray, self._augmentation(super().__getitem__(i))))

@@ -28,14 +28,15 @@ def drawings(images: np.ndarray) -> bool:
 
 
 def tiles(images: np.ndarray, invert: bool = False, most: int = _LARGE) -> np.ndarray:
-    """Images for display, [..., h, w, c] uint8 -> [..., H, W, 3] uint8 with 28 to 64 pixels on the longer side.
+    """Images for display, [..., h, w, c] -> [..., H, W, 3] uint8 with 28 to 64 pixels on the longer side.
 
     Args:
-      images: one channel or three.
+      images: uint8, or float32 in 0..1; one channel or three.
       invert: whether to swap black and white.
       most: pixels on the longer side, if not 64.
     """
     flat = images.reshape(-1, *images.shape[-3:])
+    flat = flat if flat.dtype == np.uint8 else np.rint(255 * flat).astype(np.uint8)
     flat = 255 - flat if invert else flat
     flat = np.stack([_resized(image, most) for image in flat]) if len(flat) else flat
     return np.broadcast_to(flat, (*flat.shape[:-1], 3)).reshape(*images.shape[:-3], *flat.shape[1:-1], 3)
@@ -68,8 +69,8 @@ def task(
     """One task, a row per label: support images framed in blue, then queries in gray.
 
     Args:
-      support: [way, shot, h, w, c] uint8.
-      query: [way, query, h, w, c] uint8.
+      support: [way, shot, h, w, c] uint8, or float32 in 0..1.
+      query: [way, query, h, w, c], alike.
       wrong: [way, query] whether the prediction is wrong: framed in orange, with a marked corner.
       invert: whether to swap black and white.
       most: images of either part in a row.

@@ -41,7 +41,7 @@ def tasks_of(run: Run) -> Section | None:
     )
     training = run.plan.meta_learners[0].training
     if training is not None and (training.augmentation != "none" or training.rotate_classes):
-        text += " Training varied these images (--augmentation, --rotate_classes); here they are as they were before."
+        text += " Images are augmented as in training (--augmentation, --rotate_classes)."
     return Section("Training tasks", [text], pictures=pictures)
 
 
@@ -127,16 +127,16 @@ def training_of(run: Run) -> Section | None:
         )
         for scalar, (unit, factor) in panels.items()
     ]
-    judged = {name: _judged(rows) for name, rows in histories.items() if _judged(rows)}
-    if judged:
+    evaluated = {name: _evaluated(rows) for name, rows in histories.items() if _evaluated(rows)}
+    if evaluated:
         unit = "accuracy on held-out pseudo-tasks in %"
-        figure = figures.line_figure(judged, "pseudo_accuracy", unit, "outer step", 100)
-        alt = f"Line chart: {unit} over the outer steps of {', '.join(judged)}."
+        figure = figures.line_figure(evaluated, "pseudo_accuracy", unit, "outer step", 100)
+        alt = f"Line chart: {unit} over the outer steps of {', '.join(evaluated)}."
         pictures.append(figures.chart(figure, alt, f"{capital(tensorboard.TAGS['pseudo/accuracy'])}."))
     return Section("Meta-training", pictures=pictures)
 
 
-def _judged(rows: Sequence[Mapping[str, float]]) -> list[Mapping[str, float]]:
+def _evaluated(rows: Sequence[Mapping[str, float]]) -> list[Mapping[str, float]]:
     """The rows of a learning curve with an accuracy on pseudo-tasks."""
     return [row for row in rows if np.isfinite(row.get("pseudo_accuracy", np.nan))]
 

@@ -245,7 +245,7 @@ def closing_words(rows: Sequence[Mapping], folder: Path) -> str:
             *most_accurate(rows),
             f"\nresults      {folder}/results.json, results.csv",
             *([f"report       {folder}/report.html"] if (folder / "report.html").exists() else []),
-            f"TensorBoard  tensorboard --logdir {folder}/events",
+            f"TensorBoard  tensorboard --logdir {folder if (folder / 'rounds').exists() else folder / 'events'}",
             f"next         {_suggestion(rows[0]['dataset'] if rows else 'folder')}",
             "help         --help lists the main flags, --helpfull all",
         ]

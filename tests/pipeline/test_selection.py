@@ -4,10 +4,10 @@ import pytest
 from cactus_tf import learners
 from cactus_tf.config import build_plan, flags
 from cactus_tf.contracts import MetaLearner
-from cactus_tf.fewshot.augmenting import EpisodeAugmentation
+from cactus_tf.fewshot.augmenting import AugmentedEpisodes, EpisodeAugmentation
 from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.fewshot.evaluation import evaluate
-from cactus_tf.pipeline.selection import Varied, accuracy, held_out
+from cactus_tf.pipeline.selection import accuracy, held_out
 from cactus_tf.types import AssignedPartitions
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (120, 16, 16, 1), np.uint8)
@@ -29,7 +29,7 @@ def test_the_accuracy_on_pseudo_tasks_is_that_of_evaluation(algo):
 
 def test_varied_tasks_are_the_same_tasks_with_varied_images():
     augmentation = EpisodeAugmentation(lambda images, seed: 1 - images, support=False)
-    varied, plain = Varied(TASKS, augmentation)[3], TASKS[3]
+    varied, plain = AugmentedEpisodes(TASKS, augmentation)[3], TASKS[3]
     np.testing.assert_allclose(varied.support, plain.support / np.float32(255))
     np.testing.assert_allclose(varied.query, 1 - plain.query / np.float32(255), atol=1e-6)
 
