@@ -152,6 +152,9 @@ RECIPES: Mapping[str, Mapping[str, Mapping[str, str]]] = {
             **_ROUNDS, **_DRAWINGS, "rounds": "4", "partitioner": "neighbors", "partitions": "1",
             "round_steps": "3000,4000,4500", "steps": "5500", "outer_schedule": "cosine", "outer_warmup": "100",
         },
+        "folder": {
+            **_ROUNDS, "augmentation": "photo", "rounds": "2", "way": "20", "round_steps": "700", "steps": "900",
+        },
         "mnist": {**_ROUNDS, **_DRAWINGS, "rotate_classes": "false", "round_steps": "2000", "steps": "4000"},
         "digits": {
             **_ROUNDS, "algo": "protonets,nearest_neighbours", "augmentation": "affine", "rotate_classes": "false",
