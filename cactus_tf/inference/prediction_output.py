@@ -243,7 +243,7 @@ def figure(predictions: Predictions) -> Any:
 
 def _title(predictions: Predictions) -> str:
     order = ", from the most to the least certain, with the probability" if predictions.graded else ""
-    red = "" if predictions.queries.labels is None else "; red: wrong, with the true class in parentheses"
+    red = "" if predictions.queries.labels is None else "\nred: wrong, with the true class in parentheses"
     return f"pictures by the class that {predictions.classifier} predicts{order}{red}"
 
 
