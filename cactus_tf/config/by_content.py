@@ -15,6 +15,8 @@ from cactus_tf.config.schema import DataSettings
 from cactus_tf.utils.paths import keras_models
 
 _HOST, _SECONDS = "https://storage.googleapis.com", 5  # where Keras' weights come from; patience with it
+_NETWORK, _FILE = "mobilenet_v2", "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+_ADDRESS = f"{_HOST}/tensorflow/keras-applications/{_NETWORK}/{_FILE}"
 _OWN_CHOICE = frozenset(
     (
         "embedder", "partitioner", "first_partitioner", "backbone", "on_embeddings", "filters", "norm", "image_size",
@@ -44,10 +46,12 @@ def completed(argv: Sequence[str]) -> tuple[list[str], str]:
         return list(argv), ""
     if not _at_hand(given):
         return list(argv), (
-            "photographs, but no weights of a pretrained network are here or can be downloaded: learning from the "
-            "pictures alone; --pretrained_weights=FILE is far more accurate (see --help=pretrained)"
+            f"photographs, but the weights of {_NETWORK} are not in {keras_models()} and cannot be downloaded: "
+            "learning from the pictures alone, which is far less accurate; to use the network, put "
+            f"{_ADDRESS} into that folder or name a file of weights with --pretrained_weights=FILE (see "
+            "--help=pretrained)"
         )
-    network = given.get("pretrained_weights") or given.get("pretrained_model") or "mobilenet_v2"
+    network = given.get("pretrained_weights") or given.get("pretrained_model") or _NETWORK
     chosen = {**PHOTOGRAPHS, "way": str(_way(len(info.train_files(*places))))}
     words = [f"--{name}={value}" for name, value in chosen.items() if name not in given]
     return [*argv, *words], (
@@ -80,7 +84,7 @@ def _at_hand(given: Mapping[str, Any]) -> bool:
     """Whether the weights of the network are here or can be downloaded, or the user chose the network."""
     if given.get("pretrained_weights") or given.get("pretrained_model"):
         return True
-    return any(keras_models().glob("mobilenet_v2_*_no_top.h5")) or _online()
+    return any(keras_models().glob(f"{_NETWORK}_*_no_top.h5")) or _online()
 
 
 def _online() -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from cactus_tf import plugins
 from cactus_tf.config import schema
+from cactus_tf.config.commands import loading
 from cactus_tf.config.declared import DECLARED, docstring
 from cactus_tf.config.presets import PRESETS, Preset
 from cactus_tf.errors import InputError
@@ -64,7 +65,9 @@ def _more(families: Sequence[str], name: str) -> list[str]:
     """What an embedder adds to its settings, which takes importing it."""
     if "embedders" not in families or DECLARED.info("embedders", name).more is None:
         return []
-    return [plugins.info("embedders", name).more()]
+    with loading(()):
+        info = plugins.info("embedders", name)
+    return [info.more()]
 
 
 def _options_help(family: str, name: str) -> str:

@@ -66,7 +66,7 @@ class AdaptationAccuracy(NamedTuple):
 
 
 def adaptation_accuracies(
-    learner: AdaptingLearner, tasks: Episodes, episodes: int, traced: int = TRACED_EPISODES
+    learner: AdaptingLearner, tasks: Episodes, episodes: int, traced: int = TRACED_EPISODES, name: str = ""
 ) -> AdaptationAccuracy:
     """Accuracy after adaptation, and along the way in the first episodes.
 
@@ -75,6 +75,7 @@ def adaptation_accuracies(
     Args:
       learner, tasks, episodes: as of `evaluate`.
       traced: number of episodes of the curves; 0 for none.
+      name: of the learner, on the progress bar.
 
     Raises:
       RunError: adaptation diverged in an episode.
@@ -93,7 +94,7 @@ def adaptation_accuracies(
         return np.argmax(trace.query[-1], axis=-1), right
 
     results = []
-    with _bar(tasks, episodes) as bar, ThreadPoolExecutor(cores()) as threads:
+    with _bar(tasks, episodes, name) as bar, ThreadPoolExecutor(cores()) as threads:
         compiled = {i: one(i) for i in {0, min(traced, episodes - 1)}}  # each of the two functions once
         for result in threads.map(lambda i: compiled.get(i) or one(i), range(episodes)):
             results.append(result)
@@ -115,13 +116,13 @@ def _check_finite(trace: Trace, learner: AdaptingLearner, tasks: Episodes, i: in
         )
 
 
-def _title(tasks: Episodes) -> str:
-    return f"evaluate {tasks.way}-way {tasks.shot}-shot"
+def _title(tasks: Episodes, name: str = "") -> str:
+    return f"evaluate{' ' * bool(name)}{name} {tasks.way}-way {tasks.shot}-shot"
 
 
-def _bar(tasks: Episodes, number: int, numbers: Iterable[int] | None = None) -> progress.Bar:
+def _bar(tasks: Episodes, number: int, name: str, numbers: Iterable[int] | None = None) -> progress.Bar:
     shorter = "--eval_episodes shortens it"
-    return progress.Bar(numbers, _title(tasks), number, unit="episode", shorter=shorter)
+    return progress.Bar(numbers, _title(tasks, name), number, unit="episode", shorter=shorter)
 
 
 def with_features(learner: Learner, rows: np.ndarray) -> tuple[Classify, np.ndarray]:
@@ -138,13 +139,16 @@ def leaks(learner: Learner) -> bool:
     return isinstance(learner, LeakingLearner) and learner.leak
 
 
-def episode_accuracies(classify: Classify, episodes: Episodes, number: int, leak: bool = False) -> Accuracy:
+def episode_accuracies(
+    classify: Classify, episodes: Episodes, number: int, leak: bool = False, name: str = ""
+) -> Accuracy:
     """Mean, 95% interval, per-episode accuracy and answers of one classifying function.
 
-    With `leak`, the function is a `classify_leaking` and gets the labels of the queries, too.
+    With `leak`, the function is a `classify_leaking` and gets the labels of the queries, too. `name` is the learner's,
+    for the progress bar.
     """
     with threadpool_limits(1):  # an episode is too small to share among threads
-        numbers = _bar(episodes, number, range(number))
+        numbers = _bar(episodes, number, name, range(number))
         answers = np.array([_answers(classify, episodes, i, leak) for i in numbers])
     right = answers == np.repeat(np.arange(episodes.way), episodes.query)
     return over_episodes(right.mean(axis=1))._replace(answers=answers)

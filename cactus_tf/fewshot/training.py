@@ -211,7 +211,7 @@ def meta_train(
     if selection:
         selection.catch_up(record.start)
     batches = iter(episodes.dataset(tasks_per_step, record.start))
-    bar = progress.Bar(desc="meta-train", total=steps, initial=record.start, shorter="--steps shortens it")
+    bar = progress.Bar(desc="train", total=steps, initial=record.start, shorter="--steps shortens it")
     with bar, record.written_on_interrupt():
         for step in range(record.start + 1, steps + 1):
             batch = next(batches)

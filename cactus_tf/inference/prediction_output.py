@@ -231,7 +231,7 @@ def figure(predictions: Predictions) -> Any:
         for x, i in enumerate(chosen):
             image = predictions.queries.images[i]
             axes.imshow(image, cmap=colors, vmin=0, vmax=255, extent=(x, x + 0.92, 1.3 * y + 0.92, 1.3 * y))
-            text, color = _caption(predictions, i, named=predictions.graded and y == len(rows) - 1)
+            text, color = _caption(predictions, i, least=predictions.graded and y == len(rows) - 1)
             axes.text(x + 0.46, 1.3 * y + 0.96, text, ha="center", va="top", fontsize=7, color=color)
     axes.set(xlim=(0, _COLUMNS), ylim=(1.3 * len(rows), 0), xticks=[], aspect="equal")
     axes.set_yticks([1.3 * y + 0.46 for y in range(len(rows))], [name for name, _ in rows], fontsize=8)
@@ -243,7 +243,7 @@ def figure(predictions: Predictions) -> Any:
 
 def _title(predictions: Predictions) -> str:
     order = ", from the most to the least certain, with the probability" if predictions.graded else ""
-    red = "" if predictions.queries.labels is None else "; red: wrong, with the true class in parentheses"
+    red = "" if predictions.queries.labels is None else "\nred: wrong, with the true class in parentheses"
     return f"pictures by the class that {predictions.classifier} predicts{order}{red}"
 
 
@@ -256,7 +256,8 @@ def _rows(predictions: Predictions) -> list[tuple[str, np.ndarray]]:
     for name in [name for name in predictions.classes if name in largest and counts[name]]:
         rows.append(_pile(shortened(name, _NAME_LETTERS), by_certainty[predictions.of_class(name)[by_certainty]]))
     if predictions.refused is not None and predictions.refused.any():
-        rows.append(_pile(_NONE, by_certainty[predictions.refused[by_certainty]]))
+        name, refused = _pile(_NONE, by_certainty[predictions.refused[by_certainty]])
+        rows.append((f"{name}\n(likeliest class\nbelow)", refused))
     least = [("least certain\nof all", by_certainty[::-1][:_COLUMNS])] if predictions.graded else []
     return [*rows, *least]
 
@@ -267,10 +268,12 @@ def _pile(name: str, own: np.ndarray) -> tuple[str, np.ndarray]:
     return f"{name}\n{len(own):,} pictures", own[spread]
 
 
-def _caption(predictions: Predictions, i: int, named: bool) -> tuple[str, str]:
-    """Text below a picture, and its color."""
+def _caption(predictions: Predictions, i: int, least: bool) -> tuple[str, str]:
+    """Text below a picture, and its color; least: in the row of the least certain, which are of several classes."""
     share = f"{100 * predictions.certainty[i]:.0f}%" if predictions.graded else ""
-    text = f"{shortened(predictions.predicted[i], _CAPTION_LETTERS)}\n{share}" if named else share
+    refused = predictions.refused is not None and predictions.refused[i]
+    name = shortened(predictions.predicted[i], _CAPTION_LETTERS)
+    text = f"{name}\n{share}" if least else name if refused else share
     truth = predictions.queries.labels
     if truth is None or predictions.correct[i]:
         return text, "black"

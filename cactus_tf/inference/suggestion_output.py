@@ -126,10 +126,10 @@ def summary(suggestions: Suggestions) -> str:
     number, names = len(suggestions.suggested), suggestions.files
     lines = [
         f"label first ({number:,} of {len(names):,} pictures, one per cluster)",
-        f"{'rank':>6}{'cluster':>9}  file",
+        f"{'rank':>6}{'cluster size':>14}  file",
     ]
     for rank, one in enumerate(suggestions.suggested, 1):
-        lines.append(f"{rank:>6,}{one.pictures:>9,}  {names[one.picture]}")
+        lines.append(f"{rank:>6,}{one.pictures:>14,}  {names[one.picture]}")
     return "\n".join([*lines, "", *_near_duplicates(suggestions)])
 
 

@@ -92,7 +92,10 @@ def suggest(run: str | Path, data_dir: str | Path, number: int = 20, duplicates:
         if pictures is None:
             pictures = _embedded(run, data_dir, Path(folder) / "rows")
         else:
-            log.info("stored: %s pictures that the run was trained on", f"{len(pictures.files):,}")
+            log.info(
+                "stored: embeddings and clusters of the %s pictures that the run was trained on",
+                f"{len(pictures.files):,}",
+            )
         z = _comparable(run, pictures.embeddings)
         suggested = _one_per_cluster(z, _clusters(z, pictures.clusters, number))
         copies = Compared(near_duplicates.thumbnails(pictures.images), THUMBNAIL_COSINE)

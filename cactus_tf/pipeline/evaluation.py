@@ -128,11 +128,11 @@ def ask(name: str, learner: Learner, classify: Classify, episodes: Episodes, num
     began = time.monotonic()
     adaptation: list[dict[str, Any]] = []
     if isinstance(learner, AdaptingLearner):
-        accuracies = adaptation_accuracies(learner, episodes, number)
+        accuracies = adaptation_accuracies(learner, episodes, number, name=name)
         adaptation = results.adaptation_rows(name, (episodes.way, episodes.shot), accuracies)
         accuracy = accuracies.final
     else:
-        accuracy = episode_accuracies(classify, episodes, number, leaks(learner))
+        accuracy = episode_accuracies(classify, episodes, number, leaks(learner), name)
     marks: dict[str, Any] = {"leak": True} if leaks(learner) else {}
     if isinstance(learner, AbstainingLearner):
         marks["unanswered"] = learner.unanswered - unanswered

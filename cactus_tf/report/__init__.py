@@ -34,7 +34,7 @@ def write(run: Run) -> None:
     """
     write_pictures(run)
     browsing.write(run)
-    title = f"{', '.join(run.plan.run.algo)} on {run.plan.data.dataset}"
+    title = f"{', '.join(run.plan.run.algo)} on {run.subject}"
     page = render(title, f"cactus_tf, {run.folder.name}", sections(run))
     files.write_text(run.folder / "report.html", page)
 

@@ -75,10 +75,11 @@ def _page(run: Run) -> str:
     which = f"The largest {len(clusters):,} of {of_all:,}" if len(clusters) < of_all else f"{of_all:,}"
     typical = "the most typical first" if run.embeddings is not None else "in the order of the data"
     text = (
-        f"{which} clusters of the first partition, the largest first: number and, in parentheses, size. Of each, "
-        f"up to {_EACH} pictures are shown, {typical}; in all, up to {_ALL:,}, as far as {_BYTES / 1e6:g} MB go."
+        f"{which} clusters of the first partition, the largest first: number and, in parentheses, size. Each shows "
+        f"up to {_EACH} pictures, {typical}, or fewer, to keep the page within {_ALL:,} pictures and "
+        f"{_BYTES / 1e6:g} MB."
     )
-    title = f"Clusters of {run.plan.data.dataset}"
+    title = f"Clusters of {run.subject}"
     return fill(NAME, title=title, subtitle=f"cactus_tf, {run.folder.name}", text=text, clusters=clusters)
 
 

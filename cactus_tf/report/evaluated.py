@@ -95,7 +95,7 @@ def hardest_of(run: Run, name: str) -> Section | None:
     for i in hardest(predicted, _HARDEST):
         episode, mean = episodes[int(i)], 100 * right[i].mean()
         drawn = tiles.task(episode.support, episode.query, ~right[i], tiles.drawings(episodes.rows))
-        caption = f"Task {i}: accuracy {mean:.1f} %."
+        caption = f"Task {i}: accuracy {mean:.1f}%."
         pictures.append(tiles.picture(drawn, f"{caption} A row per true class; wrong predictions are marked.", caption))
     text = (
         f"The {len(pictures)} of {len(predicted):,} {row['way']}-way {row['shot']}-shot tasks with the lowest "

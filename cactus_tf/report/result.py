@@ -35,10 +35,11 @@ def sentence(row: Mapping[str, Any]) -> str:
     if source is None:
         embeddings = "" if row["embedder"] == "none" else f" of {row['embedder']} embeddings"
         source = f"{row['partitioner']} clusters{embeddings}"
+    of = "" if row["dataset"] == "folder" else f" of {row['dataset']}"
     how = f", meta-trained on tasks from {source}," if "steps" in row["options"] else ""
     return (
         f"{row['algo']}{how} classifies {100 * row['accuracy']:.2f} ± {100 * row['ci95']:.2f}% of the queries "
-        f"correctly in {row['way']}-way {row['shot']}-shot tasks of the {row['split']} split of {row['dataset']}; "
+        f"correctly in {row['way']}-way {row['shot']}-shot tasks of the {row['split']} split{of}; "
         f"chance is {100 / row['way']:.2f}%."
     )
 

@@ -43,6 +43,14 @@ class Run:
     embeddings: np.ndarray | None = None
 
     @property
+    def subject(self) -> str:
+        """What the run learned from, in words: the data set, or the folder of pictures."""
+        data = self.plan.data
+        if data.dataset != "folder" or not data.data_dir:
+            return data.dataset
+        return f"the pictures in {Path(data.data_dir).absolute().name}"
+
+    @property
     def images(self) -> np.ndarray | None:
         """The training images; None if there are only features."""
         return None if self.plan.data.features else self.data.train.images

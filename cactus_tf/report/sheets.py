@@ -40,7 +40,8 @@ def task_figure(tasks: Episodes, invert: bool) -> Any:
     episode = tasks[0]
     picture = tiles.task(episode.support[:_CLUSTERS], episode.query[:_CLUSTERS], invert=invert, most=_IMAGES)
     names = [f"label {i}" for i in range(min(tasks.way, _CLUSTERS))]
-    return _sheet_figure(picture, names, "a training task: support in blue, queries in gray")
+    some = f", {len(names)} of its {tasks.way} labels" if tasks.way > len(names) else ""
+    return _sheet_figure(picture, names, f"a training task{some}:\nsupport in blue, queries in gray")
 
 
 def write_contact_sheet(data: Splits, folder: Path) -> None:

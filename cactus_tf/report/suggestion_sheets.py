@@ -52,7 +52,9 @@ def duplicate_figure(suggestions: Suggestions) -> object:
     names = [f"group {number}\n{len(group):,} pictures" for number, (group, _) in enumerate(groups, 1)]
     left = len(suggestions.duplicates) - len(groups)
     more = f", and {left:,} more groups in duplicates.csv" if left else ""
-    return captioned_figure(pictures, captions, names, title=f"near-duplicates, a row per group{more}")
+    return captioned_figure(
+        pictures, captions, names, title=f"near-duplicates, a row per group, with the cosine to its first picture{more}"
+    )
 
 
 def _name(suggestions: Suggestions, picture: int) -> str:

@@ -11,6 +11,8 @@ from cactus_tf.report.page import Picture
 
 SUPPORT, QUERY, WRONG = (0, 114, 178), (190, 190, 190), (213, 94, 0)
 """Colors of frames (Okabe and Ito 2008, for color-blind readers); wrong predictions have a marked corner, too."""
+MOST = 10
+"""Support images, and queries, of a label that a task shows by default."""
 _SMALL, _LARGE = 28, 64  # pixels: smaller images are enlarged, larger ones reduced
 _FRAME, _GAP = 2, 3  # pixels
 _MUCH = 20_000  # bytes of a PNG file from which on JPEG is tried
@@ -64,7 +66,7 @@ def sheet(rows: Sequence[np.ndarray], gap: int = _GAP) -> np.ndarray:
 
 
 def task(
-    support: np.ndarray, query: np.ndarray, wrong: np.ndarray | None = None, invert: bool = False, most: int = 10
+    support: np.ndarray, query: np.ndarray, wrong: np.ndarray | None = None, invert: bool = False, most: int = MOST
 ) -> np.ndarray:
     """One task, a row per label: support images framed in blue, then queries in gray.
 

@@ -36,9 +36,10 @@ def tasks_of(run: Run) -> Section | None:
     of = "class" if run.plan.partition and run.plan.partition.partitioner == "labels" else "cluster"
     text = (
         f"Tasks that {name} was trained on. A row per label, which stands for a {of}: support images "
-        f"({run.tasks.shot} per label) framed in blue, then queries ({run.tasks.query} per label) in gray. At most 10 "
-        "of either are drawn."
+        f"({run.tasks.shot} per label) framed in blue, then queries ({run.tasks.query} per label) in gray."
     )
+    if max(run.tasks.shot, run.tasks.query) > tiles.MOST:
+        text += f" At most {tiles.MOST} of either are drawn."
     training = run.plan.meta_learners[0].training
     if training is not None and (training.augmentation != "none" or training.rotate_classes):
         text += " Images are augmented as in training (--augmentation, --rotate_classes)."

@@ -246,7 +246,7 @@ def closing_words(rows: Sequence[Mapping], folder: Path) -> str:
             f"\nresults      {folder}/results.json, results.csv",
             *([f"report       {folder}/report.html"] if (folder / "report.html").exists() else []),
             f"TensorBoard  tensorboard --logdir {folder if (folder / 'rounds').exists() else folder / 'events'}",
-            f"next         {_suggestion(rows[0]['dataset'] if rows else 'folder')}",
+            f"next         {_suggestion(rows[0]['dataset'] if rows else 'folder', folder)}",
             "help         --help lists the main flags, --helpfull all",
         ]
     )
@@ -286,10 +286,11 @@ def _best(rows: Sequence[Mapping]) -> str:
     return f"{' and '.join(names)} (not told apart)" if level else names[0]
 
 
-def _suggestion(dataset: str) -> str:
+def _suggestion(dataset: str, folder: Path) -> str:
     others = [name for name in plugins.names("datasets") if name != dataset]
     if dataset == "folder":
-        return "compare learners (--algo=A,B), or compare with random clusters (--partitioner=random)"
+        run = shlex.quote(str(folder))
+        return f"classify pictures: python -m cactus_tf.predict --run={run} --support=LABELED --query=PICTURES"
     if dataset == "digits":
         return f"try real data: --dataset={others[-1]} --data_dir=FOLDER (or {', '.join(others[:-1])})"
     return "compare learners (--algo=A,B), or compare with true labels (--partitioner=labels)"

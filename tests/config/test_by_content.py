@@ -92,6 +92,8 @@ def test_without_weights_the_pictures_are_learned_from_themselves_and_a_sentence
     words, reason = completed(photographs)
     assert words == photographs
     assert "--pretrained_weights=FILE" in reason
+    assert str(tmp_path / "keras" / "models") in reason
+    assert "/mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5 into that folder" in reason
     file = tmp_path / "weights.h5"
     assert completed([*photographs, f"--pretrained_weights={file}"])[1].startswith("photographs: features")
     downloaded = tmp_path / "keras" / "models" / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"

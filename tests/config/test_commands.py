@@ -50,6 +50,13 @@ def test_a_signal_that_an_import_swallows_or_turns_into_an_error_still_stops_the
     assert capsys.readouterr().err == "stopped; nothing was written\n"
 
 
+def test_help_that_imports_an_embedder_prints_no_messages_of_tensorflow():
+    command = [sys.executable, "-m", "cactus_tf.main", "--help=pretrained"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "mobilenet_v2" in done.stdout
+    assert not done.stderr
+
+
 def test_a_library_that_cannot_be_loaded_is_one_line(capsys):
     def act(argv):
         with commands.loading(argv):

@@ -4,7 +4,9 @@ import pytest
 from cactus_tf.errors import RunError
 from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.fewshot.evaluation import adaptation_accuracies, confidence_interval, evaluate, paired_difference
+from cactus_tf.pipeline.evaluation import ask
 from cactus_tf.types import Accuracy, AssignedPartitions, Trace
+from cactus_tf.utils import progress
 
 LABELS = np.repeat(np.arange(6), 8)
 
@@ -119,6 +121,22 @@ def test_the_returned_predictions_are_those_after_the_last_step_of_adaptation(tr
     answers = adaptation_accuracies(Improving(), tasks, 7, traced).final.answers
     right = answers == np.repeat([0, 1], 4)
     np.testing.assert_array_equal(right, np.tile(np.arange(8) < 3, (7, 1)))
+
+
+def test_the_bar_of_an_evaluation_names_the_learner(monkeypatch):
+    titles, bar = [], progress.Bar
+
+    def recorded(numbers, title, *more, **named):
+        titles.append(title)
+        return bar(numbers, title, *more, **named)
+
+    monkeypatch.setattr(progress, "Bar", recorded)
+    rows = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    tasks = Episodes(rows, AssignedPartitions([np.repeat(np.arange(5), 8)]), way=2, shot=1, query=4)
+    ask("maml", Improving(), Improving().classify, tasks, 2)
+    ask("nearest_neighbours", object(), Improving().classify, tasks, 2)
+    evaluate(Improving(), tasks, 2)
+    assert titles == [f"evaluate{name} 2-way 1-shot" for name in (" maml", " nearest_neighbours", "")]
 
 
 def test_only_the_first_episodes_are_traced():

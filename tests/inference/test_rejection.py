@@ -7,7 +7,7 @@ import pytest
 from cactus_tf.datasets import Pictures
 from cactus_tf.errors import InputError
 from cactus_tf.inference.prediction import Predictions
-from cactus_tf.inference.prediction_output import calibration_error, summary
+from cactus_tf.inference.prediction_output import calibration_error, figure, summary
 from cactus_tf.inference.pseudo_tasks import sample
 from cactus_tf.inference.rejection import nearest, refused, threshold
 from cactus_tf.predict import main
@@ -114,6 +114,14 @@ def test_the_summary_tells_what_was_refused_of_the_classes_and_of_others():
     below = np.mean([[s < t for t in (0.9, 0.8, 0.2, 0.7)] for s in (0.1, 0.75, 0.15)])
     assert f"AUROC {below:.2f}" in text
     assert "calibration error 15.0%" in text  # 75% right of the classes' pictures at 90%
+
+
+def test_refused_pictures_are_shown_with_the_class_that_they_would_have():
+    axes = figure(mixed()).axes[0]
+    titles = [label.get_text() for label in axes.get_yticklabels()]
+    assert titles[2].startswith("none of these\n3 pictures")
+    captions = [text.get_text() for text in axes.texts]
+    assert captions[4:7] == ["b\n(b)", "a", "b"]
 
 
 def test_the_printed_matrix_has_a_row_for_each_other_class_and_a_column_of_refused_pictures():

@@ -77,7 +77,7 @@ def test_caps_of_pictures_are_shared_fairly_and_stated(run, monkeypatch, cap, mo
     monkeypatch.setattr(browsing, cap, most)
     assert [len(cluster.pictures) for cluster in browsing._clusters(run)] == shown
     assert headings(page(run))[0] == f"Cluster 1: {shown[0]} of 30 pictures"
-    assert f"up to {most}" in page(run)
+    assert f"{'up to' if cap == '_EACH' else 'within'} {most} pictures" in page(run)
 
 
 def test_the_page_stays_below_its_size_even_with_noise(run, monkeypatch):
@@ -87,7 +87,7 @@ def test_the_page_stays_below_its_size_even_with_noise(run, monkeypatch):
     made = [len(picture.source) for cluster in browsing._clusters(loud) for picture in cluster.pictures]
     assert 90_000 < sum(made) <= 100_000
     assert len(page(loud)) < 110_000
-    assert "as far as 0.1 MB go" in page(loud)
+    assert "and 0.1 MB." in page(loud)
 
 
 def test_only_the_largest_clusters_are_shown_where_there_are_too_many(run, monkeypatch):

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from cactus_tf import report
-from cactus_tf.report import comparison, evaluated, result, training
+from cactus_tf.fewshot.episodes import Episodes
+from cactus_tf.report import comparison, evaluated, result, sheets, training
 from cactus_tf.report.mistakes import Confusion
 from cactus_tf.runs import results
 from cactus_tf.types import AssignedPartitions, Difference, ImageSet
@@ -126,6 +127,21 @@ def test_the_first_sentence_says_what_was_learnt_how_well_and_how_well_chance_do
         f"protonets, meta-trained on tasks from kmeans clusters of pixels embeddings, classifies {mean} of the queries "
         "correctly in 5-way 1-shot tasks of the test split of digits; chance is 20.00%."
     )
+
+
+def test_a_folder_of_pictures_is_called_by_its_name(made):
+    data = dataclasses.replace(made.plan.data, dataset="folder", data_dir="shots/of_cats")
+    named = dataclasses.replace(made, plan=dataclasses.replace(made.plan, data=data))
+    assert (made.subject, named.subject) == ("digits", "the pictures in of_cats")
+    assert "tasks of the test split; chance" in result.sentence({**made.rows[0], "dataset": "folder"})
+
+
+def test_a_task_with_more_labels_than_rows_says_how_many_it_shows(made):
+    whole = sheets.task_figure(made.tasks, invert=False)
+    assert whole.axes[0].get_title() == "a training task:\nsupport in blue, queries in gray"
+    many = AssignedPartitions([np.arange(60) % 15])
+    tasks = Episodes(made.images, many, way=15, shot=1, query=3)
+    assert "12 of its 15 labels" in sheets.task_figure(tasks, invert=False).axes[0].get_title()
 
 
 def test_every_setting_and_the_command_stand_on_the_page(made):

@@ -118,6 +118,13 @@ def test_the_most_accurate_learner_is_named_or_that_none_is_told_apart(differenc
     assert results.most_accurate(compared(**differences)) == [f"\nmost accurate  {words}"]
 
 
+def test_a_run_on_a_folder_ends_with_the_command_that_classifies(tmp_path):
+    folder = tmp_path / "my run"
+    rows = [row("protonets", 5, 0.5, 0.1, dataset="folder", split="test", episodes=9)]
+    text = results.closing_words(rows, folder)
+    assert f"classify pictures: python -m cactus_tf.predict --run='{folder}' --support=LABELED" in text
+
+
 def test_a_single_learner_and_one_that_sees_the_labels_are_not_compared():
     assert results.most_accurate(compared()) == []
     rows = compared(leaking=0.4)
