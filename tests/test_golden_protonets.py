@@ -1,19 +1,23 @@
-"""ProtoNets against numbers that the original PyTorch code computed: golden files hold weights, tasks and outcomes."""
+"""ProtoNets against numbers that the original PyTorch code computed: golden files hold weights, tasks and outcomes.
+
+On the same weights and tasks, in float64, also against the equations in NumPy.
+"""
 
 import json
-import os
-from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from golden_files import golden_files, golden_id, relative_error
+from protonets_oracle import MOMENTUM, Weights, protonets
 
-from cactus_tf import learners
-from cactus_tf.fewshot.training import adam, make_train_step
+from cactus_tf import backbones
+from cactus_tf.fewshot.training import adam, make_task_update, make_train_step
+from cactus_tf.learners.protonets import ProtoNets
 from cactus_tf.types import Episode
 
-FOLDERS = [Path(__file__).parent / "golden", *map(Path, filter(None, [os.environ.get("CACTUS_GOLDEN_DIR")]))]
-FILES = [path for folder in FOLDERS for path in sorted(folder.glob("protonets_*.npz"))]
+FILES = golden_files("protonets_*.npz")
 TOLERANCE = 1e-4  # relative norm per tensor; float32 sums of another order differ by about 1e-6
 RATE, BETA_2, EPSILON = 1e-3, 0.999, 1e-8
 # A channel of the last block that is positive everywhere shifts all features alike, so the gradient of its beta is
@@ -28,13 +32,12 @@ NUDGE, DRAWS = 1e-6, 32
 class Golden:
     """One golden file and the learner it describes."""
 
-    def __init__(self, path):
+    def __init__(self, path, dtype="float32"):
         with np.load(path) as file:
             self.arrays = dict(file)
         self.config = json.loads(str(self.arrays["config"]))
-        self.learner = learners.build(
-            "protonets", image_shape=self["step0/support"].shape[2:], way=self.config["way"], filters=self.config["f"]
-        )
+        shape, filters = self["step0/support"].shape[2:], self.config["f"]
+        self.learner = ProtoNets(backbones.build("conv4", shape, filters=filters, dtype=dtype))
         self.steps = sum(name.endswith("/loss") and name.startswith("step") for name in self.arrays)
 
     def __getitem__(self, name):
@@ -109,10 +112,6 @@ def ours(array):
     return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
 
 
-def relative_error(actual, expected):
-    return np.linalg.norm(actual - expected) / max(np.linalg.norm(expected), 1e-30)
-
-
 def assert_some_draw_agrees(errors):
     """Holds the errors by name to the tolerance at the recorded weights, or else at one of several points nearby."""
     first = errors(0)
@@ -120,7 +119,7 @@ def assert_some_draw_agrees(errors):
         assert any(max(errors(draw).values()) < TOLERANCE for draw in range(1, DRAWS)), first
 
 
-@pytest.fixture(scope="module", params=FILES, ids=lambda p: f"{p.parent.name}-{p.stem}")
+@pytest.fixture(scope="module", params=FILES, ids=golden_id)
 def golden(request):
     return Golden(request.param)
 
@@ -197,3 +196,76 @@ def test_golden_evaluation_with_running_statistics(golden):
     log_softmax -= logits.max(1, keepdims=True)
     np.testing.assert_allclose(-log_softmax[np.arange(len(labels)), labels].mean(), golden["eval/loss"], rtol=TOLERANCE)
     np.testing.assert_allclose((logits.argmax(1) == labels).mean(), golden["eval/accuracy"], rtol=1e-6)
+
+
+EXACT = 1e-9  # relative norm, in float64
+
+
+class InFloat64(Golden):
+    """A golden file's learner in float64, and the equations on the same weights and tasks."""
+
+    def __init__(self, path):
+        super().__init__(path, "float64")
+        self.update = make_task_update(self.learner)
+
+    def episode(self, step):
+        """In 0..1: a compiled graph would multiply uint8 by 1 / 255, which rounds to another float32."""
+        rows = ((self[f"{step}/{part}"].astype(np.float32) / 255).astype(np.float64) for part in ("support", "query"))
+        return Episode(*map(tf.constant, rows), *tf.zeros(2))
+
+    def expected(self, step):
+        """Loss, and by name the gradients and the running averages after the step."""
+        self.load_state_before(step)
+        before = {name: np.asarray(variable.value) for name, variable in self.variables().items()}
+        kinds = ("0.weight", "0.bias", "1.weight", "1.bias")
+        blocks = [Weights(*(before[f"encoder.{b}.{kind}"] for kind in kinds)) for b in range(4)]
+        support, query = (np.asarray(part) for part in self.episode(f"step{step}")[:2])
+        loss, gradients, statistics = protonets(blocks, support, query)
+        averages = {}
+        for b, pair in enumerate(statistics):
+            for name, new in zip(("running_mean", "running_var"), pair, strict=True):
+                name = f"encoder.{b}.1.{name}"
+                averages[name] = (1 - MOMENTUM) * before[name] + MOMENTUM * new
+        names = [f"encoder.{b}.{kind}" for b in range(4) for kind in kinds]
+        return loss, dict(zip(names, (g for block in gradients for g in block), strict=True)), averages
+
+
+@pytest.fixture(scope="module", params=FILES, ids=golden_id)
+def in_float64(request):
+    return InFloat64(request.param)
+
+
+def compiled(golden, step):
+    golden.load_state_before(step)
+    loss, _, gradients = golden.update(golden.episode(f"step{step}"))
+    places = {id(v): gradient for v, gradient in zip(golden.learner.trainable_variables, gradients, strict=True)}
+    return loss, {name: places[id(variable)] for name, variable in golden.trained().items()}
+
+
+def eager(golden, step):
+    loss, _, gradients = golden.loss_and_gradients(step)
+    return loss, gradients
+
+
+def trained(golden, step):
+    """The gradient is the change of the weights in a step of plain descent, so long that they are small beside it."""
+    rate = 2.0**20
+    train = golden.__dict__.setdefault(
+        "train", make_train_step(golden.learner, keras.optimizers.SGD(rate), tf.Variable(0, dtype=tf.int64))
+    )
+    golden.load_state_before(step)
+    before = {name: np.asarray(variable.value) for name, variable in golden.trained().items()}
+    loss = train(Episode(*(part[None] for part in golden.episode(f"step{step}")))).scalars["loss"]
+    return loss, {n: (before[n] - np.asarray(v.value)) / rate for n, v in golden.trained().items()}
+
+
+@pytest.mark.parametrize("compute", [eager, compiled, trained])
+def test_golden_protonets_equal_the_equations_in_float64(in_float64, compute):
+    for step in range(in_float64.steps):
+        loss, gradients, averages = in_float64.expected(step)
+        ours, ours_by_name = compute(in_float64, step)
+        np.testing.assert_allclose(ours, loss, rtol=EXACT)
+        for name in in_float64.trained():
+            assert relative_error(ours_by_name[name], gradients[name]) < EXACT, (step, name)
+        for name, average in averages.items():
+            assert relative_error(np.asarray(in_float64.variables()[name].value), average) < EXACT, (step, name)

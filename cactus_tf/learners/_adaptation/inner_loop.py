@@ -153,7 +153,7 @@ class AdaptedNetwork:
             query_logits = query_logits.write(step, predict(weights, statistics))
             return step + 1, after, support_logits.write(step, logits), query_logits
 
-        arrays = [tf.TensorArray(self.model.compute_dtype, steps + 1) for _ in range(2)]
+        arrays = [tf.TensorArray(self.model.outputs[0].dtype, steps + 1) for _ in range(2)]
         _, weights, support_logits, query_logits = tf.while_loop(
             lambda step, *_: step < steps, body, (0, self.start(), *arrays), parallel_iterations=1
         )
