@@ -22,16 +22,16 @@ LONG_STEP = 2.0**20  # of plain gradient descent: the weights before it are then
 
 
 class Golden:
-    """One golden file and its learner.
+    """The learner of a golden file, with the file's weights, tasks and outcomes.
 
-    A file float64/NAME.npz holds what float64 gives with the weights and tasks of the file NAME.npz one folder above.
+    Args:
+      arrays: of the file, by name.
+      dtype: of the learner.
+      steps: number of outer steps.
     """
 
-    def __init__(self, path):
-        own = load(path)
-        self.dtype = "float64" if path.parent.name == "float64" else "float32"
-        self.arrays = load(path.parents[1] / path.name) | own if self.dtype == "float64" else own
-        self.steps = sum(name.endswith("/support_loss_before") and name.startswith("step") for name in own)
+    def __init__(self, arrays, dtype="float32", steps=1):
+        self.arrays, self.dtype, self.steps = arrays, dtype, steps
         config = json.loads(str(self.arrays["config"]))
         flags = config["flags"]
         self.way, self.eval_way = flags["num_classes_train"], flags["num_classes_val"]
@@ -55,6 +55,15 @@ class Golden:
         self._train_step = make_train_step(
             self.learner, keras.optimizers.SGD(LONG_STEP), tf.Variable(0, dtype=tf.int64)
         )
+
+    @classmethod
+    def read(cls, path):
+        """From a file; float64/NAME.npz has what float64 gives with weights and tasks of NAME.npz one folder above."""
+        own = load(path)
+        steps = sum(name.endswith("/support_loss_before") and name.startswith("step") for name in own)
+        if path.parent.name == "float64":
+            return cls(load(path.parents[1] / path.name) | own, "float64", steps)
+        return cls(own, "float32", steps)
 
     def __getitem__(self, name):
         return self.arrays[name]

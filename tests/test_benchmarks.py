@@ -24,6 +24,7 @@ FLAGS = {
     "kmeans_scale.py": "--quality=2000 --times=2000 --dim=8 --seeds=1",
     "maml_evaluation.py": "--episodes=2",
     "maml_step.py": "--alone --way=2 --repeats=2",
+    "meta_gradient_noise.py": "--ways=2 --tasks=1 --draws=1",
     "partitions.py": "--clusters=20 --pairs=3",
     "protonets_step.py": "--blocks=1 --minutes=0.1",
     "run_all.py": "--minutes=0.1 protonets",

@@ -12,7 +12,7 @@ TOLERANCE = 1e-9  # relative, of a loss and of the norm of a tensor
 
 @pytest.fixture(scope="module", params=FILES, ids=golden_id)
 def golden(request):
-    return Golden(request.param)
+    return Golden.read(request.param)
 
 
 @pytest.fixture(params=["eager", "compiled"])

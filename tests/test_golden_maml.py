@@ -25,7 +25,7 @@ DRAWS, FACTOR = 16, 4
 
 @pytest.fixture(scope="module", params=FILES, ids=golden_id)
 def golden(request):
-    return Golden(request.param)
+    return Golden.read(request.param)
 
 
 def assert_equal_but_for_rounding(compute, expected):

@@ -37,6 +37,22 @@ def test_gamma_and_beta_scale_and_shift_what_is_normalized():
     np.testing.assert_allclose(layer(x, training=True), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_the_running_norm_in_float64_is_the_one_in_float32(training):
+    x, found = activations(), []
+    for dtype in ("float32", "float64"):
+        layer = RunningBatchNorm(dtype=dtype)
+        layer.build(x.shape)
+        values = [1.0, -2.0, 0.5], [0.0, 1.0, -3.0], [2.0, 2.1, 1.9], [9.0, 8.0, 7.0]
+        for variable, value in zip(layer.weights, values, strict=True):
+            variable.assign(value)
+        out = layer(x.astype(dtype), training=training)
+        assert out.dtype == dtype
+        found.append([np.asarray(out), *(np.asarray(v.value) for v in layer.weights)])
+    for single, double in zip(*found, strict=True):
+        np.testing.assert_allclose(single, double, rtol=1e-5, atol=1e-5)
+
+
 def test_running_averages_take_up_a_tenth_of_the_mean_and_of_the_unbiased_variance():
     layer, mean, variance = RunningBatchNorm(), np.zeros(3), np.ones(3)
     for seed in range(3):
