@@ -18,6 +18,7 @@ from cactus_tf.utils.checkpoints import tf_variable
 NORMS = {"batch_norm": "batch", "layer_norm": "layer", "None": "none", None: "none"}
 CLIPPED = ("celeba", "miniimagenet", "imagenet")
 NUDGE = 1e-7  # relative; float32 rounds a number by up to 6e-8 of it
+DRAWS = 16  # of weights that differ by one such rounding; later ones differ by ten, as a sum of many products may
 LONG_STEP = 2.0**20  # of plain gradient descent: the weights before it are then below the rounding of the gradient
 
 
@@ -92,22 +93,20 @@ class Golden:
 
     def load(self, step, draw=0):
         """Weights as recorded before a step; draws from 1 on differ from them by rounding."""
-        rng = np.random.default_rng(draw)
+        rng, nudge = np.random.default_rng(draw), NUDGE if draw <= DRAWS else 10 * NUDGE
         for name, variable in self.variables().items():
             value = self[f"weight0/{name}" if step == 0 else f"step{step - 1}/weight_after/{name}"]
-            variable.assign((value * (1 + (NUDGE * rng.normal(size=value.shape) if draw else 0))).astype(np.float32))
+            variable.assign((value * (1 + (nudge * rng.normal(size=value.shape) if draw else 0))).astype(np.float32))
 
     def batch(self, group):
-        """[tasks, way, per_class, ...] uint8 images, float32 embeddings, or float64 of either.
+        """[tasks, way, per_class, ...] in 0..1, divided in float32 as the original's were, in the learner's type.
 
-        In float64, images are divided here: a compiled graph multiplies by 1 / 255, which rounds to another float32.
+        A compiled graph would multiply uint8 by 1 / 255, which rounds to another float32.
         """
         way = self.eval_way if group == "eval" else self.way
         parts = []
         for name in ("support", "query"):
-            rows = self[f"{group}/{name}"]
-            if len(self.shape) == 1 or self.dtype == "float64":
-                rows = (rows.astype(np.float32) / 255).astype(self.dtype)
+            rows = (self[f"{group}/{name}"].astype(np.float32) / 255).astype(self.dtype)
             parts.append(tf.constant(rows.reshape(len(rows), way, -1, *self.shape)))
         return Episode(*parts, *tf.zeros((2, len(parts[0])), tf.int64))
 
