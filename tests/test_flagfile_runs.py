@@ -105,6 +105,7 @@ def reduced(full):
     flags = [*SMALL, *(flag for member in members for flag in MEMBERS.get(member, []))]
     flags += [f"--eval_ways={min(ways)}", f"--eval_shots={min(3, *shots)}"]
     flags += [f"--steps={min(2, t.steps)}" for t in full.learners.values()]
+    flags += ["--outer_warmup=1" for t in full.learners.values() if t.outer_warmup]
     if full.data.dataset == "imagenet":
         flags += [f"--way={min(5, t.way)}" for t in full.learners.values()]
     flags += [f"--partitions={min(2, full.partition.partitions)}"]
