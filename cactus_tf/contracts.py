@@ -110,6 +110,7 @@ class PartitionerInfo:
       uses_embeddings: whether it reads the embeddings of the training images.
       clusters_of_its_own: whether the number of usable clusters is known only once they are made.
       ignores_counts: options -> whether neither `--clusters` nor `--partitions` has an effect.
+      ignores_clusters: whether `--clusters` has no effect.
       repeats_images: whether the images of a task's class are one image several times, so that they must be varied.
       fingerprint: options -> what the user's files hold, for a partitioner that reads any.
     """
@@ -118,6 +119,7 @@ class PartitionerInfo:
     uses_embeddings: bool = True
     clusters_of_its_own: bool = False
     ignores_counts: Callable[[Any], bool] = never
+    ignores_clusters: bool = False
     repeats_images: bool = False
     fingerprint: Callable[[Any], Any] | None = None
 

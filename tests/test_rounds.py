@@ -2,13 +2,15 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
 
-from cactus_tf import FewShotClassifier, datasets, pipeline
+from cactus_tf import FewShotClassifier, datasets, embedders, learners, pipeline
 from cactus_tf.config import build_plan, rounds
 from cactus_tf.config import flags as cli
+from cactus_tf.contracts import Recipe
 from cactus_tf.errors import InputError
 from cactus_tf.main import main
 from cactus_tf.pipeline.meta_training import first_tasks
@@ -19,6 +21,19 @@ from cactus_tf.types import AssignedPartitions, ImageSet, InstancePartition
 BASE = ["--algo=protonets,nearest_neighbours", "--filters=4", "--way=5", "--query=2", "--partitions=2"]
 BASE += ["--eval_ways=5", "--eval_shots=1", "--eval_episodes=10", "--augmentation=affine", "--novalidation", "--quiet"]
 ROUNDS = ["--rounds=3", "--first_partitioner=instances", "--round_clusters=30,20", "--round_steps=4,5", "--steps=6"]
+TWO = ["--rounds=2", "--round_clusters=30", "--round_steps=4"]
+
+
+NUMBERS = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
+
+
+class Named:
+    """Stands for an embedder that looks embeddings up by the names of files."""
+
+    recipe = Recipe("precomputed", None, None)
+
+    def transform(self, images, names):
+        return NUMBERS[[int(name) for name in names]]
 
 
 def run(place, *flags):
@@ -49,9 +64,17 @@ def test_each_round_has_its_own_clusters_and_steps(finished):
     assert all(0 < float(line["purity"]) <= 1 for line in lines)
 
 
-def test_earlier_rounds_are_described_before_the_last_one_ends(tmp_path):
-    with open(run(tmp_path, "--stage=train", "--rounds=2") / "rounds.csv", newline="") as file:
-        assert [line["round"] for line in csv.DictReader(file)] == ["1"]
+def test_the_clusters_of_a_round_are_described_before_it_trains(tmp_path, monkeypatch):
+    train, lines = pipeline.train, []
+
+    def trained(plan, *others):
+        with open(tmp_path / "run" / "rounds.csv", newline="") as file:
+            lines.append([line["round"] for line in csv.DictReader(file)])
+        return train(plan, *others)
+
+    monkeypatch.setattr(pipeline, "train", trained)
+    run(tmp_path, "--stage=train", *TWO)
+    assert lines == [["1"], ["1", "2"]]
 
 
 def test_training_tasks_are_drawn_as_the_training_sees_them():
@@ -72,7 +95,9 @@ def test_a_round_embeds_by_the_features_of_the_one_before(finished):
 
 def test_results_say_where_the_tasks_came_from(finished):
     assert {(row["embedder"], row["partitioner"]) for row in rows(finished)} == {("learner", "kmeans")}
-    assert "learner_run" not in rows(finished)[0]["options"]
+    options = rows(finished)[0]["options"]
+    assert (options["rounds"], options["first_partitioner"], options["round_steps"]) == (3, "instances", [4, 5])
+    assert "learner_run" not in options
 
 
 def test_a_classifier_of_a_run_of_several_rounds_is_complete_once_saved(finished, tmp_path):
@@ -111,7 +136,7 @@ def test_the_steps_of_earlier_rounds_may_not_change_within_a_run(finished, capsy
 
 def test_learners_of_embeddings_learn_from_those_of_the_round_before(tmp_path):
     adapter = ["--on_embeddings", "--backbone=linear", "--augmentation=none", "--first_partitioner=kmeans"]
-    folder = run(tmp_path, *adapter, "--embedder=pixels", "--pixels_dims=8", "--rounds=3", "--round_clusters=30")
+    folder = run(tmp_path, *adapter, "--embedder=pixels", "--pixels_dims=8", "--round_clusters=30")
     images = datasets.load("digits").test.images[:20]
     second, embedder = restoring.restore(rounds.folder_of(folder, 2)), restoring.restore_embedder(folder)
     expected = second.learner.features(second.embedder.transform(images))
@@ -123,12 +148,73 @@ def test_learners_of_embeddings_learn_from_those_of_the_round_before(tmp_path):
     np.testing.assert_allclose(again.transform(images), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_files_are_looked_up_by_name_in_every_round():
+    """Embeddings of files stay with their files where the images come in another order."""
+    learner = learners.build("protonets", image_shape=(8, 8, 1), way=3, filters=4, backbone="linear",
+                             on_embeddings=True, embedder=Named(), embeddings=NUMBERS)  # fmt: skip
+    features = embedders.build("learner").use(learner)
+    names = np.array([b"2", b"0", b"1"])
+    images = np.zeros((3, 8, 8, 1), np.uint8)
+    np.testing.assert_array_equal(features.transform(images, names=names), learner.features(NUMBERS[[2, 0, 1]]))
+
+
+def test_rounds_that_are_gone_do_not_go_unnoticed(tmp_path, capsys):
+    folder = run(tmp_path, *TWO)
+    (folder / "last_round.json").unlink()
+    flags = [*BASE, f"--workdir={folder}", f"--artifacts_dir={tmp_path / 'artifacts'}", *ROUNDS, *TWO]
+    assert main(flags) == 2
+    assert "have changed since: choose another --workdir" in capsys.readouterr().err
+
+
+def test_a_run_of_rounds_can_be_made_longer_once_its_earlier_steps_are_named(tmp_path):
+    flags = ["--rounds=2", "--first_partitioner=instances", "--round_clusters=30", "--steps=4"]
+    place = [f"--workdir={tmp_path / 'run'}", f"--artifacts_dir={tmp_path / 'artifacts'}"]
+    assert main([*BASE, *place, *flags]) == 0
+    assert main([*BASE, *place, *flags, "--steps=5"]) == 2
+    assert main([*BASE, *place, *flags, "--steps=5", "--round_steps=4"]) == 0
+
+
+def test_a_folder_with_the_first_of_several_rounds_is_not_taken_for_another_run(tmp_path, capsys):
+    folder = run(tmp_path, "--stage=train", *TWO)
+    shutil.rmtree(folder / "protonets")
+    assert main([*BASE, f"--workdir={folder}", f"--artifacts_dir={tmp_path / 'artifacts'}", "--steps=6"]) == 2
+    assert "belongs to another configuration" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("first", ["random", "labels"])
+def test_learners_of_embeddings_need_the_embedder_whatever_clusters_the_first_round(first):
+    flags = ["--rounds=2", "--on_embeddings", "--backbone=linear", f"--first_partitioner={first}", "--embedder=pixels"]
+    plan = build_plan.make(cli.parse(flags))
+    assert plan.embedding is not None and plan.embedding.embedder == "pixels"
+    assert plan.name.startswith("digits-pixels-")
+
+
+def test_too_many_clusters_of_a_later_round_are_refused_before_the_first_one_trains(tmp_path, capsys):
+    flags = [*BASE, *ROUNDS, "--round_clusters=2000", f"--workdir={tmp_path / 'run'}"]
+    assert main([*flags, f"--artifacts_dir={tmp_path / 'artifacts'}"]) == 2
+    assert "--round_clusters=2000 is more than the 1000 training images" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "rounds").exists()
+
+
+def test_clusters_of_later_rounds_have_enough_images_by_default():
+    plan = build_plan.make(cli.parse(["--rounds=2", "--way=20", "--shot=1", "--query=4"]))
+    assert build_plan.complete(plan, 300, 5).settings.partition.round_clusters == (20,)
+    with pytest.raises(InputError, match="--way=20 is more than 19, the default k of later rounds"):
+        build_plan.complete(plan, 299, 5)
+
+
+def test_a_learner_of_images_of_another_size_is_refused(finished):
+    embedder = restoring.restore_embedder(finished)
+    with pytest.raises(InputError, match="--learner_run: its learner takes 28x28x1 images, and these are 8x8x3"):
+        embedder.fit(np.zeros((2, 8, 8, 3), np.uint8))
+
+
 def test_a_last_round_does_not_go_on_from_other_clusters(tmp_path, capsys):
-    folder = run(tmp_path, "--rounds=2")
-    last = folder / "rounds" / "last.json"
+    folder = run(tmp_path, *TWO)
+    last = folder / "last_round.json"
     stored = json.loads(last.read_text())
     last.write_text(json.dumps({**stored, "read": {"learner": "another"}}))
-    flags = [*BASE, f"--workdir={folder}", f"--artifacts_dir={tmp_path / 'artifacts'}", *ROUNDS, "--rounds=2"]
+    flags = [*BASE, f"--workdir={folder}", f"--artifacts_dir={tmp_path / 'artifacts'}", *ROUNDS, *TWO]
     assert main(flags) == 2
     assert "clusters of earlier rounds that have changed since" in capsys.readouterr().err
 
@@ -157,8 +243,11 @@ def test_the_last_of_the_listed_clusters_and_steps_counts_for_all_other_rounds(t
         (["--rounds=2", "--round_steps=5", "--outer_warmup=9", "--outer_schedule=cosine"],
          "--outer_warmup=9 leaves none of --round_steps=5"),
         (["--rounds=2", "--dataset=imagenet", "--imagenet_input=features"], "--rounds=2 needs images, and --dataset"),
-        (["--rounds=2", "--round_clusters=30,19", "--augmentation=affine", "--first_partitioner=instances"],
+        (["--rounds=3", "--round_clusters=30,19", "--augmentation=affine", "--first_partitioner=instances"],
          "--way=20 is more than --round_clusters=19"),
+        (["--rounds=3", "--round_steps=5,6,7"], "--round_steps has 3 numbers, and --rounds=3 has 2 before the last"),
+        (["--rounds=2", "--round_clusters=30,20"], "--round_clusters has 2 numbers, and --rounds=2 has 1 after"),
+        (["--recipe=rounds", "--rounds=1"], "is for several rounds: .* or take --recipe=paper"),
         (["--partitioner=instances"], "from one image: add --augmentation=affine"),
         (["--rounds=2", "--first_partitioner=instances"], "--partitioner=instances makes the images of a class from"),
         (["--partitioner=instances", "--augmentation=affine", "--augment_support=false", "--augment_query=false"],

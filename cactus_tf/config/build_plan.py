@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from cactus_tf import plugins
@@ -12,6 +13,7 @@ from cactus_tf.config.plan import DataPlan, EmbeddingPlan, EvaluationPlan, Learn
 from cactus_tf.config.presets import default_clusters, default_eval_way, default_round_clusters
 from cactus_tf.config.schema import Settings, TrainingSettings
 from cactus_tf.contracts import EmbedderContext
+from cactus_tf.errors import InputError
 from cactus_tf.utils import seeds
 
 PLUGINS = "plugins"
@@ -34,6 +36,9 @@ def complete(plan: RunPlan, images: int, classes: int) -> RunPlan:
       plan: of `make`.
       images: number of training images.
       classes: number of classes to evaluate on; 0 without labels.
+
+    Raises:
+      InputError: too few images for the default number of clusters of later rounds.
     """
     settings, way = plan.settings, largest_way(plan.settings)
     partition, evaluation = settings.partition, settings.evaluation
@@ -41,7 +46,13 @@ def complete(plan: RunPlan, images: int, classes: int) -> RunPlan:
         partition = dataclasses.replace(partition, clusters=default_clusters(images, way))
     if partition.rounds > 1 and partition.round_clusters is None:
         drawn = max(training.shot + training.query for training in settings.learners.values())
-        partition = dataclasses.replace(partition, round_clusters=(default_round_clusters(images, way, drawn),))
+        clusters = default_round_clusters(images, drawn)
+        if clusters < way and not plugins.info("partitioners", partition.partitioner).clusters_of_its_own:
+            raise InputError(
+                f"--way={way} is more than {clusters}, the default k of later rounds (of {images} images, {3 * drawn} "
+                "in a cluster on average): lower --way, --shot or --query, or set --round_clusters"
+            )
+        partition = dataclasses.replace(partition, round_clusters=(max(clusters, way),))
     if evaluation.eval_ways is None:
         evaluation = dataclasses.replace(evaluation, eval_ways=(default_eval_way(classes, way),))
     settings = dataclasses.replace(settings, partition=partition, evaluation=evaluation)
@@ -218,6 +229,8 @@ def _reported(settings: Settings, name: str) -> dict[str, Any]:
     own = settings.options.get(partitioner)
     if settings.learners and not plugins.info("partitioners", partitioner).ignores_counts(own):
         used |= {"clusters": part.clusters, "partitions": part.partitions}
+        if plugins.info("partitioners", partitioner).ignores_clusters:
+            del used["clusters"]
     if name in settings.learners and part.supervised_fraction:
         used["supervised_fraction"] = part.supervised_fraction
     if plugins.info("learners", name).uses_clusters:
@@ -288,6 +301,7 @@ def _members(settings: Settings) -> list[tuple[str, str]]:
 def _fingerprints(settings: Settings) -> dict[str, Any]:
     """What the files hold that embedder and partitioner read, by member."""
     used = [("embedders", embedder_name(settings)), ("partitioners", partitioner_name(settings))]
+    used += [("partitioners", first_partitioner_name(settings))]
     infos = {name: plugins.info(family, name) for family, name in used if name not in ("none", "features")}
     return {n: info.fingerprint(settings.options.get(n)) for n, info in infos.items() if info.fingerprint is not None}
 
@@ -315,10 +329,10 @@ def reads_embeddings(settings: Settings, name: str) -> bool:
 def _needs_embeddings(settings: Settings) -> bool:
     """Whether a learner or the partitioner reads embeddings; the oracle with ProtoNets, for one, does not.
 
-    Of several rounds, only the first one's partitioner reads those of the embedder.
+    Of several rounds, only the first one reads those of the embedder.
     """
     if settings.partition.rounds > 1:
-        return bool(plugins.info("partitioners", first_partitioner_name(settings)).uses_embeddings)
+        return _needs_embeddings(rounds.settings_of(settings, 1, Path()))
     if any(reads_embeddings(settings, name) for name in settings.run.algo):
         return True
     return bool(settings.learners) and plugins.info("partitioners", settings.partition.partitioner).uses_embeddings

@@ -68,7 +68,10 @@ def _recipe(values: flags.FlagValues) -> list[str]:
     if name not in RECIPES:
         raise InputError(f"--recipe={name}: unknown recipe; {plugins.suggestion(name, RECIPES)}")
     dataset = values["dataset"].value or schema.DataSettings().dataset
-    chosen = RECIPES[name].get(dataset, RECIPES[name].get("", {}))
+    chosen = dict(RECIPES[name].get(dataset, RECIPES[name].get("", {})))
+    if values["rounds"].value is not None and "round_steps" in chosen:  # fewer rounds have fewer earlier ones
+        steps = chosen.pop("round_steps").split(",")[: max(0, values["rounds"].value - 1)]
+        chosen |= {"round_steps": ",".join(steps)} if steps else {}
     return [f"--{flag}={value}" for flag, value in chosen.items()]
 
 

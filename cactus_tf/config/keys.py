@@ -49,7 +49,8 @@ _RELEASED = {
 }
 """Settings of release 0.1, which hashed them at their default, too. This table never grows."""
 
-_FREE = {"steps", "data_dir", "eval_dir", "dir", "file", "weights", "run"}  # lengths, and where the same files lie
+_FREE = {"steps", "round_steps", "data_dir", "eval_dir", "dir", "file", "weights", "run"}
+"""Lengths, and where the same files lie. What `--round_steps` amounts to is a part of the identity by itself."""
 
 
 def digest(settings: Mapping[str, Any]) -> str:

@@ -142,22 +142,21 @@ _ROUNDS: Mapping[str, str] = {
     "shot": "1",
     "query": "4",
 }
-_DRAWINGS: Mapping[str, str] = {"augmentation": "affine", "rotate_classes": "true"}
-
 RECIPES: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "paper": {},
     "rounds": {
         "": {**_ROUNDS, "augmentation": "photo", "round_steps": "4000,6000", "steps": "10000"},
         "omniglot": {
-            **_ROUNDS, **_DRAWINGS, "rounds": "4", "partitioner": "neighbors", "partitions": "1",
-            "round_steps": "3000,4000,4500", "steps": "5500", "outer_schedule": "cosine", "outer_warmup": "100",
+            **_ROUNDS, "augmentation": "affine", "rotate_classes": "true", "rounds": "4", "partitioner": "neighbors",
+            "partitions": "1", "round_steps": "3000,4000,4500", "steps": "5500", "outer_schedule": "cosine",
+            "outer_warmup": "100",
         },
         "folder": {
             **_ROUNDS, "augmentation": "photo", "rounds": "2", "way": "20", "round_steps": "700", "steps": "900",
         },
-        "mnist": {**_ROUNDS, **_DRAWINGS, "rotate_classes": "false", "round_steps": "2000", "steps": "4000"},
+        "mnist": {**_ROUNDS, "augmentation": "affine", "round_steps": "2000", "steps": "4000"},
         "digits": {
-            **_ROUNDS, "algo": "protonets,nearest_neighbours", "augmentation": "affine", "rotate_classes": "false",
+            **_ROUNDS, "algo": "protonets,nearest_neighbours", "augmentation": "affine",
             "way": "20", "round_steps": "100", "steps": "300",
         },
     },
@@ -177,15 +176,14 @@ def default_clusters(images: int, way: int) -> int:
     return max(way, min(500, images // 40))
 
 
-def default_round_clusters(images: int, way: int, drawn: int) -> int:
+def default_round_clusters(images: int, drawn: int) -> int:
     """k of each round after the first: on average, a cluster has three times the images that a task draws from it.
 
     Args:
       images: number of training images.
-      way: N of the training episodes; there are at least as many clusters.
       drawn: shot + query of the training episodes.
     """
-    return max(way, images // (3 * drawn))
+    return images // (3 * drawn)
 
 
 def default_eval_way(classes: int, way: int) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from cactus_tf import plugins
 from cactus_tf.config import rounds
 from cactus_tf.config.presets import preset
+from cactus_tf.config.rounds import Info
 from cactus_tf.config.schema import (
     DataSettings,
     EmbeddingSettings,
@@ -22,9 +23,6 @@ from cactus_tf.config.schema import (
 )
 from cactus_tf.contracts import EmbedderInfo, LearnerInfo
 from cactus_tf.errors import InputError
-
-Info = Callable[[str, str], Any]
-"""(family, name) -> what a member declares."""
 
 
 def resolve(given: GivenSettings, options: Mapping[str, Any], info: Info = plugins.info) -> Settings:
@@ -113,10 +111,7 @@ def _check(settings: Settings, infos: Mapping[str, LearnerInfo], eval_ways: tupl
 
 
 def _check_way(settings: Settings, info: Info) -> None:
-    part = settings.partition
-    counts = [("--clusters", part.clusters, part.first_partitioner or part.partitioner)]
-    counts += [("--round_clusters", k, part.partitioner) for k in part.round_clusters or ()]
-    for flag, clusters, partitioner in counts:
+    for flag, clusters, partitioner in rounds.clusters_of(settings):
         if clusters is None or info("partitioners", partitioner).clusters_of_its_own:
             continue
         for training in settings.learners.values():

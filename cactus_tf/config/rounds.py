@@ -56,9 +56,35 @@ def settings_of(settings: Settings, number: int, folder: Path) -> Settings:
     round_settings = dataclasses.replace(settings, partition=partition)
     if number > 1:
         round_settings = _embedded(round_settings, folder_of(folder, number - 1))
+    if 1 < number < settings.partition.rounds:  # the first compares test images with training images
+        only_train = dataclasses.replace(settings.evaluation, eval_split="train")
+        round_settings = dataclasses.replace(round_settings, evaluation=only_train)
     if number < settings.partition.rounds:
         round_settings = _trained_only(round_settings, steps_of(settings, number), folder_of(folder, number))
     return round_settings
+
+
+def partitioner_of(settings: Settings, number: int) -> str:
+    """The partitioner of a round."""
+    return _partition(settings, number).partitioner
+
+
+def clusters_of(settings: Settings) -> list[tuple[str, int | None, str]]:
+    """What makes the clusters of each round: the flag of k, k (None if only the data can tell), and the partitioner."""
+    part = settings.partition
+    first = ("--clusters", part.clusters, part.first_partitioner or part.partitioner)
+    if part.rounds == 1:
+        return [first]
+    return [first, *(("--round_clusters", k, part.partitioner) for k in part.round_clusters or (None,))]
+
+
+def reported(settings: Settings) -> dict[str, Any]:
+    """What rows of results.json say about the rounds of a run, besides the settings of the last one."""
+    return {
+        "rounds": settings.partition.rounds,
+        "first_partitioner": partitioner_of(settings, 1),
+        "round_steps": earlier_steps(settings),
+    }
 
 
 def earlier_steps(settings: Settings) -> list[int]:
@@ -83,7 +109,7 @@ def _partition(settings: Settings, number: int) -> Any:
     part, first = settings.partition, number == 1
     return dataclasses.replace(
         part,
-        partitioner=(part.first_partitioner if first else None) or part.partitioner,
+        partitioner=(first and part.first_partitioner) or part.partitioner,
         clusters=(None if first else _at(part.round_clusters, number - 2)) or part.clusters,
         rounds=1,
         first_partitioner=None,
@@ -119,13 +145,23 @@ def check(settings: Settings, info: Info) -> None:
     if part.rounds == 1:
         extra = [n for n in ("first_partitioner", "round_clusters", "round_steps") if getattr(part, n) is not None]
         if extra:
-            raise InputError(f"--{extra[0]} is for several rounds: add --rounds=2 or more, or leave it out")
+            remedy = "leave it out" if settings.run.recipe == "paper" else "take --recipe=paper"
+            raise InputError(f"--{extra[0]} is for several rounds: add --rounds=2 or more, or {remedy}")
         return
+    for name in ("round_clusters", "round_steps"):
+        numbers = len(getattr(part, name) or ())
+        if numbers > part.rounds - 1:
+            which = "before the last" if name == "round_steps" else "after the first"
+            raise InputError(
+                f"--{name} has {numbers} numbers, and --rounds={part.rounds} has {part.rounds - 1} {which}: leave out "
+                "the others"
+            )
     training = settings.learners[learner_of(settings, info)]
     data = settings.data.dataset
     if info("datasets", data).gives_features(settings.options.get(data)):
         raise InputError(
-            f"--rounds={part.rounds} needs images, and --dataset={data} gives features: leave --rounds out"
+            f"--rounds={part.rounds} needs images, and --dataset={data} gives features: leave --rounds out or take "
+            "--recipe=paper"
         )
     for steps in part.round_steps or ():
         check_warmup(training.outer_schedule, training.outer_warmup, steps, "--round_steps")

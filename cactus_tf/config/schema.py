@@ -93,7 +93,7 @@ class PartitionSettings:
     )
     rounds: int = option(
         1,
-        "times to embed, partition and train; each round embeds by the features that the last one learned",
+        "times to embed, partition and train; each round embeds by the features that the previous one learned",
         low=1,
         source="ours",
     )
@@ -102,7 +102,7 @@ class PartitionSettings:
     )
     round_clusters: tuple[int, ...] | None = option(
         None,
-        "k of each round after the first, a list; the last one counts for all others; default: a cluster for every "
+        "k of each round after the first, a list whose last number repeats; default: a cluster for every "
         "3 (shot + query) images",
         symbol="k",
         low=2,
@@ -111,7 +111,7 @@ class PartitionSettings:
     )
     round_steps: tuple[int, ...] | None = option(
         None,
-        "outer steps of each round but the last, a list; default: --steps",
+        "outer steps of each round but the last, a list whose last number repeats; default: --steps",
         low=1,
         source="ours",
         repeats=True,
@@ -186,7 +186,7 @@ class RunSettings:
     recipe: str = option(
         "paper",
         "a set of defaults: paper (one round, as published) or rounds (varied copies of single images, then clusters "
-        "of what was learned from them, twice); explicit flags take precedence",
+        "of learned features); explicit flags take precedence",
         source="ours",
     )
     stage: str = option("all", "last stage: prepare, embed, partition, train, evaluate, report or all")

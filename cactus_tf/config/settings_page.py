@@ -35,7 +35,7 @@ Only learners with one of the backbones are listed."""
 
 _BY_RECIPE = """## Defaults of --recipe=rounds
 
-These values are ours; [beyond.md](beyond.md) explains them. Flags that you add win."""
+These values are ours; [beyond.md](beyond.md) explains them. Flags that you give take precedence."""
 
 _FAMILIES = ("datasets", "embedders", "partitioners", "augmentations", "learners")
 _SECTIONS = (schema.EmbeddingSettings, schema.PartitionSettings, schema.TrainingSettings, schema.EvaluationSettings)

@@ -64,7 +64,7 @@ def _folder(options: Options | None) -> Path:
     return folder
 
 
-INFO = EmbedderInfo(seeded=False, fingerprint=_fingerprint, takes_learner=True)
+INFO = EmbedderInfo(seeded=False, fingerprint=_fingerprint, takes_learner=True, takes_names=True)
 
 
 def build(context: EmbedderContext, options: Options | None = None) -> LearnerFeatures:
@@ -98,24 +98,44 @@ class LearnerFeatures(ImageTransformer):
         return self
 
     def fit(
-        self, images: np.ndarray, y: Any = None, *, seed: int = 0, folder: Path | None = None, callbacks: Sequence = ()
+        self,
+        images: np.ndarray,
+        y: Any = None,
+        *,
+        seed: int = 0,
+        folder: Path | None = None,
+        callbacks: Sequence = (),
+        names: np.ndarray | None = None,
     ) -> LearnerFeatures:
         """Checks the images and returns itself.
 
         Raises:
           InputError: there is no learner, or the images are of another shape.
         """
+        if images.shape[1:] != self._shape():
+            own, these = ("x".join(map(str, shape)) for shape in (self._shape(), images.shape[1:]))
+            raise InputError(
+                f"--learner_run: its learner takes {own} images, and these are {these}: set --image_size as in that "
+                "run, or choose another run"
+            )
         image_arrays.check_images(images, self._shape())
         return self
 
-    def transform(self, images: np.ndarray) -> np.ndarray:
+    def transform(self, images: np.ndarray, names: np.ndarray | None = None) -> np.ndarray:
         """[n, h, w, c] uint8 -> [n, dim] float32.
+
+        Args:
+          images: to embed.
+          names: [n] bytes, their files, for an embedder before the learner that takes them.
 
         Raises:
           InputError: there is no learner, or the images are of another shape.
         """
         image_arrays.check_images(images, self._shape())
-        rows = self._embedder.transform(images) if self._embedder else images
+        rows = images
+        if self._embedder is not None:
+            looks_up = plugins.info("embedders", self._embedder.recipe.name).takes_names
+            rows = self._embedder.transform(images, **({"names": names} if looks_up and names is not None else {}))
         return image_arrays.in_chunks(self._learner.features, rows, chunk=1024)
 
     def encode(self, images: tf.Tensor) -> tf.Tensor:

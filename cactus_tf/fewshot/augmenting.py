@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 import tensorflow as tf
 
 from cactus_tf.contracts import Augmentation
 from cactus_tf.errors import InputError
-from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.fewshot.losses import unit_range
 from cactus_tf.types import Array, Episode
 from cactus_tf.utils.seeds import derive
@@ -39,7 +37,8 @@ class EpisodeAugmentation:
         if self.rotate_classes:
             if support.shape[2] != support.shape[3]:
                 raise InputError(
-                    f"--rotate_classes needs square images, and these are {support.shape[2]}x{support.shape[3]}"
+                    f"rotate_classes needs square images, and these are {support.shape[2]}x{support.shape[3]}: leave "
+                    "it out"
                 )
             shape = (support.shape[0],)
             turns = tf.random.stateless_uniform(shape, self._seed("turns", episode.index), 0, 4, tf.int32)
@@ -56,20 +55,6 @@ class EpisodeAugmentation:
     def _varied(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         flat = tf.reshape(images, (-1, *images.shape[2:]))
         return tf.reshape(self.image(flat, seed), images.shape)
-
-
-class AugmentedEpisodes(Episodes):
-    """The same episodes with augmented images, as a training with this augmentation sees them."""
-
-    def __init__(self, tasks: Episodes, augmentation: EpisodeAugmentation):
-        super().__init__(
-            tasks.rows, tasks.partitions, way=tasks.way, shot=tasks.shot, query=tasks.query, seed=tasks.seed
-        )
-        self._augmentation = augmentation
-
-    def __getitem__(self, i: int) -> Episode:
-        """Episode i, images in float32, 0..1."""
-        return Episode(*map(np.asarray, self._augmentation(super().__getitem__(i))))
 
 
 def quarter_turned(images: tf.Tensor, turns: Array) -> tf.Tensor:

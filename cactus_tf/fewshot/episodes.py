@@ -6,6 +6,10 @@ of each without replacement, and assign the labels to the clusters at random.
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
@@ -68,6 +72,7 @@ class Episodes:
     ):
         self.rows, self.partitions = rows, partitions
         self.way, self.shot, self.query, self.seed = way, shot, query, seed
+        self.augment: Callable[[Episode], Episode] | None = None
         self._usable_clusters: dict[int, np.ndarray] = {}  # by partition
         _check_counts(way, shot, query)
         for kind in partitions.kinds if isinstance(partitions, MixedPartitions) else [range(len(partitions))]:
@@ -75,8 +80,27 @@ class Episodes:
                 raise InputError(_why_unusable([partitions[p] for p in kind], way, shot, query))
 
     def with_rows(self, rows: np.ndarray) -> Episodes:
-        """The same tasks over other rows, such as the embeddings of the same images."""
-        return Episodes(rows, self.partitions, way=self.way, shot=self.shot, query=self.query, seed=self.seed)
+        """The same tasks over other rows, such as the embeddings of the same images.
+
+        Raises:
+          InputError: the images of these tasks are augmented, so nothing was computed from them before.
+        """
+        if self.augment is not None:
+            raise InputError("augmented tasks have images of their own: take the rows before the augmentation")
+        return self._like(rows=rows)
+
+    def augmented(self, augment: Callable[[Episode], Episode]) -> Episodes:
+        """The same tasks with augmented images, as a training with this augmentation sees them.
+
+        Args:
+          augment: returns an episode with images in float32, 0..1; see `EpisodeAugmentation`.
+        """
+        return self._like(augment=augment)
+
+    def _like(self, **changed: Any) -> Episodes:
+        other = copy.copy(self)
+        vars(other).update(changed)
+        return other
 
     def indices(self, i: int) -> tuple[np.ndarray, int]:
         """Image numbers [way, shot + query] of episode i, and the number of its partition.
@@ -94,7 +118,8 @@ class Episodes:
         """Episode i: support [way, shot, ...] and query [way, query, ...] rows."""
         numbers, p = self.indices(i)
         rows = gather(self.rows, numbers)
-        return Episode(rows[:, : self.shot], rows[:, self.shot :], np.int64(i), np.int32(p))
+        episode = Episode(rows[:, : self.shot], rows[:, self.shot :], np.int64(i), np.int32(p))
+        return Episode(*map(np.asarray, self.augment(episode))) if self.augment else episode
 
     def dataset(self, tasks_per_step: int = 1, start: int = 0) -> tf.data.Dataset:
         """Batches of episodes as an endless tf.data pipeline.
@@ -111,7 +136,7 @@ class Episodes:
             episodes = [self[int(step) * tasks_per_step + t] for t in range(tasks_per_step)]
             return [np.stack(parts) for parts in zip(*episodes, strict=True)]
 
-        image, dtype = self.rows.shape[1:], tf.as_dtype(self.rows.dtype)
+        image, dtype = self.rows.shape[1:], tf.float32 if self.augment else tf.as_dtype(self.rows.dtype)
         shapes = Episode((self.way, self.shot, *image), (self.way, self.query, *image), (), ())
 
         def load(step: tf.Tensor) -> Episode:

@@ -43,6 +43,8 @@ def evaluate(learner: Learner, tasks: Episodes, episodes: int = 1000) -> Accurac
     """
     if isinstance(learner, AdaptingLearner):
         return adaptation_accuracies(learner, tasks, episodes, traced=0).final
+    if tasks.augment is not None:
+        return episode_accuracies(learner.classify, tasks, episodes, leaks(learner))
     classify, rows = with_features(learner, tasks.rows)
     return episode_accuracies(classify, tasks.with_rows(rows), episodes, leaks(learner))
 

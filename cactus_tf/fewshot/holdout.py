@@ -55,7 +55,7 @@ def hold_out(tasks: Episodes) -> HeldOut:
             return _hold_out(tasks, partitions[p], usable)
     raise InputError(
         f"--select=pseudo holds out {_number(most, tasks.way)} of the {most} usable clusters of a partition, too many "
-        f"for {tasks.way}-way tasks of the others: raise --clusters, or lower --way, --shot or --query"
+        f"for {tasks.way}-way tasks of the others: lower --way, or take more clusters or larger ones"
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from cactus_tf.errors import RunError
 from cactus_tf.utils.checkpoints import Checkpoints, load_newest
 
 log = logging.getLogger(__name__)
@@ -67,11 +68,19 @@ class Selection:
         return {"pseudo_accuracy": self._evaluate(step) if self._due(step) else math.nan}
 
     def restore(self) -> None:
-        """Assigns the best weights."""
+        """Assigns the best weights.
+
+        Raises:
+          RunError: they are gone or damaged.
+        """
         step = load_newest(self._weights, self._folder)
-        if step:
-            accuracy = 100 * float(self._best)
-            log.info("select: the weights of step %s, %.2f%% on held-out pseudo-tasks", f"{step:,}", accuracy)
+        if not step:
+            raise RunError(
+                f"{self._folder} holds no readable weights: delete {self._folder.parent} and rerun the command, which "
+                "trains again"
+            )
+        accuracy = 100 * float(self._best)
+        log.info("select: the weights of step %s, %.2f%% on held-out pseudo-tasks", f"{step:,}", accuracy)
 
     def _due(self, step: int) -> bool:
         return step % self._every == 0 or step == self._steps

@@ -55,7 +55,8 @@ def restore(run: Path, algo: str | None) -> Exportable:
 
 def _why_not(embedder: str) -> str:
     """Why an embedder is not exported, of its embeddings."""
-    looks_up = plugins.info("embedders", embedder).takes_names
+    info = plugins.info("embedders", embedder)
+    looks_up = info.takes_names and not info.takes_learner
     return "are only looked up" if looks_up else "are not made by a method encode, which runs in a TensorFlow graph"
 
 

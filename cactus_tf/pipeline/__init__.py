@@ -73,16 +73,13 @@ def _stages(plan: RunPlan, folder: Path, artifacts: Path, first_run: bool) -> li
         check(plan, data)
     if clock.over:
         return []
-    earlier: list[Partitions] = []
-    if plan.settings.partition.rounds > 1:
+    clusters = rounds.Clusters(data.train, folder) if plan.settings.partition.rounds > 1 else None
+    if clusters:
         with clock.stage("rounds"):
-            plan, earlier = rounds.last(plan, folder, functools.partial(_earlier_round, data, artifacts))
-            rounds.write(earlier, data.train, folder)
-    learned = _learn(plan, data, artifacts, folder, clock)
+            plan = rounds.last(plan, folder, functools.partial(_earlier_round, data, artifacts, clusters))
+    learned = _learn(plan, data, artifacts, folder, clock, clusters)
     if learned is None:
         return []
-    if earlier:
-        rounds.write([*earlier, learned.partitions], data.train, folder)
     with clock.stage("evaluate"):
         rows = evaluate(plan, data, learned.embeddings, learned.learners, folder, clock)
     results.write(plan.record, rows, clock, folder)
@@ -92,7 +89,7 @@ def _stages(plan: RunPlan, folder: Path, artifacts: Path, first_run: bool) -> li
             _, embedder, embeddings, partitions, tasks = learned
             shown = report.Run(plan, folder, data, rows, partitions, tasks, embedder, embeddings.get("train"))
             report.write(shown)
-    log.info("%s", results.closing_words(rows, folder))
+    log.info("%s", results.closing_words(rows, folder, several_rounds=clusters is not None))
     return rows
 
 
@@ -106,8 +103,13 @@ class Learned(NamedTuple):
     tasks: Episodes | None
 
 
-def _learn(plan: RunPlan, data: Splits, artifacts: Path, folder: Path, clock: results.Clock) -> Learned | None:
-    """The stages from embedding to training; None if the run ends before training does."""
+def _learn(
+    plan: RunPlan, data: Splits, artifacts: Path, folder: Path, clock: results.Clock, clusters: rounds.Clusters | None
+) -> Learned | None:
+    """The stages from embedding to training; None if the run ends before training does.
+
+    `clusters` describes the partitions of every round, if there are several.
+    """
     with clock.stage("embed"):
         embedder, embeddings = embed(plan.embedding, data, artifacts, folder, plan.run.verify)
         warn_of_near(plan.embedding, plan.data, data, embeddings)
@@ -116,6 +118,8 @@ def _learn(plan: RunPlan, data: Splits, artifacts: Path, folder: Path, clock: re
         return None
     with clock.stage("partition"):
         partitions = partition(plan.partition, data, embeddings, artifacts, plan.run.verify)
+        if clusters:
+            clusters.add(partitions)
     if clock.over:
         return None
     with clock.stage("train"):
@@ -125,14 +129,13 @@ def _learn(plan: RunPlan, data: Splits, artifacts: Path, folder: Path, clock: re
     return None if clock.over else Learned(learners, embedder, embeddings, partitions, tasks)
 
 
-def _earlier_round(data: Splits, artifacts: Path, plan: RunPlan, folder: Path) -> Partitions:
-    """Trains an earlier round in a run folder of its own, or what is missing of it; the partitions of its tasks."""
+def _earlier_round(data: Splits, artifacts: Path, clusters: rounds.Clusters, plan: RunPlan, folder: Path) -> None:
+    """Trains an earlier round in a run folder of its own, or what is missing of it."""
     files.make_folder(folder, "--workdir")
     with files.locked(folder):
         run_folder.claim(folder, plan.identity, results.provenance(plan.record))
-        learned = _learn(plan, data, artifacts, folder, results.Clock("evaluate", folder / "seconds.json"))
-    assert learned is not None
-    return learned.partitions
+        clock = results.Clock("evaluate", folder / "seconds.json")
+        _learn(plan, data, artifacts, folder, clock, clusters)
 
 
 def choose_threads(learners: Sequence[LearnerPlan]) -> None:

@@ -85,7 +85,9 @@ def fit_or_load(plan: EmbeddingPlan, train: ImageSet, artifact: Artifact, folder
         callbacks = [tensorboard.EmbedderSummaries(events, info.metrics, info.pictures, shown)]
     if info.takes_learner:
         assert isinstance(embedder, LearnedEmbedder)
-        embedder.use(restoring.restore(plan.options.run, plan.options.algo).learner)
+        restored = restoring.restore(plan.options.run, plan.options.algo)
+        embedder.use(restored.learner)
+        _warn_of_unfinished(restored, plan.options.run)
         if info.fingerprint is not None and info.fingerprint(plan.options) != plan.key["options"]["dir"]:
             raise InputError(f"--learner_run={plan.options.run} is still being trained: start again when it has ended")
     partial, named = artifact.folder / "partial", _named(plan.embedder, train)
@@ -96,6 +98,14 @@ def fit_or_load(plan: EmbeddingPlan, train: ImageSet, artifact: Artifact, folder
     artifact.record_files([p.relative_to(artifact.folder).as_posix() for p in model.rglob("*") if p.is_file()])
     shutil.rmtree(artifact.folder / "partial", ignore_errors=True)  # its checkpoints are as large as the network
     return embedder
+
+
+def _warn_of_unfinished(restored: restoring.Restored, run: str) -> None:
+    training = restored.plan.training
+    if training is not None and training.select == "last" and restored.step < training.steps:
+        done, all_steps = f"{restored.step:,}", f"{training.steps:,}"
+        log.warning("--learner_run=%s: %s has %s of its %s steps; rerun its command to finish it",
+                    run, restored.name, done, all_steps)  # fmt: skip
 
 
 def _named(embedder: str, images: ImageSet) -> dict[str, np.ndarray]:

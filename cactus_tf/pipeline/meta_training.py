@@ -10,7 +10,7 @@ from pathlib import Path
 from cactus_tf import augmentations, learners
 from cactus_tf.config.plan import LearnerPlan, RunPlan
 from cactus_tf.contracts import ClusterLearner, Embedder, Learner, MetaLearner
-from cactus_tf.fewshot.augmenting import AugmentedEpisodes, EpisodeAugmentation
+from cactus_tf.fewshot.augmenting import EpisodeAugmentation
 from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.fewshot.selection import Selection
 from cactus_tf.fewshot.training import meta_train
@@ -57,8 +57,10 @@ def train(
             watch = None
             if plan.run.validation:
                 watch = validation(learner_plan, plan.evaluation, learner, data.val, log_events.write)
-            by = held and selection(learner_plan, learner, held, augmentation(learner_plan), folder, log_events.write)
-            train_one(learner_plan, learner, tasks, folder, log_events, watch, by)
+            selected_by = held and selection(
+                learner_plan, learner, held, augmentation(learner_plan), folder, log_events.write
+            )
+            train_one(learner_plan, learner, tasks, folder, log_events, watch, selected_by)
         elif isinstance(learner, ClusterLearner):
             learner.prepare()
         built[learner_plan.name] = learner
@@ -114,4 +116,4 @@ def first_tasks(meta_learners: Sequence[LearnerPlan], data: Splits, partitions: 
     first = meta_learners[0]
     held, augment = held_out(first, data.train.images, partitions), augmentation(first)
     tasks = first.training_tasks(data.train.images, held.training if held else partitions)
-    return AugmentedEpisodes(tasks, augment) if augment else tasks
+    return tasks.augmented(augment) if augment else tasks

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from cactus_tf import learners, plugins
+from cactus_tf.config import rounds
 from cactus_tf.config.plan import EvaluationPlan, PartitionPlan, RunPlan
 from cactus_tf.contracts import Learner
 from cactus_tf.errors import InputError
@@ -50,10 +51,14 @@ def check_sizes(plan: RunPlan, data: Splits) -> None:
             f"the rows of {plan.data.dataset} are features, not images, and {', '.join(networks)} would take images: "
             "add --on_embeddings"
         )
+    height, width = [*data.image_shape, 1][:2]
+    if height != width and any(p.training and p.training.rotate_classes for p in plan.learners):
+        raise InputError(f"--rotate_classes needs square images, and these are {height}x{width}: leave it out")
+    repeats = plan.partition and plugins.info("partitioners", plan.partition.partitioner).repeats_images
     for learner in plan.meta_learners:
         training = learner.training
         assert training is not None
-        needed = training.way * (training.shot + training.query)
+        needed = training.way * (1 if repeats else training.shot + training.query)
         if needed > images:
             raise InputError(
                 f"--way, --shot, --query: an episode of {learner.name} takes {needed} images, and there are {images}: "
@@ -63,12 +68,16 @@ def check_sizes(plan: RunPlan, data: Splits) -> None:
 
 
 def _check_clusters(plan: RunPlan, images: int) -> None:
-    counts = [learner.clusters for learner in plan.learners if learner.info.uses_clusters]
-    if plan.partition and not plugins.info("partitioners", plan.partition.partitioner).clusters_of_its_own:
-        counts.append(plan.partition.clusters)
-    clusters = max((k for k in counts if k is not None), default=0)
-    if clusters > images:
-        raise InputError(f"--clusters={clusters} is more than the {images} training images: lower it")
+    counts = [("--clusters", learner.clusters) for learner in plan.learners if learner.info.uses_clusters]
+    if plan.partition:
+        counts += [
+            (flag, clusters)
+            for flag, clusters, partitioner in rounds.clusters_of(plan.settings)
+            if not plugins.info("partitioners", partitioner).clusters_of_its_own
+        ]
+    for flag, clusters in counts:
+        if clusters is not None and clusters > images:
+            raise InputError(f"{flag}={clusters} is more than the {images} training images: lower it")
 
 
 def check_mixture(plan: PartitionPlan | None, train: ImageSet) -> None:

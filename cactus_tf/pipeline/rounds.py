@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +20,37 @@ from cactus_tf.utils import files
 
 log = logging.getLogger(__name__)
 
-_LAST = "last.json"
+_FROM = "last_round.json"
+"""In the folder of a run: what its last round goes on from."""
 _COMPARED = 10_000  # images whose clusters are compared; time grows with the square of the number of clusters
 
 
-def last(plan: RunPlan, folder: Path, train: Callable[[RunPlan, Path], Partitions]) -> tuple[RunPlan, list[Partitions]]:
-    """The plan of the last round, and the partitions of the rounds before it, once these are trained.
+def last(plan: RunPlan, folder: Path, train: Callable[[RunPlan, Path], None]) -> RunPlan:
+    """The plan of the last round, once the rounds before it are trained.
 
     Args:
       plan: of a run of several rounds.
       folder: of the run.
-      train: (plan, folder) -> the partitions of an earlier round, which it trains, or what is missing of it.
+      train: (plan, folder) trains an earlier round, or what is missing of it.
     """
     number = plan.settings.partition.rounds
-    earlier = []
     for i in range(1, number):
-        log.info("round %d of %d", i, number)
+        _announce(plan, i)
         settings = rounds.settings_of(plan.settings, i, folder)
-        earlier.append(train(build_plan.of(settings, plan.data), rounds.folder_of(folder, i)))
-    log.info("round %d of %d", number, number)
+        train(build_plan.of(settings, plan.data), rounds.folder_of(folder, i))
+    _announce(plan, number)
     own = build_plan.of(rounds.settings_of(plan.settings, number, folder), plan.data)
     _check_same(own, folder)
+    about = rounds.reported(plan.settings)
+    learners = tuple(dataclasses.replace(one, reported={**one.reported, **about}) for one in own.learners)
     kept = {name: getattr(plan, name) for name in ("name", "identity", "record", "sections")}
-    return dataclasses.replace(own, **kept), earlier
+    return dataclasses.replace(own, learners=learners, **kept)
+
+
+def _announce(plan: RunPlan, number: int) -> None:
+    settings = plan.settings
+    name, steps = rounds.partitioner_of(settings, number), rounds.steps_of(settings, number)
+    log.info("round %d of %d: %s, %s steps", number, settings.partition.rounds, name, f"{steps:,}")
 
 
 def _check_same(own: RunPlan, folder: Path) -> None:
@@ -51,33 +59,38 @@ def _check_same(own: RunPlan, folder: Path) -> None:
     Raises:
       InputError: the earlier rounds were trained again since, and the last one's training has begun.
     """
-    path = folder / "rounds" / _LAST
+    path = folder / _FROM
     now = json.loads(json.dumps({name: own.identity.get(name) for name in ("read", "partition")}))
-    before = files.read_json_if_whole(path, dict, now)
-    begun = any((folder / learner.name / "checkpoints").glob("*.index") for learner in own.meta_learners)
+    before = files.read_json_if_whole(path, dict, {})
+    begun = any(any((folder / learner.name / "checkpoints").glob("*.index")) for learner in own.meta_learners)
     if before != now and begun:
         raise InputError(
-            f"--workdir: {folder} was trained on clusters of earlier rounds that have changed since: choose another "
-            "--workdir"
+            f"--workdir: the last round in {folder} was trained on clusters of earlier rounds that have changed since: "
+            "choose another --workdir"
         )
     files.write_json(path, now)
 
 
-def write(partitions: Sequence[Partitions], train: ImageSet, folder: Path) -> None:
-    """Writes FOLDER/rounds.csv, a line for each round's first partition; labels are only measured with.
+class Clusters:
+    """RUN/rounds.csv: a line for each round's first partition, written before the round trains.
 
     Args:
-      partitions: of each round.
-      train: the training images, with their labels, if there are any.
+      train: the training images; their labels, if there are any, only measure purity.
       folder: of the run.
     """
-    rows, before = [], None
-    for i, own in enumerate(partitions, 1):
-        rows.append({"round": i, **described(own[0], before, train)})
-        before = own[0]
-    files.write_csv(folder / rounds.CLUSTERS, rows, list(rows[0]))
-    for row in rows:
+
+    def __init__(self, train: ImageSet, folder: Path):
+        self._train, self._folder = train, folder
+        self._rows: list[dict[str, Any]] = []
+        self._before: Partition | None = None
+
+    def add(self, partitions: Partitions) -> None:
+        """Describes the partitions of the next round in the log and in the file."""
+        row = {"round": len(self._rows) + 1, **described(partitions[0], self._before, self._train)}
         log.info("%s", ", ".join(f"{name} {value}" for name, value in row.items() if value != ""))
+        self._rows.append(row)
+        self._before = partitions[0]
+        files.write_csv(self._folder / rounds.CLUSTERS, self._rows, list(row))
 
 
 def described(partition: Partition, before: Partition | None, train: ImageSet) -> dict[str, Any]:
@@ -91,13 +104,14 @@ def described(partition: Partition, before: Partition | None, train: ImageSet) -
     Returns:
       clusters: number of clusters with an image; smallest, median, largest: images of a cluster; clustered: share of
       the images in a cluster; agreement: adjusted mutual information (Vinh et al. 2010, 0..1) over the images that both
-      partitions cluster; purity: share of the clustered images whose class is the most frequent in their cluster. ""
-      where a number means nothing.
+      partitions cluster; purity: share of the clustered images whose class is the most frequent in their cluster, if
+      each image has one class. "" where a number means nothing.
     """
     sizes = partition.sizes[partition.sizes > 0] if partition.sizes.any() else np.zeros(1, np.int64)
     own = partition.assignments(len(train))
     instances = isinstance(partition, InstancePartition)
     compared = before is not None and not instances and not isinstance(before, InstancePartition)
+    classes = train.partitions[0] if train.partitions and len(train.partitions) == 1 else None
     return {
         "clusters": int(np.count_nonzero(sizes)),
         "smallest": int(sizes.min()),
@@ -105,7 +119,7 @@ def described(partition: Partition, before: Partition | None, train: ImageSet) -
         "largest": int(sizes.max()),
         "clustered": round(float(np.mean(own >= 0)), 4),
         "agreement": round(agreement(own, before.assignments(len(train))), 4) if compared and before else "",
-        "purity": round(purity(own, train.partitions[0].assignments(len(train))), 4) if train.partitions else "",
+        "purity": round(purity(own, classes.assignments(len(train))), 4) if classes else "",
     }
 
 

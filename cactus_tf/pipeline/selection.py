@@ -9,7 +9,7 @@ import numpy as np
 
 from cactus_tf.config.plan import LearnerPlan
 from cactus_tf.contracts import AdaptingLearner, MetaLearner
-from cactus_tf.fewshot.augmenting import AugmentedEpisodes, EpisodeAugmentation
+from cactus_tf.fewshot.augmenting import EpisodeAugmentation
 from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.fewshot.evaluation import adaptation_accuracies, episode_accuracies
 from cactus_tf.fewshot.holdout import HeldOut, hold_out
@@ -52,7 +52,7 @@ def selection(
       write: writes scalars of a step.
     """
     assert plan.training is not None
-    tasks = AugmentedEpisodes(held.tasks, augmentation) if augmentation else held.tasks
+    tasks = held.tasks.augmented(augmentation) if augmentation else held.tasks
     number = max(_FEWEST, math.ceil(QUERIES / (tasks.way * tasks.query)))
     return Selection(
         learner.variables, lambda: accuracy(learner, tasks, number), folder / plan.name, plan.training.steps, write

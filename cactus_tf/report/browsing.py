@@ -11,7 +11,7 @@ from cactus_tf.fewshot.episodes import gather
 from cactus_tf.report import tiles
 from cactus_tf.report.page import Picture, fill
 from cactus_tf.report.run import Run
-from cactus_tf.types import Partition
+from cactus_tf.types import InstancePartition, Partition
 from cactus_tf.utils import files
 from cactus_tf.utils.seeds import counter_rng
 
@@ -55,8 +55,9 @@ def write(run: Run) -> None:
 
 def can_browse(run: Run) -> bool:
     """Whether the run has clusters of images, made without labels."""
-    made_of_labels = run.plan.partition is not None and run.plan.partition.partitioner == "labels"
-    return run.images is not None and len(run.partitions) > 0 and not made_of_labels
+    if run.images is None or not len(run.partitions) or isinstance(run.partitions[0], InstancePartition):
+        return False
+    return run.plan.partition is None or run.plan.partition.partitioner != "labels"
 
 
 def anchor(number: int) -> str:

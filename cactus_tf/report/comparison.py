@@ -127,6 +127,9 @@ def row_of(row: Mapping[str, Any]) -> PublishedRow:
         tasks = "untrained"
     fraction = options.get("supervised_fraction")
     tasks = f"{tasks}, true labels {fraction:g}" if fraction else tasks
+    if options.get("rounds", 1) > 1:
+        tasks = f"{tasks}, {options['rounds']} rounds"
+        tasks += ", true labels in the first" if options.get("first_partitioner") == "labels" else ""
     embedder = "none" if row["algo"] == "scratch" or tasks in ("labels", "random", "untrained") else row["embedder"]
     return PublishedRow(row["dataset"], embedder, tasks, row["algo"])
 

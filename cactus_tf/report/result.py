@@ -31,7 +31,8 @@ def results_of(run: Run) -> Section:
 
 def sentence(row: Mapping[str, Any]) -> str:
     """One row of results.json in words."""
-    source = {"labels": "true labels", "random": "random labels"}.get(row["partitioner"])
+    sources = {"labels": "true labels", "random": "random labels", "instances": "copies of single images"}
+    source = sources.get(row["partitioner"])
     if source is None:
         embeddings = "" if row["embedder"] == "none" else f" of {row['embedder']} embeddings"
         source = f"{row['partitioner']} clusters{embeddings}"

@@ -17,6 +17,7 @@ from cactus_tf.report import browsing, figures, sheets, tiles
 from cactus_tf.report.page import Link, Picture, Section, Table, capital
 from cactus_tf.report.run import Run, pictured
 from cactus_tf.runs import tensorboard
+from cactus_tf.types import InstancePartition
 
 _TASKS = 2
 _PARTITIONS = 10  # whose cluster sizes are shown
@@ -33,9 +34,10 @@ def tasks_of(run: Run) -> Section | None:
         drawn = tiles.task(episode.support, episode.query, invert=invert)
         caption = f"Training task {i} of {name}, made from partition {episode.partition}."
         pictures.append(tiles.picture(drawn, f"{caption} A row per label.", caption))
-    of = "class" if run.plan.partition and run.plan.partition.partitioner == "labels" else "cluster"
+    partitioner = run.plan.partition.partitioner if run.plan.partition else ""
+    of = {"labels": "a class", "instances": "copies of one image"}.get(partitioner, "a cluster")
     text = (
-        f"Tasks that {name} was trained on. A row per label, which stands for a {of}: support images "
+        f"Tasks that {name} was trained on. A row per label, which stands for {of}: support images "
         f"({run.tasks.shot} per label) framed in blue, then queries ({run.tasks.query} per label) in gray."
     )
     if max(run.tasks.shot, run.tasks.query) > tiles.MOST:
@@ -54,7 +56,8 @@ def rounds_of(run: Run) -> Section | None:
     with open(path, newline="", encoding="utf-8") as file:
         head, *lines = csv.reader(file)
     text = (
-        "Each round after the first clustered the features learned in the round before, and trained a new learner. "
+        "Each round after the first partitioned the images by the features learned in the round before, and trained a "
+        "new learner. "
         "A line describes the first partition of a round: sizes of its clusters, share of the images in a cluster, and "
         "agreement with the round before (adjusted mutual information; 1: the same clusters, 0: chance)."
     )
@@ -65,12 +68,13 @@ def rounds_of(run: Run) -> Section | None:
 
 def clusters_of(run: Run) -> Section | None:
     """Sizes of the clusters, and images of some."""
-    if not len(run.partitions):
+    if not len(run.partitions) or isinstance(run.partitions[0], InstancePartition):
         return None
     shown = range(min(_PARTITIONS, len(run.partitions)))
     sizes = np.concatenate([run.partitions[p].sizes for p in shown])
     number = len(run.partitions)
-    which = f"the first {len(shown)} of {number:,} partitions" if len(shown) < number else f"{number} partitions"
+    whole = f"{number} partition{'s' if number > 1 else ''}"
+    which = f"the first {len(shown)} of {number:,} partitions" if len(shown) < number else whole
     text = (
         f"{len(sizes):,} clusters in {which}: {sizes.min():,} to {sizes.max():,} images each, {sizes.mean():.1f} on "
         "average. Tasks use only clusters with enough images."

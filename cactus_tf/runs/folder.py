@@ -55,7 +55,8 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def _has_results(folder: Path) -> bool:
     """Whether anything was trained or evaluated there; a run that ended before may be corrected and started again."""
-    return (folder / "results.json").exists() or any(folder.glob("*/checkpoints/*.index"))
+    trained = ("*/checkpoints/*.index", "rounds/*/*/checkpoints/*.index")
+    return (folder / "results.json").exists() or any(any(folder.glob(pattern)) for pattern in trained)
 
 
 def _differences(saved: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -249,10 +249,10 @@ def completed(settings: Settings, inputs: Inputs, folder: Path) -> Settings:
 
 
 def artifacts_folder(folder: Path, settings: Settings, inputs: Inputs) -> Path:
-    """The folder of the run's artifacts: where the run left it, or next to `runs/` if both were moved."""
-    moved = folder.resolve().parent.parent / settings.run.artifacts_dir
+    """The folder of the run's artifacts: where the run left it, or near the run if both were moved."""
     left = Path(inputs.artifacts_dir)
-    return left if left.is_dir() or not moved.is_dir() else moved
+    moved = [parent / settings.run.artifacts_dir for parent in folder.resolve().parents]
+    return next((place for place in [left, *moved] if place.is_dir()), left)
 
 
 def _embedder(settings: Settings, artifacts: Path, inputs: Inputs, name: str) -> Embedder:

@@ -237,15 +237,21 @@ def _percent(fraction: float, ci95: float, sign: str = "") -> str:
     return f"{100 * fraction:{sign}.2f} ± {100 * ci95:.2f}"
 
 
-def closing_words(rows: Sequence[Mapping], folder: Path) -> str:
-    """The table, where everything is, and what to do next."""
+def closing_words(rows: Sequence[Mapping], folder: Path, *, several_rounds: bool = False) -> str:
+    """The table, where everything is, and what to do next.
+
+    Args:
+      rows: of results.json.
+      folder: of the run.
+      several_rounds: whether earlier rounds have curves of their own.
+    """
     return "\n".join(
         [
             *_accuracies(rows),
             *most_accurate(rows),
             f"\nresults      {folder}/results.json, results.csv",
             *([f"report       {folder}/report.html"] if (folder / "report.html").exists() else []),
-            f"TensorBoard  tensorboard --logdir {folder if (folder / 'rounds').exists() else folder / 'events'}",
+            f"TensorBoard  tensorboard --logdir {folder if several_rounds else folder / 'events'}",
             f"next         {_suggestion(rows[0]['dataset'] if rows else 'folder', folder)}",
             "help         --help lists the main flags, --helpfull all",
         ]

@@ -53,6 +53,16 @@ def test_the_published_figures_have_the_right_cells():
         ({"algo": "nearest_neighbours", "options": {"partitions": 100}}, "none", "nearest neighbors"),
         ({"partitioner": "hyperplanes"}, "hyperplanes", "CACTUs-MAML (hyperplanes)"),
         (
+            {"options": {"rounds": 3, "first_partitioner": "instances", "steps": 3}},
+            "kmeans, 3 rounds",
+            "CACTUs-MAML (kmeans, 3 rounds)",
+        ),
+        (
+            {"options": {"rounds": 2, "first_partitioner": "labels", "steps": 3}},
+            "kmeans, 2 rounds, true labels in the first",
+            "CACTUs-MAML (kmeans, 2 rounds, true labels in the first)",
+        ),
+        (
             {"options": {"partitions": 9, "steps": 3, "supervised_fraction": 0.5}},
             "kmeans, true labels 0.5",
             "CACTUs-MAML (kmeans, true labels 0.5)",

@@ -31,7 +31,7 @@ from cactus_tf.utils.seeds import counter_rng
 
 log = logging.getLogger(__name__)
 
-INFO = PartitionerInfo(clusters_of_its_own=True)
+INFO = PartitionerInfo(clusters_of_its_own=True, ignores_clusters=True)
 _ROUNDING = 1e-6  # of a distance
 
 
@@ -146,7 +146,7 @@ def _check(partitions: Partitions, options: Options, context: PartitionContext) 
     if max(usable) < context.way:
         radius = "--neighbors_pairs" if options.eps is None else "--neighbors_eps"
         raise InputError(
-            f"neighbors: only {max(usable)} {clusters}, and --way={context.way} needs as many: of "
+            f"neighbors: only {max(usable)} {clusters}, and an episode needs --way={context.way}: of "
             f"{context.images} images, {1 - max(inside):.0%} are in none and {largest:.0%} in the largest; raise "
             f"{radius} if most are in none, lower it if most are in one, or lower --way, --shot or --query"
         )
