@@ -1,15 +1,20 @@
 """Every benchmark runs, at its smallest size."""
 
+import json
 import os
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from cactus_tf.main import main
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 LIBRARIES = ("memory.py", "side_by_side.py", "torch_peers.py")  # imported by the others
+NEEDS_A_RUN = "protonets_in_torch.py"
 TORCH = pytest.mark.skipif(not find_spec("torch"), reason="compares with torch, which is not installed")
 FLAGS = {
     "baselines.py": "--learners=nearest_neighbours,cluster_matching --episodes=2 --clusters=20",
@@ -20,9 +25,11 @@ FLAGS = {
     "infogan_clusters.py": "--steps=2 --seeds=0",
     "input_pipeline.py": "--images=22000 --repeats=8",
     "keras_norm_error.py": "--way=2 --tasks=1",
+    "kept_results.py": "--help",
     "kmeans.py": "--images=500 --dim=8 --clusters=10 --partitions=2",
     "kmeans_scale.py": "--quality=2000 --times=2000 --dim=8 --seeds=1",
     "maml_evaluation.py": "--episodes=2",
+    "maml_in_float64.py": "--seeds=0 --steps=1 --episodes=2",
     "maml_step.py": "--alone --way=2 --repeats=2",
     "meta_gradient_noise.py": "--ways=2 --tasks=1 --draws=1",
     "partitions.py": "--clusters=20 --pairs=3",
@@ -33,7 +40,7 @@ FLAGS = {
 SCRIPTS = [
     pytest.param(path.name, marks=TORCH if path.name in ("protonets_step.py", "run_all.py") else ())
     for path in sorted(FOLDER.glob("*.py"))
-    if path.name not in LIBRARIES
+    if path.name not in (*LIBRARIES, NEEDS_A_RUN)
 ]
 
 
@@ -48,3 +55,21 @@ def test_the_benchmark_runs(name, tmp_path):
         command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0 and done.stdout, done.stderr[-2000:]
+
+
+@pytest.mark.slow
+def test_the_tasks_of_a_run_are_stored_and_learned_in_torch(tmp_path):
+    run, tasks = tmp_path / "run", tmp_path / "tasks.npz"
+    flags = ["--algo=protonets", "--way=5", "--query=2", "--partitions=2", "--steps=3", "--filters=4"]
+    flags += ["--eval_ways=5", "--eval_shots=1", "--eval_episodes=4", f"--workdir={run}"]
+    assert main([*flags, f"--artifacts_dir={tmp_path / 'artifacts'}", "--quiet"]) == 0
+    subprocess.run([sys.executable, FOLDER / NEEDS_A_RUN, "tasks", run, tasks], check=True, cwd=tmp_path)
+    with np.load(tasks) as arrays:
+        assert arrays["tasks"].shape == (3, 5, 3)
+        assert arrays["test_5_1"].shape == (4, 5, 6)
+        rows = json.loads((run / "results.json").read_text())["rows"]
+        assert arrays["ours_5_1"].mean() == pytest.approx(rows[0]["accuracy"])
+    if find_spec("torch"):
+        out = tmp_path / "torch.json"
+        subprocess.run([sys.executable, FOLDER / NEEDS_A_RUN, "train", tasks, f"--out={out}"], check=True, cwd=tmp_path)
+        assert len(json.loads(out.read_text())["lines"]) == 1

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmark_scripts import script
 
 import cactus_tf
 from cactus_tf import contracts, embedders, plugins
@@ -135,3 +136,19 @@ def test_every_flag_that_the_readme_names_exists():
 def test_the_example_of_a_public_function_gives_the_result_it_shows(module):
     failed, tried = doctest.testmod(importlib.import_module(f"cactus_tf.{module}"))
     assert tried and not failed
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_tables_of_kept_results_are_those_of_the_files(page):
+    """If not: python benchmarks/kept_results.py tables"""
+    text = page.read_text()
+    assert script("kept_results").with_tables(text) == text
+
+
+def test_every_kept_result_is_shown_on_a_page_and_names_no_folder_of_a_machine():
+    shown = {name for page in PAGES for names in re.findall("<!-- results: (.*) -->", page.read_text())
+             for name in names.split()}  # fmt: skip
+    files = sorted((ROOT / "docs" / "results").glob("*.json"))
+    assert {path.stem for path in files} == shown
+    for path in files:
+        assert not re.search(r'"[^"]*/(tmp|home|work|root)/', path.read_text()), path

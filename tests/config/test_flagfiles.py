@@ -1,13 +1,13 @@
 """The settings and the header of every flagfile; test_flagfile_runs.py runs them."""
 
 import functools
-import importlib.util
 import re
 from pathlib import Path
 
 import a_run
 import numpy as np
 import pytest
+from benchmark_scripts import script
 
 from cactus_tf.config import flags
 from cactus_tf.config.flagfiles import with_flagfiles
@@ -24,15 +24,6 @@ EACH = pytest.mark.parametrize("path", FLAGFILES, ids=lambda p: p.stem)
 @functools.cache
 def config_of(path):
     return flags.parse([f"--flagfile={path}"])
-
-
-@functools.cache
-def flagfile_times():
-    """The script of benchmarks/ that estimates the times."""
-    spec = importlib.util.spec_from_file_location("flagfile_times", ROOT / "benchmarks" / "flagfile_times.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def rows(config):
@@ -88,7 +79,7 @@ def test_every_header_has_the_published_figures_of_every_learner_or_states_that_
 
 @EACH
 def test_every_header_has_the_time_that_follows_from_measured_step_times(path):
-    times = flagfile_times()
+    times = script("flagfile_times")
     seconds = times.stages(config_of(path))
     assert f"# Time: {times.time_line(sum(seconds.values()) if seconds else None)}\n" in path.read_text()
 
@@ -98,7 +89,7 @@ def test_every_published_figure_has_a_flagfile():
 
 
 def test_times_are_written_as_words():
-    words = flagfile_times().time_line
+    words = script("flagfile_times").time_line
     assert words(None) == "not measured on 2 cores; one GPU: not measured."
     assert words(3).startswith("about 1 min on 2 cores (estimated from step times); one GPU")
     assert words(47.2 * 60).startswith("about 47 min on")

@@ -1,0 +1,79 @@
+"""Keeps small result files in docs/results, and writes the tables in docs/*.md that are made from them.
+
+    python benchmarks/kept_results.py keep RUN NAME      # RUN/results.json without folders -> docs/results/NAME.json
+    python benchmarks/kept_results.py tables             # between "<!-- results: NAME ... -->" and "<!-- end -->"
+
+Files of runs make one table, as `python -m cactus_tf.table` prints it. Files that benchmarks write with `--out` hold a
+head and lines; several of them make a table of all their lines.
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from cactus_tf.report import comparison
+from cactus_tf.utils import sealed
+
+DOCS = Path(__file__).parents[1] / "docs"
+RESULTS = DOCS / "results"
+FOLDERS = ("data_dir", "eval_dir", "workdir", "artifacts_dir", "plugins", "dir", "file", "weights", "run")
+"""Settings that name folders and files, which differ from machine to machine."""
+MARKED = re.compile(r"<!-- results: ([\w ]+) -->\n.*?<!-- end -->", re.DOTALL)
+REMEDY = "make it again"
+
+
+def keep(run: Path, name: str) -> None:
+    """Stores what a run's results.json says, without its folders."""
+    content = sealed.read(run / "results.json", REMEDY)
+    sealed.write(RESULTS / f"{name}.json", without_folders(content))
+
+
+def without_folders(value: Any) -> Any:
+    """The value without settings that name folders."""
+    if isinstance(value, dict):
+        return {k: without_folders(v) for k, v in value.items() if k not in FOLDERS}
+    return [without_folders(v) for v in value] if isinstance(value, list) else value
+
+
+def table(names: list[str]) -> str:
+    """The Markdown table of these files."""
+    files = [sealed.read(RESULTS / f"{name}.json", REMEDY) for name in names]
+    if all("head" in file for file in files):
+        lines = [files[0]["head"], ["---"] * len(files[0]["head"]), *(line for file in files for line in file["lines"])]
+        return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    rows = [row for name in names for row in comparison.read_rows(RESULTS / f"{name}.json")]
+    return comparison.markdown(comparison.compare(rows))
+
+
+def with_tables(text: str) -> str:
+    """The text of a page with its tables made anew."""
+
+    def made(match: re.Match) -> str:
+        return f"<!-- results: {match[1]} -->\n\n{table(match[1].split())}\n<!-- end -->"
+
+    return MARKED.sub(made, text)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    keeping = commands.add_parser("keep", help="store the results of a run")
+    keeping.add_argument("run", type=Path)
+    keeping.add_argument("name")
+    commands.add_parser("tables", help="write the tables of the docs")
+    args = parser.parse_args()
+    if args.command == "keep":
+        keep(args.run, args.name)
+        print(f"kept {RESULTS / args.name}.json")
+        return 0
+    for page in sorted(DOCS.glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        page.write_text(with_tables(text), encoding="utf-8")
+        print(f"{page.name}: {len(MARKED.findall(text))} tables")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
