@@ -23,22 +23,10 @@ import numpy as np
 
 def write_tasks(run: Path, file: Path) -> None:
     """Stores the images, the training tasks and the test tasks of a run, and what it answered correctly."""
-    from cactus_tf.config import build_plan
-    from cactus_tf.pipeline.embedding import embed
-    from cactus_tf.pipeline.partitioning import partition
-    from cactus_tf.pipeline.preparation import prepare
-    from cactus_tf.runs import restoring
-    from cactus_tf.runs.inputs import read_inputs
+    from run_parts import parts_of
 
-    inputs = read_inputs(run)
-    settings = restoring.completed(restoring.read_settings(run), inputs, run)
-    artifacts = restoring.artifacts_folder(run, settings, inputs)
-    plan = build_plan.make(settings)
-    learner = next(learner for learner in plan.learners if learner.name == "protonets")
+    plan, learner, data, partitions = parts_of(run)
     assert learner.training is not None
-    data = prepare(plan.data, artifacts)
-    _, embeddings = embed(plan.embedding, data, artifacts, run)
-    partitions = partition(plan.partition, data, embeddings, artifacts)
     training = learner.training_tasks(data.train.images, partitions)
     arrays = {
         "images": data.train.images,

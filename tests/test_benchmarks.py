@@ -13,8 +13,8 @@ import pytest
 from cactus_tf.main import main
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-LIBRARIES = ("memory.py", "side_by_side.py", "torch_peers.py")  # imported by the others
-NEEDS_A_RUN = "protonets_in_torch.py"
+LIBRARIES = ("memory.py", "run_parts.py", "side_by_side.py", "torch_peers.py")  # imported by the others
+NEED_RUNS = ("protonets_in_torch.py", "pseudo_accuracy.py", "rounds_ablation.py")
 TORCH = pytest.mark.skipif(not find_spec("torch"), reason="compares with torch, which is not installed")
 FLAGS = {
     "baselines.py": "--learners=nearest_neighbours,cluster_matching --episodes=2 --clusters=20",
@@ -40,7 +40,7 @@ FLAGS = {
 SCRIPTS = [
     pytest.param(path.name, marks=TORCH if path.name in ("protonets_step.py", "run_all.py") else ())
     for path in sorted(FOLDER.glob("*.py"))
-    if path.name not in (*LIBRARIES, NEEDS_A_RUN)
+    if path.name not in (*LIBRARIES, *NEED_RUNS)
 ]
 
 
@@ -57,19 +57,34 @@ def test_the_benchmark_runs(name, tmp_path):
     assert done.returncode == 0 and done.stdout, done.stderr[-2000:]
 
 
-@pytest.mark.slow
-def test_the_tasks_of_a_run_are_stored_and_learned_in_torch(tmp_path):
-    run, tasks = tmp_path / "run", tmp_path / "tasks.npz"
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    place = tmp_path_factory.mktemp("run")
     flags = ["--algo=protonets", "--way=5", "--query=2", "--partitions=2", "--steps=3", "--filters=4"]
-    flags += ["--eval_ways=5", "--eval_shots=1", "--eval_episodes=4", f"--workdir={run}"]
-    assert main([*flags, f"--artifacts_dir={tmp_path / 'artifacts'}", "--quiet"]) == 0
-    subprocess.run([sys.executable, FOLDER / NEEDS_A_RUN, "tasks", run, tasks], check=True, cwd=tmp_path)
+    flags += ["--eval_ways=5", "--eval_shots=1", "--eval_episodes=4", f"--workdir={place / 'run'}"]
+    assert main([*flags, f"--artifacts_dir={place / 'artifacts'}", "--quiet"]) == 0
+    return place / "run"
+
+
+def call(script, *arguments):
+    subprocess.run([sys.executable, FOLDER / script, *arguments], check=True, cwd=FOLDER.parent)
+
+
+@pytest.mark.slow
+def test_the_tasks_of_a_run_are_stored_and_learned_in_torch(run, tmp_path):
+    tasks = tmp_path / "tasks.npz"
+    call("protonets_in_torch.py", "tasks", run, tasks)
     with np.load(tasks) as arrays:
         assert arrays["tasks"].shape == (3, 5, 3)
         assert arrays["test_5_1"].shape == (4, 5, 6)
         rows = json.loads((run / "results.json").read_text())["rows"]
         assert arrays["ours_5_1"].mean() == pytest.approx(rows[0]["accuracy"])
     if find_spec("torch"):
-        out = tmp_path / "torch.json"
-        subprocess.run([sys.executable, FOLDER / NEEDS_A_RUN, "train", tasks, f"--out={out}"], check=True, cwd=tmp_path)
-        assert len(json.loads(out.read_text())["lines"]) == 1
+        call("protonets_in_torch.py", "train", tasks, f"--out={tmp_path / 'torch.json'}")
+        assert len(json.loads((tmp_path / "torch.json").read_text())["lines"]) == 1
+
+
+@pytest.mark.slow
+def test_ten_steps_of_a_training_are_evaluated_with_and_without_labels(run, tmp_path):
+    call("pseudo_accuracy.py", run, "--steps=10", "--episodes=4", f"--out={tmp_path / 'pseudo.json'}")
+    assert len(json.loads((tmp_path / "pseudo.json").read_text())["lines"]) == 11
