@@ -14,13 +14,16 @@ from cactus_tf.main import main
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 LIBRARIES = ("memory.py", "run_parts.py", "side_by_side.py", "torch_peers.py")  # imported by the others
-NEED_RUNS = ("protonets_in_torch.py", "pseudo_accuracy.py", "rounds_ablation.py")
+OTHERS = ("protonets_in_torch.py", "pseudo_accuracy.py")  # need a run: below
+LARGE = ("augmented_step.py", "rounds_ablation.py")  # need an idle machine, or Omniglot and an hour
 TORCH = pytest.mark.skipif(not find_spec("torch"), reason="compares with torch, which is not installed")
 FLAGS = {
+    "agreement.py": "--partitions=2",
     "baselines.py": "--learners=nearest_neighbours,cluster_matching --episodes=2 --clusters=20",
     "embedder_curve.py": "--embedder=acai --steps=2 --episodes=2 --folder=curve",
     "embedder_step.py": "--steps=15 --images=256",
     "episodes_scale.py": "--images=2000 --partitions=1 --episodes=1200",
+    "golden_errors.py": "",
     "flagfile_times.py": "omniglot_acai_protonets",
     "infogan_clusters.py": "--steps=2 --seeds=0",
     "input_pipeline.py": "--images=22000 --repeats=8",
@@ -40,7 +43,7 @@ FLAGS = {
 SCRIPTS = [
     pytest.param(path.name, marks=TORCH if path.name in ("protonets_step.py", "run_all.py") else ())
     for path in sorted(FOLDER.glob("*.py"))
-    if path.name not in (*LIBRARIES, *NEED_RUNS)
+    if path.name not in (*LIBRARIES, *OTHERS, *LARGE)
 ]
 
 
