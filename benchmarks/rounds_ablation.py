@@ -16,6 +16,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from cactus_tf.utils.threads import cores
+
 BASE = {
     "embedder": "learner", "partitioner": "neighbors", "partitions": "1", "way": "60", "shot": "1", "query": "4",
     "augmentation": "affine", "rotate_classes": "true", "outer_schedule": "cosine", "outer_warmup": "100",
@@ -60,7 +62,7 @@ def line(name: str, args: argparse.Namespace) -> list[str]:
             "artifacts_dir": str(args.folder / "artifacts"), "quiet": "true",
         }  # fmt: skip
         command = [sys.executable, "-m", "cactus_tf.main", *(f"--{flag}={value}" for flag, value in flags.items())]
-        threads = str(max(1, (os.cpu_count() or 1) // args.jobs))
+        threads = str(max(1, cores() // args.jobs))
         subprocess.run(command, check=True, env={**os.environ, "TF_NUM_INTRAOP_THREADS": threads})
     content = json.loads(results.read_text(encoding="utf-8"))
     found = {(row["way"], row["shot"]): row for row in content["rows"]}

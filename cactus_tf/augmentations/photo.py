@@ -62,7 +62,8 @@ def boxes(
     stretch = tf.exp((ratio - 0.5) * math.log(options.ratio))
     height, width = tf.minimum(side * stretch, 1.0), tf.minimum(side / stretch, 1.0)
     top, left = down * (1 - height), right * (1 - width)
-    begin, end = tf.where(flip < options.flip, (left + width, left), (left, left + width))
+    right_side, flipped = left + width, flip < options.flip
+    begin, end = tf.where(flipped, right_side, left), tf.where(flipped, left, right_side)
     return tf.stack([top, begin, top + height, end], axis=1)
 
 

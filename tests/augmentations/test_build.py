@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import cactus_tf as ct
 from cactus_tf import augmentations, plugins
@@ -24,6 +25,13 @@ def test_each_image_is_varied_by_itself_as_seed_and_position_say(name, images):
     changed = images.copy()
     changed[2] = 0
     np.testing.assert_allclose(vary(changed, [5, 7]).numpy()[[0, 1, 3, 4, 5]], whole[[0, 1, 3, 4, 5]], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_compiled_step_varies_images_as_a_call_does(name, images):
+    vary = augmentations.build(name)
+    compiled = tf.function(vary, autograph=False)  # as the training step
+    np.testing.assert_allclose(compiled(images, tf.constant([5, 7], tf.int64)), vary(images, [5, 7]), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "none"])
