@@ -1,10 +1,11 @@
 """Keeps small result files in docs/results, and writes the tables in docs/*.md that are made from them.
 
     python benchmarks/kept_results.py keep RUN NAME      # RUN/results.json without folders -> docs/results/NAME.json
-    python benchmarks/kept_results.py tables             # between "<!-- results: NAME ... -->" and "<!-- end -->"
+    python benchmarks/kept_results.py tables             # from "<!-- results: NAME ... -->" to "<!-- end -->"
 
 Files of runs make one table, as `python -m cactus_tf.table` prints it. Files that benchmarks write with `--out` hold a
-head and lines; several of them make a table of all their lines.
+head and lines; several of them make a table of all their lines. "<!-- flagfiles: PREFIX ... -->" lists flagfiles with a
+published row, and what their headers say.
 """
 
 import argparse
@@ -16,11 +17,12 @@ from typing import Any
 from cactus_tf.report import comparison
 from cactus_tf.utils import sealed
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 RESULTS = DOCS / "results"
 FOLDERS = ("data_dir", "eval_dir", "workdir", "artifacts_dir", "plugins", "dir", "file", "weights", "run")
 """Settings that name folders and files, which differ from machine to machine."""
-MARKED = re.compile(r"<!-- results: ([\w ]+) -->\n.*?<!-- end -->", re.DOTALL)
+MARKED = re.compile(r"<!-- (results|flagfiles): ([\w ]+) -->\n.*?<!-- end -->", re.DOTALL)
 REMEDY = "make it again"
 
 
@@ -47,11 +49,25 @@ def table(names: list[str]) -> str:
     return comparison.markdown(comparison.compare(rows))
 
 
+def flagfiles(prefixes: list[str]) -> str:
+    """The Markdown table of the flagfiles of published rows whose names begin so."""
+    lines = ["| `flags/` | row | paper | time |", "|---|---|---|---|"]
+    for path in sorted((ROOT / "flags").glob("*.txt")):
+        header = re.sub(r"\n#  +", " ", path.read_text(encoding="utf-8"))
+        about = dict(re.findall(r"^# (\w+): (.*)$", header, re.MULTILINE))
+        found = re.search(r"at \(way, shot\) (.*?)\.?$", about["Expected"])
+        if found and "no published" not in about["Expected"] and path.name.startswith(tuple(prefixes)):
+            row, time = about["Experiment"].rsplit(",", 1)[0], re.split(r" \(| on |;", about["Time"])[0]
+            lines.append(f"| `{path.stem}` | {row} | {found[1]} | {time} |")
+    return "\n".join(lines) + "\n"
+
+
 def with_tables(text: str) -> str:
     """The text of a page with its tables made anew."""
 
     def made(match: re.Match) -> str:
-        return f"<!-- results: {match[1]} -->\n\n{table(match[1].split())}\n<!-- end -->"
+        make = table if match[1] == "results" else flagfiles
+        return f"<!-- {match[1]}: {match[2]} -->\n\n{make(match[2].split())}\n<!-- end -->"
 
     return MARKED.sub(made, text)
 
