@@ -1,4 +1,4 @@
-"""How well partitions of one embedding agree with each other, which needs no labels: it chose our defaults on digits.
+"""How well partitions of one embedding agree with each other, which needs no labels: what chose our defaults on digits.
 
     python benchmarks/agreement.py [RUN ...] [--clusters=25] [--partitions=8]
 

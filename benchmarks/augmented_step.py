@@ -1,10 +1,10 @@
-"""Times a step of `--recipe=rounds` on Omniglot beside the usual ProtoNets step, per image.
+"""Times a step of `--recipe=rounds` on Omniglot beside the default ProtoNets step, per image.
 
     python benchmarks/augmented_step.py [--intra=2] [--inter=2] [--blocks=8] [--minutes=10]
 
 The recipe: 60-way, 1 shot, 4 queries, every image a copy by `affine`, classes turned; and without copies, which shows
-what they cost. The usual step: 20-way, 1 shot, 15 queries, images as they are. 64 filters, 28x28, from uint8 images to
-updated weights. The three alternate in blocks on an otherwise idle machine. Prints medians, and ms per image.
+what they cost. The default step: 20-way, 1 shot, 15 queries, images as they are. 64 filters, 28x28, from uint8 images
+to updated weights. The three alternate in blocks on an otherwise idle machine. Prints medians, and ms per image.
 """
 
 import argparse

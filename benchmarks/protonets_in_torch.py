@@ -5,7 +5,7 @@
 
 Network, initialization, loss, optimizer and batch norm are those of the original code (Hsu et al. 2019): four blocks of
 3x3 convolution, batch norm, ReLU and max-pooling; Adam; one task per step; running averages outside training.
-`--gain=uniform` initializes the gamma of batch norm in 0..1, as PyTorch 0.4 did; the default is 1, as in PyTorch today.
+`--gamma=uniform` initializes the gamma of batch norm in 0..1, as PyTorch 0.4 did; the default is 1, as PyTorch has it.
 
 Images, learning rate, the task of every step and the test tasks are the run's. Only the initial weights and the
 arithmetic differ. Prints accuracies in % and their mean difference over the same test tasks, with 95% intervals.
@@ -27,6 +27,12 @@ def write_tasks(run: Path, file: Path) -> None:
 
     plan, learner, data, partitions = parts_of(run)
     assert learner.training is not None
+    own = learner.training
+    usual = {"tasks_per_step": 1, "select": "last", "augmentation": "none", "rotate_classes": False}
+    usual |= {"outer_schedule": "constant", "outer_warmup": 0, "backbone": "conv4", "norm": "running"}
+    others = [f"--{name}={getattr(own, name)}" for name, value in usual.items() if getattr(own, name) != value]
+    if others or (learner.options is not None and learner.options != type(learner.options)()):
+        raise SystemExit(f"{run} has other settings than the original ({', '.join(others) or 'of protonets'})")
     training = learner.training_tasks(data.train.images, partitions)
     arrays = {
         "images": data.train.images,
@@ -50,22 +56,28 @@ def write_tasks(run: Path, file: Path) -> None:
 HEAD = ["seed", "task", "PyTorch", "cactus_tf", "difference on the same tasks"]
 
 
-def train(file: Path, seed: int, gain: str, out: Path | None) -> None:
+def train(file: Path, seed: int, gamma: str, out: Path | None) -> None:
     """Trains, evaluates, prints a line per kind of task, and stores the lines."""
     import torch
 
     torch.manual_seed(seed)
     with np.load(file) as stored:
         arrays = dict(stored)
-    encoder = _encoder(arrays["images"].shape[-1], int(arrays["filters"]), gain)
+    encoder = _encoder(arrays["images"].shape[-1], int(arrays["filters"]), gamma)
     _train(encoder, arrays)
     lines = [[str(seed), *_compare(encoder, arrays, name)] for name in arrays if name.startswith("ours_")]
     if out:
-        about = {"steps": len(arrays["tasks"]), "gain": gain, "torch": torch.__version__, "head": HEAD, "lines": lines}
+        about = {
+            "steps": len(arrays["tasks"]),
+            "gamma": gamma,
+            "torch": torch.__version__,
+            "head": HEAD,
+            "lines": lines,
+        }
         out.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _encoder(channels: int, filters: int, gain: str) -> Any:
+def _encoder(channels: int, filters: int, gamma: str) -> Any:
     from torch import nn
 
     blocks: list[nn.Module] = []
@@ -74,7 +86,7 @@ def _encoder(channels: int, filters: int, gain: str) -> Any:
         limit = (9 * fan_in) ** -0.5
         for weights in (convolution.weight, convolution.bias):
             nn.init.uniform_(weights, -limit, limit)
-        if gain == "uniform":
+        if gamma == "uniform":
             nn.init.uniform_(norm.weight)
         blocks += [convolution, norm, nn.ReLU(), nn.MaxPool2d(2)]
     return nn.Sequential(*blocks, nn.Flatten())
@@ -97,7 +109,7 @@ def _train(encoder: Any, arrays: dict[str, np.ndarray]) -> None:
     import torch
 
     optimizer = torch.optim.Adam(encoder.parameters(), float(arrays["outer_lr"]))
-    tasks, shot, told = arrays["tasks"], int(arrays["shot"]), time.monotonic()
+    tasks, shot, last_message = arrays["tasks"], int(arrays["shot"]), time.monotonic()
     _, way, images = tasks.shape
     labels = torch.arange(way).repeat_interleave(images - shot)
     encoder.train()
@@ -108,8 +120,8 @@ def _train(encoder: Any, arrays: dict[str, np.ndarray]) -> None:
         )
         loss.backward()
         optimizer.step()
-        if time.monotonic() - told > 30:
-            told = time.monotonic()
+        if time.monotonic() - last_message > 30:
+            last_message = time.monotonic()
             print(f"step {step + 1:,} of {len(tasks):,}, loss {loss.item():.3f}", flush=True)
     encoder.eval()
 
@@ -145,13 +157,13 @@ def main() -> int:
     training = commands.add_parser("train", help="train on them in PyTorch")
     training.add_argument("file", type=Path)
     training.add_argument("--seed", type=int, default=0)
-    training.add_argument("--gain", choices=["ones", "uniform"], default="ones")
+    training.add_argument("--gamma", choices=["ones", "uniform"], default="ones")
     training.add_argument("--out", type=Path)
     args = parser.parse_args()
     if args.command == "tasks":
         write_tasks(args.run, args.file)
     else:
-        train(args.file, args.seed, args.gain, args.out)
+        train(args.file, args.seed, args.gamma, args.out)
     return 0
 
 

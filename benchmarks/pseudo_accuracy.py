@@ -42,12 +42,12 @@ def main() -> int:
     assert held is not None
     tasks = [(way, shot) for way, shot in own.tasks if shot == 1]
     episodes = [plan.evaluation.tasks(data.test.images, data.test.partitions, *task) for task in tasks]
-    found: list[tuple[int, float, list[float]]] = []
+    points: list[tuple[int, float, list[float]]] = []
 
     def write(step: int, scalars: dict[str, float]) -> None:
         true = [evaluate(learner, kind, args.episodes).mean for kind in episodes]
-        found.append((step, scalars["pseudo/accuracy"], true))
-        print(" | ".join(line(found[-1])), flush=True)
+        points.append((step, scalars["pseudo/accuracy"], true))
+        print(" | ".join(line(points[-1])), flush=True)
 
     with tempfile.TemporaryDirectory() as folder:
         selected: Selection = selection(own, learner, held, varied, Path(folder), write)
@@ -63,9 +63,9 @@ def main() -> int:
             selection=selected,
             folder=Path(folder) / "protonets",
         )
-    pseudo = [accuracy for _, accuracy, _ in found]
-    ranks = [spearmanr(pseudo, [true[i] for _, _, true in found]).statistic for i in range(len(tasks))]
-    lines = [*(line(one) for one in found), ["rank correlation", "", *(f"{rank:.2f}" for rank in ranks)]]
+    pseudo = [accuracy for _, accuracy, _ in points]
+    ranks = [spearmanr(pseudo, [true[i] for _, _, true in points]).statistic for i in range(len(tasks))]
+    lines = [*(line(one) for one in points), ["rank correlation", "", *(f"{rank:.2f}" for rank in ranks)]]
     print(" | ".join(lines[-1]))
     if args.out:
         head = ["step", f"pseudo, {held.tasks.way}-way", *(f"true, {way}-way {shot}-shot" for way, shot in tasks)]

@@ -48,25 +48,25 @@ ROWS: dict[str, dict[str, str]] = {
 TASKS = ((5, 1), (5, 5), (20, 1), (20, 5))
 
 
+def flags_of(name: str, first_round: Path) -> dict[str, str]:
+    """What a row is, without its length and folders."""
+    flags = BASE | ROWS[name] | {"dataset": "omniglot", "algo": "protonets", "stage": "evaluate"}
+    return flags | ({"learner_run": str(first_round)} if flags["embedder"] == "learner" else {})
+
+
 def line(name: str, args: argparse.Namespace) -> list[str]:
-    """The row's accuracies; runs it if it was not run."""
-    run = args.folder / "".join(c if c.isalnum() else "_" for c in name)
-    results = run / "results.json"
-    if not results.exists():
-        flags = BASE | ROWS[name]
-        if flags["embedder"] == "learner":
-            flags["learner_run"] = str(args.first_round)
-        flags |= {
-            "dataset": "omniglot", "data_dir": str(args.data_dir), "algo": "protonets", "stage": "evaluate",
-            "steps": str(args.steps), "filters": str(args.filters), "workdir": str(run),
-            "artifacts_dir": str(args.folder / "artifacts"), "quiet": "true",
-        }  # fmt: skip
-        command = [sys.executable, "-m", "cactus_tf.main", *(f"--{flag}={value}" for flag, value in flags.items())]
-        threads = str(max(1, cores() // args.jobs))
-        subprocess.run(command, check=True, env={**os.environ, "TF_NUM_INTRAOP_THREADS": threads})
-    content = json.loads(results.read_text(encoding="utf-8"))
-    found = {(row["way"], row["shot"]): row for row in content["rows"]}
-    cells = [f"{100 * found[task]['accuracy']:.2f} ± {100 * found[task]['ci95']:.2f}" for task in TASKS]
+    """The row's accuracies; what was computed before is not computed again."""
+    run = args.folder / f"{args.steps}-{args.filters}-{''.join(c if c.isalnum() else '_' for c in name)}"
+    flags = flags_of(name, args.first_round) | {
+        "data_dir": str(args.data_dir), "steps": str(args.steps), "filters": str(args.filters), "workdir": str(run),
+        "artifacts_dir": str(args.folder / "artifacts"), "quiet": "true",
+    }  # fmt: skip
+    command = [sys.executable, "-m", "cactus_tf.main", *(f"--{flag}={value}" for flag, value in flags.items())]
+    threads = str(max(1, cores() // args.jobs))
+    subprocess.run(command, check=True, env={**os.environ, "TF_NUM_INTRAOP_THREADS": threads})
+    content = json.loads((run / "results.json").read_text(encoding="utf-8"))
+    rows = {(row["way"], row["shot"]): row for row in content["rows"]}
+    cells = [f"{100 * rows[task]['accuracy']:.2f} ± {100 * rows[task]['ci95']:.2f}" for task in TASKS]
     print(" | ".join([name, *cells]), flush=True)
     return [name, *cells, f"{content['seconds']['train']:.0f} s"]
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmark_scripts import script
 
+from cactus_tf.config import flags as cli
 from cactus_tf.main import main
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -28,7 +30,7 @@ FLAGS = {
     "infogan_clusters.py": "--steps=2 --seeds=0",
     "input_pipeline.py": "--images=22000 --repeats=8",
     "keras_norm_error.py": "--way=2 --tasks=1",
-    "kept_results.py": "--help",
+    "stored_results.py": "--help",
     "kmeans.py": "--images=500 --dim=8 --clusters=10 --partitions=2",
     "kmeans_scale.py": "--quality=2000 --times=2000 --dim=8 --seeds=1",
     "maml_evaluation.py": "--episodes=2",
@@ -91,3 +93,10 @@ def test_the_tasks_of_a_run_are_stored_and_learned_in_torch(run, tmp_path):
 def test_ten_steps_of_a_training_are_evaluated_with_and_without_labels(run, tmp_path):
     call("pseudo_accuracy.py", run, "--steps=10", "--episodes=4", f"--out={tmp_path / 'pseudo.json'}")
     assert len(json.loads((tmp_path / "pseudo.json").read_text())["lines"]) == 11
+
+
+def test_every_row_of_the_ablation_is_a_command():
+    ablation = script("rounds_ablation")
+    for name in ablation.ROWS:
+        flags = ablation.flags_of(name, Path("RUN"))
+        cli.parse([f"--{flag}={value}" for flag, value in flags.items()])

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import logging
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from cactus_tf.config import flags as cli
 from cactus_tf.contracts import Recipe
 from cactus_tf.errors import InputError
 from cactus_tf.main import main
+from cactus_tf.pipeline.embedding import _warn_of_unfinished
 from cactus_tf.pipeline.meta_training import first_tasks
 from cactus_tf.pipeline.rounds import agreement, described, purity
 from cactus_tf.runs import restoring
@@ -75,6 +78,9 @@ def test_the_clusters_of_a_round_are_described_before_it_trains(tmp_path, monkey
     monkeypatch.setattr(pipeline, "train", trained)
     run(tmp_path, "--stage=train", *TWO)
     assert lines == [["1"], ["1", "2"]]
+    lines.clear()
+    run(tmp_path, "--stage=train", *TWO)
+    assert lines == [["1", "2"], ["1", "2"]]
 
 
 def test_training_tasks_are_drawn_as_the_training_sees_them():
@@ -158,12 +164,12 @@ def test_files_are_looked_up_by_name_in_every_round():
     np.testing.assert_array_equal(features.transform(images, names=names), learner.features(NUMBERS[[2, 0, 1]]))
 
 
-def test_rounds_that_are_gone_do_not_go_unnoticed(tmp_path, capsys):
+def test_a_last_round_of_unknown_clusters_does_not_go_on(tmp_path, capsys):
     folder = run(tmp_path, *TWO)
     (folder / "last_round.json").unlink()
     flags = [*BASE, f"--workdir={folder}", f"--artifacts_dir={tmp_path / 'artifacts'}", *ROUNDS, *TWO]
     assert main(flags) == 2
-    assert "have changed since: choose another --workdir" in capsys.readouterr().err
+    assert "last_round.json is missing or damaged" in capsys.readouterr().err
 
 
 def test_a_run_of_rounds_can_be_made_longer_once_its_earlier_steps_are_named(tmp_path):
@@ -187,6 +193,23 @@ def test_learners_of_embeddings_need_the_embedder_whatever_clusters_the_first_ro
     plan = build_plan.make(cli.parse(flags))
     assert plan.embedding is not None and plan.embedding.embedder == "pixels"
     assert plan.name.startswith("digits-pixels-")
+
+
+def test_a_learner_that_is_not_finished_is_told(caplog, monkeypatch):
+    training = SimpleNamespace(select="last", steps=6)
+    restored = SimpleNamespace(plan=SimpleNamespace(training=training), step=4, name="protonets")
+    monkeypatch.setattr(logging.getLogger("cactus_tf"), "propagate", True)
+    _warn_of_unfinished(restored, "RUN")
+    assert "--learner_run=RUN: protonets has 4 of its 6 steps; rerun its command" in caplog.text
+    caplog.clear()
+    _warn_of_unfinished(SimpleNamespace(**{**vars(restored), "step": 6}), "RUN")
+    assert not caplog.text
+
+
+def test_neighbors_report_no_k():
+    reported = build_plan.make(cli.parse(["--partitioner=neighbors", "--partitions=2"])).learners[0].reported
+    assert "clusters" not in reported
+    assert reported["partitions"] == 2
 
 
 def test_too_many_clusters_of_a_later_round_are_refused_before_the_first_one_trains(tmp_path, capsys):

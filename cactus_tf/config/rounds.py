@@ -56,7 +56,7 @@ def settings_of(settings: Settings, number: int, folder: Path) -> Settings:
     round_settings = dataclasses.replace(settings, partition=partition)
     if number > 1:
         round_settings = _embedded(round_settings, folder_of(folder, number - 1))
-    if 1 < number < settings.partition.rounds:  # the first compares test images with training images
+    if 1 < number < settings.partition.rounds:  # test images are embedded by the first round, to find near-duplicates
         only_train = dataclasses.replace(settings.evaluation, eval_split="train")
         round_settings = dataclasses.replace(round_settings, evaluation=only_train)
     if number < settings.partition.rounds:

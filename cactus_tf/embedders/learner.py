@@ -112,13 +112,14 @@ class LearnerFeatures(ImageTransformer):
         Raises:
           InputError: there is no learner, or the images are of another shape.
         """
-        if images.shape[1:] != self._shape():
-            own, these = ("x".join(map(str, shape)) for shape in (self._shape(), images.shape[1:]))
+        image_arrays.check_images(images)
+        own, these = self._shape(), images.shape[1:]
+        if these != own:
+            remedy = f"set --image_size={own[0]}, or choose" if these[2] == own[2] else "choose"
             raise InputError(
-                f"--learner_run: its learner takes {own} images, and these are {these}: set --image_size as in that "
-                "run, or choose another run"
+                f"--learner_run: its learner takes {image_arrays.text(own)} images, and these are "
+                f"{image_arrays.text(these)}: {remedy} another run"
             )
-        image_arrays.check_images(images, self._shape())
         return self
 
     def transform(self, images: np.ndarray, names: np.ndarray | None = None) -> np.ndarray:
@@ -146,7 +147,8 @@ class LearnerFeatures(ImageTransformer):
         """
         for part in (self._embedder, self._learner):
             if part is not None and not isinstance(part, GraphEncoder):
-                raise InputError("this learner cannot be exported as an embedder: take one such as protonets")
+                name = part.recipe.name
+                raise InputError(f"{name} does not run in a TensorFlow graph, so this embedder cannot be exported")
         return self._learner.encode(self._embedder.encode(images) if self._embedder else images)
 
     def save(self, folder: Path) -> None:

@@ -83,10 +83,10 @@ class Episodes:
         """The same tasks over other rows, such as the embeddings of the same images.
 
         Raises:
-          InputError: the images of these tasks are augmented, so nothing was computed from them before.
+          InputError: the tasks are augmented, so rows of the plain images do not belong to them.
         """
         if self.augment is not None:
-            raise InputError("augmented tasks have images of their own: take the rows before the augmentation")
+            raise InputError("augmented tasks have images of their own: change the rows before the augmentation")
         return self._like(rows=rows)
 
     def augmented(self, augment: Callable[[Episode], Episode]) -> Episodes:

@@ -43,8 +43,9 @@ def hold_out(tasks: Episodes) -> HeldOut:
       tasks: the training tasks of all partitions.
 
     Raises:
-      InputError: no partition has so many usable clusters.
+      InputError: no partition has so many usable clusters, or the tasks are augmented.
     """
+    tasks.with_rows(tasks.rows)  # refuses augmented ones
     partitions, per_class = tasks.partitions, tasks.shot + tasks.query
     first = partitions.kinds[0] if isinstance(partitions, MixedPartitions) else range(len(partitions))
     most = 0
@@ -55,7 +56,7 @@ def hold_out(tasks: Episodes) -> HeldOut:
             return _hold_out(tasks, partitions[p], usable)
     raise InputError(
         f"--select=pseudo holds out {_number(most, tasks.way)} of the {most} usable clusters of a partition, too many "
-        f"for {tasks.way}-way tasks of the others: lower --way, or take more clusters or larger ones"
+        f"for {tasks.way}-way tasks of the others: raise --clusters, or lower --way, --shot or --query"
     )
 
 

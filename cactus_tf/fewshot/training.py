@@ -229,7 +229,7 @@ def meta_train(
                 record.write()
                 if on_checkpoint:
                     on_checkpoint(step)
-    if selection:
+    if selection and steps:
         selection.restore()
     return steps - record.start
 

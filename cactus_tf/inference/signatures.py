@@ -55,8 +55,7 @@ def restore(run: Path, algo: str | None) -> Exportable:
 
 def _why_not(embedder: str) -> str:
     """Why an embedder is not exported, of its embeddings."""
-    info = plugins.info("embedders", embedder)
-    looks_up = info.takes_names and not info.takes_learner
+    looks_up = plugins.info("embedders", embedder).takes_names
     return "are only looked up" if looks_up else "are not made by a method encode, which runs in a TensorFlow graph"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 import logging
@@ -21,7 +22,7 @@ from cactus_tf.utils import files
 log = logging.getLogger(__name__)
 
 _FROM = "last_round.json"
-"""In the folder of a run: what its last round goes on from."""
+"""In the folder of a run: the clusters that its last round is trained on."""
 _COMPARED = 10_000  # images whose clusters are compared; time grows with the square of the number of clusters
 
 
@@ -57,13 +58,19 @@ def _check_same(own: RunPlan, folder: Path) -> None:
     """Checks that the last round goes on from the earlier rounds that it began with, and stores what these are.
 
     Raises:
-      InputError: the earlier rounds were trained again since, and the last one's training has begun.
+      InputError: the last one's training has begun, and the earlier rounds were trained again since, or what they were
+        is not known.
     """
     path = folder / _FROM
     now = json.loads(json.dumps({name: own.identity.get(name) for name in ("read", "partition")}))
     before = files.read_json_if_whole(path, dict, {})
     begun = any(any((folder / learner.name / "checkpoints").glob("*.index")) for learner in own.meta_learners)
-    if before != now and begun:
+    if begun and not before:
+        raise InputError(
+            f"--workdir: {path} is missing or damaged, so it is not known which clusters the last round in {folder} "
+            "was trained on: choose another --workdir"
+        )
+    if begun and before != now:
         raise InputError(
             f"--workdir: the last round in {folder} was trained on clusters of earlier rounds that have changed since: "
             "choose another --workdir"
@@ -72,7 +79,7 @@ def _check_same(own: RunPlan, folder: Path) -> None:
 
 
 class Clusters:
-    """RUN/rounds.csv: a line for each round's first partition, written before the round trains.
+    """RUN/rounds.csv: a line for each round's first partition, written before the round trains, and kept in a rerun.
 
     Args:
       train: the training images; their labels, if there are any, only measure purity.
@@ -80,17 +87,23 @@ class Clusters:
     """
 
     def __init__(self, train: ImageSet, folder: Path):
-        self._train, self._folder = train, folder
+        self._train, self._path = train, folder / rounds.CLUSTERS
         self._rows: list[dict[str, Any]] = []
+        if self._path.exists():
+            with open(self._path, newline="", encoding="utf-8") as file:
+                self._rows = list(csv.DictReader(file))
+        self._added = 0
         self._before: Partition | None = None
 
     def add(self, partitions: Partitions) -> None:
         """Describes the partitions of the next round in the log and in the file."""
-        row = {"round": len(self._rows) + 1, **described(partitions[0], self._before, self._train)}
+        row = {"round": self._added + 1, **described(partitions[0], self._before, self._train)}
         log.info("%s", ", ".join(f"{name} {value}" for name, value in row.items() if value != ""))
-        self._rows.append(row)
-        self._before = partitions[0]
-        files.write_csv(self._folder / rounds.CLUSTERS, self._rows, list(row))
+        written = {name: str(value) for name, value in row.items()}
+        if self._rows[self._added : self._added + 1] != [written]:
+            self._rows[self._added :] = [written]
+            files.write_csv(self._path, self._rows, list(written))
+        self._added, self._before = self._added + 1, partitions[0]
 
 
 def described(partition: Partition, before: Partition | None, train: ImageSet) -> dict[str, Any]:

@@ -127,10 +127,10 @@ def row_of(row: Mapping[str, Any]) -> PublishedRow:
         tasks = "untrained"
     fraction = options.get("supervised_fraction")
     tasks = f"{tasks}, true labels {fraction:g}" if fraction else tasks
-    if options.get("rounds", 1) > 1:
+    embedder = "none" if row["algo"] == "scratch" or tasks in ("labels", "random", "untrained") else row["embedder"]
+    if options.get("rounds", 1) > 1 and tasks not in ("none", "untrained"):
         tasks = f"{tasks}, {options['rounds']} rounds"
         tasks += ", true labels in the first" if options.get("first_partitioner") == "labels" else ""
-    embedder = "none" if row["algo"] == "scratch" or tasks in ("labels", "random", "untrained") else row["embedder"]
     return PublishedRow(row["dataset"], embedder, tasks, row["algo"])
 
 
@@ -140,12 +140,14 @@ def label(row: PublishedRow) -> str:
     name = plugins.info("learners", row.algo).title if known else row.algo.replace("_", " ")
     if row.tasks == "none":
         return name
-    if row.tasks == "labels":
-        return f"Oracle-{name}"
     if row.tasks == "untrained":
         return f"{name} (untrained)"
-    how = "" if row.tasks == "kmeans" else f" ({row.tasks})"
-    return f"CACTUs-{name}{how}" if row.tasks != "random" else f"{name} (random labels)"
+    tasks, _, more = row.tasks.partition(", ")
+    if tasks == "random":
+        return f"{name} (random labels{', ' * bool(more)}{more})"
+    if tasks == "labels":
+        return f"Oracle-{name}" + (f" ({more})" if more else "")
+    return f"CACTUs-{name}" + ("" if row.tasks == "kmeans" else f" ({row.tasks})")
 
 
 def markdown(comparison: Comparison) -> str:

@@ -252,7 +252,7 @@ def artifacts_folder(folder: Path, settings: Settings, inputs: Inputs) -> Path:
     """The folder of the run's artifacts: where the run left it, or near the run if both were moved."""
     left = Path(inputs.artifacts_dir)
     moved = [parent / settings.run.artifacts_dir for parent in folder.resolve().parents]
-    return next((place for place in [left, *moved] if place.is_dir()), left)
+    return next((place for place in [left, *moved] if (place / inputs.data).is_dir()), left)
 
 
 def _embedder(settings: Settings, artifacts: Path, inputs: Inputs, name: str) -> Embedder:

@@ -8,7 +8,7 @@ import pytest
 from cactus_tf.report import browsing, training
 from cactus_tf.report.embedding_map import map_of
 from cactus_tf.report.page import render
-from cactus_tf.types import AssignedPartitions
+from cactus_tf.types import AssignedPartitions, InstancePartition
 
 SIZES = [5, 30, 0, 15, 10]
 
@@ -115,6 +115,7 @@ def test_a_run_without_clusters_of_images_has_no_such_page(run, tmp_path):
     plan = run.plan
     features = dataclasses.replace(plan, data=dataclasses.replace(plan.data, features=True))
     labels = dataclasses.replace(plan, partition=dataclasses.replace(plan.partition, partitioner="labels"))
-    for changes in ({"partitions": ()}, {"plan": features}, {"plan": labels}):
+    copies = [InstancePartition(60)]
+    for changes in ({"partitions": ()}, {"plan": features}, {"plan": labels}, {"partitions": copies}):
         browsing.write(dataclasses.replace(run, folder=tmp_path, **changes))
     assert not list(tmp_path.iterdir())

@@ -63,6 +63,17 @@ def test_the_published_figures_have_the_right_cells():
             "CACTUs-MAML (kmeans, 2 rounds, true labels in the first)",
         ),
         (
+            {"partitioner": "labels", "options": {"rounds": 2, "first_partitioner": "kmeans", "steps": 3}},
+            "labels, 2 rounds",
+            "Oracle-MAML (2 rounds)",
+        ),
+        (
+            {"partitioner": "random", "options": {"rounds": 2, "first_partitioner": "random", "steps": 3}},
+            "random, 2 rounds",
+            "MAML (random labels, 2 rounds)",
+        ),
+        ({"algo": "nearest_neighbours", "options": {"rounds": 2}}, "none", "nearest neighbors"),
+        (
             {"options": {"partitions": 9, "steps": 3, "supervised_fraction": 0.5}},
             "kmeans, true labels 0.5",
             "CACTUs-MAML (kmeans, true labels 0.5)",

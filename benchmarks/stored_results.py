@@ -1,7 +1,7 @@
-"""Keeps small result files in docs/results, and writes the tables in docs/*.md that are made from them.
+"""Stores small result files in docs/results, and writes the tables in docs/*.md that are made from them.
 
-    python benchmarks/kept_results.py keep RUN NAME      # RUN/results.json without folders -> docs/results/NAME.json
-    python benchmarks/kept_results.py tables             # from "<!-- results: NAME ... -->" to "<!-- end -->"
+    python benchmarks/stored_results.py store RUN NAME   # RUN/results.json without folders -> docs/results/NAME.json
+    python benchmarks/stored_results.py tables           # from "<!-- results: NAME ... -->" to "<!-- end -->"
 
 Files of runs make one table, as `python -m cactus_tf.table` prints it. Files that benchmarks write with `--out` hold a
 head and lines; several of them make a table of all their lines. "<!-- flagfiles: PREFIX ... -->" lists flagfiles with a
@@ -20,13 +20,13 @@ from cactus_tf.utils import sealed
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 RESULTS = DOCS / "results"
-FOLDERS = ("data_dir", "eval_dir", "workdir", "artifacts_dir", "plugins", "dir", "file", "weights", "run")
-"""Settings that name folders and files, which differ from machine to machine."""
-MARKED = re.compile(r"<!-- (results|flagfiles): ([\w ]+) -->\n.*?<!-- end -->", re.DOTALL)
+PLACES = re.compile(r"(.*_)?(dir|file|weights|run)|workdir|plugins")
+"""Names of settings that say where files lie, which differs from machine to machine."""
+MARKED = re.compile(r"<!-- (results|flagfiles): ([\w -]+) -->\n.*?<!-- end -->", re.DOTALL)
 REMEDY = "make it again"
 
 
-def keep(run: Path, name: str) -> None:
+def store(run: Path, name: str) -> None:
     """Stores what a run's results.json says, without its folders."""
     content = sealed.read(run / "results.json", REMEDY)
     sealed.write(RESULTS / f"{name}.json", without_folders(content))
@@ -35,7 +35,8 @@ def keep(run: Path, name: str) -> None:
 def without_folders(value: Any) -> Any:
     """The value without settings that name folders."""
     if isinstance(value, dict):
-        return {k: without_folders(v) for k, v in value.items() if k not in FOLDERS}
+        places = {k for k, v in value.items() if PLACES.fullmatch(k) and not isinstance(v, dict)}
+        return {k: without_folders(v) for k, v in value.items() if k not in places}
     return [without_folders(v) for v in value] if isinstance(value, list) else value
 
 
@@ -55,10 +56,10 @@ def flagfiles(prefixes: list[str]) -> str:
     for path in sorted((ROOT / "flags").glob("*.txt")):
         header = re.sub(r"\n#  +", " ", path.read_text(encoding="utf-8"))
         about = dict(re.findall(r"^# (\w+): (.*)$", header, re.MULTILINE))
-        found = re.search(r"at \(way, shot\) (.*?)\.?$", about["Expected"])
-        if found and "no published" not in about["Expected"] and path.name.startswith(tuple(prefixes)):
+        figures = re.search(r"at \(way, shot\) (.*?)\.?$", about["Expected"])
+        if figures and "no published" not in about["Expected"] and path.name.startswith(tuple(prefixes)):
             row, time = about["Experiment"].rsplit(",", 1)[0], re.split(r" \(| on |;", about["Time"])[0]
-            lines.append(f"| `{path.stem}` | {row} | {found[1]} | {time} |")
+            lines.append(f"| `{path.stem}` | {row} | {figures[1]} | {time} |")
     return "\n".join(lines) + "\n"
 
 
@@ -75,14 +76,14 @@ def with_tables(text: str) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    keeping = commands.add_parser("keep", help="store the results of a run")
-    keeping.add_argument("run", type=Path)
-    keeping.add_argument("name")
+    storing = commands.add_parser("store", help="store the results of a run")
+    storing.add_argument("run", type=Path)
+    storing.add_argument("name")
     commands.add_parser("tables", help="write the tables of the docs")
     args = parser.parse_args()
-    if args.command == "keep":
-        keep(args.run, args.name)
-        print(f"kept {RESULTS / args.name}.json")
+    if args.command == "store":
+        store(args.run, args.name)
+        print(f"stored {RESULTS / args.name}.json")
         return 0
     for page in sorted(DOCS.glob("*.md")):
         text = page.read_text(encoding="utf-8")
