@@ -152,7 +152,7 @@ RECIPES: Mapping[str, Mapping[str, Mapping[str, str]]] = {
             "outer_warmup": "100",
         },
         "folder": {
-            **_ROUNDS, "augmentation": "photo", "rounds": "2", "way": "20", "round_steps": "700", "steps": "900",
+            **_ROUNDS, "augmentation": "photo", "rounds": "2", "way": "20", "round_steps": "2000", "steps": "2500",
         },
         "mnist": {**_ROUNDS, "augmentation": "affine", "round_steps": "2000", "steps": "4000"},
         "digits": {

@@ -81,7 +81,7 @@ def test_every_header_has_the_published_figures_of_every_learner_or_states_that_
 def test_every_header_has_the_time_that_follows_from_measured_step_times(path):
     times = script("flagfile_times")
     seconds = times.stages(config_of(path))
-    assert f"# Time: {times.time_line(sum(seconds.values()) if seconds else None)}\n" in path.read_text()
+    assert f"# Time: {times.time_line(sum(seconds.values()) if seconds else None, path.stem)}\n" in path.read_text()
 
 
 def test_every_published_figure_has_a_flagfile():

@@ -186,7 +186,7 @@ def test_no_array_has_an_element_for_every_pair_of_images():
         (
             {"min_images": 60},
             {},
-            r"only 0 clusters of 6 .*an episode needs --way=2: .* 120 images, 100% are in none .*raise --neighbors_pairs",
+            r"only 0 clusters of 6 .* needs --way=2: .* 120 images, 100% are in none .*raise --neighbors_pairs",
         ),
         ({"eps": 0.0}, {}, "only 0 clusters of 6 images or more.* raise --neighbors_eps if most are in none"),
         ({}, {"way": 5}, "only 4 clusters of 6 images or more .shot . query., and an episode needs --way=5"),
