@@ -1,6 +1,7 @@
 """Several rounds of embedding, partitioning and training, on the bundled digits at a short length."""
 
 import csv
+import dataclasses
 import json
 import logging
 import shutil
@@ -19,6 +20,7 @@ from cactus_tf.pipeline.embedding import _warn_of_unfinished
 from cactus_tf.pipeline.meta_training import first_tasks
 from cactus_tf.pipeline.rounds import agreement, described, purity
 from cactus_tf.runs import restoring
+from cactus_tf.runs.inputs import Inputs
 from cactus_tf.types import AssignedPartitions, ImageSet, InstancePartition
 
 BASE = ["--algo=protonets,nearest_neighbours", "--filters=4", "--way=5", "--query=2", "--partitions=2"]
@@ -97,6 +99,15 @@ def test_a_round_embeds_by_the_features_of_the_one_before(finished):
     learner = restoring.restore(rounds.folder_of(finished, 2)).learner
     images = datasets.load("digits").test.images[:20]
     np.testing.assert_allclose(embedder.transform(images), learner.features(images), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kept", ["data", "embedder"])
+def test_what_is_left_of_moved_artifacts_is_found_from_every_round(tmp_path, kept):
+    names = {"data": "data-1", "embedder": "embedder-1", "artifacts_dir": str(tmp_path / "gone")}
+    inputs = Inputs(**{**dict.fromkeys(field.name for field in dataclasses.fields(Inputs)), **names})
+    folder = tmp_path / "runs" / "run" / "rounds" / "1"
+    (tmp_path / "artifacts" / f"{kept}-1").mkdir(parents=True)
+    assert restoring.artifacts_folder(folder, cli.parse([]), inputs) == tmp_path / "artifacts"
 
 
 def test_results_say_where_the_tasks_came_from(finished):

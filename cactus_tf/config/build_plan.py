@@ -228,9 +228,8 @@ def _reported(settings: Settings, name: str) -> dict[str, Any]:
         used |= {name: value for name, value in norm.items() if value is not None}
     own = settings.options.get(partitioner)
     if settings.learners and not plugins.info("partitioners", partitioner).ignores_counts(own):
-        used |= {"clusters": part.clusters, "partitions": part.partitions}
-        if plugins.info("partitioners", partitioner).ignores_clusters:
-            del used["clusters"]
+        k = {} if plugins.info("partitioners", partitioner).ignores_clusters else {"clusters": part.clusters}
+        used |= {**k, "partitions": part.partitions}
     if name in settings.learners and part.supervised_fraction:
         used["supervised_fraction"] = part.supervised_fraction
     if plugins.info("learners", name).uses_clusters:

@@ -72,7 +72,7 @@ def partitioner_of(settings: Settings, number: int) -> str:
 def clusters_of(settings: Settings) -> list[tuple[str, int | None, str]]:
     """What makes the clusters of each round: the flag of k, k (None if only the data can tell), and the partitioner."""
     part = settings.partition
-    first = ("--clusters", part.clusters, part.first_partitioner or part.partitioner)
+    first = ("--clusters", part.clusters, partitioner_of(settings, 1))
     if part.rounds == 1:
         return [first]
     return [first, *(("--round_clusters", k, part.partitioner) for k in part.round_clusters or (None,))]

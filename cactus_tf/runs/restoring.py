@@ -252,7 +252,8 @@ def artifacts_folder(folder: Path, settings: Settings, inputs: Inputs) -> Path:
     """The folder of the run's artifacts: where the run left it, or near the run if both were moved."""
     left = Path(inputs.artifacts_dir)
     moved = [parent / settings.run.artifacts_dir for parent in folder.resolve().parents]
-    return next((place for place in [left, *moved] if (place / inputs.data).is_dir()), left)
+    own = [part for part in (inputs.data, inputs.embedder, inputs.embeddings) if part]  # some may have been deleted
+    return next((place for place in [left, *moved] if any((place / part).is_dir() for part in own)), left)
 
 
 def _embedder(settings: Settings, artifacts: Path, inputs: Inputs, name: str) -> Embedder:
