@@ -113,6 +113,8 @@ class PartitionerInfo:
       ignores_clusters: whether `--clusters` has no effect.
       repeats_images: whether the images of a task's class are one image several times, so that they must be varied.
       fingerprint: options -> what the user's files hold, for a partitioner that reads any.
+      one_by_one: whether it makes each partition alone, and only those that `PartitionContext.only` names, so that
+        several workers can share the work.
     """
 
     version: int = 1
@@ -122,6 +124,7 @@ class PartitionerInfo:
     ignores_clusters: bool = False
     repeats_images: bool = False
     fingerprint: Callable[[Any], Any] | None = None
+    one_by_one: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,6 +244,8 @@ class PartitionContext:
       images_per_cluster: shot + query of an episode.
       seed: of this partitioner's own stream.
       cache: stores each partition as soon as it is made, so that a stopped run resumes.
+      only: numbers of the partitions to make, where several workers share them; None for all. A partitioner whose
+        `INFO.one_by_one` is false ignores it.
     """
 
     images: int
@@ -251,6 +256,7 @@ class PartitionContext:
     images_per_cluster: int = 6
     seed: int = 0
     cache: Cache = no_cache
+    only: Sequence[int] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -547,6 +553,16 @@ class UpdatingLearner(MetaLearner, Protocol):
 
     def update(self, episode: Episode) -> TaskUpdate:
         """Loss, metrics and a direction for every trained variable (Reptile)."""
+        ...
+
+
+@runtime_checkable
+class AveragingLearner(MetaLearner, Protocol):
+    """A meta-learner whose `training_loss` moves running averages, such as those of batch norm."""
+
+    @property
+    def running_averages(self) -> list[tuple[Any, float]]:
+        """Each variable v with its a, where a task of statistics s moves v by a (s - v); needed by `--distribute`."""
         ...
 
 

@@ -172,6 +172,7 @@ def _check_choices(given: schema.GivenSettings) -> None:
         ("outer_schedule", given.training.outer_schedule, list(schema.SCHEDULES)),
         *(("algo", name, plugins.names("learners")) for name in given.run.algo),
         ("stage", given.run.stage, ["all", *schema.STAGES]),
+        ("distribute", given.run.distribute, list(schema.DISTRIBUTIONS)),
         ("eval_split", given.evaluation.eval_split, list(schema.EVAL_SPLITS)),
     ]
     for flag, value, allowed in choices:

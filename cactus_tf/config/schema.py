@@ -203,6 +203,13 @@ class RunSettings:
     validation: bool = option(True, "log accuracy on validation tasks during training, in at most 5% of its time")
     tensorboard_graph: bool = option(False, "log the graph of the training step to TensorBoard")
     profile_steps: int = option(0, "outer steps to profile for TensorBoard, after the first", low=0)
+    distribute: str = option(
+        "none",
+        "divide the tasks of each training step: mirrored (over the GPUs of this machine) or multiworker (over the "
+        "machines that TF_CONFIG lists; run the same command on each)",
+        source="ours",
+    )
+    worker_timeout: int = option(600, "seconds to wait for the other workers of multiworker", low=1)
     verify: bool = option(False, "verify artifacts above 256 MiB whole, not by samples")
     quiet: bool = option(False, "print errors only")
     debug: bool = option(False, "show tracebacks and TensorFlow's own messages")
@@ -215,6 +222,7 @@ NORMS = ("running", "batch", "layer", "none")
 SCHEDULES = ("constant", "cosine")
 """The keys of `fewshot.schedules.SCHEDULES`, which needs TensorFlow."""
 SELECTIONS = ("last", "pseudo")
+DISTRIBUTIONS = ("none", "mirrored", "multiworker")
 EMBEDDING_NORMS = ("none", "unit", "centered")
 
 

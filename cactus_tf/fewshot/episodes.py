@@ -121,19 +121,24 @@ class Episodes:
         episode = Episode(rows[:, : self.shot], rows[:, self.shot :], np.int64(i), np.int32(p))
         return Episode(*map(np.asarray, self.augment(episode))) if self.augment else episode
 
-    def dataset(self, tasks_per_step: int = 1, start: int = 0) -> tf.data.Dataset:
+    def dataset(
+        self, tasks_per_step: int = 1, start: int = 0, *, first: int = 0, count: int | None = None
+    ) -> tf.data.Dataset:
         """Batches of episodes as an endless tf.data pipeline.
 
         Args:
           tasks_per_step: T, episodes per element.
           start: the first step; step s holds episodes s T ... (s + 1) T - 1 for every `start`.
+          first, count: of each step, only these tasks: `count` of them from number `first` on.
 
         Returns:
-          Elements are `Episode`s with a leading tasks axis: support [T, way, shot, ...], and so on.
+          Elements are `Episode`s with a leading tasks axis: support [T, way, shot, ...], and so on; `count` in place of
+          T if it is given.
         """
+        count = tasks_per_step if count is None else count
 
         def batch(step: np.int64) -> list[np.ndarray]:
-            episodes = [self[int(step) * tasks_per_step + t] for t in range(tasks_per_step)]
+            episodes = [self[int(step) * tasks_per_step + t] for t in range(first, first + count)]
             return [np.stack(parts) for parts in zip(*episodes, strict=True)]
 
         image, dtype = self.rows.shape[1:], tf.float32 if self.augment else tf.as_dtype(self.rows.dtype)
@@ -141,7 +146,7 @@ class Episodes:
 
         def load(step: tf.Tensor) -> Episode:
             parts = tf.numpy_function(batch, [step], [dtype, dtype, tf.int64, tf.int32], stateful=False)
-            return Episode(*(tf.ensure_shape(x, (tasks_per_step, *s)) for x, s in zip(parts, shapes, strict=True)))
+            return Episode(*(tf.ensure_shape(x, (count, *s)) for x, s in zip(parts, shapes, strict=True)))
 
         return tf.data.Dataset.range(start, _ENDLESS).map(load).prefetch(2)
 

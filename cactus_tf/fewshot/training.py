@@ -17,11 +17,13 @@ import tensorflow as tf
 from cactus_tf.contracts import AdaptingMetaLearner, MetaLearner, UpdatingLearner
 from cactus_tf.errors import InputError, RunError
 from cactus_tf.fewshot.episodes import Episodes
+from cactus_tf.fewshot.replicas import Replicas, RunningAverages
 from cactus_tf.fewshot.schedules import Rate, outer_rate
 from cactus_tf.fewshot.selection import Selection, selected_folder
 from cactus_tf.types import Array, Episode, TaskUpdate
 from cactus_tf.utils import history, progress
 from cactus_tf.utils.checkpoints import Checkpoints, newest_files, tf_variable
+from cactus_tf.utils.distribution import explained_losses
 from cactus_tf.utils.keras_defaults import keras_defaults
 from cactus_tf.utils.paths import expanded
 from cactus_tf.utils.threads import cores
@@ -55,11 +57,18 @@ def adam(rate: Rate) -> keras.optimizers.Optimizer:
     return keras.optimizers.Adam(rate, beta_1=0.9, beta_2=0.999, epsilon=1e-8)
 
 
-def make_task_update(learner: MetaLearner) -> Callable[[Episode], TaskUpdate]:
+def make_task_update(learner: MetaLearner, averages: RunningAverages | None = None) -> Callable[[Episode], Any]:
     """The compiled part of a step for one episode: its loss and gradients.
 
     It stays a function of its own in the graph of a step, so a step of many tasks is traced and optimized once, not
     once per task, which would take four times as long to start.
+
+    Args:
+      learner: its running averages move at once, unless `averages` is given.
+      averages: returns them in place of moving them.
+
+    Returns:
+      A function from an episode to its `TaskUpdate`, or with `averages` to its `LoneUpdate`.
     """
     variables = [tf_variable(v) for v in learner.trainable_variables]
 
@@ -70,13 +79,14 @@ def make_task_update(learner: MetaLearner) -> Callable[[Episode], TaskUpdate]:
             loss, metrics = learner.training_loss(episode)
         return TaskUpdate(loss, metrics, tape.gradient(loss, variables, unconnected_gradients="zero"))
 
-    return tf.function(update, autograph=False, experimental_attributes={"_noinline": True})
+    chosen = update if averages is None else lambda episode: averages.update(lambda: update(episode))
+    return tf.function(chosen, autograph=False, experimental_attributes={"_noinline": True})
 
 
-def side_by_side(task_update: Callable[[Episode], TaskUpdate], batch: Episode) -> TaskUpdate:
+def side_by_side(task_update: Callable[[Episode], Any], batch: Episode) -> Any:
     """Runs every task with its own kernels, one task per core at a time; [T, ...] of everything."""
     tasks = [Episode(*parts) for parts in zip(*(tf.unstack(part) for part in batch), strict=True)]
-    updates: list[TaskUpdate] = []
+    updates: list[Any] = []
     for task in tasks:
         finished = [updates[-_SIDE_BY_SIDE].loss] if len(updates) >= _SIDE_BY_SIDE else []
         with tf.control_dependencies(finished):
@@ -84,7 +94,7 @@ def side_by_side(task_update: Callable[[Episode], TaskUpdate], batch: Episode) -
     return tf.nest.map_structure(lambda *parts: tf.stack(parts), *updates)
 
 
-def vectorized(task_update: Callable[[Episode], TaskUpdate], batch: Episode) -> TaskUpdate:
+def vectorized(task_update: Callable[[Episode], Any], batch: Episode) -> Any:
     """Runs all tasks in the same kernels; [T, ...] of everything."""
     return tf.vectorized_map(task_update, batch, fallback_to_while_loop=False)
 
@@ -94,30 +104,63 @@ def make_train_step(
     optimizer: keras.optimizers.Optimizer,
     counter: tf.Variable,
     augment: Augment | None = None,
+    replicas: Replicas | None = None,
 ) -> Callable:
-    """The compiled outer step: batch of episodes -> StepResult.
+    """The compiled outer step: batch of episodes, as of `Replicas.batches` if there are replicas -> StepResult.
 
     The tasks are independent in the graph and run side by side. The step increments `counter` itself, so weights and
     count agree wherever a run is interrupted. If a loss or gradient is not finite, nothing changes.
     """
     variables = learner.trainable_variables
-    optimizer.build(variables)
-    task_update = make_task_update(learner)
+    if not optimizer.built:
+        optimizer.build(variables)
+    averages = RunningAverages(learner) if replicas and replicas.distributed else None
+    task_update = make_task_update(learner, averages)
     augmented = _augmented(augment)
     run, clip = vectorized if learner.vectorized else side_by_side, learner.gradient_clip
 
+    def mean_update(batch: Episode) -> _MeanUpdate:
+        updates = run(task_update, augmented(batch))
+        finite = _finite_tasks([updates.loss, *updates.gradients])
+        scalars = {"loss": updates.loss, **updates.metrics}
+        means = [tf.reduce_mean(parts, axis=0) for parts in updates.gradients]
+        mean = _MeanUpdate(means, {name: tf.reduce_mean(v) for name, v in scalars.items()}, updates.loss, finite, [])
+        return _of_all_replicas(mean, updates, replicas, averages) if replicas and averages else mean
+
     @tf.function(autograph=False)
     def step(batch: Episode) -> StepResult:
-        updates = run(task_update, augmented(batch))
-        gradients = [tf.reduce_mean(parts, axis=0) for parts in updates.gradients]
-        finite = _finite_tasks([updates.loss, *updates.gradients])
-        if clip is not None:
-            gradients = [tf.clip_by_value(g, -clip, clip) for g in gradients]
-        tf.cond(tf.reduce_all(finite), lambda: _apply(optimizer, gradients, variables, counter), lambda: tf.constant(0))
-        metrics = {name: tf.reduce_mean(values) for name, values in updates.metrics.items()}
-        return StepResult({"loss": tf.reduce_mean(updates.loss), **metrics}, updates.loss, finite)
+        mean = replicas.run(mean_update, batch) if replicas else mean_update(batch)
+        gradients = mean.gradients if clip is None else [tf.clip_by_value(g, -clip, clip) for g in mean.gradients]
+
+        def apply() -> tf.Tensor:
+            optimizer.apply(gradients, variables)
+            if averages:
+                averages.add(mean.changes)
+            counter.assign_add(1)
+            return tf.constant(1)
+
+        tf.cond(tf.reduce_all(mean.finite), apply, lambda: tf.constant(0))
+        return StepResult(mean.scalars, mean.losses, mean.finite)
 
     return step
+
+
+class _MeanUpdate(NamedTuple):
+    """Mean gradients and scalars over tasks, losses [T] and whether finite [T] of each, changes of running averages."""
+
+    gradients: list[tf.Tensor]
+    scalars: dict[str, tf.Tensor]
+    losses: tf.Tensor
+    finite: tf.Tensor
+    changes: list[tf.Tensor]
+
+
+def _of_all_replicas(mean: _MeanUpdate, updates: Any, replicas: Replicas, averages: RunningAverages) -> _MeanUpdate:
+    """The same over the tasks of all replicas, from those of one."""
+    changes = averages.changes(updates.averages, replicas.first_task(), replicas.tasks)
+    gradients, scalars = replicas.mean((mean.gradients, mean.scalars))
+    losses, finite = replicas.gathered(mean.losses), replicas.gathered(mean.finite)
+    return _MeanUpdate(gradients, scalars, losses, finite, replicas.total(changes))
 
 
 def _augmented(augment: Augment | None) -> Callable[[Episode], Episode]:
@@ -139,17 +182,6 @@ def _finite_tasks(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
     return tf.reduce_all([tf.reduce_all(tf.math.is_finite(t), axis=1) for t in flat], axis=0)
 
 
-def _apply(
-    optimizer: keras.optimizers.Optimizer,
-    gradients: Sequence[tf.Tensor],
-    variables: Sequence[Any],
-    counter: tf.Variable,
-) -> tf.Tensor:
-    optimizer.apply(gradients, variables)
-    counter.assign_add(1)
-    return tf.constant(1)
-
-
 def meta_train(
     learner: MetaLearner,
     episodes: Episodes,
@@ -167,6 +199,9 @@ def meta_train(
     on_checkpoint: Callable[[int], None] | None = None,
 ) -> int:
     """Meta-trains a learner in place.
+
+    If the learner was built in the scope of a `tf.distribute` strategy, the tasks of a step are divided among its
+    replicas. The step is that of one replica, but for rounding. All workers continue from the first one's state.
 
     Args:
       learner: its `training_loss` is minimized.
@@ -187,8 +222,8 @@ def meta_train(
       The number of steps of this call.
 
     Raises:
-      InputError: `folder` holds a longer training than `steps`.
-      RunError: the loss is not finite; the last good checkpoint remains.
+      InputError: `folder` holds a longer training than `steps`, or T cannot be divided among the replicas.
+      RunError: the loss is not finite, or another worker does not answer; the last good checkpoint remains.
 
     Example:
       >>> import cactus_tf as ct
@@ -199,27 +234,36 @@ def meta_train(
       2
     """
     folder = None if folder is None else expanded(folder)
-    optimizer = adam(outer_rate(outer_lr, outer_schedule, outer_warmup, steps))
-    counter = tf.Variable(0, dtype=tf.int64, trainable=False)
-    train_step = make_train_step(learner, optimizer, counter, augment)
+    replicas = Replicas(learner, tasks_per_step)
+    with replicas.strategy.scope():
+        optimizer = adam(outer_rate(outer_lr, outer_schedule, outer_warmup, steps))
+        optimizer.build(learner.trainable_variables)
+        counter = tf.Variable(0, dtype=tf.int64, trainable=False)
+    train_step = make_train_step(learner, optimizer, counter, augment, replicas)
     selected = selection.variables if selection else []
-    record = _Record([*learner.variables, *optimizer.variables, *selected], counter, folder, steps)
-    if folder is not None and record.start == 0:
+    state = [*learner.variables, *optimizer.variables]
+    record = _Record([*state, *selected], counter, folder, steps)
+    replicas.synchronize([*state, counter])
+    start = int(counter.numpy())
+    replicas.check_same_tasks(episodes, start)
+    if folder is not None and start == 0:
         shutil.rmtree(
             selected_folder(folder), ignore_errors=True
         )  # of a training that ended before its first checkpoint
     if selection:
-        selection.catch_up(record.start)
-    batches = iter(episodes.dataset(tasks_per_step, record.start))
-    bar = progress.Bar(desc="train", total=steps, initial=record.start, shorter="--steps shortens it")
+        selection.catch_up(start)
+    batches = replicas.batches(episodes, start)
+    bar = progress.Bar(desc="train", total=steps, initial=start, shorter="--steps shortens it")
     with bar, record.written_on_interrupt():
-        for step in range(record.start + 1, steps + 1):
+        for step in range(start + 1, steps + 1):
             batch = next(batches)
-            with _announced_compilation(step == record.start + 1):
+            with _announced_compilation(step == start + 1), explained_losses(record.saved):
                 result = train_step(batch)
                 scalars = {name: float(value) for name, value in result.scalars.items()}
             if not np.all(result.finite):
-                raise RunError(_why_not_finite(learner, batch, result, step, record.checkpoints.status()))
+                bad = int(np.argmin(result.finite))
+                task, loss = episodes[(step - 1) * tasks_per_step + bad], float(result.losses[bad])
+                raise RunError(_why_not_finite(learner, task, loss, step, record.checkpoints.status()))
             _show(bar, scalars)
             pseudo = selection.after(step) if selection else {}
             record.curve.add(step, scalars | pseudo, always=any(map(np.isfinite, pseudo.values())))
@@ -231,7 +275,7 @@ def meta_train(
                     on_checkpoint(step)
     if selection and steps:
         selection.restore()
-    return steps - record.start
+    return steps - start
 
 
 def checkpoint_folder(folder: Path | None) -> Path | None:
@@ -267,6 +311,11 @@ class _Record:
         self.checkpoints.save()
         self.curve.write()
 
+    def saved(self) -> str:
+        """Writes both, and says which checkpoint there is."""
+        self.write()
+        return self.checkpoints.status()
+
     @contextlib.contextmanager
     def written_on_interrupt(self) -> Iterator[None]:
         """Writes both on Ctrl-C, so that no step is lost."""
@@ -288,11 +337,9 @@ def _announced_compilation(first: bool) -> Iterator[None]:
         log.info("train: compiled and ran the first step in %.0f s", time.monotonic() - began)
 
 
-def _why_not_finite(learner: MetaLearner, batch: Episode, result: StepResult, step: int, status: str) -> str:
+def _why_not_finite(learner: MetaLearner, task: Episode, loss: float, step: int, status: str) -> str:
     """Names the step, the first task at fault, and what to lower."""
     remedy = " and ".join(filter(None, [learner.remedy, "try a lower --outer_lr"]))
-    bad = int(np.argmin(result.finite))
-    task, loss = Episode(*(np.asarray(part[bad]) for part in batch)), result.losses[bad]
     what = f"the gradient of a task from partition {task.partition} is not finite"
     if not np.isfinite(loss):
         what = f"the loss of a task from partition {task.partition} is {loss:.0f}"

@@ -221,6 +221,12 @@ class ProtoNets:
         """The trained variables and the running averages."""
         return self.encoder.variables
 
+    @property
+    def running_averages(self) -> list[tuple[keras.Variable, float]]:
+        """The running averages of batch norm, each with the weight of the new statistics."""
+        norms = [layer for layer in self.encoder.layers if isinstance(layer, RunningBatchNorm)]
+        return [(v, norm.momentum) for norm in norms for v in (norm.running_mean, norm.running_variance)]
+
     def training_loss(self, episode: Episode) -> TaskLoss:
         """Mean cross-entropy of the queries, and their accuracy; updates the running averages.
 

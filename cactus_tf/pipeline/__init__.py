@@ -17,7 +17,9 @@ import tensorflow as tf
 from cactus_tf import report
 from cactus_tf.config import build_plan
 from cactus_tf.config.plan import LearnerPlan, RunPlan
+from cactus_tf.config.schema import STAGES
 from cactus_tf.contracts import Embedder, Learner
+from cactus_tf.errors import InputError
 from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.pipeline import rounds
 from cactus_tf.pipeline.embedding import Embeddings, check_ready, embed
@@ -32,7 +34,9 @@ from cactus_tf.runs import changed_files, results
 from cactus_tf.runs import folder as run_folder
 from cactus_tf.runs.inputs import write_inputs
 from cactus_tf.types import Partitions, Splits
+from cactus_tf.utils import distribution as distributions
 from cactus_tf.utils import files
+from cactus_tf.utils.distribution import Distribution
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +50,10 @@ def run(plan: RunPlan) -> list[dict[str, Any]]:
     choose_threads(plan.learners)
     artifacts = Path(plan.run.artifacts_dir)
     folder = Path(plan.run.workdir or Path("runs") / plan.name)
+    distribution = distribute(plan)
+    if not distribution.workers.is_chief:
+        _assist(plan, folder, artifacts, distribution)
+        return []
     with files.taken_back(artifacts), files.taken_back(folder):
         first_run = not artifacts.exists()
         files.make_folder(artifacts, "--artifacts_dir")
@@ -54,15 +62,52 @@ def run(plan: RunPlan) -> list[dict[str, Any]]:
             changed = functools.partial(changed_files.describe, plan.data, folder, artifacts)
             run_folder.claim(folder, plan.identity, results.provenance(plan.record), changed)
             log.info("%s", results.describe(plan.sections, plan.run, folder))
-            return _stages(plan, folder, artifacts, first_run)
+            return _stages(plan, folder, artifacts, first_run, distribution)
 
 
-def _stages(plan: RunPlan, folder: Path, artifacts: Path, first_run: bool) -> list[dict[str, Any]]:
+def distribute(plan: RunPlan) -> Distribution:
+    """Starts what `--distribute` asks for.
+
+    Raises:
+      InputError: a run of several rounds is to be distributed over machines, or the machines are named wrongly.
+      RunError: another machine was not there in time.
+    """
+    kind = plan.run.distribute
+    if kind == "multiworker" and plan.settings.partition.rounds > 1:
+        raise InputError("--distribute=multiworker trains one round: leave out --rounds, or take --distribute=mirrored")
+    return distributions.start(kind, plan.run.worker_timeout)
+
+
+def _assist(plan: RunPlan, folder: Path, artifacts: Path, distribution: Distribution) -> None:
+    """What a worker does that is not the chief: all stages up to training, whose tasks it takes a part of."""
+    with distribution.chief_first():
+        data = prepare(plan.data, artifacts, plan.run.verify)
+    plan = build_plan.complete(
+        plan, len(data.train), count_classes(plan.evaluation, evaluation_images(plan.evaluation, data))
+    )
+    check(plan, data)
+    last = STAGES.index(plan.run.stage) if plan.run.stage in STAGES else len(STAGES)
+    if last < STAGES.index("embed"):
+        return
+    embedder, embeddings = embed(plan.embedding, data, artifacts, folder, plan.run.verify, distribution)
+    if last < STAGES.index("partition"):
+        return
+    partitions = partition(plan.partition, data, embeddings, artifacts, plan.run.verify, distribution)
+    if last < STAGES.index("train"):
+        return
+    train(plan, data, embedder, embeddings, partitions, folder, distribution)
+    log.info("train: this worker's part is done; the chief evaluates")
+
+
+def _stages(
+    plan: RunPlan, folder: Path, artifacts: Path, first_run: bool, distribution: Distribution
+) -> list[dict[str, Any]]:
     """The stages, in a locked run folder."""
     clock = results.Clock(plan.run.stage, folder / "seconds.json")
     with clock.stage("prepare"):
         check_ready(plan.embedding, artifacts)
-        data = prepare(plan.data, artifacts, plan.run.verify)
+        with distribution.chief_first():
+            data = prepare(plan.data, artifacts, plan.run.verify)
         if first_run:
             stored = plan.partition.partitions if plan.partition and plan.embedding else 0
             log.info("%s", results.places(plan.run.artifacts_dir, stored, data, folder))
@@ -76,8 +121,8 @@ def _stages(plan: RunPlan, folder: Path, artifacts: Path, first_run: bool) -> li
     clusters = rounds.Clusters(data.train, folder) if plan.settings.partition.rounds > 1 else None
     if clusters:
         with clock.stage("rounds"):
-            plan = rounds.last(plan, folder, functools.partial(_earlier_round, data, artifacts, clusters))
-    learned = _learn(plan, data, artifacts, folder, clock, clusters)
+            plan = rounds.last(plan, folder, functools.partial(_earlier_round, data, artifacts, clusters, distribution))
+    learned = _learn(plan, data, artifacts, folder, clock, clusters, distribution)
     if learned is None:
         return []
     with clock.stage("evaluate"):
@@ -104,20 +149,26 @@ class Learned(NamedTuple):
 
 
 def _learn(
-    plan: RunPlan, data: Splits, artifacts: Path, folder: Path, clock: results.Clock, clusters: rounds.Clusters | None
+    plan: RunPlan,
+    data: Splits,
+    artifacts: Path,
+    folder: Path,
+    clock: results.Clock,
+    clusters: rounds.Clusters | None,
+    distribution: Distribution,
 ) -> Learned | None:
     """The stages from embedding to training; None if the run ends before training does.
 
     `clusters` describes the partitions of every round, if there are several.
     """
     with clock.stage("embed"):
-        embedder, embeddings = embed(plan.embedding, data, artifacts, folder, plan.run.verify)
+        embedder, embeddings = embed(plan.embedding, data, artifacts, folder, plan.run.verify, distribution)
         warn_of_near(plan.embedding, plan.data, data, embeddings)
         write_inputs(plan, data, folder)
     if clock.over:
         return None
     with clock.stage("partition"):
-        partitions = partition(plan.partition, data, embeddings, artifacts, plan.run.verify)
+        partitions = partition(plan.partition, data, embeddings, artifacts, plan.run.verify, distribution)
         if clusters:
             clusters.add(partitions)
     if clock.over:
@@ -125,17 +176,24 @@ def _learn(
     with clock.stage("train"):
         tasks = first_tasks(plan.meta_learners, data, partitions) if not plan.data.features else None
         run_events.before_training(plan, data, embeddings.get("train"), partitions, tasks, folder / "events")
-        learners = train(plan, data, embedder, embeddings, partitions, folder)
+        learners = train(plan, data, embedder, embeddings, partitions, folder, distribution)
     return None if clock.over else Learned(learners, embedder, embeddings, partitions, tasks)
 
 
-def _earlier_round(data: Splits, artifacts: Path, clusters: rounds.Clusters, plan: RunPlan, folder: Path) -> None:
+def _earlier_round(
+    data: Splits,
+    artifacts: Path,
+    clusters: rounds.Clusters,
+    distribution: Distribution,
+    plan: RunPlan,
+    folder: Path,
+) -> None:
     """Trains an earlier round in a run folder of its own, or what is missing of it."""
     files.make_folder(folder, "--workdir")
     with files.locked(folder):
         run_folder.claim(folder, plan.identity, results.provenance(plan.record))
         clock = results.Clock("evaluate", folder / "seconds.json")
-        _learn(plan, data, artifacts, folder, clock, clusters)
+        _learn(plan, data, artifacts, folder, clock, clusters, distribution)
 
 
 def choose_threads(learners: Sequence[LearnerPlan]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,11 @@ from cactus_tf.contracts import Embedder, LearnedEmbedder
 from cactus_tf.errors import InputError
 from cactus_tf.runs import restoring, tensorboard
 from cactus_tf.runs.artifacts import Artifact
+from cactus_tf.runs.shards import ROWS, Made, Shards
 from cactus_tf.types import ImageSet, Splits
 from cactus_tf.utils import files
 from cactus_tf.utils.arrays import check_finite
+from cactus_tf.utils.distribution import ALONE, Distribution
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +42,12 @@ def check_ready(plan: EmbeddingPlan | None, artifacts: Path) -> None:
 
 
 def embed(
-    plan: EmbeddingPlan | None, data: Splits, artifacts: Path, folder: Path, verify: bool = False
+    plan: EmbeddingPlan | None,
+    data: Splits,
+    artifacts: Path,
+    folder: Path,
+    verify: bool = False,
+    distribution: Distribution = ALONE,
 ) -> tuple[Embedder | None, Embeddings]:
     """The fitted embedder, and the embeddings of the splits that are used.
 
@@ -49,6 +57,7 @@ def embed(
       artifacts: the folder that runs share.
       folder: of the run, for TensorBoard events.
       verify: whether large files are verified whole; see `Checksums`.
+      distribution: the workers. The chief fits the embedder; all embed, a shard of images at a time.
 
     Returns:
       None and nothing without a plan; None and the features if rows are features.
@@ -61,14 +70,20 @@ def embed(
         return None, {split: data[split].images for split in plan.splits}
     fitted = Artifact(artifacts, "embedder", plan.key, verify)
     arrays = Artifact(artifacts, "embeddings", plan.embeddings_key, verify)
-    with files.locked(fitted.folder):
+    with distribution.chief_first(), files.locked(fitted.folder):
         embedder = fit_or_load(plan, data.train, fitted, folder)
-        embeddings = {
-            split: arrays.cache(split, functools.partial(_transform, embedder, data[split], plan.embedder))
-            for split in plan.splits
-        }
+    shards = Shards(arrays.folder)
+    transforms = {split: _Transform(embedder, data[split], plan.embedder, split) for split in plan.splits}
+    if len(distribution.workers.addresses) > 1:
+        for split, transform in transforms.items():
+            if not arrays.has_files([f"{split}.npy"]):
+                shards.share(transform.shards, functools.partial(_store, shards, transform), distribution.workers)
+    with distribution.chief_first(), files.locked(fitted.folder):
+        embeddings = {split: arrays.cache(split, functools.partial(t.all, shards)) for split, t in transforms.items()}
         if plan.norm_key:
             embedder, embeddings = _normalized(plan, embedder, embeddings, artifacts)
+    if distribution.workers.is_chief:  # now no worker waits for a shard
+        shards.remove()
     log.info("embed: %s, %d numbers per image", plan.embedder, embeddings["train"].shape[1])
     return embedder, embeddings
 
@@ -128,8 +143,42 @@ def _normalized(
     return embedders.normalized(embedder, plan.context, np.array(center)), normalized
 
 
-def _transform(embedder: Embedder, images: ImageSet, name: str) -> np.ndarray:
-    """[n, dim] float32, every number finite."""
-    embeddings = np.asarray(embedder.transform(images.images, **_named(name, images)), np.float32)
-    check_finite(embeddings, name)
-    return embeddings
+def _store(shards: Shards, transform: _Transform, names: Sequence[str]) -> None:
+    for name in names:
+        shards.get(name, transform)
+
+
+class _Transform:
+    """Embeds the images of a split, a shard at a time; every number is finite.
+
+    Args:
+      embedder: the fitted one.
+      images: of the split.
+      name: of the embedder.
+      split: its name.
+
+    Attributes:
+      shards: their names; one if the embedder finds embeddings by the names of files.
+    """
+
+    def __init__(self, embedder: Embedder, images: ImageSet, name: str, split: str):
+        self._embedder, self._images, self._name = embedder, images, name
+        self._named = _named(name, images)
+        whole = len(images) <= ROWS or plugins.info("embedders", name).takes_names
+        self._starts = {f"{split}-{i:06d}": i * ROWS for i in range(1 if whole else -(-len(images) // ROWS))}
+        self._rows = len(images) if whole else ROWS
+        self.shards = list(self._starts)
+
+    def __call__(self, shard: str) -> np.ndarray:
+        """[m, dim] float32 of a shard."""
+        start = self._starts[shard]
+        images = self._images.images[start : start + self._rows]
+        embeddings = np.asarray(self._embedder.transform(images, **self._named), np.float32)
+        check_finite(embeddings, self._name)
+        return embeddings
+
+    def all(self, shards: Shards) -> Made:
+        """[n, dim] float32."""
+        if len(self.shards) == 1:
+            return shards.taken(self.shards[0], lambda: self(self.shards[0]))
+        return shards.joined(self.shards, len(self._images), self)

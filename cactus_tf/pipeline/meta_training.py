@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from cactus_tf import augmentations, learners
 from cactus_tf.config.plan import LearnerPlan, RunPlan
@@ -20,6 +22,7 @@ from cactus_tf.pipeline.validation import validation
 from cactus_tf.runs import tensorboard
 from cactus_tf.types import Partitions, Splits
 from cactus_tf.utils import files
+from cactus_tf.utils.distribution import Distribution
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +34,7 @@ def train(
     embeddings: Embeddings,
     partitions: Partitions,
     folder: Path,
+    distribution: Distribution,
 ) -> dict[str, Learner]:
     """Every learner by name; those that learn from tasks are meta-trained.
 
@@ -41,11 +45,16 @@ def train(
       embeddings: by split; "train" for learners that consume embeddings.
       partitions: of the n training images; tasks are made from them.
       folder: of the run; each learner writes to a folder of its name.
+      distribution: where to train; a worker that is not the chief builds and trains the meta-learners alone, and writes
+        nothing.
     """
+    if not distribution.workers.is_chief:
+        return {
+            one.name: assist(one, data, embedder, embeddings, partitions, distribution) for one in plan.meta_learners
+        }
     built = {}
     for learner_plan in plan.learners:
-        context = learner_plan.context(data.image_shape, embedder, embeddings.get("train"), data.train.images)
-        learner = learners.make(learner_plan.name, context, learner_plan.options)
+        learner = build(learner_plan, data, embedder, embeddings, distribution)
         if learner_plan.training is not None:
             assert isinstance(learner, MetaLearner)
             rows = embeddings["train"] if learner.consumes == "embeddings" else data.train.images
@@ -67,6 +76,40 @@ def train(
     return built
 
 
+def build(
+    plan: LearnerPlan, data: Splits, embedder: Embedder | None, embeddings: Embeddings, distribution: Distribution
+) -> Learner:
+    """A learner with initial weights; one that is meta-trained, on all replicas."""
+    context = plan.context(data.image_shape, embedder, embeddings.get("train"), data.train.images)
+    with distribution.strategy.scope() if plan.training else contextlib.nullcontext():
+        return learners.make(plan.name, context, plan.options)
+
+
+def assist(
+    plan: LearnerPlan,
+    data: Splits,
+    embedder: Embedder | None,
+    embeddings: Embeddings,
+    partitions: Partitions,
+    distribution: Distribution,
+) -> Learner:
+    """Meta-trains one learner as a worker that is not the chief: it writes nothing."""
+    learner = build(plan, data, embedder, embeddings, distribution)
+    assert isinstance(learner, MetaLearner)
+    rows = embeddings["train"] if learner.consumes == "embeddings" else data.train.images
+    held = held_out(plan, rows, partitions)
+    meta_train(learner, plan.training_tasks(rows, held.training if held else partitions), **_outer_loop(plan))
+    return learner
+
+
+def _outer_loop(plan: LearnerPlan) -> dict[str, Any]:
+    """The arguments of `meta_train` that every worker has in common."""
+    training = plan.training
+    assert training is not None
+    names = ("tasks_per_step", "steps", "outer_lr", "outer_schedule", "outer_warmup")
+    return {name: getattr(training, name) for name in names} | {"augment": augmentation(plan)}
+
+
 def train_one(
     plan: LearnerPlan,
     learner: MetaLearner,
@@ -84,12 +127,7 @@ def train_one(
         made = meta_train(
             learner,
             tasks,
-            tasks_per_step=training.tasks_per_step,
-            steps=training.steps,
-            outer_lr=training.outer_lr,
-            outer_schedule=training.outer_schedule,
-            outer_warmup=training.outer_warmup,
-            augment=augmentation(plan),
+            **_outer_loop(plan),
             selection=selected_by,
             folder=files.make_folder(folder / plan.name, "--workdir"),
             on_step=log_events.on_step,

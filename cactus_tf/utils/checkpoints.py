@@ -59,7 +59,7 @@ class Checkpoints:
         for path in self._newest_first():
             if _readable(path):
                 self._checkpoint.restore(path).assert_existing_objects_matched().expect_partial()
-                self._saved = int(self._step)
+                self._saved = int(self._step.numpy())
                 return self._saved
             log.warning("checkpoint %s is damaged; resuming from an older one, or from the start", path)
         return 0
@@ -70,7 +70,7 @@ class Checkpoints:
         Raises:
           RunError: a weight is NaN or infinite, or the file cannot be written; earlier checkpoints remain.
         """
-        step = int(self._step)
+        step = int(self._step.numpy())
         if step in (0, self._saved):
             return
         if not all(_finite(v) for v in self._variables):

@@ -31,7 +31,7 @@ from cactus_tf.utils.threads import parallel_map
 
 log = logging.getLogger(__name__)
 
-INFO = PartitionerInfo(version=2)
+INFO = PartitionerInfo(version=2, one_by_one=True)
 MAX_ITERATIONS, TOLERANCE = 3000, 1e-4  # the authors' code
 _ELKAN_BOUNDS = 5e7  # Elkan's k-means, of the same result, stores a float32 per image and cluster: at most 200 MB
 _EXACT = 1e8
@@ -111,9 +111,11 @@ def _partitions(clusters: int, partitions: int, options: Options, context: Parti
     bar = functools.partial(progress.Bar, desc="partitions", unit="partition", shorter="--partitions shortens it")
     with warnings.catch_warnings():  # of fewer distinct embeddings than clusters, which `accepted` reports
         warnings.simplefilter("ignore", ConvergenceWarning)
+        numbers = range(partitions) if context.only is None else context.only
         if exact:
-            return AssignedPartitions(parallel_map(cached, partitions, watch=bar), clusters)
-        return AssignedPartitions([cached(p) for p in bar(range(partitions))], clusters)  # each uses all cores
+            made = parallel_map(lambda i: cached(numbers[i]), len(numbers), watch=bar)
+            return AssignedPartitions(made, clusters)
+        return AssignedPartitions([cached(p) for p in bar(numbers)], clusters)  # each uses all cores
 
 
 def is_exact(method: str, clusters: int, images: int, dim: int) -> bool:

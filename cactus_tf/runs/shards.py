@@ -1,0 +1,110 @@
+"""Shards of an artifact: parts that several workers make side by side on a shared file system, without a server.
+
+Of W workers, number w makes every W-th shard and renames it into place. Then it waits until all are there, and makes
+those that do not come, because another worker ended. Shards are named by what they hold, so a stopped run, or another
+number of workers, goes on with those that are there.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cactus_tf.errors import InputError
+from cactus_tf.types import PiecewiseArray
+from cactus_tf.utils import files
+from cactus_tf.utils.arrays import read_array
+from cactus_tf.utils.distribution import Workers
+
+log = logging.getLogger(__name__)
+
+ROWS = 1 << 16
+"""Images of one shard."""
+_ASK = 0.5  # seconds between two looks for the shards of others
+_PATIENCE = 60.0  # seconds without a new shard, beyond three times what one's own took, after which it is made here
+
+Made = np.ndarray | PiecewiseArray
+Make = Callable[[str], Made]
+"""From the name of a shard to its array."""
+
+
+class Shards:
+    """The shards of an artifact, in a folder in its own.
+
+    Args:
+      folder: of the artifact.
+    """
+
+    def __init__(self, folder: Path):
+        self._folder = folder / "shards"
+
+    def share(self, names: Sequence[str], store: Callable[[Sequence[str]], object], workers: Workers) -> None:
+        """Makes one worker's part of the shards, and waits for the others'.
+
+        Args:
+          names: of all shards.
+          store: makes and stores those of the names.
+          workers: every W-th shard is this one's.
+        """
+        own = names[workers.index :: len(workers.addresses)]
+        began = time.monotonic()
+        store(own)
+        patience = _PATIENCE + 3 * (time.monotonic() - began) / max(1, len(own))
+        missing, since = self._missing(names), time.monotonic()
+        while missing:
+            time.sleep(_ASK)
+            left = self._missing(missing)
+            if len(left) < len(missing):
+                since = time.monotonic()
+            elif time.monotonic() - since > patience:
+                log.warning("shard %s of %s does not come: making it here", left[-1], self._folder.parent)
+                store(left[-1:])  # its own worker, if it is only slow, comes from the other end
+            missing = left
+
+    def _missing(self, names: Sequence[str]) -> list[str]:
+        return [name for name in names if not self._path(name).exists()]
+
+    def get(self, name: str, make: Make) -> np.ndarray:
+        """A shard, as a memory map; made and stored first if it is missing or damaged."""
+        path = self._path(name)
+        if path.exists():
+            try:
+                return read_array(path, mapped=True)
+            except InputError:
+                log.warning("%s is damaged; making it again", path)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        array = np.asarray(make(name))
+        files.write_atomic(path, functools.partial(np.save, arr=array, allow_pickle=False))
+        return read_array(path, mapped=True)
+
+    def taken(self, name: str, make: Callable[[], Made]) -> Made:
+        """A shard if it is there and whole, else what `make` returns, which is not stored."""
+        path = self._path(name)
+        if path.exists():
+            try:
+                return read_array(path)
+            except InputError:
+                log.warning("%s is damaged; making it again", path)
+        return make()
+
+    def joined(self, names: Sequence[str], rows: int, make: Make) -> PiecewiseArray:
+        """The array [rows, dim] of all shards, one after the other; each that is missing is made and stored."""
+        first = self.get(names[0], make)
+
+        def pieces() -> Iterator[np.ndarray]:
+            return (self.get(name, make) for name in names)
+
+        return PiecewiseArray((rows, *first.shape[1:]), first.dtype, pieces)
+
+    def remove(self) -> None:
+        """Removes them, once the artifact is whole."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.npy"

@@ -1,0 +1,119 @@
+"""Runs of several workers over loopback: the result of one, one writer, and an end that names who is missing."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+pytestmark = pytest.mark.slow
+
+FLAGS = [
+    "--algo=protonets", "--partitions=4", "--clusters=12", "--filters=2", "--tasks_per_step=6", "--way=3", "--query=2",
+    "--eval_ways=3", "--eval_shots=1", "--eval_query=2", "--eval_episodes=4", "--workdir=run", "--novalidation",
+]  # fmt: skip
+
+
+class Running:
+    """Workers that run the command in one folder, a process each."""
+
+    def __init__(self, place, number, *flags, only=None, seconds=120):
+        place.mkdir(exist_ok=True)
+        ports = []
+        for _ in range(number):
+            with socket.create_server(("127.0.0.1", 0)) as server:
+                ports.append(server.getsockname()[1])
+        self.addresses = [f"127.0.0.1:{port}" for port in ports]
+        self.place, self.processes = place, []
+        command = [sys.executable, "-m", "cactus_tf.main", *FLAGS, *flags]
+        for i in range(number) if only is None else only:
+            task = {"type": "worker", "index": i}
+            config = json.dumps({"cluster": {"worker": self.addresses}, "task": task})
+            several = ["--distribute=multiworker", f"--worker_timeout={seconds}"] if number > 1 else []
+            environment = {**os.environ, "TF_CONFIG": config, "TF_NUM_INTEROP_THREADS": "1"}
+            with open(self.output(len(self.processes)), "w") as output:
+                pipes = {"stdout": output, "stderr": subprocess.PIPE, "text": True}
+                self.processes.append(subprocess.Popen([*command, *several], cwd=place, env=environment, **pipes))
+
+    def output(self, process):
+        """The file of what a process prints."""
+        return self.place / f"output{process}.txt"
+
+    def outcomes(self):
+        """Exit code, output and errors of each."""
+        ended = []
+        for number, process in enumerate(self.processes):
+            _, err = process.communicate(timeout=900)
+            lines = [line for line in err.splitlines() if "0000 00:" not in line]  # not those of TensorFlow's C++
+            ended.append((process.returncode, self.output(number).read_text(), "\n".join(lines)))
+        return ended
+
+    def state(self):
+        """The numbers of the last checkpoint, by name."""
+        reader = tf.train.load_checkpoint(str(self.place / "run/protonets/checkpoints"))
+        return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map() if "GRAPH" not in name}
+
+
+def finished(place, number, *flags):
+    running = Running(place, number, *flags)
+    for code, _, err in running.outcomes():
+        assert code == 0, err
+    return running
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    return finished(tmp_path_factory.mktemp("alone"), 1, "--steps=2")
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_workers_give_the_result_of_one(number, alone, tmp_path):
+    together = finished(tmp_path / "together", number, "--steps=2")
+    one, several = alone.state(), together.state()
+    assert one.keys() == several.keys()
+    for name, array in one.items():  # two steps of Adam, of which rounding may turn those of zero gradients around
+        np.testing.assert_allclose(several[name], array, rtol=1e-3, atol=4.1e-3, err_msg=name)
+    stored = [
+        sorted(p.relative_to(r.place / "artifacts") for p in (r.place / "artifacts").rglob("*.npy"))
+        for r in (alone, together)
+    ]
+    assert stored[0] == stored[1]
+    for name in stored[0]:
+        one, several = (np.load(r.place / "artifacts" / name) for r in (alone, together))
+        np.testing.assert_array_equal(one, several, err_msg=str(name))
+    assert not list(together.place.rglob("shards"))
+
+
+def test_a_killed_worker_is_named_and_training_resumes(tmp_path):
+    running = Running(tmp_path / "run", 2, "--steps=100000")
+    deadline = time.monotonic() + 600
+    while "ran the first step" not in running.output(0).read_text() and time.monotonic() < deadline:
+        time.sleep(0.5)
+    time.sleep(2)
+    running.processes[1].send_signal(signal.SIGKILL)
+    (code, _, err), _ = running.outcomes()
+    assert code == 1
+    assert err.count("\n") == 0
+    step = re.search(
+        rf"the worker at {running.addresses[1]} does not answer any more; the checkpoint of step (\d+) is in", err
+    )
+    assert step, err
+    again = Running(tmp_path / "run", 2, f"--steps={int(step[1]) + 2}")
+    (code, out, err), (other_code, *_) = again.outcomes()
+    assert (code, other_code) == (0, 0), err
+    assert "2 of them now" in out
+
+
+def test_a_worker_that_never_comes_is_named(tmp_path):
+    running = Running(tmp_path / "run", 2, only=[1], seconds=3)
+    ((code, _, err),) = running.outcomes()
+    assert code == 1
+    assert err.startswith(f"no worker at {running.addresses[0]}")
+    assert not (tmp_path / "run/run").exists()
