@@ -41,6 +41,7 @@ FLAGS = {
     "protonets_step.py": "--blocks=1 --minutes=0.1",
     "run_all.py": "--minutes=0.1 protonets",
     "scale.py": "--images=1000 --embedders=pixels --steps=2",
+    "workers.py": "--steps=12 --rounds=1",
 }
 SCRIPTS = [
     pytest.param(path.name, marks=TORCH if path.name in ("protonets_step.py", "run_all.py") else ())

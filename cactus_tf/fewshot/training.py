@@ -297,6 +297,7 @@ class _Record:
     """
 
     def __init__(self, state: list, counter: tf.Variable, folder: Path | None, steps: int):
+        self._folder = folder
         self.checkpoints = Checkpoints(state, counter, checkpoint_folder(folder))
         self.start = self.checkpoints.restore()
         if self.start > steps:
@@ -313,6 +314,8 @@ class _Record:
 
     def saved(self) -> str:
         """Writes both, and says which checkpoint there is."""
+        if self._folder is None:
+            return "the first worker has the checkpoints"
         self.write()
         return self.checkpoints.status()
 
