@@ -21,6 +21,7 @@ _PIECE = 1 << 24  # elements checked at once, as arrays may be memory maps
 _SAMPLED, _STEP = 1000, 1e-5  # rows that tell the scale, and the part of it that rounding errors stay below
 _LARGEST_EMPTY = 1 << 20  # side of an array without elements
 _LONGEST_HEADER = 1 << 16  # bytes; NumPy refuses headers above 10,000
+_UNPACKED, _RATIO = 1 << 28, 200  # bytes that an archive may always unpack to, or times its own size
 _KINDS = "biufcSU"  # bools, numbers and strings
 warnings.filterwarnings("ignore", message="Reading `.npy` or `.npz` file required additional")  # Python 2 wrote it
 
@@ -81,8 +82,22 @@ def check_member(archive: zipfile.ZipFile, key: str) -> None:
     name = f"{key}.npy"
     if name not in archive.namelist():
         raise ArrayError(f"is not in the archive, which holds {', '.join(_keys(archive)) or 'no arrays'}")
+    check_unpacked(archive, name)
     with archive.open(name) as file:
         check_stored(file, archive.getinfo(name).file_size)
+
+
+def check_unpacked(archive: zipfile.ZipFile, name: str | None = None) -> None:
+    """Checks that a member of an open archive, or all of them, does not unpack to much more than the archive.
+
+    Raises:
+      ArrayError: it does, as a decompression bomb does.
+    """
+    unpacked = sum(info.file_size for info in archive.infolist() if name in (None, info.filename))
+    assert archive.fp is not None
+    packed = archive.fp.seek(0, os.SEEK_END)
+    if unpacked > max(_UNPACKED, _RATIO * packed):
+        raise ArrayError(f"is damaged (its {packed:,} bytes unpack to {unpacked:,})")
 
 
 def parse_array(content: bytes) -> np.ndarray:
