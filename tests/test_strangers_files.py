@@ -13,6 +13,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import cactus_tf as ct
@@ -137,6 +138,46 @@ def test_a_network_whose_file_names_code_or_other_files_is_refused_before_keras_
     ):
         with pytest.raises(InputError, match=r"cannot be read by Keras alone|reads other files"):
             read()
+
+
+def exported(path, compute):
+    """A SavedModel that computes this of images [n, 32, 32, 3]."""
+    module = tf.Module()
+    module.serve = tf.function(compute, input_signature=[tf.TensorSpec((None, 32, 32, 3), tf.float32)])
+    tf.saved_model.save(module, str(path), signatures={"serving_default": module.serve})
+
+
+@pytest.mark.parametrize("kind", ["write", "read", "print", "checkpoint", "inner function"])
+def test_a_savedmodel_that_reads_or_writes_files_is_refused_before_it_is_loaded(kind, tmp_path, marker, monkeypatch):
+    @tf.function
+    def write(x):
+        tf.io.write_file(str(marker), "x")
+        return x
+
+    def compute(images):
+        features = tf.reduce_mean(images, (1, 2))
+        if kind == "write":
+            tf.io.write_file(str(marker), "x")
+        elif kind == "read":
+            features += tf.cast(tf.strings.length(tf.io.read_file("/etc/hostname")), tf.float32)
+        elif kind == "print":
+            tf.print("x", output_stream=f"file://{marker}")
+        elif kind == "checkpoint":
+            tf.raw_ops.SaveV2(prefix=str(marker), tensor_names=["x"], shape_and_slices=[""], tensors=[features])
+        else:
+            features = tf.cond(tf.reduce_sum(features) > 0, lambda: write(features), lambda: features)
+        return {"features": features}
+
+    exported(tmp_path / "model", compute)
+    monkeypatch.setattr(tf.saved_model, "load", lambda *args, **kwargs: marker.touch())
+    with pytest.raises(InputError, match="does more than compute"):
+        embedders.build("pretrained", weights=str(tmp_path / "model")).fit(IMAGES)
+
+
+def test_a_savedmodel_that_computes_is_read(tmp_path):
+    exported(tmp_path / "model", lambda images: {"features": tf.reduce_mean(images, (1, 2))})
+    embedder = embedders.build("pretrained", weights=str(tmp_path / "model"), norm="none")
+    np.testing.assert_allclose(embedder.fit(IMAGES).transform(IMAGES), IMAGES.mean((1, 2)), rtol=1e-5)
 
 
 def test_a_lambda_layer_of_a_saved_classifier_does_not_run(classifier, marker):

@@ -1,18 +1,20 @@
-"""What a .keras file may name: Keras' own layers. Parts that run Python code or read other files are refused.
+"""What a file of a network may do: compute. What runs Python code, or reads or writes files, is refused.
 
-`safe_mode` of Keras refuses `Lambda` alone. Some versions that this package allows import modules, call functions of
+The safe mode of Keras refuses `Lambda` alone. Some versions that this package allows import modules, call functions of
 Keras or read files that a file's configuration names (CVE-2025-1550, CVE-2025-8747, CVE-2025-9906, CVE-2025-12058).
 """
 
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from cactus_tf.errors import InputError
 
@@ -20,6 +22,11 @@ _PACKAGES = ("keras", "keras_hub", "keras_cv", "keras_nlp", "builtins")
 _CODE = {"Lambda", "__lambda__", "TorchModuleWrapper", "FlaxLayer", "JaxLayer"}
 _OTHER_FILES = {"TFSMLayer", "StringLookup", "IntegerLookup", "TextVectorization"}
 _FUNCTIONS = ("builtins", "keras.activations", "keras.src.activations")  # "builtins" are Keras' own activations etc.
+_USES_MORE = re.compile(
+    r"File|Reader|Dataset|Iterator|Record|Save|Restore|Checkpoint|Summary|PyFunc|^Print|Debug|Remap|Rpc|Gcs|Abort|^Copy|"
+    r"^_?(Send|Recv|HostSend|HostRecv)|Collective"
+)
+_CHECKPOINTS = frozenset(("SaveV2", "RestoreV2", "ShardedFilename", "MergeV2Checkpoints"))
 _LARGEST = 1 << 28  # bytes of a configuration
 
 
@@ -51,6 +58,53 @@ def check(config: Any, flag: str) -> None:
                 f"{flag} cannot be read by Keras alone (it needs the Python code of {name:.60}): export it as a "
                 "SavedModel (model.export(folder)) and name that folder"
             )
+
+
+def check_savedmodel(folder: Path) -> None:
+    """Checks the graphs of a SavedModel before TensorFlow loads it.
+
+    The functions that save and restore its variables use files; they are not run, and no other function may call them.
+    A SavedModel of TensorFlow 1 has them in its one graph, so there its operations for checkpoints are not refused.
+
+    Raises:
+      InputError: an operation reads or writes files, calls Python, opens a connection, or ends the process.
+      OSError and others: the SavedModel is damaged.
+    """
+    graphs = tf.__internal__.saved_model.parse_saved_model(str(folder)).meta_graphs
+    allowed: frozenset[str] = frozenset()
+    functions = [function for graph in graphs for function in graph.graph_def.library.function]
+    if len(graphs) == 1 and graphs[0].HasField("object_graph_def"):
+        functions = _called(functions, set(graphs[0].object_graph_def.concrete_functions))
+    else:
+        allowed = _CHECKPOINTS
+    nodes = [node for graph in graphs for node in graph.graph_def.node]
+    nodes += [node for function in functions for node in function.node_def]
+    refused = sorted({node.op for node in nodes if _USES_MORE.search(node.op)} - allowed)
+    if refused:
+        raise InputError(
+            f"--pretrained_weights={folder} does more than compute ({refused[0]}): it could read or write files; get "
+            "the network from somebody you trust, as a file that only computes"
+        )
+
+
+def _called(functions: list[Any], names: set[str]) -> list[Any]:
+    """The functions of these names, and those that they call."""
+    by_name = {function.signature.name: function for function in functions}
+    called, waiting = dict[str, Any](), list(names)
+    while waiting:
+        name = waiting.pop()
+        if name in by_name and name not in called:
+            called[name] = by_name[name]
+            for node in by_name[name].node_def:
+                waiting += _functions_of(node)
+    return list(called.values())
+
+
+def _functions_of(node: Any) -> list[str]:
+    """Names of the functions that a node calls, be it as an attribute or as an operation."""
+    own = [value.func.name for value in node.attr.values() if value.HasField("func")]
+    listed = [one.name for value in node.attr.values() if value.HasField("list") for one in value.list.func]
+    return [node.op, *own, *listed]
 
 
 def _is_code(name: str, part: dict[str, Any]) -> bool:

@@ -82,6 +82,7 @@ def _up_to(model: keras.Model, layer: str | None, path: Path) -> keras.Model:
 def _savedmodel(path: Path, size: int | None) -> Network:
     """The signature `serving_default` of a SavedModel."""
     with errors_named(path), quiet():
+        stored_code.check_savedmodel(path)
         loaded = tf.saved_model.load(str(path))
     if "serving_default" not in loaded.signatures:
         raise InputError(
