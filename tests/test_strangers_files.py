@@ -18,6 +18,7 @@ from PIL import Image
 
 import cactus_tf as ct
 from cactus_tf import datasets, embedders, learners
+from cactus_tf.config import commands
 from cactus_tf.datasets._io import user_pictures
 from cactus_tf.errors import InputError
 from cactus_tf.report import page
@@ -138,6 +139,22 @@ def test_a_network_whose_file_names_code_or_other_files_is_refused_before_keras_
     ):
         with pytest.raises(InputError, match=r"cannot be read by Keras alone|reads other files"):
             read()
+
+
+def test_a_preset_that_names_code_is_refused(tmp_path):
+    config = {"registered_name": "keras_hub>ViTBackbone", "config": {"image_shape": [32, 32, 3]}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "image_converter.json").write_text(json.dumps({"module": "os", "class_name": "system", "config": {}}))
+    with pytest.raises(InputError, match="needs the Python code of system"):
+        embedders.build("pretrained", weights=str(tmp_path)).fit(IMAGES)
+
+
+def test_control_characters_in_a_message_do_not_reach_the_terminal(capsys):
+    def refuse(argv):
+        raise InputError("\x1b[2Jx\nnamed \x9b\u2028y")
+
+    assert commands.guarded(refuse, [], lambda topic: "") == 2
+    assert capsys.readouterr().err == "\\x1b[2Jx named \\x9b y\n"
 
 
 def exported(path, compute):

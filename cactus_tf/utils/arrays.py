@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import sys
 import warnings
 import zipfile
 from collections.abc import Sequence
@@ -44,7 +45,7 @@ def read_array(path: str | Path, *, mapped: bool = False, remedy: str = REMEDY) 
     try:
         with open(path, "rb") as file:
             check_stored(file, os.fstat(file.fileno()).st_size)
-        return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+        return _text_checked(np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False))
     except Exception as error:  # NumPy raises errors of every kind on damaged files
         raise InputError(f"{path} {_problem(error)}; {remedy}") from error
 
@@ -103,7 +104,16 @@ def check_unpacked(archive: zipfile.ZipFile, name: str | None = None) -> None:
 def parse_array(content: bytes) -> np.ndarray:
     """The array in the bytes of a .npy file; ArrayError where they are not one whole array."""
     check_stored(io.BytesIO(content), len(content))
-    return np.load(io.BytesIO(content), allow_pickle=False)
+    return _text_checked(np.load(io.BytesIO(content), allow_pickle=False))
+
+
+def _text_checked(array: np.ndarray) -> np.ndarray:
+    """The array; ArrayError where strings hold numbers of no character, with which Python fails later."""
+    if array.dtype.kind == "U" and array.size:
+        codes = np.ascontiguousarray(array).view(np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
+        if codes.max() > sys.maxunicode:
+            raise ArrayError("is damaged (its strings hold numbers of no character)")
+    return array
 
 
 def check_stored(file: IO[bytes], length: int) -> None:

@@ -17,6 +17,7 @@ import keras
 import tensorflow as tf
 
 from cactus_tf.errors import InputError
+from cactus_tf.utils import files
 
 _PACKAGES = ("keras", "keras_hub", "keras_cv", "keras_nlp", "builtins")
 _CODE = {"Lambda", "__lambda__", "TorchModuleWrapper", "FlaxLayer", "JaxLayer"}
@@ -58,6 +59,16 @@ def check(config: Any, flag: str) -> None:
                 f"{flag} cannot be read by Keras alone (it needs the Python code of {name:.60}): export it as a "
                 "SavedModel (model.export(folder)) and name that folder"
             )
+
+
+def check_preset(folder: Path) -> None:
+    """Checks the configurations of a preset of keras-hub.
+
+    Raises:
+      InputError: one names code or other files, or is damaged.
+    """
+    for path in sorted(folder.glob("*.json")):
+        check(files.read_json(path, "get the preset again"), f"--pretrained_weights={path}")
 
 
 def check_savedmodel(folder: Path) -> None:
