@@ -11,6 +11,7 @@ import importlib
 import logging
 import os
 import random
+import resource
 import sys
 import tempfile
 import time
@@ -19,6 +20,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+MOST_MEMORY = 12 << 30  # bytes of addresses
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 LIBRARIES = ("tensorflow", "keras", "sklearn.cluster", "scipy.stats", "matplotlib", "PIL.Image")  # not instrumented
@@ -64,6 +66,7 @@ def _prepare(findings, reader):
 
         tf.config.run_functions_eagerly(True)
     warnings.filterwarnings("error", append=True)
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))  # what needs more must end in one line, too
 
 
 def _by_coverage(atheris, findings, options):
