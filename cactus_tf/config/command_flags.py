@@ -119,7 +119,7 @@ def parse_flags(values: flags.FlagValues, argv: Sequence[str], known_only: bool 
         raise InputError(f"--{error.flagname}: unknown flag; {hint}") from error
     except flags.IllegalFlagValueError as error:
         raise InputError(_in_words(str(error), values)) from error
-    except flags.Error as error:
+    except (flags.Error, ValueError) as error:  # ValueError: --noquiet=x
         raise InputError(" ".join(str(error).replace("ERROR:: ", "").split())) from error
 
 
