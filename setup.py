@@ -47,6 +47,7 @@ setup(
     ],
     extras_require={
         "test": ["pytest>=8.0", "hypothesis>=6.100", "pytest-xdist>=3.5"],  # a test at a time uses one core
+        "fuzz": ["atheris>=3.0"],  # tests/fuzz/atheris_fuzz.py
         "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=0.29", "ruff"],
         "tflite": ["ai-edge-litert>=2.3"],  # python -m cactus_tf.export --format=tflite, to read the result back
         "onnx": ["tf2onnx>=1.17", "onnxruntime>=1.32"],  # python -m cactus_tf.export --format=onnx

@@ -12,8 +12,8 @@ def pins(file):
 
 
 def bounds():
-    """Name -> lowest version of every requirement in setup.py outside the extras `docs`, `hub`, `onnx` and `tflite`."""
-    text = re.sub(r'"(docs|hub|onnx|tflite)": \[.*?\]', "", (ROOT / "setup.py").read_text())
+    """Name -> lowest version of every requirement in setup.py outside the extras for tools and formats."""
+    text = re.sub(r'"(docs|fuzz|hub|onnx|tflite)": \[.*?\]', "", (ROOT / "setup.py").read_text())
     return dict(re.findall(r'"([\w-]+)>=([\d.]+)"', text))
 
 

@@ -12,6 +12,7 @@ from cactus_tf.config.flagfiles import with_flagfiles
 from cactus_tf.errors import InputError
 from cactus_tf.plugins import suggestion
 from cactus_tf.utils.paths import expanded
+from cactus_tf.utils.text import shortened
 
 if TYPE_CHECKING:  # at the top, absl would add a tenth of a second in which Ctrl-C prints a traceback
     from absl import flags
@@ -35,6 +36,7 @@ class Rules(NamedTuple):
 
 Default = str | bool | float | type | None
 _NO_RULES = Rules()
+_LONGEST = 100  # letters of the name of a flag
 _DEFINE = {bool: "DEFINE_bool", int: "DEFINE_integer", float: "DEFINE_float"}  # of absl.flags, by type of the default
 
 
@@ -107,16 +109,32 @@ def parse_flags(values: flags.FlagValues, argv: Sequence[str], known_only: bool 
     """
     from absl import flags
 
+    words = with_flagfiles(argv)
+    _check_lengths(words)
     try:
-        return values(["main", *with_flagfiles(argv)], known_only=known_only)[1:]
+        return values(["main", *words], known_only=known_only)[1:]
     except flags.UnrecognizedFlagError as error:
         near = difflib.get_close_matches(error.flagname, list(values), n=1)
         hint = f"did you mean --{near[0]}?" if near else "see --help"
         raise InputError(f"--{error.flagname}: unknown flag; {hint}") from error
     except flags.IllegalFlagValueError as error:
         raise InputError(_in_words(str(error), values)) from error
-    except flags.Error as error:
+    except (flags.Error, ValueError) as error:  # ValueError: --noquiet=x
         raise InputError(" ".join(str(error).replace("ERROR:: ", "").split())) from error
+
+
+def _check_lengths(words: Sequence[str]) -> None:
+    """Refuses names of flags that are too long for absl, which compares an unknown one with all others recursively.
+
+    Raises:
+      InputError: there is one.
+    """
+    for word in words:
+        if word == "--":
+            return
+        name = word.split("=", 1)[0].lstrip("-")
+        if word.startswith("-") and len(name) > _LONGEST:
+            raise InputError(f"--{shortened(name, 40)}: unknown flag; see --help")
 
 
 def _in_words(message: str, values: flags.FlagValues) -> str:

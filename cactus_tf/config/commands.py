@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from cactus_tf import plugins
 from cactus_tf.errors import InputError, RunError
 from cactus_tf.utils.terminal import ReaderLeft, any_character, drop_output, for_lines, without_stderr
-from cactus_tf.utils.text import first_line
+from cactus_tf.utils.text import first_line, printable
 
 _SIGPIPE = 141  # the exit code of a program whose reader has left
 _process_is_ours = False  # whether the process runs nothing but a command
@@ -206,7 +206,7 @@ def _explain(error: BaseException, places: str) -> tuple[int, str]:
 
 
 def _end(code: int, message: str) -> int:
-    sys.stderr.write(" ".join(message.split()) + "\n")
+    sys.stderr.write(printable(" ".join(message.split())) + "\n")
     return code
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -47,11 +48,13 @@ def _arguments(words: Iterator[str], readers: tuple[Path, ...]) -> Iterator[str]
 def _found(name: str, readers: tuple[Path, ...]) -> Path:
     """The flagfile of this name, in the current folder or else beside the flagfile that includes it."""
     path = expanded(name, "--flagfile")
-    if readers and not path.exists():
+    if readers and not os.path.exists(path):  # unlike Path, os.path takes names that are too long
         path = readers[-1].parent / path
-    if not path.is_file():
+    if not os.path.isfile(path):
         inside = f", which {readers[-1]} includes" if readers else ""
-        raise InputError(f"--flagfile={name}{inside}: {'not a file' if path.exists() else 'there is no such file'}")
+        raise InputError(
+            f"--flagfile={name}{inside}: {'not a file' if os.path.exists(path) else 'there is no such file'}"
+        )
     if path in readers:
         raise InputError(f"--flagfile={name}: this flagfile includes itself; delete that line")
     return path

@@ -18,7 +18,7 @@ import numpy as np
 
 from cactus_tf.contracts import DataContext, DatasetInfo
 from cactus_tf.datasets._io import official_files, tfds
-from cactus_tf.datasets._io.entries import MAX_BYTES, shown
+from cactus_tf.datasets._io.entries import shown
 from cactus_tf.datasets._io.preparing import NOT_CACHED, Labeled, in_order, prepare_arrays
 from cactus_tf.errors import InputError
 from cactus_tf.types import Splits
@@ -35,6 +35,7 @@ ORIGIN = "https://storage.googleapis.com/cvdf-datasets/mnist/"
 REMEDY = f"put {', '.join(FILES)} (with or without .gz) from {ORIGIN} into a folder and name it as data_dir"
 UNSIGNED_BYTE = 0x08  # an idx type code
 _GZIP = b"\x1f\x8b"
+_MOST = 1 << 26  # bytes of an unpacked file; the largest has 47,040,016
 
 
 def load(data_dir: str | Path | None = None, context: DataContext = NOT_CACHED) -> Splits:
@@ -130,7 +131,7 @@ def _content(path: Path) -> bytes:
         if not content.startswith(_GZIP):
             return content
         with gzip.open(io.BytesIO(content)) as file:
-            return file.read(MAX_BYTES)
+            return file.read(_MOST)
     except (OSError, EOFError, zlib.error) as error:
         reason = (isinstance(error, OSError) and error.strerror) or error
         raise InputError(f"{shown(path)} is truncated or damaged ({reason}): get it again from {ORIGIN}") from error

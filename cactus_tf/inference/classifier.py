@@ -26,7 +26,9 @@ from cactus_tf.contracts import (
 from cactus_tf.errors import InputError, RunError
 from cactus_tf.inference import conversion, heads, saving
 from cactus_tf.utils import progress
+from cactus_tf.utils.arrays import check_finite
 from cactus_tf.utils.paths import expanded
+from cactus_tf.utils.text import first_line
 
 _CHUNK = 256  # queries per call of the learner
 
@@ -165,7 +167,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         """
         state = saving.load(expanded(folder), embedder)
         classifier = cls(state.learner, state.embedder, state.transductive, state.pixel_range, state.head)
-        return classifier if state.fitted is None else classifier._refit(state.learner, state.fitted)
+        try:
+            return classifier if state.fitted is None else classifier._refit(state.learner, state.fitted)
+        except (InputError, RunError):
+            raise
+        except Exception as error:  # TensorFlow and NumPy raise errors of many kinds where parts do not fit
+            raise InputError(f"{folder} has parts that do not fit ({first_line(error)}): save it again") from error
 
     def _fitted(self) -> saving.Fitted | None:
         """What `fit` learned; None before it."""
@@ -234,7 +241,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         """What the learner takes for these images."""
         if self.image_shape_ is None or self.learner_.consumes == "images":
             return rows
-        return rows.reshape(len(rows), -1) / np.float32(255) if self.embedder is None else self.embedder.transform(rows)
+        if self.embedder is None:
+            return rows.reshape(len(rows), -1) / np.float32(255)
+        embeddings = self.embedder.transform(rows)
+        check_finite(embeddings, _name(self.embedder))
+        return embeddings
 
     def _takes_flat_rows(self) -> bool:
         return self.embedder is None and (self.learner is None or self.learner.consumes == "embeddings")

@@ -17,6 +17,7 @@ from cactus_tf.contracts import BuiltByName, Embedder, Learner, MetaLearner, Rec
 from cactus_tf.errors import InputError
 from cactus_tf.utils import files, sealed, weights
 from cactus_tf.utils.arrays import read_archive
+from cactus_tf.utils.paths import is_below
 from cactus_tf.utils.text import first_line
 
 _FORMAT = 1
@@ -178,6 +179,8 @@ def _check_files(folder: Path, checksums: Mapping[str, Any]) -> None:
       InputError: one is missing or differs from what was saved.
     """
     for name, recorded in checksums.items():
+        if not is_below(name):
+            raise InputError(f"{_DESCRIPTION} names {name!r}, a file outside of this folder")
         if not (folder / name).is_file() or files.whole_checksum(folder / name) != recorded:
             raise InputError(f"{name} is missing, or differs from what was saved")
 

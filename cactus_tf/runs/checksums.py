@@ -11,6 +11,7 @@ from typing import Any
 
 from cactus_tf.errors import InputError, RunError
 from cactus_tf.utils import files
+from cactus_tf.utils.paths import is_below
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,12 @@ class Checksums:
         """Whether a recorded file exists and has its checksum."""
         path = self.folder / name
         try:
-            return path.is_file() and files.checksum(path) == self._read(_SAMPLED).get(name) and self._is_whole(name)
+            return (
+                is_below(name)
+                and path.is_file()
+                and files.checksum(path) == self._read(_SAMPLED).get(name)
+                and self._is_whole(name)
+            )
         except OSError:
             return False
 

@@ -13,6 +13,7 @@ from cactus_tf.config.schema import from_saved, option
 from cactus_tf.errors import InputError
 from cactus_tf.types import Splits
 from cactus_tf.utils import files, sealed
+from cactus_tf.utils.paths import is_below
 
 PREPARED = "prepared.json"  # in the artifact of the data, what their preparation found
 _NAME = "inputs.json"
@@ -65,9 +66,22 @@ def read_inputs(folder: Path) -> Inputs:
         raise InputError(f"{folder} has no {_NAME}: it was never trained, or lost the file; rerun its command")
     content = sealed.read(path, _REMEDY)
     try:
-        return from_saved(Inputs, content)
+        inputs: Inputs = from_saved(Inputs, content)
+        _check_folders(inputs)
+        return inputs
     except InputError as error:
         raise InputError(f"{path} is damaged ({error}): {_REMEDY}") from error
+
+
+def _check_folders(inputs: Inputs) -> None:
+    """Checks that the folders of artifacts lie in that of all artifacts.
+
+    Raises:
+      InputError: one does not.
+    """
+    for name in (inputs.data, inputs.embedder, inputs.embeddings):
+        if name is not None and not is_below(name):
+            raise InputError(f"{name!r} is not the name of a folder in artifacts_dir")
 
 
 def _pixel_range(data: Path) -> tuple[float, float] | None:

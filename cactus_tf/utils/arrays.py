@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import sys
 import warnings
 import zipfile
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ _PIECE = 1 << 24  # elements checked at once, as arrays may be memory maps
 _SAMPLED, _STEP = 1000, 1e-5  # rows that tell the scale, and the part of it that rounding errors stay below
 _LARGEST_EMPTY = 1 << 20  # side of an array without elements
 _LONGEST_HEADER = 1 << 16  # bytes; NumPy refuses headers above 10,000
+_UNPACKED, _RATIO = 1 << 28, 200  # bytes that an archive may always unpack to, or times its own size
 _KINDS = "biufcSU"  # bools, numbers and strings
 warnings.filterwarnings("ignore", message="Reading `.npy` or `.npz` file required additional")  # Python 2 wrote it
 
@@ -43,7 +45,7 @@ def read_array(path: str | Path, *, mapped: bool = False, remedy: str = REMEDY) 
     try:
         with open(path, "rb") as file:
             check_stored(file, os.fstat(file.fileno()).st_size)
-        return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+        return _text_checked(np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False))
     except Exception as error:  # NumPy raises errors of every kind on damaged files
         raise InputError(f"{path} {_problem(error)}; {remedy}") from error
 
@@ -81,14 +83,37 @@ def check_member(archive: zipfile.ZipFile, key: str) -> None:
     name = f"{key}.npy"
     if name not in archive.namelist():
         raise ArrayError(f"is not in the archive, which holds {', '.join(_keys(archive)) or 'no arrays'}")
+    check_unpacked(archive, name)
     with archive.open(name) as file:
         check_stored(file, archive.getinfo(name).file_size)
+
+
+def check_unpacked(archive: zipfile.ZipFile, name: str | None = None) -> None:
+    """Checks that a member of an open archive, or all of them, does not unpack to much more than the archive.
+
+    Raises:
+      ArrayError: it does, as a decompression bomb does.
+    """
+    unpacked = sum(info.file_size for info in archive.infolist() if name in (None, info.filename))
+    assert archive.fp is not None
+    packed = archive.fp.seek(0, os.SEEK_END)
+    if unpacked > max(_UNPACKED, _RATIO * packed):
+        raise ArrayError(f"is damaged (its {packed:,} bytes unpack to {unpacked:,})")
 
 
 def parse_array(content: bytes) -> np.ndarray:
     """The array in the bytes of a .npy file; ArrayError where they are not one whole array."""
     check_stored(io.BytesIO(content), len(content))
-    return np.load(io.BytesIO(content), allow_pickle=False)
+    return _text_checked(np.load(io.BytesIO(content), allow_pickle=False))
+
+
+def _text_checked(array: np.ndarray) -> np.ndarray:
+    """The array; ArrayError where strings hold numbers of no character, with which Python fails later."""
+    if array.dtype.kind == "U" and array.size:
+        codes = np.ascontiguousarray(array).view(np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
+        if codes.max() > sys.maxunicode:
+            raise ArrayError("is damaged (its strings hold numbers of no character)")
+    return array
 
 
 def check_stored(file: IO[bytes], length: int) -> None:

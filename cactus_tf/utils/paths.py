@@ -29,6 +29,12 @@ def expanded(path: str | Path, flag: str = "") -> Path:
     return result.absolute() if str(result).startswith("~") else result  # "./~x", of which Path drops the "./"
 
 
+def is_below(name: str) -> bool:
+    """Whether a file name in a description leads to a place below its folder, on every operating system."""
+    parts = name.replace("\\", "/").split("/")
+    return not ({"", "..", "."} & set(parts) or ":" in name or "\0" in name)
+
+
 def keras_models() -> Path:
     """The folder in which Keras stores downloaded weights."""
     return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"

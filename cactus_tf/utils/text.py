@@ -1,5 +1,17 @@
 """Text that fits its place."""
 
+import unicodedata
+
+
+def printable(text: str) -> str:
+    """The text on one line that no terminal obeys: control characters and bytes outside UTF-8 as escapes."""
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def _escaped(character: str) -> str:
+    unprintable = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
+    return character.encode("unicode_escape").decode() if unprintable else character
+
 
 def shortened(name: str, letters: int) -> str:
     """The name without its middle if it has more letters; what distinguishes names is often at their end."""

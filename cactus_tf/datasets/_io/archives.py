@@ -30,7 +30,7 @@ def contents(path: Path) -> Contents:
     found = Contents.empty()
     by_name: dict[str, Entry] = {}
     for info in _infos(path):
-        name, is_folder = _inside(path, info), info.is_dir() or _full_name(info).endswith("/")
+        name, is_folder = _inside(path, info), _full_name(info).endswith("/")
         system = _system_part(name)
         if system:
             found.system.add(system)

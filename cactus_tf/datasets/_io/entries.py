@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
+
+from cactus_tf.utils.text import printable
 
 MAX_BYTES = 1 << 30  # of a file; an uncompressed image of the largest accepted size takes less
 
@@ -84,10 +85,4 @@ class Contents(NamedTuple):
 
 def shown(name: str | Path) -> str:
     """A name on one printable line: control characters, line ends and bytes outside UTF-8 as escapes."""
-    text = str(name)
-    return text if text.isprintable() else "".join(map(_escaped, text))
-
-
-def _escaped(character: str) -> str:
-    unprintable = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
-    return character.encode("unicode_escape").decode() if unprintable else character
+    return printable(str(name))

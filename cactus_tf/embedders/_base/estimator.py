@@ -16,11 +16,13 @@ from cactus_tf.embedders._base import normalizing
 from cactus_tf.errors import InputError
 from cactus_tf.types import Array
 from cactus_tf.utils import files
+from cactus_tf.utils.arrays import as_float32, read_array
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 _CENTER = "center.npy"
+_REMEDY = "fit and save the embedder again"
 
 
 class ImageTransformer(TransformerMixin, BaseEstimator):
@@ -96,7 +98,13 @@ class Normalized(ImageTransformer):
 
     def transform(self, images: np.ndarray, **names: np.ndarray) -> np.ndarray:
         """[n, h, w, c] uint8 -> [n, dim] float32 of length 1; `names` as in `fit`."""
-        return normalizing.normalized(self.embedder.transform(images, **names), self._fitted_center())
+        center, embeddings = self._fitted_center(), self.embedder.transform(images, **names)
+        if embeddings.shape[1:] != center.shape:
+            raise InputError(
+                f"the embedder gives {embeddings.shape[1]} numbers, and the mean that is subtracted has {len(center)}: "
+                f"{_REMEDY}"
+            )
+        return normalizing.normalized(embeddings, center)
 
     def save(self, folder: Path) -> None:
         """Writes what `load` needs."""
@@ -111,12 +119,11 @@ class Normalized(ImageTransformer):
           InputError: the folder holds no such embedder, or a damaged one.
         """
         self.embedder.load(folder)
-        try:
-            self.center = np.load(Path(folder) / _CENTER, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(
-                f"{folder} holds no readable {_CENTER} ({error}): fit and save the embedder again"
-            ) from error
+        path = Path(folder) / _CENTER
+        center = read_array(path, remedy=_REMEDY)
+        if center.ndim != 1 or center.dtype.kind not in "fiu":
+            raise InputError(f"{path} is {center.dtype} of shape {list(center.shape)}, not [dim] numbers: {_REMEDY}")
+        self.center = as_float32(center[np.newaxis], str(path), _REMEDY)[0]
         return self
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -23,8 +23,9 @@ def center(embeddings: np.ndarray, norm: str, share: float = 1.0) -> np.ndarray:
 
 def normalized(embeddings: np.ndarray, center: np.ndarray) -> np.ndarray:
     """(z - c) / |z - c| of each row: [n, dim] float32."""
-    z = np.asarray(embeddings, np.float32) - center
-    return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), SHORTEST)
+    with np.errstate(over="ignore", invalid="ignore"):  # whoever uses the rows checks that they are finite
+        z = np.asarray(embeddings, np.float32) - center
+        return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), SHORTEST)
 
 
 def normalized_pieces(embeddings: np.ndarray, center: np.ndarray) -> PiecewiseArray:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cactus_tf.config.schema import option
+from cactus_tf.config.schema import from_saved, option
 from cactus_tf.contracts import Embedder, EmbedderContext, EmbedderInfo
 from cactus_tf.embedders._base import image_arrays, saving
 from cactus_tf.embedders._base.estimator import ImageTransformer
 from cactus_tf.embedders.pixels import components, whitening
 from cactus_tf.errors import InputError
+from cactus_tf.utils.arrays import as_float32
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -38,6 +39,13 @@ class Options:
         "normalize contrast and whiten (ZCA); images above 4,000 numbers: 256 components by default",
         source="ours; the pixels of Hsu et al. 2019 are whitened",
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Saved:
+    """What embedder.json says of the images."""
+
+    image_shape: tuple[int, ...] = option(dataclasses.MISSING, "(height, width, channels)", low=1, high=1 << 16)
 
 
 class Pixels(ImageTransformer):
@@ -109,8 +117,8 @@ class Pixels(ImageTransformer):
         with saving.reading(folder, "pixels") as (saved, arrays):
             shape = saved.pop("image_shape")
             options: Options = saving.options(Options, saved, folder)
-            self._shape, self.dims, self.whiten = tuple(shape), options.dims, options.whiten
-            self._mean, self._components = arrays
+            self._shape, self.dims, self.whiten = _image_shape(shape), options.dims, options.whiten
+            self._mean, self._components = _checked(arrays, math.prod(self._shape), self.dims, self.whiten)
         return self
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -118,14 +126,44 @@ class Pixels(ImageTransformer):
 
     def _project(self, images: np.ndarray) -> np.ndarray:
         if self.whiten:
-            return whitening.normalized(images) @ self._components.T
+            return _projected(whitening.normalized(images), self._components)
         x = components.flat(images)
-        return (x - self._mean) @ self._components.T if self.dims else x
+        return _projected(x - self._mean, self._components) if self.dims else x
 
     def _fitted_shape(self) -> tuple[int, ...]:
         if self._shape is None:
             raise InputError("pixels is not fitted yet; call fit or load first")
         return self._shape
+
+
+def _projected(x: np.ndarray, components: np.ndarray) -> np.ndarray:
+    """x W^T; whoever uses it checks that it is finite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return x @ components.T
+
+
+def _image_shape(saved: Any) -> tuple[int, ...]:
+    """(height, width, channels) of a description."""
+    about: _Saved = from_saved(_Saved, {"image_shape": saved})
+    if len(about.image_shape) != 3:
+        raise InputError(f"image_shape is {list(about.image_shape)}, not height, width and channels")
+    return about.image_shape
+
+
+def _checked(arrays: Sequence[np.ndarray], pixels: int, dims: int, whiten: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The stored mean and components, whose shapes fit the images.
+
+    Raises:
+      InputError: they do not, or they are not finite numbers.
+    """
+    mean, components = arrays
+    used = bool(dims or whiten)
+    if mean.shape != (pixels if dims and not whiten else 0,):
+        raise InputError(f"the mean has shape {list(mean.shape)}, and images have {pixels} numbers")
+    if components.shape != ((dims or len(components), pixels) if used else (0,)):
+        raise InputError(f"the components have shape {list(components.shape)}, and images have {pixels} numbers")
+    components = as_float32(components, "components") if used else components
+    return as_float32(mean[np.newaxis], "mean")[0], components
 
 
 def build(context: EmbedderContext | None = None, options: Options | None = None) -> Embedder:

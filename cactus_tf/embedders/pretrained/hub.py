@@ -15,7 +15,7 @@ from typing import Any
 
 import keras
 
-from cactus_tf.embedders.pretrained import whole
+from cactus_tf.embedders.pretrained import stored_code, whole
 from cactus_tf.embedders.pretrained.applications import randomize
 from cactus_tf.embedders.pretrained.network import FORMS, Network, errors_named, quiet
 from cactus_tf.embedders.pretrained.presets import PRESETS, page
@@ -77,6 +77,7 @@ def read(path: Path, size: int | None, *, scaled: bool, name: str | None = None)
     """
     flag = f"--pretrained_weights={path}"
     kind, own = _described(path)
+    stored_code.check_preset(path)
     side = size or (PRESETS[name].side if name else own)
     hub, resized = _keras_hub(flag), _resized(kind, side, own, flag)
     with errors_named(path), quiet():

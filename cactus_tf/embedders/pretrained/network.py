@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -46,17 +45,17 @@ def errors_named(path: Path) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         raise InputError(f"--pretrained_weights={path} does not exist; it must be {FORMS}") from error
-    except (OSError, zipfile.BadZipFile, EOFError, tf.errors.OpError) as error:
-        raise InputError(
-            f"--pretrained_weights={path} is damaged, cut short or of another kind ({_first(error)}): get it again; it "
-            f"must be {FORMS}"
-        ) from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         unknown = re.search(r"Could not locate (?:class|function) '(\w+)'", str(error))
         reason = f"it needs the Python code of {unknown[1]}" if unknown else _first(error)
         raise InputError(
             f"--pretrained_weights={path} cannot be read by Keras alone ({reason}): export it as a SavedModel "
             "(model.export(folder)) and name that folder"
+        ) from error
+    except Exception as error:  # zipfile, HDF5 and TensorFlow raise errors of every kind on damaged files
+        raise InputError(
+            f"--pretrained_weights={path} is damaged, cut short or of another kind ({_first(error)}): get it again; it "
+            f"must be {FORMS}"
         ) from error
 
 

@@ -13,9 +13,11 @@ from typing import IO
 import keras
 import tensorflow as tf
 
+from cactus_tf.embedders.pretrained import stored_code
 from cactus_tf.embedders.pretrained.network import FORMS, Network, errors_named, quiet
 from cactus_tf.errors import InputError
 from cactus_tf.utils import files
+from cactus_tf.utils.arrays import check_unpacked
 
 _SIDE = 224  # of a network that takes images of any size
 _KERAS, _SAVEDMODEL = "network.keras", "network.zip"
@@ -62,6 +64,7 @@ def _keras_file(path: Path, time: int, size: int) -> keras.Model:
             raise InputError(
                 f"--pretrained_weights={path} is damaged, cut short or no .keras file: get it again; it must be {FORMS}"
             )
+        stored_code.check_file(path)
         return keras.models.load_model(path, compile=False, safe_mode=True)
 
 
@@ -79,6 +82,7 @@ def _up_to(model: keras.Model, layer: str | None, path: Path) -> keras.Model:
 def _savedmodel(path: Path, size: int | None) -> Network:
     """The signature `serving_default` of a SavedModel."""
     with errors_named(path), quiet():
+        stored_code.check_savedmodel(path)
         loaded = tf.saved_model.load(str(path))
     if "serving_default" not in loaded.signatures:
         raise InputError(
@@ -121,6 +125,7 @@ def _unpacked(path: Path, size: int | None) -> Network:
     """The network of a zipped SavedModel."""
     with tempfile.TemporaryDirectory() as folder:
         with errors_named(path), zipfile.ZipFile(path) as archive:
+            check_unpacked(archive)
             archive.extractall(folder)
         return _savedmodel(Path(folder), size)
 
