@@ -1,0 +1,228 @@
+"""Kills commands at random moments until they finish, and compares what they leave with an unbroken run.
+
+    python tests/faults/kills.py --kills=200 --seed=0 --out=docs/results/faults.json
+
+A life is one run from the first command to its end. In each of its stages it is killed (SIGKILL to the process group)
+and started again. The moments are of three kinds: just before a file operation of the stage, at a time drawn uniformly
+over the stage, and during the writing of a checkpoint. TensorFlow gets one thread.
+"""
+
+import argparse
+import csv
+import hashlib
+import json
+import os
+import re
+import select
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+sys.path.append(str(Path(__file__).parents[1]))
+from faults.commands import ACAI, ROUNDS, Server
+
+from cactus_tf.utils import checkpoints
+from cactus_tf.utils.machine import machine
+
+RUNS = {"acai": ACAI, "rounds": ROUNDS}
+KILLS = {
+    "acai": {"prepare": 2, "embed": 3, "partition": 1, "train": 4, "evaluate": 2, "report": 1},
+    "rounds": {"prepare": 1, "rounds/partition": 1, "rounds/train": 3, "embed": 1, "partition": 1, "train": 3,
+               "evaluate": 1, "report": 1},
+}  # fmt: skip
+"""Kills per stage of a life."""
+HEAD = ["stage", "before a file operation", "at a random time", "while a checkpoint is written", "files left half-made"]
+SAVING = ("embed", "rounds/train", "train")
+
+
+class Whole:
+    """An unbroken run: its state, and what happens in its stages."""
+
+    def __init__(self, server, name, place):
+        self.name = name
+        events, codes = watched(server, RUNS[name], place)
+        assert codes[0] == 0, codes
+        self.state = state(place)
+        self.operations = {e[1]: int(e[2]) for _, e in events if e[0] == "ended"}
+        self.seconds = {e[1]: t - began(events, e[1]) for t, e in events if e[0] == "ended"}
+        starts = [t for t, e in events if e[0] == "saving"]
+        self.saving = float(np.median([t - s for s, t in zip(starts, at(events, "saved"), strict=True)]))
+
+
+def began(events, stage):
+    return next(t for t, e in events if e[:2] == ["begun", stage])
+
+
+def at(events, what):
+    return [t for t, e in events if e[0] == what]
+
+
+def watched(server, argv, place, kill=None, moment=lambda event: None):
+    """Runs a command and reads its events; `moment` gives the seconds after an event at which it is killed.
+
+    Returns:
+      [(time, words)] of its events, and (exit code, standard output, standard error).
+    """
+    fifo = place / "events"
+    fifo.unlink(missing_ok=True)
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    command = server.start(place, argv, report=True, **({"kill": kill} if kill else {}))
+    events, rest, due = [], b"", float("inf")
+    while True:
+        left = min(max(due - time.monotonic(), 0), 60)
+        if not select.select([reader], [], [], left)[0]:
+            if time.monotonic() < due:
+                continue
+            command.kill()
+            break
+        read = os.read(reader, 4096)
+        if not read:  # its end
+            break
+        *lines, rest = (rest + read).split(b"\n")
+        for line in lines:
+            events.append((time.monotonic(), line.decode().split()))
+            delay = moment(events[-1][1])
+            due = due if delay is None else min(time.monotonic() + delay, due)
+    os.close(reader)
+    return events, command.wait()
+
+
+def state(place):
+    """What a finished run left: rows of results, numbers of checkpoints, and the content of other files."""
+    content = {}
+    rows = json.loads((place / "run" / "results.json").read_text())["rows"]
+    content["results.json"] = [{name: v for name, v in row.items() if "seconds" not in name} for row in rows]
+    for folder in sorted(place.glob("run/**/checkpoints")):
+        content[str(folder.relative_to(place))] = checkpoints.newest_digest(folder)
+    content["files"] = sorted({str(path.relative_to(place)) for path in place.rglob("*") if lasting(path)})
+    curves = set(place.glob("run/**/history.csv"))  # a learner's may lack the points before its last checkpoint
+    for path in sorted({*place.glob("run/**/*.csv"), *place.glob("artifacts/**/*.csv")} - curves):
+        with open(path, newline="") as file:
+            content[str(path.relative_to(place))] = list(csv.reader(file))
+    for path in sorted([*place.glob("run/**/*.npy"), *place.glob("artifacts/**/*.np[yz]")]):
+        content[str(path.relative_to(place))] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return content
+
+
+def lasting(path):
+    """Whether a file is there whenever it was written: not the events of each command, nor pipes of these tests."""
+    return "events" not in path.parts and path.name not in ("events", "out", "err")
+
+
+def half_made(place):
+    """Temporary files and unfinished checkpoints that a killed command left."""
+    temporary = [path for path in place.rglob("*") if re.search(r"\.tmp$|tempstate|_temp$|\.probe", path.name)]
+    data = {path.name.split(".")[0] for path in place.rglob("step-*.data-*")}
+    return temporary + [Path(name) for name in data if not list(place.rglob(f"{name}.index"))]
+
+
+def kill_once(server, whole, place, kind, stage, rng):
+    """Starts the run of a life and kills it in a stage; returns what happened."""
+    kill, moment = None, lambda event: 0 if event[:2] == ["ended", stage] else None
+    if kind == "operation":
+        kill = {"stage": stage, "operation": int(rng.integers(1, whole.operations[stage] + 1))}
+        moment = lambda event: None  # noqa: E731
+    elif kind == "time":
+        delay = float(rng.uniform(0, whole.seconds[stage]))
+        moment = lambda event: {("begun", stage): delay, ("ended", stage): 0}.get(tuple(event[:2]))  # noqa: E731
+    else:
+        delay, here = float(rng.uniform(0, 2 * whole.saving)), []
+
+        def moment(event):
+            here.extend([True] if event[:2] == ["begun", stage] else [])
+            if here and event[0] == "saving" and rng.random() < 0.7:
+                return delay
+            return 0 if event[:2] == ["ended", stage] else None
+
+    events, (code, _, error) = watched(server, RUNS[whole.name], place, kill, moment)
+    last = " ".join(events[-1][1][:2]) if events else "nothing"
+    return {"stage": stage, "kind": kind, "code": code, "last": last, "error": error,
+            "half_made": [re.sub(r"\d+\.tmp", "tmp", path.name) for path in half_made(place)]}  # fmt: skip
+
+
+def live(server, whole, place, kills, rng):
+    """A life: kills in the order of their stages, then a run to the end; returns the kills and what is wrong."""
+    happened = [kill_once(server, whole, place, kind, stage, rng) for stage, kind in kills]
+    code, out, error = server.run(place, RUNS[whole.name])
+    if code:
+        return happened, [f"exit code {code}: {error}"]
+    now, wrong = state(place), []
+    wrong += [f"{name} differs" for name in {*now, *whole.state} if now.get(name) != whole.state.get(name)]
+    wrong += sorted(map(str, set(now["files"]) ^ set(whole.state["files"])))
+    wrong += ["waited for a lock"] if "waiting: another run" in out else []
+    wrong += [f"{path} is left" for path in half_made(place)]
+    return happened, wrong
+
+
+def plan(name, rng):
+    """[(stage, kind)] of a life, in the order of the stages."""
+    kills = []
+    for stage, number in KILLS[name].items():
+        kinds = ["operation", "time", *(["checkpoint"] if stage in SAVING else [])]
+        kills += [(stage, kinds[i]) for i in rng.permutation(np.arange(number) % len(kinds))]
+    return kills
+
+
+def campaign(server, place, number, seed, show=print):
+    """So many kills; returns those that happened, and [what is wrong] for every life."""
+    rng, names = np.random.default_rng(seed), list(RUNS)
+    wholes, kills, lives = {}, [], []
+    while len(kills) < number:
+        name = names[len(lives) % 2]
+        own = place / f"{len(lives)}-{name}"
+        own.mkdir()
+        if name not in wholes:
+            (place / name).mkdir()
+            wholes[name] = Whole(server, name, place / name)
+        chosen = plan(name, rng)
+        keep = np.sort(rng.permutation(len(chosen))[: number - len(kills)])
+        happened, wrong = live(server, wholes[name], own, [chosen[i] for i in keep], rng)
+        kills += [{**kill, "run": name} for kill in happened]
+        lives.append(wrong)
+        show(f"{name}: {len(happened)} kills, {'; '.join(wrong) or 'equal'}")
+        if not wrong:
+            shutil.rmtree(own)
+    return kills, lives
+
+
+def table(kills):
+    """Kills by run, stage and kind."""
+    rows = dict.fromkeys((kill["run"], kill["stage"]) for kill in kills)
+    lines = []
+    for run, stage in rows:
+        own = [kill for kill in kills if (kill["run"], kill["stage"]) == (run, stage)]
+        kinds = Counter(kill["kind"] for kill in own)
+        counts = [kinds["operation"], kinds["time"], kinds["checkpoint"], sum(bool(kill["half_made"]) for kill in own)]
+        lines.append([f"{run}: {stage}", *map(str, counts)])
+    return lines
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    server, began = Server(), time.monotonic()
+    place = Path(tempfile.mkdtemp())
+    kills, lives = campaign(server, place, args.kills, args.seed, lambda line: print(line, flush=True))
+    server.close()
+    not_killed = [kill for kill in kills if kill["code"] != -9]
+    unequal = [wrong for wrong in lives if wrong]
+    print(f"{len(kills)} kills, {len(lives)} lives, {len(unequal)} not as the unbroken run; "
+          f"{len(not_killed)} not killed: {not_killed}")  # fmt: skip
+    if args.out:
+        about = {"machine": machine(), "seed": args.seed, "kills": len(kills), "lives": len(lives),
+                 "unequal": unequal, "minutes": round((time.monotonic() - began) / 60, 1)}  # fmt: skip
+        args.out.write_text(json.dumps({**about, "head": HEAD, "lines": table(kills), "all": kills}, indent=1) + "\n")
+    return bool(unequal or not_killed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
