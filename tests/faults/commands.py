@@ -70,4 +70,4 @@ class Command:
         """(exit code, standard output, standard error)."""
         code = self._server.ask(wait=self._number)
         self._alarm.cancel()
-        return code, *((self.place / name).read_text(errors="replace") for name in ("out", "err"))
+        return code, *(Path(f"{self.place}.{name}").read_text(errors="replace") for name in ("out", "err"))

@@ -15,6 +15,7 @@ import os
 import re
 import select
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -24,20 +25,23 @@ from pathlib import Path
 import numpy as np
 
 sys.path.append(str(Path(__file__).parents[1]))
-from faults.commands import ACAI, ROUNDS, Server
+from faults.commands import ACAI, PIXELS, ROUNDS, Server
 
 from cactus_tf.utils import checkpoints
 from cactus_tf.utils.machine import machine
 
-RUNS = {"acai": ACAI, "rounds": ROUNDS}
+RUNS = {"acai": ACAI, "rounds": ROUNDS, "pixels": [*PIXELS, "--stage=evaluate"]}
+ORDER = ("acai", "rounds", "pixels", "pixels", "pixels")
 KILLS = {
     "acai": {"prepare": 2, "embed": 3, "partition": 1, "train": 4, "evaluate": 2, "report": 1},
     "rounds": {"prepare": 1, "rounds/partition": 1, "rounds/train": 3, "embed": 1, "partition": 1, "train": 3,
                "evaluate": 1, "report": 1},
+    "pixels": {"prepare": 3, "embed": 3, "partition": 3, "train": 8, "evaluate": 4},
 }  # fmt: skip
 """Kills per stage of a life."""
 HEAD = ["stage", "before a file operation", "at a random time", "while a checkpoint is written", "files left half-made"]
-SAVING = ("embed", "rounds/train", "train")
+SAVING = {"acai": ("embed", "train"), "rounds": ("rounds/train", "train"), "pixels": ("train",)}
+"""Stages that write checkpoints."""
 
 
 class Whole:
@@ -111,8 +115,8 @@ def state(place):
 
 
 def lasting(path):
-    """Whether a file is there whenever it was written: not the events of each command, nor pipes of these tests."""
-    return "events" not in path.parts and path.name not in ("events", "out", "err")
+    """Whether a file is there whenever it was written: not the events of each command, nor the pipe of these tests."""
+    return "events" not in path.parts and path.name != "events"
 
 
 def half_made(place):
@@ -164,28 +168,31 @@ def plan(name, rng):
     """[(stage, kind)] of a life, in the order of the stages."""
     kills = []
     for stage, number in KILLS[name].items():
-        kinds = ["operation", "time", *(["checkpoint"] if stage in SAVING else [])]
+        kinds = ["operation", "time", *(["checkpoint"] if stage in SAVING[name] else [])]
         kills += [(stage, kinds[i]) for i in rng.permutation(np.arange(number) % len(kinds))]
     return kills
 
 
-def campaign(server, place, number, seed, show=print):
-    """So many kills; returns those that happened, and [what is wrong] for every life."""
-    rng, names = np.random.default_rng(seed), list(RUNS)
+def campaign(server, place, number, seed, show):
+    """So many kills; returns those that happened, and [what is wrong] for every life.
+
+    show(line, kills, lives) is called after each life.
+    """
+    rng, most = np.random.default_rng(seed), -(-number // 2)
     wholes, kills, lives = {}, [], []
     while len(kills) < number:
-        name = names[len(lives) % 2]
+        name = ORDER[len(lives) % len(ORDER)]
         own = place / f"{len(lives)}-{name}"
         own.mkdir()
         if name not in wholes:
             (place / name).mkdir()
             wholes[name] = Whole(server, name, place / name)
         chosen = plan(name, rng)
-        keep = np.sort(rng.permutation(len(chosen))[: number - len(kills)])
+        keep = np.sort(rng.permutation(len(chosen))[: min(most, number - len(kills))])
         happened, wrong = live(server, wholes[name], own, [chosen[i] for i in keep], rng)
         kills += [{**kill, "run": name} for kill in happened]
         lives.append(wrong)
-        show(f"{name}: {len(happened)} kills, {'; '.join(wrong) or 'equal'}")
+        show(f"{name}: {len(happened)} kills, {'; '.join(wrong) or 'equal'}", kills, lives)
         if not wrong:
             shutil.rmtree(own)
     return kills, lives
@@ -210,18 +217,20 @@ def main():
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     server, began = Server(), time.monotonic()
-    place = Path(tempfile.mkdtemp())
-    kills, lives = campaign(server, place, args.kills, args.seed, lambda line: print(line, flush=True))
+
+    def show(line, kills, lives):
+        print(line, flush=True)
+        if args.out:
+            minutes = round((time.monotonic() - began) / 60, 1)
+            about = {"machine": machine(), "seed": args.seed, "lives": lives, "minutes": minutes}
+            args.out.write_text(json.dumps({**about, "head": HEAD, "lines": table(kills), "kills": kills}, indent=1))
+
+    kills, lives = campaign(server, Path(tempfile.mkdtemp()), args.kills, args.seed, show)
     server.close()
-    not_killed = [kill for kill in kills if kill["code"] != -9]
-    unequal = [wrong for wrong in lives if wrong]
-    print(f"{len(kills)} kills, {len(lives)} lives, {len(unequal)} not as the unbroken run; "
-          f"{len(not_killed)} not killed: {not_killed}")  # fmt: skip
-    if args.out:
-        about = {"machine": machine(), "seed": args.seed, "kills": len(kills), "lives": len(lives),
-                 "unequal": unequal, "minutes": round((time.monotonic() - began) / 60, 1)}  # fmt: skip
-        args.out.write_text(json.dumps({**about, "head": HEAD, "lines": table(kills), "all": kills}, indent=1) + "\n")
-    return bool(unequal or not_killed)
+    alive = [kill for kill in kills if kill["code"] != -signal.SIGKILL]
+    unequal = sum(map(bool, lives))
+    print(f"{len(kills)} kills in {len(lives)} lives; {unequal} lives ended otherwise; not killed: {alive}")
+    return bool(unequal or alive)
 
 
 if __name__ == "__main__":

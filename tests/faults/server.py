@@ -2,7 +2,7 @@
 
 A request is a line of JSON: {"argv": [...], "place": FOLDER, "faults": {...}} starts `cactus_tf.main` in a folder and
 is answered by its process id; {"wait": ID} is answered by its exit code, negative for a signal. Standard output and
-error of a command go to PLACE/out and PLACE/err. TensorFlow starts its threads at the first operation, so a process
+error of a command go to files beside its folder, PLACE.out and PLACE.err. TensorFlow starts its threads at the first operation, so a process
 that has only imported it can fork.
 """
 
@@ -12,9 +12,10 @@ import os
 import sys
 
 LOADED = (
-    "cactus_tf.pipeline", "cactus_tf.embedders.acai", "cactus_tf.embedders.pixels", "cactus_tf.learners.maml",
+    "cactus_tf.main", "cactus_tf.pipeline", "cactus_tf.report", "jinja2", "sklearn.manifold", "cactus_tf.embedders.acai", "cactus_tf.embedders.pixels", "cactus_tf.learners.maml",
     "cactus_tf.learners.protonets", "cactus_tf.partitioners.kmeans", "cactus_tf.augmentations.affine",
-    "tensorboard.plugins.hparams.summary_v2", "tensorboard.plugins.projector", "matplotlib.pyplot", "h5py",
+    "cactus_tf.learners.cluster_matching", "tensorboard.plugins.hparams.summary_v2", "tensorboard.plugins.projector",
+    "matplotlib.pyplot",
 )  # fmt: skip
 
 
@@ -25,7 +26,7 @@ def start(argv, place, faults):
         return child
     os.setsid()
     os.chdir(place)
-    for name, descriptor in (("out", 1), ("err", 2)):
+    for name, descriptor in ((f"{place}.out", 1), (f"{place}.err", 2)):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     sys.argv = ["main.py", *argv]
