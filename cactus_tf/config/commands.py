@@ -204,7 +204,7 @@ def _explain(error: BaseException, places: str) -> tuple[int, str]:
         return 1, f"{error.filename or 'a file'}: {error.strerror}; free or change {places}"
     first = re.sub(r"\{\{.*?\}\} ?", "", first_line(error))  # TensorFlow's names of nodes
     if isinstance(error, MemoryError) or re.search(r"OOM when|failed to allocate memory|bad_alloc", first):
-        return 1, f"not enough memory ({first}): free some, or lower what one step takes; see --help=memory"
+        return 1, f"not enough memory ({first}): {memory.REMEDY}"
     disk = re.search(rf"({_DISK})", first)
     if disk:
         return 1, f"{first.replace(disk[1], '').strip(' ;')}: {disk[1]}; free or change {places}"

@@ -46,7 +46,8 @@ def write_atomic(path: Path, write: Callable[[Any], None]) -> None:
         reason = error.strerror or f"{error}; the disk may be full"
         raise RunError(f"cannot write {path} ({reason}): free some space, or choose another folder") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # on a disk that has become read-only; the error above says it
+            temporary.unlink(missing_ok=True)
 
 
 def _opened(temporary: Path) -> BinaryIO:

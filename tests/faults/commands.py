@@ -9,6 +9,11 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
+from cactus_tf import datasets
+
 FOLDER = Path(__file__).parent
 SHORT = [
     "--partitions=2", "--clusters=12", "--way=3", "--query=2", "--filters=2", "--steps=6", "--tasks_per_step=1",
@@ -22,6 +27,15 @@ ROUNDS = [*SHORT, "--algo=protonets", "--rounds=2", "--first_partitioner=instanc
 PIXELS = [*SHORT, "--embedder=pixels", "--pixels_dims=6", "--algo=protonets"]
 LONGEST = 300.0
 """Seconds after which a command counts as hanging."""
+
+
+def write_pictures(folder):
+    """Writes three test images of each of two digits to folders named by the class."""
+    data = datasets.load("digits").test
+    for c in range(2):
+        (folder / str(c)).mkdir(parents=True)
+        for i in data.partitions[0].cluster(c)[:3]:
+            Image.fromarray(np.asarray(data.images[i, :, :, 0])).save(folder / str(c) / f"{i}.png")
 
 
 class Server:

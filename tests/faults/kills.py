@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.append(str(Path(__file__).parents[1]))
+sys.path.append(str(Path(__file__).parents[1]))  # for the command line
 from faults.commands import ACAI, PIXELS, ROUNDS, Server
 
 from cactus_tf.utils import checkpoints

@@ -2,8 +2,8 @@
 
 A request is a line of JSON: {"argv": [...], "place": FOLDER, "faults": {...}} starts `cactus_tf.main` in a folder and
 is answered by its process id; {"wait": ID} is answered by its exit code, negative for a signal. Standard output and
-error of a command go to files beside its folder, PLACE.out and PLACE.err. TensorFlow starts its threads at the first operation, so a process
-that has only imported it can fork.
+error of a command go to files beside its folder, PLACE.out and PLACE.err. TensorFlow starts its threads at the first
+operation, so a process that has only imported it can fork.
 """
 
 import importlib
@@ -12,10 +12,10 @@ import os
 import sys
 
 LOADED = (
-    "cactus_tf.main", "cactus_tf.pipeline", "cactus_tf.report", "jinja2", "sklearn.manifold", "cactus_tf.embedders.acai", "cactus_tf.embedders.pixels", "cactus_tf.learners.maml",
-    "cactus_tf.learners.protonets", "cactus_tf.partitioners.kmeans", "cactus_tf.augmentations.affine",
-    "cactus_tf.learners.cluster_matching", "tensorboard.plugins.hparams.summary_v2", "tensorboard.plugins.projector",
-    "matplotlib.pyplot",
+    "cactus_tf.main", "cactus_tf.pipeline", "cactus_tf.report", "cactus_tf.embedders.acai", "cactus_tf.embedders.pixels",
+    "cactus_tf.learners.maml", "cactus_tf.learners.protonets", "cactus_tf.learners.cluster_matching",
+    "cactus_tf.partitioners.kmeans", "cactus_tf.augmentations.affine", "jinja2", "matplotlib.pyplot", "sklearn.manifold",
+    "tensorboard.plugins.hparams.summary_v2", "tensorboard.plugins.projector",
 )  # fmt: skip
 
 

@@ -6,11 +6,9 @@ import re
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from faults.commands import write_pictures
 
-from cactus_tf import datasets
 from cactus_tf.export import main as export
 from cactus_tf.main import main as run
 from cactus_tf.predict import main as predict
@@ -96,11 +94,7 @@ COMMANDS = {
 def whole(tmp_path_factory):
     """A folder with pictures, a run and its artifacts."""
     place = tmp_path_factory.mktemp("whole")
-    data = datasets.load("digits").test
-    for c in range(2):
-        (place / "pictures" / str(c)).mkdir(parents=True)
-        for i in data.partitions[0].cluster(c)[:3]:
-            Image.fromarray(np.asarray(data.images[i, :, :, 0])).save(place / "pictures" / str(c) / f"{i}.png")
+    write_pictures(place / "pictures")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         assert run(COMMAND) == 0
