@@ -173,7 +173,7 @@ def plan(name, rng):
     return kills
 
 
-def campaign(server, place, number, seed, show):
+def campaign(server, place, number, seed, show, order=ORDER):
     """So many kills; returns those that happened, and [what is wrong] for every life.
 
     show(line, kills, lives) is called after each life.
@@ -181,7 +181,7 @@ def campaign(server, place, number, seed, show):
     rng, most = np.random.default_rng(seed), -(-number // 2)
     wholes, kills, lives = {}, [], []
     while len(kills) < number:
-        name = ORDER[len(lives) % len(ORDER)]
+        name = order[len(lives) % len(order)]
         own = place / f"{len(lives)}-{name}"
         own.mkdir()
         if name not in wholes:
@@ -210,27 +210,39 @@ def table(kills):
     return lines
 
 
+def report(kills, lives, **about):
+    """What is stored of a campaign."""
+    return {"machine": machine(), **about, "lives": lives, "head": HEAD, "lines": table(kills), "kills": kills}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--runs", default=",".join(ORDER), help="the run of each life, over and over")
+    parser.add_argument("--merge", type=Path, nargs="*", default=[], help="results of other campaigns to add")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    server, began = Server(), time.monotonic()
+    merged = [json.loads(path.read_text()) for path in args.merge]
+    earlier = {name: sum((one[name] for one in merged), []) for name in ("kills", "lives", "seeds")}
+    seeds = [args.seed] if args.kills else []
 
     def show(line, kills, lives):
         print(line, flush=True)
+        kills, lives, used = earlier["kills"] + kills, earlier["lives"] + lives, earlier["seeds"] + seeds
         if args.out:
-            minutes = round((time.monotonic() - began) / 60, 1)
-            about = {"machine": machine(), "seed": args.seed, "lives": lives, "minutes": minutes}
-            args.out.write_text(json.dumps({**about, "head": HEAD, "lines": table(kills), "kills": kills}, indent=1))
+            args.out.write_text(json.dumps(report(kills, lives, seeds=used), indent=1) + "\n")
 
-    kills, lives = campaign(server, Path(tempfile.mkdtemp()), args.kills, args.seed, show)
+    server = Server()
+    order = args.runs.split(",")
+    kills, lives = campaign(server, Path(tempfile.mkdtemp()), args.kills, args.seed, show, order)
     server.close()
+    show("", kills, lives)
+    kills, lives = earlier["kills"] + kills, earlier["lives"] + lives
     alive = [kill for kill in kills if kill["code"] != -signal.SIGKILL]
     unequal = sum(map(bool, lives))
     print(f"{len(kills)} kills in {len(lives)} lives; {unequal} lives ended otherwise; not killed: {alive}")
-    return bool(unequal or alive)
+    return int(unequal > 0 or bool(alive))
 
 
 if __name__ == "__main__":
