@@ -224,11 +224,11 @@ def main():
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     merged = [json.loads(path.read_text()) for path in args.merge]
-    earlier = {name: sum((one[name] for one in merged), []) for name in ("kills", "lives", "seeds")}
+    earlier = {name: [item for one in merged for item in one[name]] for name in ("kills", "lives", "seeds")}
     seeds = [args.seed] if args.kills else []
 
     def show(line, kills, lives):
-        print(line, flush=True)
+        sys.stdout.write(f"{line}\n")
         kills, lives, used = earlier["kills"] + kills, earlier["lives"] + lives, earlier["seeds"] + seeds
         if args.out:
             args.out.write_text(json.dumps(report(kills, lives, seeds=used), indent=1) + "\n")
@@ -241,7 +241,9 @@ def main():
     kills, lives = earlier["kills"] + kills, earlier["lives"] + lives
     alive = [kill for kill in kills if kill["code"] != -signal.SIGKILL]
     unequal = sum(map(bool, lives))
-    print(f"{len(kills)} kills in {len(lives)} lives; {unequal} lives ended otherwise; not killed: {alive}")
+    sys.stdout.write(
+        f"{len(kills)} kills in {len(lives)} lives; {unequal} lives ended otherwise; not killed: {alive}\n"
+    )
     return int(unequal > 0 or bool(alive))
 
 

@@ -12,10 +12,10 @@ import os
 import sys
 
 LOADED = (
-    "cactus_tf.main", "cactus_tf.pipeline", "cactus_tf.report", "cactus_tf.embedders.acai", "cactus_tf.embedders.pixels",
-    "cactus_tf.learners.maml", "cactus_tf.learners.protonets", "cactus_tf.learners.cluster_matching",
-    "cactus_tf.partitioners.kmeans", "cactus_tf.augmentations.affine", "jinja2", "matplotlib.pyplot", "sklearn.manifold",
-    "tensorboard.plugins.hparams.summary_v2", "tensorboard.plugins.projector",
+    "cactus_tf.main", "cactus_tf.pipeline", "cactus_tf.report", "cactus_tf.embedders.acai",
+    "cactus_tf.embedders.pixels", "cactus_tf.learners.maml", "cactus_tf.learners.protonets",
+    "cactus_tf.partitioners.kmeans", "cactus_tf.augmentations.affine", "jinja2", "matplotlib.pyplot",
+    "sklearn.manifold", "tensorboard.plugins.hparams.summary_v2", "tensorboard.plugins.projector",
 )  # fmt: skip
 
 
