@@ -37,8 +37,8 @@ def warn_of_limit() -> None:
     allowed, needed = _limit(), _needed()
     if allowed is not None and allowed < 2 * needed:
         log.warning(
-            "this process may use %.1f GB of memory (ulimit -v), of which TensorFlow takes %.1f GB; if the command ends "
-            "without a message, the rest was too little: %s",
+            "this process may use %.1f GB of memory (ulimit -v), of which TensorFlow takes %.1f GB; if the command "
+            "ends without a message, the rest was too little: %s",
             allowed / 1e9,
             needed / 1e9,
             REMEDY,

@@ -39,7 +39,8 @@ KILLS = {
     "pixels": {"prepare": 3, "embed": 3, "partition": 3, "train": 8, "evaluate": 4},
 }  # fmt: skip
 """Kills per stage of a life."""
-HEAD = ["stage", "before a file operation", "at a random time", "while a checkpoint is written", "files left half-made"]
+HEAD = ["run: stage", "kills", "before a file operation", "at a random time", "while a checkpoint is written",
+        "with a half-made file left"]  # fmt: skip
 SAVING = {"acai": ("embed", "train"), "rounds": ("rounds/train", "train"), "pixels": ("train",)}
 """Stages that write checkpoints."""
 
@@ -116,12 +117,14 @@ def state(place):
 
 def lasting(path):
     """Whether a file is there whenever it was written: not the events of each command, nor the pipe of these tests."""
-    return "events" not in path.parts and path.name != "events"
+    return "events" not in path.parts and path.name != "events" and not path.name.startswith(".history.csv.")
 
 
 def half_made(place):
     """Temporary files and unfinished checkpoints that a killed command left."""
-    temporary = [path for path in place.rglob("*") if re.search(r"\.tmp$|tempstate|_temp$|\.probe", path.name)]
+    curve = re.compile(r"\.history\.csv\..*\.tmp")  # of a learner, which writes it after its last checkpoint
+    temporary = [path for path in place.rglob("*") if not curve.fullmatch(path.name)]
+    temporary = [path for path in temporary if re.search(r"\.tmp$|tempstate|_temp$|\.probe", path.name)]
     data = {path.name.split(".")[0] for path in place.rglob("step-*.data-*")}
     return temporary + [Path(name) for name in data if not list(place.rglob(f"{name}.index"))]
 
@@ -199,15 +202,19 @@ def campaign(server, place, number, seed, show, order=ORDER):
 
 
 def table(kills):
-    """Kills by run, stage and kind."""
-    rows = dict.fromkeys((kill["run"], kill["stage"]) for kill in kills)
-    lines = []
-    for run, stage in rows:
-        own = [kill for kill in kills if (kill["run"], kill["stage"]) == (run, stage)]
-        kinds = Counter(kill["kind"] for kill in own)
-        counts = [kinds["operation"], kinds["time"], kinds["checkpoint"], sum(bool(kill["half_made"]) for kill in own)]
-        lines.append([f"{run}: {stage}", *map(str, counts)])
-    return lines
+    """Kills by run, stage and kind, and all of them."""
+    stages = [(run, stage) for run in KILLS for stage in KILLS[run]]
+    lines = [counts(f"{run}: {stage}", [k for k in kills if (k["run"], k["stage"]) == (run, stage)])
+             for run, stage in stages]  # fmt: skip
+    return [line for line in lines if line[1] != "0"] + [counts("all", kills)]
+
+
+def counts(name, kills):
+    """A line of the table."""
+    kinds = Counter(kill["kind"] for kill in kills)
+    half = sum(bool(kill["half_made"]) for kill in kills)
+    numbers = [len(kills), kinds["operation"], kinds["time"], kinds["checkpoint"], half]
+    return [name, *map(str, numbers)]
 
 
 def report(kills, lives, **about):
