@@ -163,7 +163,7 @@ def live(server, whole, place, kills, rng):
     wrong += [f"{name} differs" for name in {*now, *whole.state} if now.get(name) != whole.state.get(name)]
     wrong += sorted(map(str, set(now["files"]) ^ set(whole.state["files"])))
     wrong += ["waited for a lock"] if "waiting: another run" in out else []
-    wrong += [f"{path} is left" for path in half_made(place)]
+    wrong += [f"{path.name} is left" for path in half_made(place)]
     return happened, wrong
 
 
