@@ -39,9 +39,10 @@ def write_atomic(path: Path, write: Callable[[Any], None]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
         for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-            _remove_if_free(left)
+            if left != temporary:  # before the file is there: who is killed afterwards may never write it again
+                _remove_if_free(left)
+        os.replace(temporary, path)
     except OSError as error:  # NumPy's own, on a full disk, has no strerror
         reason = error.strerror or f"{error}; the disk may be full"
         raise RunError(f"cannot write {path} ({reason}): free some space, or choose another folder") from error

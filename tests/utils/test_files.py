@@ -154,3 +154,17 @@ def test_temporary_files_stay_where_locks_are_refused(tmp_path, monkeypatch):
     (tmp_path / ".a.json.1.tmp").touch()
     files.write_json(tmp_path / "a.json", 3)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".a.json.1.tmp", "a.json"]
+
+
+def test_temporary_files_go_before_the_file_is_in_place(tmp_path, monkeypatch):
+    """A process that is killed right after it would not write the file again, and leave them for ever."""
+    replace, seen = files.os.replace, []
+
+    def watched(source, target):
+        seen.extend(path.name for path in tmp_path.iterdir() if path != source)
+        replace(source, target)
+
+    monkeypatch.setattr(files.os, "replace", watched)
+    (tmp_path / ".a.json.1.tmp").touch()
+    files.write_json(tmp_path / "a.json", 3)
+    assert seen == []
