@@ -13,7 +13,7 @@ ROOT = Path(cactus_tf.__file__).parent
 ORDER = [
     "errors", "types",
     "utils.seeds", "utils.text", "utils.progress", "utils.watchdog", "utils.terminal", "utils.paths", "utils.digests",
-    "utils.arrays", "utils.threads", "utils.machine", "utils.files", "utils.sealed", "utils.drawing",
+    "utils.arrays", "utils.threads", "utils.memory", "utils.machine", "utils.files", "utils.sealed", "utils.drawing",
     "utils.history", "utils.checkpoints", "utils.weights", "utils.keras_defaults", "utils.near_duplicates",
     "utils.distribution",
     "config.schema", "config", "contracts", "plugin_folders", "plugins", "config.keys",

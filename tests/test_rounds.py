@@ -18,7 +18,7 @@ from cactus_tf.errors import InputError
 from cactus_tf.main import main
 from cactus_tf.pipeline.embedding import _warn_of_unfinished
 from cactus_tf.pipeline.meta_training import first_tasks
-from cactus_tf.pipeline.rounds import agreement, described, purity
+from cactus_tf.pipeline.rounds import Clusters, agreement, described, purity
 from cactus_tf.runs import restoring
 from cactus_tf.runs.inputs import Inputs
 from cactus_tf.types import AssignedPartitions, ImageSet, InstancePartition
@@ -83,6 +83,22 @@ def test_the_clusters_of_a_round_are_described_before_it_trains(tmp_path, monkey
     lines.clear()
     run(tmp_path, "--stage=train", *TWO)
     assert lines == [["1", "2"], ["1", "2"]]
+
+
+def test_a_damaged_list_of_clusters_is_written_again(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("cactus_tf"), "propagate", True)
+    train, partitions = ImageSet(np.zeros((6, 8, 8, 1), np.uint8)), AssignedPartitions([np.arange(6) % 2])
+    path = tmp_path / "rounds.csv"
+    Clusters(train, tmp_path).add(partitions)
+    expected = path.read_bytes()
+    path.write_bytes(b"round\n\xff\xfe")
+    Clusters(train, tmp_path).add(partitions)
+    assert path.read_bytes() == expected
+    assert "rounds.csv is damaged; writing it again" in caplog.text
+    path.unlink()
+    (path / "a").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"rounds\.csv is a folder, and a file of that name belongs there"):
+        Clusters(train, tmp_path)
 
 
 def test_training_tasks_are_drawn_as_the_training_sees_them():

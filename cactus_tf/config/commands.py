@@ -17,10 +17,13 @@ from typing import Any, NoReturn
 
 from cactus_tf import plugins
 from cactus_tf.errors import InputError, RunError
+from cactus_tf.utils import memory
 from cactus_tf.utils.terminal import ReaderLeft, any_character, drop_output, for_lines, without_stderr
 from cactus_tf.utils.text import first_line, printable
 
 _SIGPIPE = 141  # the exit code of a program whose reader has left
+_DISK = "No space left on device|Read-only file system|Disk quota exceeded|Permission denied|File too large"
+"""What the system says, also through libraries that raise errors of their own."""
 _process_is_ours = False  # whether the process runs nothing but a command
 
 
@@ -36,9 +39,10 @@ def loading(argv: Sequence[str]) -> Iterator[None]:
     include --debug.
 
     Raises:
-      RunError: TensorFlow or Keras cannot be imported.
+      RunError: TensorFlow or Keras cannot be imported, or the process may not use enough memory.
       KeyboardInterrupt: it came; libraries that are being imported turn it into other errors, or drop it.
     """
+    memory.check_limit()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if _asks_for_debug(argv) else "3")
     with _stops() as stops:
         try:
@@ -198,7 +202,12 @@ def _explain(error: BaseException, places: str) -> tuple[int, str]:
         return 1, str(error)
     if isinstance(error, OSError) and error.strerror:
         return 1, f"{error.filename or 'a file'}: {error.strerror}; free or change {places}"
-    first = first_line(error)
+    first = re.sub(r"\{\{.*?\}\} ?", "", first_line(error))  # TensorFlow's names of nodes
+    if isinstance(error, MemoryError) or re.search(r"OOM when|failed to allocate memory|bad_alloc", first):
+        return 1, f"not enough memory ({first}): {memory.REMEDY}"
+    disk = re.search(rf"({_DISK})", first)
+    if disk:
+        return 1, f"{first.replace(disk[1], '').strip(' ;')}: {disk[1]}; free or change {places}"
     ours = re.search(r"\b(?:RunError|InputError): (.+)", first)  # raised inside a tf.data pipeline
     if ours:
         return 1, ours[1]

@@ -35,7 +35,7 @@ from cactus_tf.runs import folder as run_folder
 from cactus_tf.runs.inputs import write_inputs
 from cactus_tf.types import Partitions, Splits
 from cactus_tf.utils import distribution as distributions
-from cactus_tf.utils import files
+from cactus_tf.utils import files, memory
 from cactus_tf.utils.distribution import Distribution
 
 log = logging.getLogger(__name__)
@@ -62,6 +62,7 @@ def run(plan: RunPlan) -> list[dict[str, Any]]:
             changed = functools.partial(changed_files.describe, plan.data, folder, artifacts)
             run_folder.claim(folder, plan.identity, results.provenance(plan.record), changed)
             log.info("%s", results.describe(plan.sections, plan.run, folder))
+            memory.warn_of_limit()
             return _stages(plan, folder, artifacts, first_run, distribution)
 
 

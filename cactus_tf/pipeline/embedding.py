@@ -91,8 +91,9 @@ def embed(
 def fit_or_load(plan: EmbeddingPlan, train: ImageSet, artifact: Artifact, folder: Path) -> Embedder:
     """The embedder in the artifact, without normalization; fitted first if there is none."""
     embedder = embedders.plain(plan.embedder, plan.context, plan.options)
-    recorded = artifact.files()
+    recorded, partial = artifact.files(), artifact.folder / "partial"
     if recorded and artifact.has_files(recorded):
+        shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed while it removed them
         return embedder.load(artifact.folder / "model")
     info, callbacks = plugins.info("embedders", plan.embedder), []
     if info.trained:
@@ -105,13 +106,13 @@ def fit_or_load(plan: EmbeddingPlan, train: ImageSet, artifact: Artifact, folder
         _warn_of_unfinished(restored, plan.options.run)
         if info.fingerprint is not None and info.fingerprint(plan.options) != plan.key["options"]["dir"]:
             raise InputError(f"--learner_run={plan.options.run} is still being trained: start again when it has ended")
-    partial, named = artifact.folder / "partial", _named(plan.embedder, train)
+    named = _named(plan.embedder, train)
     embedder.fit(train.images, seed=plan.seed, folder=partial, callbacks=callbacks, **named)
     model = artifact.folder / "model"
     model.mkdir(exist_ok=True)
     embedder.save(model)
     artifact.record_files([p.relative_to(artifact.folder).as_posix() for p in model.rglob("*") if p.is_file()])
-    shutil.rmtree(artifact.folder / "partial", ignore_errors=True)  # its checkpoints are as large as the network
+    shutil.rmtree(partial, ignore_errors=True)  # its checkpoints are as large as the network
     return embedder
 
 

@@ -88,10 +88,7 @@ class Clusters:
 
     def __init__(self, train: ImageSet, folder: Path):
         self._train, self._path = train, folder / rounds.CLUSTERS
-        self._rows: list[dict[str, Any]] = []
-        if self._path.exists():
-            with open(self._path, newline="", encoding="utf-8") as file:
-                self._rows = list(csv.DictReader(file))
+        self._rows: list[dict[str, Any]] = _read(self._path)
         self._added = 0
         self._before: Partition | None = None
 
@@ -104,6 +101,23 @@ class Clusters:
             self._rows[self._added :] = [written]
             files.write_csv(self._path, self._rows, list(written))
         self._added, self._before = self._added + 1, partitions[0]
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    """The lines of rounds.csv; none, with a warning, if it is damaged: the rounds write it again.
+
+    Raises:
+      InputError: a folder that is not empty is in its place.
+    """
+    files.make_way(path)
+    if not path.exists():
+        return []
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except (OSError, ValueError, csv.Error):
+        log.warning("%s is damaged; writing it again", path)
+        return []
 
 
 def described(partition: Partition, before: Partition | None, train: ImageSet) -> dict[str, Any]:

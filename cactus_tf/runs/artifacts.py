@@ -59,9 +59,8 @@ class Artifact:
         return len(recorded) == len(names) and not damaged
 
     def record_files(self, names: Sequence[str]) -> None:
-        """Records the checksums of files that were just written: they count as complete from now on."""
-        for name in names:
-            self._checksums.record(name)
+        """Records the checksums of files that were just written: they count as complete from now on, all or none."""
+        self._checksums.record(*names)
 
     def files(self) -> list[str]:
         """Names of the recorded files."""

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import logging
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +38,15 @@ class Checksums:
         """The recorded files."""
         return sorted(self._read(_SAMPLED))
 
-    def record(self, name: str) -> None:
-        """Records the checksum of a file that was just written: it counts as complete from now on."""
-        path = self.folder / name
-        value = files.checksum(path)
-        whole = _Whole(files.whole_checksum(path), *_stamp(path)) if files.is_sampled(path) else None
+    def record(self, *names: str) -> None:
+        """Records the checksums of files that were just written: they count as complete from now on, all or none."""
+        values = {name: files.checksum(self.folder / name) for name in names}
+        large = [name for name in names if files.is_sampled(self.folder / name)]
+        wholes = {name: _Whole(files.whole_checksum(self.folder / name), *_stamp(self.folder / name)) for name in large}
         with self._lock:
-            if whole:
-                self._write_whole(name, whole)
-            files.write_json(self.folder / _SAMPLED, {**self._read(_SAMPLED), name: value})
+            if wholes:
+                self._write_whole(wholes)
+            files.write_json(self.folder / _SAMPLED, {**self._read(_SAMPLED), **values})
 
     def is_recorded(self, name: str) -> bool:
         """Whether the file was ever complete."""
@@ -83,11 +84,12 @@ class Checksums:
         elif recorded.crc32 != found.crc32:
             return False
         with self._lock, contextlib.suppress(InputError, RunError):  # the artifacts may be read-only
-            self._write_whole(name, found)
+            self._write_whole({name: found})
         return True
 
-    def _write_whole(self, name: str, whole: _Whole) -> None:
-        files.write_json(self.folder / _WHOLE, {**self._read(_WHOLE), name: dataclasses.asdict(whole)})
+    def _write_whole(self, wholes: Mapping[str, _Whole]) -> None:
+        values = {name: dataclasses.asdict(whole) for name, whole in wholes.items()}
+        files.write_json(self.folder / _WHOLE, {**self._read(_WHOLE), **values})
 
     def _read(self, name: str) -> dict[str, Any]:
         return files.read_json_if_whole(self.folder / name, dict, {})

@@ -17,6 +17,7 @@ from cactus_tf import plugins
 from cactus_tf.config.plan import Task
 from cactus_tf.config.schema import STAGES, RunSettings
 from cactus_tf.contracts import AdaptingLearner, Learner
+from cactus_tf.errors import InputError, RunError
 from cactus_tf.fewshot.evaluation import AdaptationAccuracy
 from cactus_tf.types import Accuracy, Difference, Splits
 from cactus_tf.utils import files, progress, sealed, watchdog
@@ -67,10 +68,15 @@ class Clock:
         watchdog.on_end.append(record)
         try:
             yield
+        except BaseException:
+            with contextlib.suppress(InputError, RunError):  # a full disk has an error of its own already
+                record()
+            raise
+        else:
+            record()
         finally:
             watchdog.on_end.remove(record)
             progress.stages.pop()
-            record()
         self._done.add(name)
 
     def count_earlier(self, name: str, seconds: float) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ class Checkpoints:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             _claim(folder / "fit.json", identity or {})
+            _remove_half_written(folder)
             _mend_list(folder)
             self._checkpoint = tf.train.Checkpoint(step=tf_variable(step), variables=self._variables)
             self._manager = tf.train.CheckpointManager(self._checkpoint, str(folder), 2, checkpoint_name=_NAME)
@@ -161,25 +163,38 @@ def _claim(path: Path, identity: Mapping[str, Any]) -> None:
     files.write_json(path, identity)
 
 
+def _remove_half_written(folder: Path) -> None:
+    """Removes what TensorFlow left of a checkpoint when it was killed while writing it."""
+    for path in folder.glob(f"{_NAME}-*_temp"):
+        shutil.rmtree(path, ignore_errors=True)
+    for path in folder.glob(f"{_NAME}-*.tempstate*"):
+        path.unlink()
+
+
 def _mend_list(folder: Path) -> None:
-    """Writes TensorFlow's list of the checkpoints again if it is damaged or gone: a power cut can leave it empty."""
+    """Writes TensorFlow's list of the checkpoints again if it is damaged or gone, as after a power cut, or if a killed
+    process left a checkpoint that is not in it, which TensorFlow would never remove."""
     path, names = folder / "checkpoint", [Path(one).name for one in reversed(_newest_first(folder))]
-    if _is_list(path) or not (names or path.exists()):
+    listed = _listed(path)
+    if listed == names or not (names or path.exists()):
         return
-    log.warning("%s is missing or damaged; listing the checkpoints again", path)
+    if listed is None:
+        log.warning("%s is missing or damaged; listing the checkpoints again", path)
     files.remove(path)
-    listed = "".join(f'all_model_checkpoint_paths: "{n}"\nall_model_checkpoint_timestamps: 1.0\n' for n in names)
+    lines = "".join(f'all_model_checkpoint_paths: "{n}"\nall_model_checkpoint_timestamps: 1.0\n' for n in names)
     if names:
-        files.write_text(path, f'model_checkpoint_path: "{names[-1]}"\n{listed}')
+        files.write_text(path, f'model_checkpoint_path: "{names[-1]}"\n{lines}')
 
 
-def _is_list(path: Path) -> bool:
-    """Whether a file is a list of checkpoints, which TensorFlow reads without an error or a message."""
+def _listed(path: Path) -> list[str] | None:
+    """The names in a list of checkpoints that TensorFlow reads without an error or a message; None in others."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
-        return False
-    return bool(lines) and all(map(_LIST_LINE.fullmatch, lines))
+        return None
+    if not lines or not all(map(_LIST_LINE.fullmatch, lines)):
+        return None
+    return [line.split('"')[1] for line in lines if line.startswith("all_model_checkpoint_paths")]
 
 
 def tf_variable(variable: keras.Variable | tf.Variable) -> tf.Variable:

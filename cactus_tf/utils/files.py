@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import glob
 import io
 import json
 import logging
@@ -12,7 +13,7 @@ import shutil
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from filelock import lock_descriptor
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 def write_atomic(path: Path, write: Callable[[Any], None]) -> None:
     """Calls write(file) on a temporary file and renames it, so that no reader ever sees half a file.
 
+    Temporary files that processes left when they were killed are removed.
+
     Raises:
       InputError: a folder that is not empty is in its place.
       RunError: it could not be written; an earlier file is untouched.
@@ -32,16 +35,38 @@ def write_atomic(path: Path, write: Callable[[Any], None]) -> None:
     make_way(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
+        with _opened(temporary) as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+            if left != temporary:  # before the file is there: who is killed afterwards may never write it again
+                _remove_if_free(left)
         os.replace(temporary, path)
     except OSError as error:  # NumPy's own, on a full disk, has no strerror
         reason = error.strerror or f"{error}; the disk may be full"
         raise RunError(f"cannot write {path} ({reason}): free some space, or choose another folder") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # on a disk that has become read-only; the error above says it
+            temporary.unlink(missing_ok=True)
+
+
+def _opened(temporary: Path) -> BinaryIO:
+    """Opens a file to write, locked as long as it is open, so that other processes know that it is in use."""
+    while True:
+        file = open(temporary, "wb")  # noqa: SIM115
+        with contextlib.suppress(OSError):  # file systems that refuse locks
+            lock_descriptor(file.fileno())
+        if _is_there(file.fileno(), temporary):
+            return file
+        file.close()
+
+
+def _remove_if_free(temporary: Path) -> None:
+    """Removes a temporary file unless a process has it locked, or nobody can tell."""
+    with contextlib.suppress(OSError), open(temporary, "rb") as file:
+        if lock_descriptor(file.fileno(), blocking=False):
+            temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -129,11 +154,11 @@ def make_folder(path: Path, flag: str) -> Path:
     Raises:
       InputError: it is not; names the flag to change.
     """
-    probe = path / f".probe.{os.getpid()}"
+    probe = path / ".probe"
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"x")
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another process may have removed it
     except OSError as error:
         raise InputError(f"{flag}: cannot write to {path} ({error.strerror}); choose another folder") from error
     return path

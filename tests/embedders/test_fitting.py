@@ -16,6 +16,7 @@ from cactus_tf.embedders._base import fit_callbacks, fitting
 from cactus_tf.embedders._base.network import Network
 from cactus_tf.embedders._base.trained import TrainedEmbedder
 from cactus_tf.errors import InputError, RunError
+from cactus_tf.utils import history
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 6, 6, 1), np.uint8)
 
@@ -116,6 +117,21 @@ def test_the_learning_curve_of_an_interrupted_fit_is_that_of_a_whole_one(stopped
     np.testing.assert_array_equal(tables[0]["step"], np.arange(1, 21))
     np.testing.assert_array_equal(tables[1]["step"], np.arange(1, 21))
     np.testing.assert_allclose(tables[0]["loss"], tables[1]["loss"], rtol=1e-4)
+
+
+def test_a_kill_after_a_checkpoint_loses_no_point_of_the_learning_curve(tmp_path):
+    class KilledError(Exception):
+        pass
+
+    class Killed:
+        def save(self):
+            raise KilledError
+
+    curve = history.Curve(tmp_path / history.NAME, 0, 2)
+    curve.add(1, {"loss": 0.5})
+    with pytest.raises(KilledError):
+        fit_callbacks.Saver(Killed(), curve, None).save()
+    assert [row["step"] for row in history.read(tmp_path / history.NAME)] == [1]
 
 
 def test_periodic_checkpoints_survive_a_kill(tmp_path, monkeypatch, stop_at):

@@ -59,6 +59,17 @@ def test_a_file_without_a_recorded_checksum_does_not_count_as_complete(tmp_path)
     np.testing.assert_array_equal(store.cache("x", lambda: np.ones(3)), np.ones(3))
 
 
+def test_files_that_belong_together_are_recorded_all_or_none(tmp_path, monkeypatch):
+    """A process that is killed between two records would leave an embedder of which half the files are checked."""
+    store = artifacts.Artifact(tmp_path, "embedder", {})
+    for name in ("a", "b"):
+        (store.folder / name).write_text(name)
+    written = []
+    monkeypatch.setattr(files, "write_json", lambda path, value: written.append((path.name, sorted(value))))
+    store.record_files(["a", "b"])
+    assert written == [("checksums.json", ["a", "b"])]
+
+
 def test_recorded_files_in_subfolders_are_checked(tmp_path):
     store = artifacts.Artifact(tmp_path, "embedder", {})
     (store.folder / "model").mkdir()

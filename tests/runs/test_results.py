@@ -4,6 +4,7 @@ import time
 import numpy as np
 import pytest
 
+from cactus_tf.errors import RunError
 from cactus_tf.fewshot.evaluation import AdaptationAccuracy
 from cactus_tf.runs import results
 from cactus_tf.types import Accuracy, Difference, ImageSet, Splits
@@ -96,6 +97,18 @@ def test_a_process_that_is_ended_in_a_stage_records_its_seconds(tmp_path):
             act()
         assert json.loads((tmp_path / "seconds.json").read_text())["train"] > 0
     assert watchdog.on_end == before
+
+
+def test_a_stage_that_fails_on_a_full_disk_keeps_its_own_error(tmp_path, monkeypatch):
+    def full(path, value):
+        raise RunError("cannot write seconds.json")
+
+    clock = results.Clock("all", tmp_path / "seconds.json")
+    monkeypatch.setattr(files, "write_json", full)
+    with pytest.raises(RunError, match="cannot write a checkpoint"), clock.stage("train"):
+        raise RunError("cannot write a checkpoint")
+    with pytest.raises(RunError, match="cannot write seconds"), clock.stage("train"):
+        pass
 
 
 def compared(**differences):

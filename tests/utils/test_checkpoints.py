@@ -111,3 +111,27 @@ def test_a_damaged_note_of_the_settings_of_a_fit_stops_nothing(tmp_path, content
     assert kept_in(tmp_path, rate=1)[2].restore() == 1
     with pytest.raises(InputError, match="holds a fit with rate 1, now 2"):
         kept_in(tmp_path, rate=2)
+
+
+def saved_at(folder, *steps):
+    """Checkpoints at these steps; gives the names of their files."""
+    _, step, checkpoints = kept_in(folder)
+    checkpoints.restore()
+    for number in steps:
+        step.assign(number)
+        checkpoints.save()
+    return sorted(path.name for path in folder.glob("step-*"))
+
+
+def test_what_a_killed_process_left_of_a_checkpoint_is_removed(tmp_path, caplog):
+    expected = saved_at(tmp_path / "whole", 1, 2, 3, 4)
+    folder = tmp_path / "killed"
+    saved_at(folder, 1, 2)
+    listed = (folder / "checkpoint").read_text()
+    saved_at(folder, 3)
+    (folder / "checkpoint").write_text(listed)  # killed before the list was written
+    (folder / "step-4_temp").mkdir()
+    (folder / "step-4_temp" / "part-00000-of-00001.data-00000-of-00001").touch()
+    (folder / "step-4.data-00000-of-00001.tempstate7").touch()
+    assert saved_at(folder, 4) == expected
+    assert not caplog.text

@@ -123,3 +123,48 @@ def test_who_waits_for_a_folder_that_is_taken_back_gets_a_new_one(tmp_path):
         raise InputError("x")
     waiting.join(timeout=20)
     assert found == [True]
+
+
+def test_temporary_files_of_killed_processes_are_removed_and_those_in_use_are_not(tmp_path):
+    killed, in_use, others = (tmp_path / name for name in (".a.json.1.tmp", ".a.json.2.tmp", ".b.json.1.tmp"))
+    for path in (killed, in_use, others):
+        path.write_bytes(b"half")
+    with open(in_use, "rb") as file:
+        assert files.lock_descriptor(file.fileno(), blocking=False)
+        files.write_json(tmp_path / "a.json", 3)
+    assert sorted(tmp_path.iterdir()) == sorted([in_use, others, tmp_path / "a.json"])
+
+
+def test_a_file_that_is_being_written_is_locked(tmp_path):
+    def write(file):
+        (temporary,) = tmp_path.glob(".a.json.*.tmp")
+        with open(temporary, "rb") as other:
+            assert not files.lock_descriptor(other.fileno(), blocking=False)
+        file.write(b"3")
+
+    files.write_atomic(tmp_path / "a.json", write)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_temporary_files_stay_where_locks_are_refused(tmp_path, monkeypatch):
+    def refuse(descriptor, blocking=True):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(files, "lock_descriptor", refuse)
+    (tmp_path / ".a.json.1.tmp").touch()
+    files.write_json(tmp_path / "a.json", 3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".a.json.1.tmp", "a.json"]
+
+
+def test_temporary_files_go_before_the_file_is_in_place(tmp_path, monkeypatch):
+    """A process that is killed right after it would not write the file again, and leave them for ever."""
+    replace, seen = files.os.replace, []
+
+    def watched(source, target):
+        seen.extend(path.name for path in tmp_path.iterdir() if path != source)
+        replace(source, target)
+
+    monkeypatch.setattr(files.os, "replace", watched)
+    (tmp_path / ".a.json.1.tmp").touch()
+    files.write_json(tmp_path / "a.json", 3)
+    assert seen == []

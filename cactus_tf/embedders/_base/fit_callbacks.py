@@ -79,9 +79,9 @@ class Saver(keras.callbacks.Callback):
         self._saved = time.monotonic()
 
     def save(self) -> None:
-        """Saves both."""
-        self._checkpoints.save()
+        """Saves both, the curve first: what it has beyond the checkpoint, a resumed fit drops."""
         self._curve.write()
+        self._checkpoints.save()
         self._saved = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
