@@ -114,7 +114,7 @@ class PartitionerInfo:
       repeats_images: whether the images of a task's class are one image several times, so that they must be varied.
       fingerprint: options -> what the user's files hold, for a partitioner that reads any.
       one_by_one: whether it makes each partition alone, and only those that `PartitionContext.only` names, so that
-        several workers can share the work.
+        several workers can share the work; it caches number p as "partition-" and p in four digits.
     """
 
     version: int = 1

@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import cactus_tf as ct
+from cactus_tf.utils import history
+
 pytestmark = pytest.mark.slow
 
 FLAGS = [
@@ -24,7 +27,7 @@ FLAGS = [
 class Running:
     """Workers that run the command in one folder, a process each."""
 
-    def __init__(self, place, number, *flags, only=None, seconds=120):
+    def __init__(self, place, number, *flags, only=None, own=None, seconds=120):
         place.mkdir(exist_ok=True)
         ports = []
         for _ in range(number):
@@ -36,11 +39,14 @@ class Running:
         for i in range(number) if only is None else only:
             task = {"type": "worker", "index": i}
             config = json.dumps({"cluster": {"worker": self.addresses}, "task": task})
+            others = [own[i]] if own else []
             several = ["--distribute=multiworker", f"--worker_timeout={seconds}"] if number > 1 else []
             environment = {**os.environ, "TF_CONFIG": config, "TF_NUM_INTEROP_THREADS": "1"}
             with open(self.output(len(self.processes)), "w") as output:
                 pipes = {"stdout": output, "stderr": subprocess.PIPE, "text": True}
-                self.processes.append(subprocess.Popen([*command, *several], cwd=place, env=environment, **pipes))
+                self.processes.append(
+                    subprocess.Popen([*command, *several, *others], cwd=place, env=environment, **pipes)
+                )
 
     def output(self, process):
         """The file of what a process prints."""
@@ -70,45 +76,71 @@ def finished(place, number, *flags):
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    return finished(tmp_path_factory.mktemp("alone"), 1, "--steps=2")
+    return finished(tmp_path_factory.mktemp("alone"), 1, "--steps=1")
+
+
+def losses(running):
+    """Losses by step."""
+    return [row["loss"] for row in history.read(running.place / "run/protonets/history.csv")]
 
 
 @pytest.mark.parametrize("number", [2, 3])
 def test_workers_give_the_result_of_one(number, alone, tmp_path):
-    together = finished(tmp_path / "together", number, "--steps=2")
+    together = finished(tmp_path / "together", number, "--steps=1")
+    np.testing.assert_allclose(losses(together), losses(alone), rtol=1e-5)
     one, several = alone.state(), together.state()
     assert one.keys() == several.keys()
-    for name, array in one.items():  # two steps of Adam, of which rounding may turn those of zero gradients around
-        np.testing.assert_allclose(several[name], array, rtol=1e-3, atol=4.1e-3, err_msg=name)
-    stored = [
-        sorted(p.relative_to(r.place / "artifacts") for p in (r.place / "artifacts").rglob("*.npy"))
-        for r in (alone, together)
-    ]
+    learner = ct.learners.build("protonets", image_shape=(28, 28, 1), way=3, filters=2)
+    trained = {f"variables/{i}/" for i, v in enumerate(learner.variables) if v.trainable}
+    for name, array in one.items():  # a step of Adam has the rate's length even where the gradient is rounding noise
+        loose = name.startswith(tuple(trained))
+        np.testing.assert_allclose(several[name], array, rtol=1e-3, atol=2.1e-3 if loose else 1e-6, err_msg=name)
+    places = [running.place / "artifacts" for running in (alone, together)]
+    stored = [sorted(path.relative_to(place) for path in place.rglob("*.npy")) for place in places]
     assert stored[0] == stored[1]
     for name in stored[0]:
-        one, several = (np.load(r.place / "artifacts" / name) for r in (alone, together))
-        np.testing.assert_array_equal(one, several, err_msg=str(name))
+        arrays = [np.load(place / name) for place in places]
+        np.testing.assert_array_equal(*arrays, err_msg=str(name))
     assert not list(together.place.rglob("shards"))
 
 
-def test_a_killed_worker_is_named_and_training_resumes(tmp_path):
-    running = Running(tmp_path / "run", 2, "--steps=100000")
+def killed_in_training(place, which):
+    """Two workers, of which one is killed, and the outcome of the other."""
+    running = Running(place, 2, "--steps=100000")
     deadline = time.monotonic() + 600
     while "ran the first step" not in running.output(0).read_text() and time.monotonic() < deadline:
         time.sleep(0.5)
     time.sleep(2)
-    running.processes[1].send_signal(signal.SIGKILL)
-    (code, _, err), _ = running.outcomes()
+    running.processes[which].send_signal(signal.SIGKILL)
+    return running, running.outcomes()[1 - which]
+
+
+def test_a_killed_worker_is_named_and_training_resumes(tmp_path):
+    running, (code, _, err) = killed_in_training(tmp_path / "run", 1)
     assert code == 1
     assert err.count("\n") == 0
     step = re.search(
-        rf"the worker at {running.addresses[1]} does not answer any more; the checkpoint of step (\d+) is in", err
+        rf"the worker at {running.addresses[1]} no longer responds; the checkpoint of step (\d+) is in run/protonets",
+        err,
     )
     assert step, err
     again = Running(tmp_path / "run", 2, f"--steps={int(step[1]) + 2}")
     (code, out, err), (other_code, *_) = again.outcomes()
     assert (code, other_code) == (0, 0), err
     assert "2 of them now" in out
+
+
+def test_a_killed_chief_is_named(tmp_path):
+    running, (code, _, err) = killed_in_training(tmp_path / "run", 0)
+    assert code == 1
+    assert f"the worker at {running.addresses[0]} no longer responds; the chief has the checkpoints" in err
+
+
+def test_workers_with_other_commands_are_named(tmp_path):
+    running = Running(tmp_path / "run", 2, "--steps=1", own=["--seed=0", "--seed=1"])
+    for code, _, err in running.outcomes():
+        assert code == 1
+        assert f"the worker at {running.addresses[1]} has another command" in err
 
 
 def test_a_worker_that_never_comes_is_named(tmp_path):

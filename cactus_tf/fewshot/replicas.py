@@ -18,7 +18,7 @@ from cactus_tf.errors import InputError, RunError
 from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.types import Array, Episode, TaskUpdate
 from cactus_tf.utils.checkpoints import tf_variable
-from cactus_tf.utils.distribution import explained_losses
+from cactus_tf.utils.distribution import Workers, naming_lost_workers
 
 Result = TypeVar("Result")
 
@@ -44,9 +44,7 @@ class Replicas:
         self.distributed = isinstance(first, tf.distribute.DistributedValues)
         self.strategy = first.distribute_strategy if self.distributed else tf.distribute.get_strategy()
         self.number = self.strategy.num_replicas_in_sync
-        resolver = self.strategy.cluster_resolver
-        self.workers = resolver.cluster_spec().as_dict() if resolver else {}
-        self._several_workers = sum(map(len, self.workers.values())) > 1
+        self.workers = _workers(self.strategy.cluster_resolver) if self.distributed else Workers(("localhost",), 0)
         if tasks_per_step % self.number:
             raise InputError(
                 f"--tasks_per_step={tasks_per_step} cannot be divided equally among {self.number} replicas: choose a "
@@ -89,7 +87,7 @@ class Replicas:
 
     def synchronize(self, variables: Sequence[Any]) -> None:
         """Gives the variables of all workers the values of the first worker, to the last bit."""
-        if not self._several_workers:
+        if not self.workers.others:
             return
         variables = [tf_variable(v) for v in variables]
 
@@ -97,7 +95,7 @@ class Replicas:
             first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
             return self.total([tf.where(first, v, tf.zeros_like(v)) for v in variables])
 
-        with explained_losses():
+        with naming_lost_workers(self.workers):
             values = tf.function(lambda: self.run(lambda _: of_the_first(), ()), autograph=False)()
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
@@ -108,29 +106,28 @@ class Replicas:
         Raises:
           RunError: they do not.
         """
-        if not self._several_workers:
+        if not self.workers.others:
             return
         digest = hashlib.blake2b(digest_size=7)
         numbers, partition = episodes.indices(step * self.tasks)
         digest.update(numbers.tobytes() + bytes([partition % 256]) + episodes.rows[numbers.ravel()].tobytes())
         own = tf.constant([int.from_bytes(digest.digest(), "little")], tf.int64)
-        with explained_losses():
+        with naming_lost_workers(self.workers):
             of_all = tf.function(lambda: self.run(lambda _: self.gathered(own), ()), autograph=False)().numpy()
+            of_all = of_all[:: len(of_all) // len(self.workers.addresses)]
         other = next((i for i, one in enumerate(of_all) if one != of_all[0]), None)
         if other is not None:
             raise RunError(
-                f"replica {other} makes other tasks than replica 0: give all workers the same command and version, "
-                "data, and --artifacts_dir"
+                f"the worker at {self.workers.addresses[other]} makes other tasks than the chief at "
+                f"{self.workers.addresses[0]}: give all workers the same data and --artifacts_dir"
             )
 
     def _local(self) -> Sequence[int]:
         """The numbers of this process's replicas."""
-        if not self._several_workers:
+        if not self.workers.others:
             return range(self.number)
-        resolver = self.strategy.cluster_resolver
-        before = 0 if resolver.task_type == "chief" else resolver.task_id + len(self.workers.get("chief", []))
         here = len(self.strategy.extended.worker_devices)
-        return range(before * here, (before + 1) * here)
+        return range(self.workers.index * here, (self.workers.index + 1) * here)
 
     def _divided(self, batch: Episode) -> Any:
         """The tasks of this process, divided among its replicas."""
@@ -158,7 +155,7 @@ class Replicas:
         return tf.nest.pack_sequence_as(values, flat)
 
 
-class LoneUpdate(NamedTuple):
+class TaskUpdateWithAverages(NamedTuple):
     """A `TaskUpdate` with the learner's running averages after this task alone, which are not assigned."""
 
     loss: tf.Tensor
@@ -179,7 +176,7 @@ class RunningAverages:
         self._learner = learner
         self._variables, self._weights = [v for v, _ in declared], [a for _, a in declared]
 
-    def update(self, task: Callable[[], TaskUpdate]) -> LoneUpdate:
+    def update(self, task: Callable[[], TaskUpdate]) -> TaskUpdateWithAverages:
         """What `task` returns, with the averages after it; the variables stay as they are.
 
         Raises:
@@ -197,7 +194,7 @@ class RunningAverages:
             )
         values = [scope.get_current_value(v) for v in self._variables]
         averages = [v if value is None else value for v, value in zip(self._variables, values, strict=True)]
-        return LoneUpdate(loss, metrics, gradients, averages)
+        return TaskUpdateWithAverages(loss, metrics, gradients, averages)
 
     def changes(self, after: Sequence[tf.Tensor], first: Array, tasks: int) -> list[tf.Tensor]:
         """What the tasks of one replica change the averages by.
@@ -218,3 +215,13 @@ class RunningAverages:
         """Changes the averages."""
         for variable, change in zip(self._variables, changes, strict=True):
             variable.assign_add(change)
+
+
+def _workers(resolver: Any) -> Workers:
+    """The workers of a strategy, the chief first, from its cluster resolver; one if it has none."""
+    jobs = resolver.cluster_spec().as_dict() if resolver else {}
+    named = [(job, i, address) for job in ("chief", "worker") for i, address in enumerate(jobs.get(job, []))]
+    if len(named) < 2:
+        return Workers(("localhost",), 0)
+    place = [(job, i) for job, i, _ in named].index((resolver.task_type, resolver.task_id))
+    return Workers(tuple(address for *_, address in named), place)

@@ -23,7 +23,7 @@ from cactus_tf.fewshot.selection import Selection, selected_folder
 from cactus_tf.types import Array, Episode, TaskUpdate
 from cactus_tf.utils import history, progress
 from cactus_tf.utils.checkpoints import Checkpoints, newest_files, tf_variable
-from cactus_tf.utils.distribution import explained_losses
+from cactus_tf.utils.distribution import naming_lost_workers
 from cactus_tf.utils.keras_defaults import keras_defaults
 from cactus_tf.utils.paths import expanded
 from cactus_tf.utils.threads import cores
@@ -68,7 +68,7 @@ def make_task_update(learner: MetaLearner, averages: RunningAverages | None = No
       averages: returns them in place of moving them.
 
     Returns:
-      A function from an episode to its `TaskUpdate`, or with `averages` to its `LoneUpdate`.
+      A function from an episode to its `TaskUpdate`, or with `averages` to its `TaskUpdateWithAverages`.
     """
     variables = [tf_variable(v) for v in learner.trainable_variables]
 
@@ -213,7 +213,7 @@ def meta_train(
       outer_warmup: steps of warm-up, in which the rate grows from 0.
       augment: changes each episode in the compiled step, a pure function of it; see `EpisodeAugmentation`.
       selection: keeps the weights of the best step, which the learner has at the end; None for those of the last one.
-      folder: of checkpoints and history.csv; None writes nothing.
+      folder: of checkpoints and history.csv; None writes nothing. Of several workers, only the first one may have one.
       checkpoint_every: steps between checkpoints.
       on_step: called after every step with its number (from 1) and its scalars.
       on_checkpoint: called after every checkpoint with the step's number.
@@ -257,7 +257,7 @@ def meta_train(
     with bar, record.written_on_interrupt():
         for step in range(start + 1, steps + 1):
             batch = next(batches)
-            with _announced_compilation(step == start + 1), explained_losses(record.saved):
+            with _announced_compilation(step == start + 1), naming_lost_workers(replicas.workers, record.saved):
                 result = train_step(batch)
                 scalars = {name: float(value) for name, value in result.scalars.items()}
             if not np.all(result.finite):
@@ -308,14 +308,14 @@ class _Record:
         self.curve = history.Curve(folder / history.NAME if folder else None, self.start, steps)
 
     def write(self) -> None:
-        """Writes both."""
-        self.checkpoints.save()
+        """Writes both, the curve first: its later points are dropped where the checkpoint is missing."""
         self.curve.write()
+        self.checkpoints.save()
 
     def saved(self) -> str:
         """Writes both, and says which checkpoint there is."""
         if self._folder is None:
-            return "the first worker has the checkpoints"
+            return "the chief has the checkpoints"
         self.write()
         return self.checkpoints.status()
 

@@ -53,6 +53,7 @@ def run(plan: RunPlan) -> list[dict[str, Any]]:
     distribution = distribute(plan)
     if not distribution.workers.is_chief:
         _assist(plan, folder, artifacts, distribution)
+        distribution.barrier()  # the chief evaluates; if it ends before it has, all start again
         return []
     with files.taken_back(artifacts), files.taken_back(folder):
         first_run = not artifacts.exists()
@@ -63,7 +64,9 @@ def run(plan: RunPlan) -> list[dict[str, Any]]:
             run_folder.claim(folder, plan.identity, results.provenance(plan.record), changed)
             log.info("%s", results.describe(plan.sections, plan.run, folder))
             memory.warn_of_limit()
-            return _stages(plan, folder, artifacts, first_run, distribution)
+            rows = _stages(plan, folder, artifacts, first_run, distribution)
+            distribution.barrier()
+            return rows
 
 
 def distribute(plan: RunPlan) -> Distribution:
@@ -76,7 +79,18 @@ def distribute(plan: RunPlan) -> Distribution:
     kind = plan.run.distribute
     if kind == "multiworker" and plan.settings.partition.rounds > 1:
         raise InputError("--distribute=multiworker trains one round: leave out --rounds, or take --distribute=mirrored")
-    return distributions.start(kind, plan.run.worker_timeout)
+    distribution = distributions.start(kind, plan.run.worker_timeout)
+    replicas = distribution.strategy.num_replicas_in_sync
+    lengths = {learner.name: learner.training for learner in plan.meta_learners}
+    for name, training in lengths.items():
+        if training and training.tasks_per_step % replicas:
+            raise InputError(
+                f"--tasks_per_step={training.tasks_per_step} of {name} cannot be divided equally among {replicas} "
+                f"replicas: choose a multiple of {replicas}"
+            )
+    command = {"identity": plan.identity, "lengths": lengths, "stage": plan.run.stage, "replicas": replicas}
+    distribution.check_same_command({**command, "versions": results.package_versions()})
+    return distribution
 
 
 def _assist(plan: RunPlan, folder: Path, artifacts: Path, distribution: Distribution) -> None:
@@ -96,7 +110,8 @@ def _assist(plan: RunPlan, folder: Path, artifacts: Path, distribution: Distribu
     partitions = partition(plan.partition, data, embeddings, artifacts, plan.run.verify, distribution)
     if last < STAGES.index("train"):
         return
-    train(plan, data, embedder, embeddings, partitions, folder, distribution)
+    with distributions.naming_lost_workers(distribution.workers):
+        train(plan, data, embedder, embeddings, partitions, folder, distribution)
     log.info("train: this worker's part is done; the chief evaluates")
 
 
@@ -177,7 +192,8 @@ def _learn(
     with clock.stage("train"):
         tasks = first_tasks(plan.meta_learners, data, partitions) if not plan.data.features else None
         run_events.before_training(plan, data, embeddings.get("train"), partitions, tasks, folder / "events")
-        learners = train(plan, data, embedder, embeddings, partitions, folder, distribution)
+        with distributions.naming_lost_workers(distribution.workers):
+            learners = train(plan, data, embedder, embeddings, partitions, folder, distribution)
     return None if clock.over else Learned(learners, embedder, embeddings, partitions, tasks)
 
 

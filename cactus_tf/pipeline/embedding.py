@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -70,20 +70,24 @@ def embed(
         return None, {split: data[split].images for split in plan.splits}
     fitted = Artifact(artifacts, "embedder", plan.key, verify)
     arrays = Artifact(artifacts, "embeddings", plan.embeddings_key, verify)
-    with distribution.chief_first(), files.locked(fitted.folder):
-        embedder = fit_or_load(plan, data.train, fitted, folder)
     shards = Shards(arrays.folder)
+    with distribution.chief_first(), files.locked(fitted.folder):
+        if not fitted.files():
+            shards.remove()  # of an embedder that was fitted before
+        embedder = fit_or_load(plan, data.train, fitted, folder)
     transforms = {split: _Transform(embedder, data[split], plan.embedder, split) for split in plan.splits}
-    if len(distribution.workers.addresses) > 1:
-        for split, transform in transforms.items():
-            if not arrays.has_files([f"{split}.npy"]):
-                shards.share(transform.shards, functools.partial(_store, shards, transform), distribution.workers)
+    if distribution.workers.others:
+        missing = [t for split, t in transforms.items() if not arrays.has_files([f"{split}.npy"])]
+        made_by = {name: t for t in missing for name in t.shards}
+        store = functools.partial(_store, shards, made_by)
+        shards.share(list(made_by), store, distribution.workers)
     with distribution.chief_first(), files.locked(fitted.folder):
         embeddings = {split: arrays.cache(split, functools.partial(t.all, shards)) for split, t in transforms.items()}
         if plan.norm_key:
             embedder, embeddings = _normalized(plan, embedder, embeddings, artifacts)
-    if distribution.workers.is_chief:  # now no worker waits for a shard
-        shards.remove()
+    if distribution.workers.is_chief:  # now no other worker waits for a shard
+        with files.locked(fitted.folder):
+            shards.remove()
     log.info("embed: %s, %d numbers per image", plan.embedder, embeddings["train"].shape[1])
     return embedder, embeddings
 
@@ -144,9 +148,9 @@ def _normalized(
     return embedders.normalized(embedder, plan.context, np.array(center)), normalized
 
 
-def _store(shards: Shards, transform: _Transform, names: Sequence[str]) -> None:
+def _store(shards: Shards, made_by: Mapping[str, _Transform], names: Sequence[str]) -> None:
     for name in names:
-        shards.get(name, transform)
+        shards.get(name, made_by[name])
 
 
 class _Transform:
@@ -166,8 +170,9 @@ class _Transform:
         self._embedder, self._images, self._name = embedder, images, name
         self._named = _named(name, images)
         whole = len(images) <= ROWS or plugins.info("embedders", name).takes_names
-        self._starts = {f"{split}-{i:06d}": i * ROWS for i in range(1 if whole else -(-len(images) // ROWS))}
-        self._rows = len(images) if whole else ROWS
+        self._rows = max(1, len(images)) if whole else ROWS
+        starts = range(0, max(1, len(images)), self._rows)
+        self._starts = {f"{split}-{start:010d}-{min(len(images), start + self._rows):010d}": start for start in starts}
         self.shards = list(self._starts)
 
     def __call__(self, shard: str) -> np.ndarray:
@@ -181,5 +186,5 @@ class _Transform:
     def all(self, shards: Shards) -> Made:
         """[n, dim] float32."""
         if len(self.shards) == 1:
-            return shards.taken(self.shards[0], lambda: self(self.shards[0]))
+            return shards.read_or_make(self.shards[0], lambda: self(self.shards[0]))
         return shards.joined(self.shards, len(self._images), self)

@@ -62,12 +62,13 @@ def partition(
     if len(distribution.workers.addresses) > 1 and plugins.info("partitioners", plan.partitioner).one_by_one:
         _share(plan.partitions, partitioner, context, artifact, shards, distribution.workers)
     taken = dataclasses.replace(
-        context, cache=lambda name, make: artifact.cache(name, functools.partial(shards.taken, name, make))
+        context, cache=lambda name, make: artifact.cache(name, functools.partial(shards.read_or_make, name, make))
     )
     with distribution.chief_first(), files.locked(artifact.folder):
         partitions = partitioner(taken)
-    if distribution.workers.is_chief:  # now no worker waits for a shard
-        shards.remove()
+    if distribution.workers.is_chief:  # now no other worker waits for a shard
+        with files.locked(artifact.folder):
+            shards.remove()
     clusters = len(partitions[0].sizes)
     log.info("partition: %s, %d x %d clusters", plan.partitioner, len(partitions), clusters)
     return mixed(plan.supervised_fraction, data.train, partitions)
@@ -82,7 +83,8 @@ def _share(
     workers: Workers,
 ) -> None:
     """Makes one worker's part of the partitions that are missing."""
-    missing = [name for p in range(number) if not artifact.has_files([f"{(name := f'partition-{p:04d}')}.npy"])]
+    names = [f"partition-{p:04d}" for p in range(number)]
+    missing = [name for name in names if not artifact.has_files([f"{name}.npy"])]
 
     def store(names: Sequence[str]) -> None:
         only = [int(name.removeprefix("partition-")) for name in names]

@@ -38,7 +38,8 @@ class Artifact:
         self.folder = root / f"{kind}-{keys.digest(settings)}"
         self.folder.mkdir(parents=True, exist_ok=True)
         self._checksums = Checksums(self.folder, verify)
-        write_json(self.folder / "settings.json", settings)
+        if not (self.folder / "settings.json").is_file():
+            write_json(self.folder / "settings.json", settings)
 
     def cache(self, name: str, make: Callable[[], np.ndarray | PiecewiseArray]) -> np.ndarray:
         """The array stored as NAME.npy, as a read-only memory map; made and stored first if it is missing."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cactus_tf.errors import InputError
+from cactus_tf.errors import InputError, RunError
 from cactus_tf.types import PiecewiseArray
 from cactus_tf.utils import files
 from cactus_tf.utils.arrays import read_array
@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 
 ROWS = 1 << 16
 """Images of one shard."""
-_ASK = 0.5  # seconds between two looks for the shards of others
-_PATIENCE = 60.0  # seconds without a new shard, beyond three times what one's own took, after which it is made here
+_POLL = 0.5  # seconds between two looks for the shards of others
+_PATIENCE = 600.0  # seconds without a new shard, beyond three times what one's own took, after which it is made here
 
 Made = np.ndarray | PiecewiseArray
 Make = Callable[[str], Made]
@@ -35,7 +35,7 @@ Make = Callable[[str], Made]
 
 
 class Shards:
-    """The shards of an artifact, in a folder in its own.
+    """The shards of an artifact, in a subfolder of its own.
 
     Args:
       folder: of the artifact.
@@ -55,16 +55,18 @@ class Shards:
         own = names[workers.index :: len(workers.addresses)]
         began = time.monotonic()
         store(own)
-        patience = _PATIENCE + 3 * (time.monotonic() - began) / max(1, len(own))
+        patience = _PATIENCE + 3 * (time.monotonic() - began)
         missing, since = self._missing(names), time.monotonic()
         while missing:
-            time.sleep(_ASK)
+            time.sleep(_POLL)
             left = self._missing(missing)
             if len(left) < len(missing):
                 since = time.monotonic()
             elif time.monotonic() - since > patience:
-                log.warning("shard %s of %s does not come: making it here", left[-1], self._folder.parent)
+                log.warning("shard %s of %s has not appeared: making it here", left[-1], self._folder.parent)
                 store(left[-1:])  # its own worker, if it is only slow, comes from the other end
+                if not self._path(left[-1]).exists():
+                    raise RunError(f"shard {left[-1]} of {self._folder.parent} was made under another name")
             missing = left
 
     def _missing(self, names: Sequence[str]) -> list[str]:
@@ -78,12 +80,12 @@ class Shards:
                 return read_array(path, mapped=True)
             except InputError:
                 log.warning("%s is damaged; making it again", path)
-        self._folder.mkdir(parents=True, exist_ok=True)
         array = np.asarray(make(name))
+        self._folder.mkdir(parents=True, exist_ok=True)
         files.write_atomic(path, functools.partial(np.save, arr=array, allow_pickle=False))
         return read_array(path, mapped=True)
 
-    def taken(self, name: str, make: Callable[[], Made]) -> Made:
+    def read_or_make(self, name: str, make: Callable[[], Made]) -> Made:
         """A shard if it is there and whole, else what `make` returns, which is not stored."""
         path = self._path(name)
         if path.exists():
@@ -98,7 +100,12 @@ class Shards:
         first = self.get(names[0], make)
 
         def pieces() -> Iterator[np.ndarray]:
-            return (self.get(name, make) for name in names)
+            left = rows
+            for name in names:
+                yield (piece := self.get(name, make))
+                left -= len(piece)
+            if left:
+                raise RunError(f"the shards in {self._folder} have {rows - left} rows, not {rows}: delete the folder")
 
         return PiecewiseArray((rows, *first.shape[1:]), first.dtype, pieces)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import faulthandler
+import hashlib
 import json
 import logging
 import os
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 
 _EXAMPLE = """TF_CONFIG='{"cluster": {"worker": ["HOST:PORT", "HOST:PORT"]}, "task": {"type": "worker", "index": 0}}'"""
 _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError)
-_ASK = 0.5  # seconds between two attempts to reach a worker
+_POLL = 0.5  # seconds between two attempts to reach a worker
 _REMIND = 30.0  # seconds between two lines about workers that are missing
 
 
@@ -70,20 +71,53 @@ class Distribution:
           WorkerLostError: another worker ended.
         """
         if not self.workers.is_chief:
-            self._all_are_here()
+            self.barrier()
         yield
         if self.workers.is_chief:
-            self._all_are_here()
+            self.barrier()
 
-    def _all_are_here(self) -> None:
+    def barrier(self) -> None:
+        """Waits until every worker has called it.
+
+        Raises:
+          WorkerLostError: another worker ended.
+        """
+        self.of_all(0)
+
+    def check_same_command(self, command: Mapping[str, Any]) -> None:
+        """Checks that all workers were given the same command.
+
+        Args:
+          command: what must be the same, as JSON values.
+
+        Raises:
+          RunError: it is not; names the worker.
+        """
+        digest = hashlib.blake2b(json.dumps(command, sort_keys=True, default=str).encode(), digest_size=7).digest()
+        of_all = self.of_all(int.from_bytes(digest, "little"))
+        other = next((i for i, one in enumerate(of_all) if one != of_all[0]), None)
+        if other is not None:
+            raise RunError(
+                f"the worker at {self.workers.addresses[other]} has another command, version or number of devices than "
+                f"the chief at {self.workers.addresses[0]}: start the same command on all machines"
+            )
+
+    def of_all(self, number: int) -> list[int]:
+        """The numbers that the workers call it with, in their order.
+
+        Raises:
+          WorkerLostError: another worker ended.
+        """
         if len(self.workers.addresses) == 1:
-            return
+            return [number]
 
-        def one() -> tf.Tensor:
-            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.constant(1.0))
+        def gathered() -> tf.Tensor:
+            return tf.distribute.get_replica_context().all_gather(tf.constant([number], tf.int64), axis=0)
 
-        with explained_losses():
-            tf.function(lambda: self.strategy.run(one), autograph=False)()
+        with naming_lost_workers(self.workers):
+            values = tf.function(lambda: self.strategy.run(gathered), autograph=False)()
+        local = self.strategy.experimental_local_results(values)
+        return local[0].numpy().tolist()[:: len(local)]
 
 
 ALONE = Distribution(tf.distribute.get_strategy())
@@ -91,29 +125,29 @@ ALONE = Distribution(tf.distribute.get_strategy())
 
 
 class WorkerLostError(RunError):
-    """Another worker does not answer any more."""
+    """Another worker no longer responds."""
 
 
 @contextlib.contextmanager
-def explained_losses(save: Callable[[], str] = lambda: "nothing is trained yet") -> Iterator[None]:
-    """Explains, in its block, that another worker does not answer any more.
+def naming_lost_workers(workers: Workers, save: Callable[[], str] = lambda: "nothing is lost") -> Iterator[None]:
+    """Turns, in its block, TensorFlow's errors about a worker that ended into one line.
 
     Args:
+      workers: of the run; with one, errors stay as they are.
       save: saves the work, and says what is saved.
 
     Raises:
-      WorkerLostError: with its address, if it is known.
+      WorkerLostError: with the address, if it is known.
     """
     try:
         yield
     except _LOST as error:
-        saved = save()
-        lost = []
-        if os.environ.get("TF_CONFIG"):
-            lost = [a for a in from_environment(os.environ).others if _why_unreachable(a)]
-        which = f"the worker at {', '.join(lost)}" if lost else "another worker"
+        if not workers.others:
+            raise
+        lost = [address for address in workers.others if _why_unreachable(address)]
+        which = f"the worker at {' or '.join(lost)}" if lost else "another worker"
         raise WorkerLostError(
-            f"{which} does not answer any more; {saved}: rerun the command on every worker to resume"
+            f"{which} no longer responds; {save()}: rerun the command on every worker to resume"
         ) from error
 
 
@@ -139,10 +173,10 @@ def start(kind: str, seconds: float) -> Distribution:
     workers = from_environment(os.environ)
     if len(workers.addresses) > 1:
         meet(workers, seconds)
-    with _ended_after(seconds), _own_signals():
+    with _ended_after(seconds), _own_signals(), naming_lost_workers(workers):
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
-    role = "chief" if workers.is_chief else "not the chief: it writes nothing"
-    log.info("worker %d of %d, %s", workers.index, len(workers.addresses), role)
+    role = "the chief, which writes the run" if workers.is_chief else f"for the chief at {workers.addresses[0]}"
+    log.info("worker %d of %d, %s", workers.index + 1, len(workers.addresses), role)
     return Distribution(strategy, workers)
 
 
@@ -163,7 +197,7 @@ def from_environment(environment: Mapping[str, str]) -> Workers:
         place = [(job, i) for job, i, _ in named].index((kind, index))
         ports = [int(host.rpartition(":")[2]) for _, _, host in named]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"TF_CONFIG is not as TensorFlow wants it: it needs the form {_EXAMPLE}") from error
+        raise InputError(f"TF_CONFIG is malformed; expected: {_EXAMPLE}") from error
     unknown = sorted(set(jobs) - {"chief", "worker"})
     if unknown or len(jobs.get("chief", [])) > 1:
         raise InputError(
@@ -183,7 +217,7 @@ def meet(workers: Workers, seconds: float) -> None:
       InputError: this worker's port is in use.
       RunError: another worker was not there in time; says which.
     """
-    missing = dict(zip(workers.others, [""] * len(workers.others), strict=True))
+    missing = dict.fromkeys(workers.others, "")
     began = reminded = time.monotonic()
     with _reachable(workers.addresses[workers.index]):
         while missing:
@@ -195,7 +229,7 @@ def meet(workers: Workers, seconds: float) -> None:
             if missing and now - began > seconds:
                 named = ", ".join(f"{address} ({why})" for address, why in missing.items())
                 raise RunError(
-                    f"no worker at {named} after {seconds:g} s: start the command there, or mend TF_CONFIG; "
+                    f"no worker at {named} after {seconds:g} s: start the command there, or fix TF_CONFIG; "
                     "--worker_timeout waits longer"
                 )
             if missing and now - reminded > _REMIND:
@@ -204,8 +238,8 @@ def meet(workers: Workers, seconds: float) -> None:
                     "waiting for the worker at %s, at most %.0f s more", ", ".join(missing), seconds - (now - began)
                 )
             if missing:
-                time.sleep(_ASK)
-        time.sleep(2 * _ASK)  # the others ask in this interval
+                time.sleep(_POLL)
+        time.sleep(2 * _POLL)  # the others ask in this interval
 
 
 @contextlib.contextmanager
@@ -213,7 +247,9 @@ def _reachable(address: str) -> Iterator[None]:
     """Accepts connections at an address in its block."""
     port = int(address.rpartition(":")[2])
     try:
-        server = socket.create_server(("", port), backlog=128)
+        both = socket.has_dualstack_ipv6()
+        family = socket.AF_INET6 if both else socket.AF_INET
+        server = socket.create_server(("", port), family=family, dualstack_ipv6=both, backlog=128)
     except OSError as error:
         raise InputError(
             f"TF_CONFIG: this worker's port {port} cannot be opened ({error.strerror}): choose another"
@@ -226,7 +262,7 @@ def _reachable(address: str) -> Iterator[None]:
                 server.accept()[0].close()
 
     thread = threading.Thread(target=accept, daemon=True)
-    server.settimeout(_ASK)
+    server.settimeout(_POLL)
     thread.start()
     try:
         yield
@@ -249,7 +285,7 @@ def _why_unreachable(address: str) -> str:
 @contextlib.contextmanager
 def _ended_after(seconds: float) -> Iterator[None]:
     """Ends the process if its block takes longer: TensorFlow waits in it without an end, and holds Python's lock."""
-    log.info("joining the other workers; gives up after %.0f s", seconds)
+    log.info("joining the other workers; without them, this process ends with exit code 1 after %.0f s", seconds)
     with open(os.devnull, "w") as nowhere:
         faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
         try:
@@ -263,6 +299,8 @@ def _own_signals() -> Iterator[None]:
     """Keeps SIGTERM as it was: in its block, TensorFlow takes it and only notes it."""
     main = threading.current_thread() is threading.main_thread()
     before: Any = signal.getsignal(signal.SIGTERM) if main else None
-    yield
-    if before is not None:
-        signal.signal(signal.SIGTERM, before)
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import shutil
+import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -33,15 +34,18 @@ def write_atomic(path: Path, write: Callable[[Any], None]) -> None:
       RunError: it could not be written; an earlier file is untouched.
     """
     make_way(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")  # process numbers repeat from host to host
     try:
         with _opened(temporary) as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-            if left != temporary:  # before the file is there: who is killed afterwards may never write it again
-                _remove_if_free(left)
+            for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+                if left != temporary:  # before the file is there: who is killed afterwards may never write it again
+                    _remove_if_free(left)
+            if os.name == "posix":  # while the lock tells others that this file is in use; Windows must close it first
+                os.replace(temporary, path)
+                return
         os.replace(temporary, path)
     except OSError as error:  # NumPy's own, on a full disk, has no strerror
         reason = error.strerror or f"{error}; the disk may be full"

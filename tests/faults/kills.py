@@ -106,8 +106,7 @@ def state(place):
     for folder in sorted(place.glob("run/**/checkpoints")):
         content[str(folder.relative_to(place))] = checkpoints.newest_digest(folder)
     content["files"] = sorted({str(path.relative_to(place)) for path in place.rglob("*") if lasting(path)})
-    curves = set(place.glob("run/**/history.csv"))  # a learner's may lack the points before its last checkpoint
-    for path in sorted({*place.glob("run/**/*.csv"), *place.glob("artifacts/**/*.csv")} - curves):
+    for path in sorted([*place.glob("run/**/*.csv"), *place.glob("artifacts/**/*.csv")]):
         with open(path, newline="") as file:
             content[str(path.relative_to(place))] = list(csv.reader(file))
     for path in sorted([*place.glob("run/**/*.npy"), *place.glob("artifacts/**/*.np[yz]")]):
@@ -117,14 +116,12 @@ def state(place):
 
 def lasting(path):
     """Whether a file is there whenever it was written: not the events of each command, nor the pipe of these tests."""
-    return "events" not in path.parts and path.name != "events" and not path.name.startswith(".history.csv.")
+    return "events" not in path.parts and path.name != "events"
 
 
 def half_made(place):
     """Temporary files and unfinished checkpoints that a killed command left."""
-    curve = re.compile(r"\.history\.csv\..*\.tmp")  # of a learner, which writes it after its last checkpoint
-    temporary = [path for path in place.rglob("*") if not curve.fullmatch(path.name)]
-    temporary = [path for path in temporary if re.search(r"\.tmp$|tempstate|_temp$|\.probe", path.name)]
+    temporary = [path for path in place.rglob("*") if re.search(r"\.tmp$|tempstate|_temp$|\.probe", path.name)]
     data = {path.name.split(".")[0] for path in place.rglob("step-*.data-*")}
     return temporary + [Path(name) for name in data if not list(place.rglob(f"{name}.index"))]
 
@@ -150,7 +147,7 @@ def kill_once(server, whole, place, kind, stage, rng):
     events, (code, _, error) = watched(server, RUNS[whole.name], place, kill, moment)
     last = " ".join(events[-1][1][:2]) if events else "nothing"
     return {"stage": stage, "kind": kind, "code": code, "last": last, "error": error,
-            "half_made": [re.sub(r"\d+\.tmp", "tmp", path.name) for path in half_made(place)]}  # fmt: skip
+            "half_made": [re.sub(r"[0-9a-f]+\.tmp", "tmp", path.name) for path in half_made(place)]}  # fmt: skip
 
 
 def live(server, whole, place, kills, rng):

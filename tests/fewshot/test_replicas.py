@@ -1,4 +1,4 @@
-"""A step is the same for any number of replicas; one number of tasks that cannot be divided is refused."""
+"""A step is the same for any number of replicas; a number of tasks that cannot be divided is refused."""
 
 import subprocess
 import sys

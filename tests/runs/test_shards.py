@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import pytest
 
+from cactus_tf.errors import RunError
 from cactus_tf.runs import shards as module
 from cactus_tf.runs.shards import Shards
 from cactus_tf.utils.distribution import Workers
@@ -36,7 +37,7 @@ class Maker:
 
 
 def test_two_workers_make_every_shard_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_ASK", 0.01)
+    monkeypatch.setattr(module, "_POLL", 0.01)
     makers = [Maker(tmp_path), Maker(tmp_path)]
     threads = [
         threading.Thread(target=maker.shards.share, args=(NAMES, maker.store, workers(2, i)))
@@ -50,16 +51,25 @@ def test_two_workers_make_every_shard_once(tmp_path, monkeypatch):
     assert [maker.made for maker in makers] == [NAMES[::2], NAMES[1::2]]
     joined = makers[0].shards.joined(NAMES, 15, part)
     np.testing.assert_array_equal(np.asarray(joined), np.repeat(np.arange(5), 3)[:, None] * np.ones(2))
+    with pytest.raises(RunError, match="have 15 rows, not 16: delete the folder"):
+        list(makers[0].shards.joined(NAMES, 16, part).pieces())
 
 
 def test_shards_of_a_worker_that_ended_are_made_by_another(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(module, "_ASK", 0.01)
+    monkeypatch.setattr(module, "_POLL", 0.01)
     monkeypatch.setattr(module, "_PATIENCE", 0.05)
     maker = Maker(tmp_path)
     with caplog.at_level("WARNING"):
         maker.shards.share(NAMES, maker.store, workers(2, 0))
     assert sorted(maker.made) == NAMES
     assert "shard train-000003" in caplog.text
+
+
+def test_a_shard_under_another_name_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_POLL", 0.01)
+    monkeypatch.setattr(module, "_PATIENCE", 0.05)
+    with pytest.raises(RunError, match="was made under another name"):
+        Shards(tmp_path).share(NAMES, lambda names: None, workers(2, 0))
 
 
 def test_a_stopped_run_goes_on(tmp_path):
@@ -81,9 +91,9 @@ def test_a_damaged_shard_is_made_again(damage, tmp_path, caplog):
 
 def test_what_is_taken_is_not_stored(tmp_path):
     shards = Shards(tmp_path)
-    np.testing.assert_array_equal(shards.taken("a", lambda: np.ones(2)), [1, 1])
+    np.testing.assert_array_equal(shards.read_or_make("a", lambda: np.ones(2)), [1, 1])
     assert not (tmp_path / "shards").exists()
     shards.get("a", lambda _: np.zeros(2))
-    np.testing.assert_array_equal(shards.taken("a", lambda: np.ones(2)), [0, 0])
+    np.testing.assert_array_equal(shards.read_or_make("a", lambda: np.ones(2)), [0, 0])
     shards.remove()
     assert not (tmp_path / "shards").exists()

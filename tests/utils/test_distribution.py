@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from cactus_tf.errors import InputError, RunError
 from cactus_tf.utils import distribution
-from cactus_tf.utils.distribution import Workers, explained_losses, from_environment, meet
+from cactus_tf.utils.distribution import Workers, from_environment, meet, naming_lost_workers
 
 
 def config(cluster, kind="worker", index=0):
@@ -28,12 +28,12 @@ def test_the_chief_comes_first():
     "environment, message",
     [
         ({}, "TF_CONFIG, which is not set"),
-        ({"TF_CONFIG": "{"}, "not as TensorFlow wants it"),
-        ({"TF_CONFIG": "[" * 100_000}, "not as TensorFlow wants it"),
-        ({"TF_CONFIG": "[]"}, "not as TensorFlow wants it"),
-        ({"TF_CONFIG": '{"cluster": {"worker": ["a:1"]}}'}, "not as TensorFlow wants it"),
-        (config({"worker": ["a:1"]}, index=1), "not as TensorFlow wants it"),
-        (config({"worker": ["a"]}), "not as TensorFlow wants it"),
+        ({"TF_CONFIG": "{"}, "is malformed; expected: TF_CONFIG="),
+        ({"TF_CONFIG": "[" * 100_000}, "is malformed; expected: TF_CONFIG="),
+        ({"TF_CONFIG": "[]"}, "is malformed; expected: TF_CONFIG="),
+        ({"TF_CONFIG": '{"cluster": {"worker": ["a:1"]}}'}, "is malformed; expected: TF_CONFIG="),
+        (config({"worker": ["a:1"]}, index=1), "is malformed; expected: TF_CONFIG="),
+        (config({"worker": ["a"]}), "is malformed; expected: TF_CONFIG="),
         (config({"worker": ["a:1"], "ps": ["b:2"]}), "lists ps; it may list a chief and workers"),
         (config({"worker": ["a:1"], "chief": ["b:2", "c:2"]}), "several chiefs"),
         (config({"worker": ["a:1", "a:1"]}), "an address HOST:PORT of its own"),
@@ -54,7 +54,7 @@ def free_ports(number):
 
 
 def test_workers_meet(monkeypatch):
-    monkeypatch.setattr(distribution, "_ASK", 0.05)
+    monkeypatch.setattr(distribution, "_POLL", 0.05)
     addresses = tuple(f"127.0.0.1:{port}" for port in free_ports(3))
     threads = [threading.Thread(target=meet, args=(Workers(addresses, i), 60)) for i in (1, 2)]
     for thread in threads:
@@ -66,7 +66,7 @@ def test_workers_meet(monkeypatch):
 
 
 def test_a_missing_worker_is_named(monkeypatch):
-    monkeypatch.setattr(distribution, "_ASK", 0.05)
+    monkeypatch.setattr(distribution, "_POLL", 0.05)
     addresses = tuple(f"127.0.0.1:{port}" for port in free_ports(2))
     with pytest.raises(RunError, match=rf"no worker at {addresses[0]} \(.+\) after 0.2 s: start the command there"):
         meet(Workers(addresses, 1), 0.2)
@@ -79,20 +79,35 @@ def test_a_port_in_use_is_named():
             meet(Workers((f"127.0.0.1:{port}", "127.0.0.1:9"), 0), 1)
 
 
-def test_a_lost_worker_is_named_after_the_work_is_saved(monkeypatch):
+def test_a_lost_worker_is_named_after_the_work_is_saved():
     addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
-    monkeypatch.setenv("TF_CONFIG", config({"worker": addresses})["TF_CONFIG"])
-    message = f"the worker at {addresses[1]} does not answer any more; saved: rerun the command on every worker"
-    with pytest.raises(RunError, match=message), explained_losses(lambda: "saved"):
+    workers = Workers(tuple(addresses), 0)
+    message = f"the worker at {addresses[1]} no longer responds; saved: rerun the command on every worker to resume"
+    with pytest.raises(RunError, match=message), naming_lost_workers(workers, lambda: "saved"):
         raise tf.errors.UnavailableError(None, None, "Collective ops is aborted")
 
 
-def test_other_errors_are_not_explained():
-    with pytest.raises(tf.errors.InvalidArgumentError), explained_losses():
-        raise tf.errors.InvalidArgumentError(None, None, "")
+@pytest.mark.parametrize("workers", [Workers(("a:1", "b:1"), 0), distribution.ALONE.workers])
+def test_other_errors_stay_as_they_are(workers):
+    error = tf.errors.InvalidArgumentError if workers.others else tf.errors.UnavailableError
+    with pytest.raises(error), naming_lost_workers(workers):
+        raise error(None, None, "")
 
 
-def test_alone_the_chief_is_first_and_last():
-    with distribution.ALONE.chief_first():
-        pass
+def test_alone_nothing_waits():
     assert distribution.start("none", 1) is distribution.ALONE
+    assert distribution.ALONE.of_all(7) == [7]
+    distribution.ALONE.check_same_command({"steps": 1})
+
+
+class Gathering(distribution.Distribution):
+    """Two workers, of which the other one called with 5."""
+
+    def of_all(self, number):
+        return [5, number]
+
+
+def test_a_worker_with_another_command_is_named():
+    two = Gathering(distribution.ALONE.strategy, Workers(("a:1", "b:2"), 1))
+    with pytest.raises(RunError, match="the worker at b:2 has another command, version or number of devices than"):
+        two.check_same_command({"steps": 1})
