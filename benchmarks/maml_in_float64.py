@@ -110,10 +110,13 @@ def main() -> int:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     print(machine(), flush=True)
-    lines = [line for seed in map(int, args.seeds.split(",")) for line in compare(seed, args.steps, args.episodes)]
-    if args.out:
-        about = {"steps": args.steps, "episodes": args.episodes, "machine": machine(), "head": HEAD, "lines": lines}
-        args.out.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    about = {"steps": args.steps, "episodes": args.episodes, "machine": machine(), "head": HEAD}
+    lines: list[list[str]] = []
+    for seed in map(int, args.seeds.split(",")):
+        lines += compare(seed, args.steps, args.episodes)
+        if args.out:  # a seed takes half an hour
+            content = json.dumps({**about, "lines": lines}, indent=1, ensure_ascii=False)
+            args.out.write_text(content + "\n", encoding="utf-8")
     return 0
 
 

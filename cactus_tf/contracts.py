@@ -330,7 +330,10 @@ class Embedder(Protocol):
         ...
 
     def transform(self, images: np.ndarray) -> np.ndarray:
-        """[n, h, w, c] uint8 -> [n, dim] float32, in bounded memory; row i belongs to image i."""
+        """[n, h, w, c] uint8 -> [n, dim] float32, in bounded memory; row i belongs to image i alone.
+
+        Large sets come in parts of 65,536 images.
+        """
         ...
 
     def save(self, folder: Path) -> None:
