@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import faulthandler
+import functools
 import hashlib
 import json
 import logging
@@ -111,17 +112,24 @@ class Distribution:
         if len(self.workers.addresses) == 1:
             return [number]
 
-        def gathered() -> tf.Tensor:
-            return tf.distribute.get_replica_context().all_gather(tf.constant([number], tf.int64), axis=0)
-
         with naming_lost_workers(self.workers):
-            values = tf.function(lambda: self.strategy.run(gathered), autograph=False)()
+            values = _gathering(self.strategy)(tf.constant([number], tf.int64))
         local = self.strategy.experimental_local_results(values)
         return local[0].numpy().tolist()[:: len(local)]
 
 
 ALONE = Distribution(tf.distribute.get_strategy())
 """One machine, and nothing divided."""
+
+
+@functools.cache
+def _gathering(strategy: tf.distribute.Strategy) -> Callable:
+    """The compiled function from a tensor [1] of each replica to [replicas] of all."""
+
+    def gathered(number: tf.Tensor) -> tf.Tensor:
+        return tf.distribute.get_replica_context().all_gather(number, axis=0)
+
+    return tf.function(lambda number: strategy.run(gathered, (number,)), autograph=False)
 
 
 class WorkerLostError(RunError):
@@ -286,7 +294,7 @@ def _why_unreachable(address: str) -> str:
 def _ended_after(seconds: float) -> Iterator[None]:
     """Ends the process if its block takes longer: TensorFlow waits in it without an end, and holds Python's lock."""
     log.info("joining the other workers; without them, this process ends with exit code 1 after %.0f s", seconds)
-    with open(os.devnull, "w") as nowhere:
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
         faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
         try:
             yield

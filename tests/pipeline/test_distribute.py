@@ -11,7 +11,6 @@ from cactus_tf.main import main
 from cactus_tf.utils import distribution
 from cactus_tf.utils.distribution import Distribution
 
-
 TWO = types.SimpleNamespace(num_replicas_in_sync=2)
 
 
