@@ -127,7 +127,8 @@ def _gathering(strategy: tf.distribute.Strategy) -> Callable:
     """The compiled function from a tensor [1] of each replica to [replicas] of all."""
 
     def gathered(number: tf.Tensor) -> tf.Tensor:
-        return tf.distribute.get_replica_context().all_gather(number, axis=0)
+        here = tf.identity(number)  # on the device of the replica
+        return tf.distribute.get_replica_context().all_gather(here, axis=0)
 
     return tf.function(lambda number: strategy.run(gathered, (number,)), autograph=False)
 
