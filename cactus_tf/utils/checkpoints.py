@@ -164,11 +164,16 @@ def _claim(path: Path, identity: Mapping[str, Any]) -> None:
 
 
 def _remove_half_written(folder: Path) -> None:
-    """Removes what TensorFlow left of a checkpoint when it was killed while writing it."""
+    """Removes what TensorFlow left of a checkpoint when it was killed while writing or removing it."""
     for path in folder.glob(f"{_NAME}-*_temp"):
         shutil.rmtree(path, ignore_errors=True)
     for path in folder.glob(f"{_NAME}-*.tempstate*"):
         path.unlink()
+    whole = [_step(path.stem) for path in folder.glob(f"{_NAME}-*.index") if _FILES.fullmatch(path.name)]
+    for path in folder.glob(f"{_NAME}-*.data-*"):
+        name = _FILES.fullmatch(path.name)
+        if name and int(name[1]) < max(whole, default=0) and int(name[1]) not in whole and path.is_file():
+            path.unlink()  # of no use without its index, which TensorFlow removes first
 
 
 def _mend_list(folder: Path) -> None:

@@ -1,4 +1,5 @@
 import logging
+import shutil
 
 import keras
 import numpy as np
@@ -133,5 +134,8 @@ def test_what_a_killed_process_left_of_a_checkpoint_is_removed(tmp_path, caplog)
     (folder / "step-4_temp").mkdir()
     (folder / "step-4_temp" / "part-00000-of-00001.data-00000-of-00001").touch()
     (folder / "step-4.data-00000-of-00001.tempstate7").touch()
+    assert saved_at(folder, 4) == expected
+    assert not caplog.text
+    shutil.copy(folder / "step-4.data-00000-of-00001", folder / "step-1.data-00000-of-00001")  # killed while removing
     assert saved_at(folder, 4) == expected
     assert not caplog.text
