@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 ASKED = int(os.environ.get("CACTUS_FUZZ_INPUTS", 0))
-FEW = {"settings": 5, "classifier": 10, "run": 20}  # those that take long
+FEW = {"settings": 5, "classifier": 10, "run": 5}  # those that take long
 FAST = [name for name in READERS if name != "run"]  # making a run takes seconds
 
 
