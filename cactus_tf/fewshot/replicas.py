@@ -6,7 +6,6 @@ Task i of a step is the same for any number of replicas, and so is the step, but
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -18,7 +17,7 @@ from cactus_tf.errors import InputError, RunError
 from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.types import Array, Episode, TaskUpdate
 from cactus_tf.utils.checkpoints import tf_variable
-from cactus_tf.utils.distribution import Workers, naming_lost_workers
+from cactus_tf.utils.distribution import Distribution, Workers, naming_lost_workers
 
 Result = TypeVar("Result")
 
@@ -108,18 +107,13 @@ class Replicas:
         """
         if not self.workers.others:
             return
-        digest = hashlib.blake2b(digest_size=7)
         numbers, partition = episodes.indices(step * self.tasks)
-        digest.update(numbers.tobytes() + bytes([partition % 256]) + episodes.rows[numbers.ravel()].tobytes())
-        own = tf.constant([int.from_bytes(digest.digest(), "little")], tf.int64)
-        with naming_lost_workers(self.workers):
-            of_all = tf.function(lambda: self.run(lambda _: self.gathered(own), ()), autograph=False)().numpy()
-            of_all = of_all[:: len(of_all) // len(self.workers.addresses)]
-        other = next((i for i, one in enumerate(of_all) if one != of_all[0]), None)
+        content = numbers.tobytes() + str(partition).encode() + episodes.rows[numbers.ravel()].tobytes()
+        other = Distribution(self.strategy, self.workers).differing(content)
         if other is not None:
             raise RunError(
-                f"the worker at {self.workers.addresses[other]} makes other tasks than the chief at "
-                f"{self.workers.addresses[0]}: give all workers the same data and --artifacts_dir"
+                f"the worker at {other} makes other tasks than the chief at {self.workers.addresses[0]}: give all "
+                "workers the same data and --artifacts_dir"
             )
 
     def _local(self) -> Sequence[int]:

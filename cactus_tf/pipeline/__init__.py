@@ -88,8 +88,9 @@ def distribute(plan: RunPlan) -> Distribution:
                 f"--tasks_per_step={training.tasks_per_step} of {name} cannot be divided equally among {replicas} "
                 f"replicas: choose a multiple of {replicas}"
             )
-    command = {"identity": plan.identity, "lengths": lengths, "stage": plan.run.stage, "replicas": replicas}
-    distribution.check_same_command({**command, "versions": results.package_versions()})
+    if distribution.workers.others:
+        command = {"identity": plan.identity, "lengths": lengths, "stage": plan.run.stage, "replicas": replicas}
+        distribution.check_same_command({**command, "versions": results.package_versions()})
     return distribution
 
 

@@ -74,26 +74,28 @@ class Shards:
 
     def get(self, name: str, make: Make) -> np.ndarray:
         """A shard, as a memory map; made and stored first if it is missing or damaged."""
+        whole = self._whole(name)
+        if whole is not None:
+            return whole
+        array = np.asarray(make(name))
+        self._folder.mkdir(parents=True, exist_ok=True)
+        files.write_atomic(self._path(name), functools.partial(np.save, arr=array, allow_pickle=False))
+        return read_array(self._path(name), mapped=True)
+
+    def read_or_make(self, name: str, make: Callable[[], Made]) -> Made:
+        """A shard if it is there and whole, else what `make` returns, which is not stored."""
+        whole = self._whole(name)
+        return make() if whole is None else whole
+
+    def _whole(self, name: str) -> np.ndarray | None:
+        """A shard, as a memory map; None if it is missing or damaged."""
         path = self._path(name)
         if path.exists():
             try:
                 return read_array(path, mapped=True)
             except InputError:
                 log.warning("%s is damaged; making it again", path)
-        array = np.asarray(make(name))
-        self._folder.mkdir(parents=True, exist_ok=True)
-        files.write_atomic(path, functools.partial(np.save, arr=array, allow_pickle=False))
-        return read_array(path, mapped=True)
-
-    def read_or_make(self, name: str, make: Callable[[], Made]) -> Made:
-        """A shard if it is there and whole, else what `make` returns, which is not stored."""
-        path = self._path(name)
-        if path.exists():
-            try:
-                return read_array(path)
-            except InputError:
-                log.warning("%s is damaged; making it again", path)
-        return make()
+        return None
 
     def joined(self, names: Sequence[str], rows: int, make: Make) -> PiecewiseArray:
         """The array [rows, dim] of all shards, one after the other; each that is missing is made and stored."""

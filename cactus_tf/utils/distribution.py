@@ -94,14 +94,22 @@ class Distribution:
         Raises:
           RunError: it is not; names the worker.
         """
-        digest = hashlib.blake2b(json.dumps(command, sort_keys=True, default=str).encode(), digest_size=7).digest()
-        of_all = self.of_all(int.from_bytes(digest, "little"))
-        other = next((i for i, one in enumerate(of_all) if one != of_all[0]), None)
+        other = self.differing(json.dumps(command, sort_keys=True, default=str).encode())
         if other is not None:
             raise RunError(
-                f"the worker at {self.workers.addresses[other]} has another command, version or number of devices than "
-                f"the chief at {self.workers.addresses[0]}: start the same command on all machines"
+                f"the worker at {other} has another command, version or number of devices than the chief at "
+                f"{self.workers.addresses[0]}: start the same command on all machines"
             )
+
+    def differing(self, content: bytes) -> str | None:
+        """The address of the first worker that calls it with another content than the chief; None if all agree.
+
+        Raises:
+          WorkerLostError: another worker ended.
+        """
+        of_all = self.of_all(int.from_bytes(hashlib.blake2b(content, digest_size=7).digest(), "little"))
+        differing = (self.workers.addresses[i] for i, one in enumerate(of_all) if one != of_all[0])
+        return next(differing, None)
 
     def of_all(self, number: int) -> list[int]:
         """The numbers that the workers call it with, in their order.
@@ -109,9 +117,8 @@ class Distribution:
         Raises:
           WorkerLostError: another worker ended.
         """
-        if len(self.workers.addresses) == 1:
+        if not self.workers.others:
             return [number]
-
         with naming_lost_workers(self.workers):
             values = _gathering(self.strategy)(tf.constant([number], tf.int64))
         local = self.strategy.experimental_local_results(values)

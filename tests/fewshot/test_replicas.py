@@ -10,8 +10,9 @@ import pytest
 import tensorflow as tf
 
 import cactus_tf as ct
-from cactus_tf.errors import InputError
+from cactus_tf.errors import InputError, RunError
 from cactus_tf.fewshot.replicas import Replicas, RunningAverages
+from cactus_tf.utils.distribution import Distribution, Workers
 
 SCRIPT = Path(__file__).with_name("replicas_script.py")
 
@@ -105,3 +106,18 @@ def test_a_worker_makes_its_part_of_every_step():
     part = next(iter(tasks.dataset(4, 2, first=1, count=2)))
     for all_tasks, own in zip(whole, part, strict=True):
         np.testing.assert_array_equal(all_tasks[1:3], own)
+
+
+def test_workers_that_make_other_tasks_are_named(monkeypatch):
+    data = ct.datasets.load("digits").train
+    compared = []
+    monkeypatch.setattr(Distribution, "differing", lambda self, content: compared.append(content) or "b:2")
+    for rows in (data.images, data.images, 255 - data.images):
+        tasks = ct.episodes(rows, data.partitions, way=3, shot=1, query=1)
+        replicas = Replicas(learner(), 1)
+        replicas.workers = Workers(("a:1", "b:2"), 0)
+        with pytest.raises(
+            RunError, match="the worker at b:2 makes other tasks than the chief at a:1: give all workers"
+        ):
+            replicas.check_same_tasks(tasks, 0)
+    assert compared[0] == compared[1] != compared[2]
