@@ -146,7 +146,8 @@ class BackboneInfo:
       consumes: what its rows are.
       filters: its default width; None takes the learner's.
       as_wide_as_input: whether its default width is that of its input instead.
-      arguments: which of "pooled", "initializers", "head_stddev", "convolution" and "rows" its `build` accepts.
+      arguments: which of "pooled", "initializers", "head_stddev", "convolution", "rows" and "dtype" (all of
+        "float32", "float64" and "mixed_bfloat16") its `build` accepts.
     """
 
     consumes: Literal["images", "embeddings"] = "images"
@@ -268,6 +269,7 @@ class LearnerContext:
       way: N of the training episodes; heads of a fixed size have this many outputs.
       seed: of this learner's own stream (initial weights).
       backbone, filters, norm: the network of a meta-learner; None means the learner's default.
+      precision: "float32" or "mixed_bfloat16", of the network's convolutions; everything else is float32.
       on_embeddings: whether a meta-learner's network takes embeddings instead of images.
       embeddings: [n, dim] float32 of the training images, or None.
       embedder: the fitted embedder, or None.
@@ -283,6 +285,7 @@ class LearnerContext:
     backbone: str | None = None
     filters: int | None = None
     norm: str | None = None
+    precision: str = "float32"
     on_embeddings: bool = False
     embeddings: np.ndarray | None = None
     embedder: Embedder | None = None

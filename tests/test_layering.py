@@ -19,7 +19,7 @@ ORDER = [
     "config.schema", "config", "contracts", "plugin_folders", "plugins", "config.keys",
     "config.saved_learners", "config.saved_embedders", "config.rounds", "config.declared",
     "fewshot.losses", "fewshot.episodes", "fewshot.augmenting", "fewshot.schedules", "fewshot.holdout",
-    "fewshot.selection", "fewshot.replicas", "fewshot.training",
+    "fewshot.selection", "fewshot.resident", "fewshot.replicas", "fewshot.training",
     "fewshot.evaluation",
     "backbones", "datasets", "embedders", "partitioners", "augmentations", "learners",
     "config.presets", "config.plan", "config.resolve", "config.build_plan",

@@ -157,6 +157,11 @@ def max_pool(x: tf.Tensor) -> tuple:
     return y, gradient
 
 
+def wide(dtype: str) -> str:
+    """The type of weights, norms and results of a network: of "mixed_bfloat16", float32; else `dtype` itself."""
+    return keras.DTypePolicy(dtype).variable_dtype
+
+
 def glorot(seed: int) -> dict[str, Any]:
     """Keyword arguments of a layer with a Glorot uniform kernel and zero bias."""
     return {"kernel_initializer": keras.initializers.GlorotUniform(keras_seed(seed, "kernel"))}

@@ -14,12 +14,13 @@ from cactus_tf.backbones._layers import (
     glorot,
     keras_seed,
     normal,
+    wide,
 )
 from cactus_tf.backbones._norms import BATCH_NORMS, BatchStatisticsNorm, NormFactory, norm_layer
 from cactus_tf.contracts import BackboneInfo
 from cactus_tf.utils.seeds import derive
 
-INFO = BackboneInfo(arguments=frozenset({"pooled", "initializers", "head_stddev", "convolution"}))
+INFO = BackboneInfo(arguments=frozenset({"pooled", "initializers", "head_stddev", "convolution", "dtype"}))
 
 BLOCKS = 4
 _FEW_NUMBERS = 27
@@ -58,7 +59,7 @@ def build(
         other layers.
       convolution: see `Convolution`.
       seed: of the initial weights.
-      dtype: of weights and activations.
+      dtype: of weights and activations; with "mixed_bfloat16", those of norms and results remain float32.
 
     Returns:
       A Keras model from [n, height, width, channels] to [n, dim] or [n, out]; layers conv1, norm1, ..., conv4, norm4
@@ -68,17 +69,17 @@ def build(
       InputError: image_shape is not (height, width, channels), or too small for four poolings.
     """
     check_image_shape("conv4", image_shape, 2**BLOCKS if pooled else 1)
-    x = images = keras.Input(image_shape, dtype=dtype)
+    x = images = keras.Input(image_shape, dtype=wide(dtype))
     for i in range(1, BLOCKS + 1):
         starts = _initializers(initializers, 9 * x.shape[-1], derive(seed, f"conv{i}"))
         x = _block(x, i, filters, norm, pooled, convolution, starts, dtype)
     collect = keras.layers.Flatten if pooled else keras.layers.GlobalAveragePooling2D
-    x = collect(dtype=dtype)(x)
+    x = collect(dtype=wide(dtype))(x)
     if out is not None:
         starts = _initializers(initializers, x.shape[-1], derive(seed, "head"))
         if head_stddev is not None:
             starts = normal(head_stddev, derive(seed, "head"))
-        x = keras.layers.Dense(out, name="head", dtype=dtype, **starts)(x)
+        x = keras.layers.Dense(out, name="head", dtype=wide(dtype), **starts)(x)
     return keras.Model(images, x, name="conv4")
 
 
@@ -93,8 +94,9 @@ def _block(
     dtype: str,
 ) -> keras.KerasTensor:
     """Block i: [n, h, w, c] -> [n, h / 2, w / 2, filters], symbolically."""
-    normalize = norm_layer(norm, f"norm{i}", dtype)
-    if convolution == "kernel" and 9 * x.shape[-1] <= _FEW_NUMBERS and isinstance(normalize, BATCH_NORMS):
+    normalize = norm_layer(norm, f"norm{i}", wide(dtype))
+    foldable = 9 * x.shape[-1] <= _FEW_NUMBERS and isinstance(normalize, BATCH_NORMS) and dtype == wide(dtype)
+    if convolution == "kernel" and foldable:
         convolution = "factors"
     x = Convolution(
         filters,

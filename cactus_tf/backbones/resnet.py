@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import keras
 
-from cactus_tf.backbones._layers import Convolution, ConvolutionKind, MaxPool, check_image_shape, glorot
+from cactus_tf.backbones._layers import Convolution, ConvolutionKind, MaxPool, check_image_shape, glorot, wide
 from cactus_tf.backbones._norms import NormFactory, norm_layer
 from cactus_tf.contracts import BackboneInfo
 from cactus_tf.utils.seeds import derive
 
 FILTERS = 64
-INFO = BackboneInfo(filters=FILTERS, arguments=frozenset({"convolution"}))
+INFO = BackboneInfo(filters=FILTERS, arguments=frozenset({"convolution", "dtype"}))
 
 _BLOCKS, _PARTS = 4, 2
 _LARGE = 168  # images of at least this side, twice 84, get the stem of 224x224 images
@@ -39,7 +39,7 @@ def build(
       norm: one of `NORMS`, or a function from the layer's name to a layer.
       convolution: see `Convolution`.
       seed: of the initial weights: Glorot uniform, biases 0.
-      dtype: of weights and activations.
+      dtype: of weights and activations; with "mixed_bfloat16", those of norms and results remain float32.
 
     Returns:
       A Keras model from [n, height, width, channels] to [n, 8 F] or [n, out].
@@ -66,10 +66,10 @@ def build(
         return layer(x)
 
     def part(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
-        x = norm_layer(norm, f"{name}_norm", dtype)(x)
+        x = norm_layer(norm, f"{name}_norm", wide(dtype))(x)
         return convolve(keras.layers.ReLU(dtype=dtype)(x), channels, 3, f"{name}_conv")
 
-    images = keras.Input(image_shape, dtype=dtype)
+    images = keras.Input(image_shape, dtype=wide(dtype))
     large = min(image_shape[:2]) >= _LARGE
     x = convolve(images, filters, 7 if large else 3, "stem", strides=2 if large else 1)
     for block in range(_BLOCKS):
@@ -78,7 +78,7 @@ def build(
         for i in range(_PARTS):
             x = part(x, channels, f"block{block + 1}_part{i + 1}")
         x = keras.layers.Add(dtype=dtype)([shortcut, x])
-    x = keras.layers.GlobalAveragePooling2D(dtype=dtype)(x)
+    x = keras.layers.GlobalAveragePooling2D(dtype=wide(dtype))(x)
     if out is not None:
-        x = keras.layers.Dense(out, name="head", dtype=dtype, **glorot(derive(seed, "head")))(x)
+        x = keras.layers.Dense(out, name="head", dtype=wide(dtype), **glorot(derive(seed, "head")))(x)
     return keras.Model(images, x, name="resnet")

@@ -168,6 +168,7 @@ def _check_choices(given: schema.GivenSettings) -> None:
         ("augmentation", given.training.augmentation, plugins.names("augmentations")),
         ("backbone", given.training.backbone, plugins.names("backbones")),
         ("norm", given.training.norm, list(schema.NORMS)),
+        ("precision", given.training.precision, list(schema.PRECISIONS)),
         ("select", given.training.select, list(schema.SELECTIONS)),
         ("outer_schedule", given.training.outer_schedule, list(schema.SCHEDULES)),
         *(("algo", name, plugins.names("learners")) for name in given.run.algo),

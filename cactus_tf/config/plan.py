@@ -176,6 +176,7 @@ class LearnerPlan:
             backbone=self.network.backbone,
             filters=self.network.filters,
             norm=self.network.norm,
+            precision=self.network.precision,
             on_embeddings=bool(self.network.on_embeddings),
             embeddings=embeddings,
             embedder=embedder,

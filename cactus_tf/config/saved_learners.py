@@ -13,8 +13,6 @@ from cactus_tf.config.schema import from_saved, option
 from cactus_tf.contracts import BuiltByName, Embedder, Learner, LearnerContext, Recipe
 from cactus_tf.errors import InputError
 
-_CONTEXT = ("image_shape", "way", "seed", "backbone", "filters", "norm", "on_embeddings", "clusters")  # saved fields
-
 
 @dataclasses.dataclass(frozen=True)
 class _Context:
@@ -26,6 +24,7 @@ class _Context:
     backbone: str | None = None
     filters: int | None = option(None, "channels", low=1, high=1 << 16)
     norm: str | None = None
+    precision: str = "float32"
     on_embeddings: bool = False
     clusters: int | None = option(None, "k", low=1)
     dim: int | None = option(None, "of the embeddings", low=1, high=1 << 24)
@@ -47,7 +46,8 @@ def of(learner: Learner) -> Recipe:
 def described(recipe: Recipe) -> dict[str, Any]:
     """A learner's recipe as JSON values: name, context and options."""
     context = recipe.context
-    saved = {name: getattr(context, name) for name in _CONTEXT}
+    names = [field.name for field in dataclasses.fields(_Context) if field.name != "dim"]
+    saved = {name: getattr(context, name) for name in names}
     dim = context.embeddings.shape[-1] if context.embeddings is not None else None
     return {
         "learner": recipe.name,

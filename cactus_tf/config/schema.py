@@ -146,6 +146,12 @@ class TrainingSettings:
         low=0,
         source="ours; Hsu et al. 2019: none",
     )
+    precision: str = option(
+        "float32",
+        "numbers of the network's convolutions: float32 or mixed_bfloat16 (for GPUs; weights, norms and losses remain "
+        "float32)",
+        source="ours; Hsu et al. 2019: float32",
+    )
     select: str = option(
         "last",
         "which weights are used: last, or pseudo (those with the highest accuracy on tasks of clusters that training "
@@ -209,6 +215,10 @@ class RunSettings:
         "machines that TF_CONFIG lists; run the same command on each)",
         source="ours",
     )
+    xla: bool = option(False, "compile the training step with XLA, for GPUs", source="ours")
+    images_on_device: bool = option(
+        False, "keep the training images on the device, for GPUs with room for them", source="ours"
+    )
     worker_timeout: int = option(600, "seconds to wait for the other workers of multiworker", low=1)
     verify: bool = option(False, "verify artifacts above 256 MiB whole, not by samples")
     quiet: bool = option(False, "print errors only")
@@ -222,6 +232,7 @@ NORMS = ("running", "batch", "layer", "none")
 SCHEDULES = ("constant", "cosine")
 """The keys of `fewshot.schedules.SCHEDULES`, which needs TensorFlow."""
 SELECTIONS = ("last", "pseudo")
+PRECISIONS = ("float32", "mixed_bfloat16")
 DISTRIBUTIONS = ("none", "mirrored", "multiworker")
 EMBEDDING_NORMS = ("none", "unit", "centered")
 

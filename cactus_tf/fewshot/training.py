@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import shutil
 import time
@@ -18,6 +19,7 @@ from cactus_tf.contracts import AdaptingMetaLearner, MetaLearner, UpdatingLearne
 from cactus_tf.errors import InputError, RunError
 from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.fewshot.replicas import Replicas, RunningAverages
+from cactus_tf.fewshot.resident import on_device
 from cactus_tf.fewshot.schedules import Rate, outer_rate
 from cactus_tf.fewshot.selection import Selection, selected_folder
 from cactus_tf.types import Array, Episode, TaskUpdate
@@ -105,11 +107,14 @@ def make_train_step(
     counter: tf.Variable,
     augment: Augment | None = None,
     replicas: Replicas | None = None,
+    xla: bool = False,
 ) -> Callable:
     """The compiled outer step: batch of episodes, as of `Replicas.batches` if there are replicas -> StepResult.
 
     The tasks are independent in the graph and run side by side. The step increments `counter` itself, so weights and
     count agree wherever a run is interrupted. If a loss or gradient is not finite, nothing changes.
+
+    With `xla`, XLA compiles the losses and gradients of the tasks; augmentations, which it does not know, come before.
     """
     variables = learner.trainable_variables
     if not optimizer.built:
@@ -118,6 +123,7 @@ def make_train_step(
     task_update = make_task_update(learner, averages)
     augmented = _augmented(augment)
     run, clip = vectorized if learner.vectorized else side_by_side, learner.gradient_clip
+    run = _compiled_by_xla(run) if xla else run
 
     def mean_update(batch: Episode) -> _MeanUpdate:
         updates = run(task_update, augmented(batch))
@@ -143,6 +149,17 @@ def make_train_step(
         return StepResult(mean.scalars, mean.losses, mean.finite)
 
     return step
+
+
+def _compiled_by_xla(run: Callable) -> Callable:
+    """As `side_by_side` or `vectorized`, compiled by XLA."""
+
+    def compiled(task_update: Any, batch: Episode) -> Any:
+        # traced outside of XLA, where TensorFlow takes gradients of slices that vectorized_map cannot convert
+        one = task_update.get_concrete_function(Episode(*(tf.TensorSpec(x.shape[1:], x.dtype) for x in batch)))
+        return tf.function(functools.partial(run, one), autograph=False, jit_compile=True)(batch)
+
+    return compiled
 
 
 class _MeanUpdate(NamedTuple):
@@ -193,6 +210,8 @@ def meta_train(
     outer_warmup: int = 0,
     augment: Augment | None = None,
     selection: Selection | None = None,
+    xla: bool = False,
+    images_on_device: bool = False,
     folder: Path | None = None,
     checkpoint_every: int = 1000,
     on_step: OnStep | None = None,
@@ -213,6 +232,8 @@ def meta_train(
       outer_warmup: steps of warm-up, in which the rate grows from 0.
       augment: changes each episode in the compiled step, a pure function of it; see `EpisodeAugmentation`.
       selection: keeps the weights of the best step, which the learner has at the end; None for those of the last one.
+      xla: compile the step with XLA; results differ by rounding.
+      images_on_device: copy the rows of the episodes to the device once, instead of those of a step in every step.
       folder: of checkpoints and history.csv; None writes nothing. Of several workers, only the first one may have one.
       checkpoint_every: steps between checkpoints.
       on_step: called after every step with its number (from 1) and its scalars.
@@ -222,7 +243,8 @@ def meta_train(
       The number of steps of this call.
 
     Raises:
-      InputError: `folder` holds a longer training than `steps`, or T cannot be divided among the replicas.
+      InputError: `folder` holds a longer training than `steps`, T cannot be divided among the replicas, or `xla` or
+        `images_on_device` is set with a strategy.
       RunError: the loss is not finite, or another worker does not answer; the last good checkpoint remains.
 
     Example:
@@ -239,7 +261,12 @@ def meta_train(
         optimizer = adam(outer_rate(outer_lr, outer_schedule, outer_warmup, steps))
         optimizer.build(learner.trainable_variables)
         counter = tf.Variable(0, dtype=tf.int64, trainable=False)
-    train_step = make_train_step(learner, optimizer, counter, augment, replicas)
+    if replicas.distributed and (xla or images_on_device):
+        raise InputError("xla and images_on_device are for one device: leave them out, or build without a strategy")
+    source = episodes
+    if images_on_device:
+        source, augment = on_device(episodes, augment)
+    train_step = make_train_step(learner, optimizer, counter, augment, replicas, xla)
     selected = selection.variables if selection else []
     state = [*learner.variables, *optimizer.variables]
     record = _Record([*state, *selected], counter, folder, steps)
@@ -252,7 +279,7 @@ def meta_train(
         )  # of a training that ended before its first checkpoint
     if selection:
         selection.catch_up(start)
-    batches = replicas.batches(episodes, start)
+    batches = replicas.batches(source, start)
     bar = progress.Bar(desc="train", total=steps, initial=start, shorter="--steps shortens it")
     with bar, record.written_on_interrupt():
         for step in range(start + 1, steps + 1):

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import tensorflow as tf
 
-from cactus_tf.config.schema import TrainingSettings
+from cactus_tf.config.schema import PRECISIONS, TrainingSettings
 from cactus_tf.contracts import BackboneInfo, LearnerContext
 from cactus_tf.errors import InputError
 from cactus_tf.types import Array
@@ -31,6 +31,21 @@ def network_width(context: LearnerContext, backbone: BackboneInfo, defaults: Tra
     """The width of the context's network; default: the backbone's, or else the learner's. None: that of its input."""
     default = None if backbone.as_wide_as_input else backbone.filters or defaults.filters
     return context.filters or default
+
+
+def network_dtype(context: LearnerContext, name: str, backbone: BackboneInfo) -> dict[str, str]:
+    """The argument of the backbone for a precision other than float32.
+
+    Raises:
+      InputError: an unknown precision, or a network that has float32 only.
+    """
+    if context.precision == "float32":
+        return {}
+    if context.precision not in PRECISIONS:
+        raise InputError(f"--precision={context.precision}: choose from {', '.join(PRECISIONS)}")
+    if "dtype" not in backbone.arguments:
+        raise InputError(f"--precision={context.precision}: {name} computes in float32 only: leave out --precision")
+    return {"dtype": context.precision}
 
 
 def flat_rows(rows: tf.Tensor) -> tf.Tensor:

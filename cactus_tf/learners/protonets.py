@@ -29,7 +29,7 @@ from cactus_tf.fewshot.losses import (
     squared_distances,
     unit_range,
 )
-from cactus_tf.learners._inputs import flat_rows, network_input, network_name, network_width
+from cactus_tf.learners._inputs import flat_rows, network_dtype, network_input, network_name, network_width
 from cactus_tf.types import Array, Episode, TaskLoss
 from cactus_tf.utils.seeds import derive
 
@@ -300,13 +300,15 @@ def _encoder(context: LearnerContext, shape: tuple[int, ...], options: Options) 
             "norm batch mixes the images that are classified together, but ProtoNets embed each image alone: "
             "choose running or none"
         )
-    backbone = plugins.load("backbones", network_name(context, DEFAULTS))
+    name = network_name(context, DEFAULTS)
+    backbone = plugins.load("backbones", name)
     return backbone.build(
         shape,
         None,
         filters=network_width(context, backbone.INFO, DEFAULTS),
         norm=_legacy_norm(context.seed) if options.legacy_gain else norm,
         seed=context.seed,
+        **network_dtype(context, name, backbone.INFO),
         **_start(context, backbone.INFO, options.start),
     )
 

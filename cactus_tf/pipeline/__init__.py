@@ -73,12 +73,14 @@ def distribute(plan: RunPlan) -> Distribution:
     """Starts what `--distribute` asks for.
 
     Raises:
-      InputError: a run of several rounds is to be distributed over machines, or the machines are named wrongly.
+      InputError: what is asked for cannot be distributed, or the machines are named wrongly.
       RunError: another machine was not there in time.
     """
     kind = plan.run.distribute
     if kind == "multiworker" and plan.settings.partition.rounds > 1:
         raise InputError("--distribute=multiworker trains one round: leave out --rounds, or take --distribute=mirrored")
+    if kind != "none" and (plan.run.xla or plan.run.images_on_device):
+        raise InputError(f"--xla and --images_on_device are for one device: leave them out, or --distribute={kind}")
     distribution = distributions.start(kind, plan.run.worker_timeout)
     replicas = distribution.strategy.num_replicas_in_sync
     lengths = {learner.name: learner.training for learner in plan.meta_learners}

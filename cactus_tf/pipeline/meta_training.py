@@ -11,6 +11,7 @@ from typing import Any
 
 from cactus_tf import augmentations, learners
 from cactus_tf.config.plan import LearnerPlan, RunPlan
+from cactus_tf.config.schema import RunSettings
 from cactus_tf.contracts import ClusterLearner, Embedder, Learner, MetaLearner
 from cactus_tf.fewshot.augmenting import EpisodeAugmentation
 from cactus_tf.fewshot.episodes import Episodes
@@ -50,7 +51,8 @@ def train(
     """
     if not distribution.workers.is_chief:
         return {
-            one.name: assist(one, data, embedder, embeddings, partitions, distribution) for one in plan.meta_learners
+            one.name: assist(one, plan.run, data, embedder, embeddings, partitions, distribution)
+            for one in plan.meta_learners
         }
     built = {}
     for learner_plan in plan.learners:
@@ -69,7 +71,7 @@ def train(
             selected_by = held and selection(
                 learner_plan, learner, held, augmentation(learner_plan), folder, log_events.write
             )
-            train_one(learner_plan, learner, tasks, folder, log_events, watch, selected_by)
+            train_one(learner_plan, plan.run, learner, tasks, folder, log_events, watch, selected_by)
         elif isinstance(learner, ClusterLearner):
             learner.prepare()
         built[learner_plan.name] = learner
@@ -87,6 +89,7 @@ def build(
 
 def assist(
     plan: LearnerPlan,
+    run: RunSettings,
     data: Splits,
     embedder: Embedder | None,
     embeddings: Embeddings,
@@ -98,20 +101,22 @@ def assist(
     assert isinstance(learner, MetaLearner)
     rows = embeddings["train"] if learner.consumes == "embeddings" else data.train.images
     held = held_out(plan, rows, partitions)
-    meta_train(learner, plan.training_tasks(rows, held.training if held else partitions), **_outer_loop(plan))
+    meta_train(learner, plan.training_tasks(rows, held.training if held else partitions), **_outer_loop(plan, run))
     return learner
 
 
-def _outer_loop(plan: LearnerPlan) -> dict[str, Any]:
+def _outer_loop(plan: LearnerPlan, run: RunSettings) -> dict[str, Any]:
     """The arguments of `meta_train` that every worker has in common."""
     training = plan.training
     assert training is not None
     names = ("tasks_per_step", "steps", "outer_lr", "outer_schedule", "outer_warmup")
-    return {name: getattr(training, name) for name in names} | {"augment": augmentation(plan)}
+    shared = {name: getattr(training, name) for name in names} | {"augment": augmentation(plan)}
+    return shared | {"xla": run.xla, "images_on_device": run.images_on_device}
 
 
 def train_one(
     plan: LearnerPlan,
+    run: RunSettings,
     learner: MetaLearner,
     tasks: Episodes,
     folder: Path,
@@ -127,7 +132,7 @@ def train_one(
         made = meta_train(
             learner,
             tasks,
-            **_outer_loop(plan),
+            **_outer_loop(plan, run),
             selection=selected_by,
             folder=files.make_folder(folder / plan.name, "--workdir"),
             on_step=log_events.on_step,

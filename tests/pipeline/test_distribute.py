@@ -41,6 +41,7 @@ def test_learners_without_tasks_can_be_distributed(two):
         (["--distribute=both"], "--distribute=both"),
         (["--distribute=multiworker"], "TF_CONFIG, which is not set: TF_CONFIG="),
         (["--distribute=multiworker", "--rounds=2"], "--distribute=multiworker trains one round: leave out --rounds"),
+        (["--distribute=mirrored", "--xla"], "--xla and --images_on_device are for one device: leave them out, or"),
     ],
 )
 def test_other_wrong_flags_end_in_one_line(words, message, monkeypatch, tmp_path, capfd):

@@ -6,6 +6,7 @@ from cactus_tf import learners
 from cactus_tf.augmentations import affine
 from cactus_tf.config import build_plan
 from cactus_tf.config import flags as cli
+from cactus_tf.config.schema import RunSettings
 from cactus_tf.pipeline import meta_training
 
 
@@ -25,7 +26,7 @@ def trained(monkeypatch, tmp_path):
         monkeypatch.setattr(meta_training, "meta_train", lambda learner, tasks, **given: taken.update(given) or 0)
         plan = build_plan.make(cli.parse(["--algo=protonets", *flags])).learners[0]
         learner = learners.make(plan.name, plan.context((28, 28, 1)), plan.options)
-        meta_training.train_one(plan, learner, None, tmp_path, Events(), None, None)
+        meta_training.train_one(plan, RunSettings(), learner, None, tmp_path, Events(), None, None)
         return taken
 
     return arguments

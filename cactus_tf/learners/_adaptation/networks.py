@@ -14,7 +14,7 @@ from cactus_tf.contracts import LearnerContext
 from cactus_tf.errors import InputError
 from cactus_tf.learners._adaptation.inner_loop import AdaptedNetwork
 from cactus_tf.learners._adaptation.options import DEFAULTS, AdaptationOptions
-from cactus_tf.learners._inputs import network_input, network_name, network_width
+from cactus_tf.learners._inputs import network_dtype, network_input, network_name, network_width
 
 LARGE_SIDE = 64
 """From this side on, images get the network and the gradient clipping that the authors use at 84x84."""
@@ -53,6 +53,7 @@ def build_network(
         filters=network_width(context, backbone.INFO, DEFAULTS),
         norm=_unfused_batch_norm if vectorized and norm == "batch" else norm,
         seed=context.seed,
+        **network_dtype(context, name, backbone.INFO),
         **_optional_arguments(name, shape, options.pooled, vectorized),
     )
     rates = rates or (lambda _: options.inner_lr)
