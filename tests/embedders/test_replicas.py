@@ -42,14 +42,18 @@ def stopped(tmp_path_factory):
 
 
 def assert_same(arrays, expected, steps):
-    """Of four steps. Adam's moments are proportional to gradients, so a sum in place of a mean shows."""
+    """Of the last of four steps. Adam's moments show a sum in place of a mean, which its steps would not.
+
+    The gradient of the bias of InfoGAN's images is a small difference of large terms, hence its rounding.
+    """
     assert arrays.keys() == expected.keys()
     for name, array in expected.items():
         if name.startswith("bigan") and name.endswith(OF_OTHER_IMAGES):
             continue
         wanted, here = (a[-steps:] if "each step" in name else a for a in (array, arrays[name]))
         difference = np.linalg.norm(np.subtract(here, wanted, dtype=np.float64))
-        assert difference <= 2e-3 * np.linalg.norm(wanted.astype(np.float64)), name
+        tolerance = 1e-2 if name.startswith("infogan") else 1e-4
+        assert difference <= tolerance * np.linalg.norm(wanted.astype(np.float64)), name
 
 
 @pytest.mark.slow
