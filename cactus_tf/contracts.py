@@ -67,6 +67,7 @@ class EmbedderInfo:
     Attributes:
       version: raise it when the same settings give other embeddings.
       trained: whether it has training steps.
+      divided: whether the devices of a `tf.distribute` strategy share each training step, if it is built in its scope.
       seeded: whether its embeddings depend on the seed.
       steps: their default number, one for all data sets or by data set; for other data sets the embedder
         computes it from the number of images.
@@ -84,6 +85,7 @@ class EmbedderInfo:
 
     version: int = 1
     trained: bool = False
+    divided: bool = False
     seeded: bool = True
     steps: int | Mapping[str, int] | None = None
     metrics: Mapping[str, str] = dataclasses.field(default_factory=dict)

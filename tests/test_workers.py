@@ -61,9 +61,9 @@ class Running:
             ended.append((process.returncode, self.output(number).read_text(), "\n".join(lines)))
         return ended
 
-    def state(self):
+    def state(self, learner="protonets"):
         """The numbers of the last checkpoint, by name."""
-        reader = tf.train.load_checkpoint(str(self.place / "run/protonets/checkpoints"))
+        reader = tf.train.load_checkpoint(str(self.place / "run" / learner / "checkpoints"))
         return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map() if "GRAPH" not in name}
 
 
@@ -79,9 +79,9 @@ def alone(tmp_path_factory):
     return finished(tmp_path_factory.mktemp("alone"), 1, "--steps=1")
 
 
-def losses(running):
+def losses(running, learner="protonets"):
     """Losses by step."""
-    return [row["loss"] for row in history.read(running.place / "run/protonets/history.csv")]
+    return [row["loss"] for row in history.read(running.place / "run" / learner / "history.csv")]
 
 
 @pytest.mark.parametrize("number", [2, 3])
@@ -102,6 +102,32 @@ def test_workers_give_the_result_of_one(number, alone, tmp_path):
         arrays = [np.load(place / name) for place in places]
         np.testing.assert_array_equal(*arrays, err_msg=str(name))
     assert not list(together.place.rglob("shards"))
+
+
+def test_workers_train_several_rounds_as_one_does(tmp_path):
+    """At a low rate, as the clusters of a round would show the rounding of the round before, enlarged by Adam."""
+    flags = ["--rounds=2", "--round_clusters=10", "--round_steps=2", "--steps=3", "--outer_lr=1e-6"]
+    one, two = finished(tmp_path / "one", 1, *flags), finished(tmp_path / "two", 2, *flags)
+    for learner in ("rounds/1/protonets", "protonets"):
+        np.testing.assert_allclose(losses(two, learner), losses(one, learner), rtol=1e-4)
+        several, alone = two.state(learner), one.state(learner)
+        assert several.keys() == alone.keys()
+        for name, array in alone.items():
+            np.testing.assert_allclose(several[name], array, rtol=1e-3, atol=1e-5, err_msg=name)
+    lines = [(place.place / "run/rounds.csv").read_text() for place in (one, two)]
+    assert lines[0] == lines[1]
+    assert "2 of them now" in two.output(0).read_text()
+    assert "round 2 of 2" in two.output(1).read_text()
+    again = finished(tmp_path / "two", 2, *flags)
+    assert "0 of them now" in again.output(0).read_text()
+
+
+def test_a_worker_that_does_not_share_the_run_folder_of_rounds_says_so(tmp_path):
+    running = Running(tmp_path / "run", 2, "--rounds=2", "--steps=1", own=["--workdir=run", "--workdir=elsewhere"])
+    (_, _, err), (code, _, own) = running.outcomes()
+    assert code == 1
+    assert "elsewhere has no config.json, which the chief writes: with --rounds, put --workdir on a file system" in own
+    assert f"the worker at {running.addresses[1]} no longer responds" in err
 
 
 def killed_in_training(place, which):

@@ -15,6 +15,7 @@ from cactus_tf.backbones._norms import (
     NormFactory,
     RunningBatchNorm,
 )
+from cactus_tf.backbones._standardize import replica_moments
 from cactus_tf.utils.keras_defaults import keras_defaults
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "NormFactory",
     "RunningBatchNorm",
     "build",
+    "replica_moments",
 ]
 
 

@@ -101,6 +101,17 @@ def standardized_product(
     return Standardized(tf.reshape(out, shape), tf.linalg.matvec(matrix, average, transpose_a=True), variance)
 
 
+def replica_moments(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mean and biased variance per channel, over all axes but the last and over the replicas' equal parts of a batch.
+
+    Call it in the context of a replica. Gradients flow to the parts of all replicas.
+    """
+    axes, replica = list(range(len(x.shape) - 1)), tf.distribute.get_replica_context()
+    mean = replica.all_reduce(tf.distribute.ReduceOp.MEAN, tf.reduce_mean(x, axes))
+    squares = tf.reduce_mean(tf.square(x - mean), axes)
+    return mean, replica.all_reduce(tf.distribute.ReduceOp.MEAN, squares)
+
+
 def as_images(x: tf.Tensor) -> tf.Tensor:
     """[..., channels] -> [n, height, width, channels], the rank that fused kernels take."""
     return x if len(x.shape) == 4 else tf.reshape(x, (-1, 1, 1, x.shape[-1]))

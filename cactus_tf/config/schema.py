@@ -211,8 +211,8 @@ class RunSettings:
     profile_steps: int = option(0, "outer steps to profile for TensorBoard, after the first", low=0)
     distribute: str = option(
         "none",
-        "divide the tasks of each training step: mirrored (over the GPUs of this machine) or multiworker (over the "
-        "machines that TF_CONFIG lists; run the same command on each)",
+        "divide the tasks of each training step: mirrored (over the GPUs of this machine, which divides an embedder's "
+        "batches, too) or multiworker (over the machines that TF_CONFIG lists; run the same command on each)",
         source="ours",
     )
     xla: bool = option(False, "compile the training step with XLA, for GPUs", source="ours")

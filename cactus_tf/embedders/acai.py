@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -20,12 +19,14 @@ from cactus_tf.embedders._base.image_arrays import text
 from cactus_tf.embedders._base.layers import PointwiseThenConv, activate, conv
 from cactus_tf.embedders._base.losses import reconstruction_error
 from cactus_tf.embedders._base.network import Network, NetworkContext
+from cactus_tf.embedders._base.replicas import own
 from cactus_tf.embedders._base.trained import TrainedEmbedder
 from cactus_tf.errors import InputError
 from cactus_tf.utils import seeds
 
 INFO = EmbedderInfo(
     trained=True,
+    divided=True,
     steps=2**18,  # 2^24 images in batches of 64
     metrics={
         "autoencoder_loss": "reconstruction_error + lambda x mean squared answer of the critic to mixes",
@@ -232,16 +233,15 @@ class Acai(Network):
             "critic_on_mixes": tf.reduce_mean(on_mixes),
         }
 
-    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """One step of both players; data is (step, [batch, h, w, c] uint8)."""
-        step, images = data
+    def replica_step(self, step: tf.Tensor, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """One step of both players."""
         u = tf.random.stateless_uniform((tf.shape(images)[0],), seed=tf.stack([self._noise, step]))
         with tf.GradientTape(persistent=True) as tape:
-            losses = self.losses(self.scaled(images), mixing_coefficient(u))
+            losses = self.losses(self.scaled(own(images)), mixing_coefficient(own(u)))
         names = ("autoencoder_loss", "critic_loss")
         gradients = [tape.gradient(losses[name], player) for name, player in zip(names, self.players, strict=True)]
-        for optimizer, own, player in zip(self.optimizers, gradients, self.players, strict=True):
-            optimizer.apply(own, player)
+        for optimizer, player, grads in zip(self.optimizers, self.players, gradients, strict=True):
+            optimizer.apply(grads, player)
         return losses
 
 

@@ -17,7 +17,6 @@ import tensorflow as tf
 from cactus_tf import report
 from cactus_tf.config import build_plan
 from cactus_tf.config.plan import LearnerPlan, RunPlan
-from cactus_tf.config.schema import STAGES
 from cactus_tf.contracts import Embedder, Learner
 from cactus_tf.errors import InputError
 from cactus_tf.fewshot.episodes import Episodes
@@ -52,7 +51,7 @@ def run(plan: RunPlan) -> list[dict[str, Any]]:
     folder = Path(plan.run.workdir or Path("runs") / plan.name)
     distribution = distribute(plan)
     if not distribution.workers.is_chief:
-        _assist(plan, folder, artifacts, distribution)
+        _stages(plan, folder, artifacts, False, distribution)
         distribution.barrier()  # the chief evaluates; if it ends before it has, all start again
         return []
     with files.taken_back(artifacts), files.taken_back(folder):
@@ -77,8 +76,6 @@ def distribute(plan: RunPlan) -> Distribution:
       RunError: another machine was not there in time.
     """
     kind = plan.run.distribute
-    if kind == "multiworker" and plan.settings.partition.rounds > 1:
-        raise InputError("--distribute=multiworker trains one round: leave out --rounds, or take --distribute=mirrored")
     if kind != "none" and (plan.run.xla or plan.run.images_on_device):
         raise InputError(f"--xla and --images_on_device are for one device: leave them out, or --distribute={kind}")
     distribution = distributions.start(kind, plan.run.worker_timeout)
@@ -96,53 +93,39 @@ def distribute(plan: RunPlan) -> Distribution:
     return distribution
 
 
-def _assist(plan: RunPlan, folder: Path, artifacts: Path, distribution: Distribution) -> None:
-    """What a worker does that is not the chief: all stages up to training, whose tasks it takes a part of."""
-    with distribution.chief_first():
-        data = prepare(plan.data, artifacts, plan.run.verify)
-    plan = build_plan.complete(
-        plan, len(data.train), count_classes(plan.evaluation, evaluation_images(plan.evaluation, data))
-    )
-    check(plan, data)
-    last = STAGES.index(plan.run.stage) if plan.run.stage in STAGES else len(STAGES)
-    if last < STAGES.index("embed"):
-        return
-    embedder, embeddings = embed(plan.embedding, data, artifacts, folder, plan.run.verify, distribution)
-    if last < STAGES.index("partition"):
-        return
-    partitions = partition(plan.partition, data, embeddings, artifacts, plan.run.verify, distribution)
-    if last < STAGES.index("train"):
-        return
-    with distributions.naming_lost_workers(distribution.workers):
-        train(plan, data, embedder, embeddings, partitions, folder, distribution)
-    log.info("train: this worker's part is done; the chief evaluates")
-
-
 def _stages(
     plan: RunPlan, folder: Path, artifacts: Path, first_run: bool, distribution: Distribution
 ) -> list[dict[str, Any]]:
-    """The stages, in a locked run folder."""
-    clock = results.Clock(plan.run.stage, folder / "seconds.json")
+    """The stages, in a locked run folder; of a worker that is not the chief, its part of those up to training.
+
+    The chief alone writes to the run folder.
+    """
+    chief = distribution.workers.is_chief
+    clock = results.Clock(plan.run.stage, folder / "seconds.json" if chief else None)
     with clock.stage("prepare"):
-        check_ready(plan.embedding, artifacts)
+        if chief:
+            check_ready(plan.embedding, artifacts)
         with distribution.chief_first():
             data = prepare(plan.data, artifacts, plan.run.verify)
         if first_run:
             stored = plan.partition.partitions if plan.partition and plan.embedding else 0
             log.info("%s", results.places(plan.run.artifacts_dir, stored, data, folder))
-        if plan.run.stage == "prepare":
+        if chief and plan.run.stage == "prepare":
             show(plan.data, data, folder)
         images = evaluation_images(plan.evaluation, data)
         plan = build_plan.complete(plan, len(data.train), count_classes(plan.evaluation, images))
         check(plan, data)
     if clock.over:
         return []
-    clusters = rounds.Clusters(data.train, folder) if plan.settings.partition.rounds > 1 else None
-    if clusters:
+    several = plan.settings.partition.rounds > 1
+    clusters = rounds.Clusters(data.train, folder) if several and chief else None
+    if several:
+        run_folder.check_shared(folder)
         with clock.stage("rounds"):
-            plan = rounds.last(plan, folder, functools.partial(_earlier_round, data, artifacts, clusters, distribution))
+            train_round = functools.partial(_earlier_round, data, artifacts, clusters, distribution)
+            plan = rounds.last(plan, folder, train_round, checked=chief)
     learned = _learn(plan, data, artifacts, folder, clock, clusters, distribution)
-    if learned is None:
+    if learned is None or not chief:
         return []
     with clock.stage("evaluate"):
         rows = evaluate(plan, data, learned.embeddings, learned.learners, folder, clock)
@@ -153,7 +136,7 @@ def _stages(
             _, embedder, embeddings, partitions, tasks = learned
             shown = report.Run(plan, folder, data, rows, partitions, tasks, embedder, embeddings.get("train"))
             report.write(shown)
-    log.info("%s", results.closing_words(rows, folder, several_rounds=clusters is not None))
+    log.info("%s", results.closing_words(rows, folder, several_rounds=several))
     return rows
 
 
@@ -178,12 +161,14 @@ def _learn(
 ) -> Learned | None:
     """The stages from embedding to training; None if the run ends before training does.
 
-    `clusters` describes the partitions of every round, if there are several.
+    `clusters` describes the partitions of every round, if there are several and this is the chief.
     """
+    chief, tasks = distribution.workers.is_chief, None
     with clock.stage("embed"):
         embedder, embeddings = embed(plan.embedding, data, artifacts, folder, plan.run.verify, distribution)
-        warn_of_near(plan.embedding, plan.data, data, embeddings)
-        write_inputs(plan, data, folder)
+        if chief:
+            warn_of_near(plan.embedding, plan.data, data, embeddings)
+            write_inputs(plan, data, folder)
     if clock.over:
         return None
     with clock.stage("partition"):
@@ -193,27 +178,34 @@ def _learn(
     if clock.over:
         return None
     with clock.stage("train"):
-        tasks = first_tasks(plan.meta_learners, data, partitions) if not plan.data.features else None
-        run_events.before_training(plan, data, embeddings.get("train"), partitions, tasks, folder / "events")
+        if chief:
+            tasks = first_tasks(plan.meta_learners, data, partitions) if not plan.data.features else None
+            run_events.before_training(plan, data, embeddings.get("train"), partitions, tasks, folder / "events")
         with distributions.naming_lost_workers(distribution.workers):
             learners = train(plan, data, embedder, embeddings, partitions, folder, distribution)
+        if not chief:
+            log.info("train: this worker's part is done")
     return None if clock.over else Learned(learners, embedder, embeddings, partitions, tasks)
 
 
 def _earlier_round(
     data: Splits,
     artifacts: Path,
-    clusters: rounds.Clusters,
+    clusters: rounds.Clusters | None,
     distribution: Distribution,
     plan: RunPlan,
     folder: Path,
 ) -> None:
     """Trains an earlier round in a run folder of its own, or what is missing of it."""
-    files.make_folder(folder, "--workdir")
-    with files.locked(folder):
-        run_folder.claim(folder, plan.identity, results.provenance(plan.record))
-        clock = results.Clock("evaluate", folder / "seconds.json")
-        _learn(plan, data, artifacts, folder, clock, clusters, distribution)
+    if distribution.workers.is_chief:
+        files.make_folder(folder, "--workdir")
+        with files.locked(folder):
+            run_folder.claim(folder, plan.identity, results.provenance(plan.record))
+            clock = results.Clock("evaluate", folder / "seconds.json")
+            _learn(plan, data, artifacts, folder, clock, clusters, distribution)
+    else:
+        _learn(plan, data, artifacts, folder, results.Clock("evaluate", None), None, distribution)
+    distribution.barrier()  # now the chief has written the weights that the next round embeds by
 
 
 def choose_threads(learners: Sequence[LearnerPlan]) -> None:

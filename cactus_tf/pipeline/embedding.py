@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import shutil
@@ -9,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
 from cactus_tf import embedders, plugins, report
 from cactus_tf.config.plan import EmbeddingPlan
@@ -57,7 +59,8 @@ def embed(
       artifacts: the folder that runs share.
       folder: of the run, for TensorBoard events.
       verify: whether large files are verified whole; see `Checksums`.
-      distribution: the workers. The chief fits the embedder; all embed, a shard of images at a time.
+      distribution: the workers. The chief fits the embedder, on all its devices if there are no other workers; all
+        embed, a shard of images at a time.
 
     Returns:
       None and nothing without a plan; None and the features if rows are features.
@@ -74,7 +77,7 @@ def embed(
     with distribution.chief_first(), files.locked(fitted.folder):
         if not fitted.files():
             shards.remove()  # of an embedder that was fitted before
-        embedder = fit_or_load(plan, data.train, fitted, folder)
+        embedder = fit_or_load(plan, data.train, fitted, folder, distribution.own_devices)
     transforms = {split: _Transform(embedder, data[split], plan.embedder, split) for split in plan.splits}
     if distribution.workers.others:
         missing = [t for split, t in transforms.items() if not arrays.has_files([f"{split}.npy"])]
@@ -92,14 +95,24 @@ def embed(
     return embedder, embeddings
 
 
-def fit_or_load(plan: EmbeddingPlan, train: ImageSet, artifact: Artifact, folder: Path) -> Embedder:
-    """The embedder in the artifact, without normalization; fitted first if there is none."""
-    embedder = embedders.plain(plan.embedder, plan.context, plan.options)
+def fit_or_load(
+    plan: EmbeddingPlan,
+    train: ImageSet,
+    artifact: Artifact,
+    folder: Path,
+    devices: tf.distribute.Strategy = ALONE.strategy,
+) -> Embedder:
+    """The embedder in the artifact, without normalization; fitted first, on the devices, if there is none."""
+    info, several = plugins.info("embedders", plan.embedder), devices.num_replicas_in_sync > 1
+    with devices.scope() if several and info.divided else contextlib.nullcontext():
+        embedder = embedders.plain(plan.embedder, plan.context, plan.options)
     recorded, partial = artifact.files(), artifact.folder / "partial"
     if recorded and artifact.has_files(recorded):
         shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed while it removed them
         return embedder.load(artifact.folder / "model")
-    info, callbacks = plugins.info("embedders", plan.embedder), []
+    callbacks = []
+    if several and info.trained and not info.divided:
+        log.info("embed: %s is fitted on one device; it cannot be divided", plan.embedder)
     if info.trained:
         events, shown = folder / "events" / "embedder", report.pictured(train.images)
         callbacks = [tensorboard.EmbedderSummaries(events, info.metrics, info.pictures, shown)]

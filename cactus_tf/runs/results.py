@@ -36,17 +36,17 @@ class Clock:
 
     Args:
       last: the stage to end after, or "all".
-      path: stores the seconds, so that those of a stopped run count, too. The report starts at zero every time;
-        evaluation counts the stored results that it reuses.
+      path: stores the seconds, so that those of a stopped run count, too; None stores nothing. The report starts at
+        zero every time; evaluation counts the stored results that it reuses.
     """
 
-    def __init__(self, last: str, path: Path):
+    def __init__(self, last: str, path: Path | None):
         self._last = STAGES[-1] if last == "all" else last
         self._path = path
         self._done: set[str] = set()
         self._earlier: dict[str, float] = {}
         self.started = _now()
-        stored = files.read_json_if_whole(path, dict, {})
+        stored = files.read_json_if_whole(path, dict, {}) if path else {}
         self.seconds: dict[str, float] = {n: s for n, s in stored.items() if type(s) in (int, float) and s >= 0}
 
     @property
@@ -62,7 +62,8 @@ class Clock:
 
         def record() -> None:
             self.seconds[name] = round(before + self._earlier.get(name, 0.0) + time.monotonic() - began, 3)
-            files.write_json(self._path, self.seconds)
+            if self._path:
+                files.write_json(self._path, self.seconds)
 
         progress.stages.append(name)
         watchdog.on_end.append(record)

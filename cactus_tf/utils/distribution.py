@@ -64,6 +64,12 @@ class Distribution:
     strategy: tf.distribute.Strategy
     workers: Workers = Workers(("localhost",), 0)
 
+    @property
+    def own_devices(self) -> tf.distribute.Strategy:
+        """The strategy if it is one of this process alone, else TensorFlow's default, of one device."""
+        spans = isinstance(self.strategy, tf.distribute.MultiWorkerMirroredStrategy)
+        return tf.distribute.get_strategy() if spans else self.strategy
+
     @contextlib.contextmanager
     def chief_first(self) -> Iterator[None]:
         """Runs its block in the chief, and then in the other workers, which find what the chief has written.

@@ -1,4 +1,4 @@
-"""What cannot be distributed is refused before any work: rounds over machines, tasks that cannot be divided."""
+"""What cannot be distributed is refused before any work, such as tasks that cannot be divided."""
 
 import types
 
@@ -40,7 +40,6 @@ def test_learners_without_tasks_can_be_distributed(two):
     [
         (["--distribute=both"], "--distribute=both"),
         (["--distribute=multiworker"], "TF_CONFIG, which is not set: TF_CONFIG="),
-        (["--distribute=multiworker", "--rounds=2"], "--distribute=multiworker trains one round: leave out --rounds"),
         (["--distribute=mirrored", "--xla"], "--xla and --images_on_device are for one device: leave them out, or"),
     ],
 )

@@ -1,12 +1,18 @@
+import contextlib
+
 import numpy as np
 import pytest
 
+from cactus_tf import embedders, plugins
 from cactus_tf.config import build_plan
 from cactus_tf.config import flags as cli
+from cactus_tf.config.plan import EmbeddingPlan
+from cactus_tf.contracts import EmbedderContext, EmbedderInfo
 from cactus_tf.pipeline import embedding
 from cactus_tf.pipeline.embedding import fit_or_load
 from cactus_tf.pipeline.preparation import prepare
 from cactus_tf.runs.artifacts import Artifact
+from cactus_tf.types import ImageSet
 
 
 def test_checkpoints_that_a_killed_process_did_not_remove_go_when_the_embedder_is_used(tmp_path):
@@ -18,6 +24,44 @@ def test_checkpoints_that_a_killed_process_did_not_remove_go_when_the_embedder_i
     (artifact.folder / "partial" / "step-2.index").touch()
     fit_or_load(plan.embedding, train, artifact, tmp_path)
     assert not (artifact.folder / "partial").exists()
+
+
+class Two:
+    """Stands for a strategy of two devices."""
+
+    num_replicas_in_sync = 2
+
+    def __init__(self):
+        self.entered = 0
+
+    @contextlib.contextmanager
+    def scope(self):
+        self.entered += 1
+        yield
+
+
+class Stub:
+    """Stands for an embedder."""
+
+    def fit(self, images, **settings):
+        return self
+
+    def save(self, folder):
+        pass
+
+
+@pytest.mark.parametrize("embedder, divided", [("acai", True), ("deepcluster", True), ("own", False), ("pixels", None)])
+def test_embedders_that_can_be_divided_are_built_for_all_devices(embedder, divided, monkeypatch, tmp_path, caplog):
+    declared = EmbedderInfo(trained=True) if embedder == "own" else plugins.info("embedders", embedder)
+    monkeypatch.setattr(plugins, "info", lambda family, name: declared)
+    monkeypatch.setattr(embedders, "plain", lambda *arguments: Stub())
+    plan = EmbeddingPlan(embedder, None, EmbedderContext(), 0, ("train",), {}, {}, {})
+    artifact, devices = Artifact(tmp_path / "artifacts", "embedder", {}), Two()
+    images = np.zeros((20, 8, 8, 1), np.uint8)
+    with caplog.at_level("INFO"):
+        fit_or_load(plan, ImageSet(images), artifact, tmp_path, devices)
+    assert devices.entered == bool(divided)
+    assert ("own is fitted on one device" in caplog.text) == (divided is False)
 
 
 def embeddings_in(place, monkeypatch, rows, *flags):

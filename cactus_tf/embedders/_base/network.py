@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -31,9 +31,11 @@ class NetworkContext(NamedTuple):
 class Network(keras.Model):
     """A compiled Keras model behind an embedder.
 
-    A leaf implements `players`, `train_step` and `encode`, and calls `compile_players` last in its constructor.
-    `train_step` gets (step, [batch, h, w, c] uint8) and returns the step's scalars, without running means; noise is a
-    function of (seed, step). All its state is in `weights` and in the optimizers. The other methods have defaults.
+    A leaf implements `players`, `replica_step` and `encode`, and calls `compile_players` last in its constructor. All
+    its state is in `weights` and in the optimizers. The other methods have defaults.
+
+    A network that is made in the scope of a `tf.distribute` strategy is trained by all its replicas, a part of each
+    batch by each. Its `fit` is called outside of the scope.
 
     Attributes:
       scheduled: whether a step depends on the length of the whole training, so that a longer fit cannot resume it.
@@ -42,6 +44,11 @@ class Network(keras.Model):
 
     scheduled = False
     optimizers: Sequence[keras.optimizers.Optimizer]
+
+    def __init__(self, name: str):
+        super().__init__(name=name)
+        self._strategy = tf.distribute.get_strategy() if tf.distribute.has_strategy() else None
+        self._distribute_strategy = None  # Keras' own, by which it would divide what `data` gives
 
     @property
     def players(self) -> Sequence[list[keras.Variable]]:
@@ -54,7 +61,25 @@ class Network(keras.Model):
         self.optimizers = optimizers
         for optimizer, player in zip(optimizers, self.players, strict=True):
             optimizer.build(player)
+            if self._strategy:  # it adds up the gradients of the replicas, whose losses are means
+                optimizer.loss_scale_factor = self._strategy.num_replicas_in_sync
         self.built = True
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """One step of all replicas; returns the means of their scalars."""
+        if self._strategy is None:
+            return self.replica_step(*data)
+        scalars = self._strategy.run(self.replica_step, data)
+        return {name: tf.reduce_mean(self._strategy.experimental_local_results(s)) for name, s in scalars.items()}
+
+    def replica_step(self, step: tf.Tensor, *batch: tf.Tensor) -> dict[str, tf.Tensor]:
+        """One step of all players, in the context of a replica; returns its scalars, without running means.
+
+        Args:
+          step: its number, from 0, int64; noise is a function of (seed, step, row).
+          *batch: what `data` gives, of all replicas: [batch, h, w, c] uint8 images; see `replicas.own`.
+        """
+        raise NotImplementedError
 
     def encode(self, images: tf.Tensor) -> tf.Tensor:
         """[n, h, w, c] uint8 -> [n, dim] float32."""

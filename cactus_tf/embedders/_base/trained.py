@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ from cactus_tf.errors import InputError
 from cactus_tf.utils import history, seeds
 from cactus_tf.utils.keras_defaults import keras_defaults
 from cactus_tf.utils.paths import expanded
+
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,8 +48,10 @@ class TrainedEmbedder(ImageTransformer):
       steps: length of the training.
       sized: (options, steps, number of images) -> (options, steps): fills what depends on the number of images.
 
+    If it is built in the scope of a `tf.distribute` strategy, its replicas share every batch of a fit.
+
     Attributes:
-      model: the trained network; None before `fit` or `load`.
+      model: the trained network, on one device; None before `fit` or `load`.
       curve: the learning curve: {"step": finished steps, scalar: value, ...} in the order of steps.
 
     Raises:
@@ -62,6 +68,7 @@ class TrainedEmbedder(ImageTransformer):
     ):
         check_ranges(options, f"--{name}_")
         self.name, self.network, self.options, self.steps, self.sized = name, network, options, steps, sized
+        self._strategy = tf.distribute.get_strategy() if tf.distribute.has_strategy() else None
         self.model: Network | None = None
         self.curve: list[dict[str, float]] = []
 
@@ -71,13 +78,20 @@ class TrainedEmbedder(ImageTransformer):
         """Trains on [n, h, w, c] uint8 images and returns itself; see `contracts.Embedder`.
 
         Raises:
-          InputError: images that the network does not take, or fewer than a batch.
+          InputError: images that the network does not take, fewer than a batch, a batch that cannot be divided, or an
+            open scope of a strategy.
           RunError: the training diverged.
         """
+        if tf.distribute.has_strategy():
+            raise InputError("fit must run outside of strategy.scope(): only build the embedder in it")
         image_arrays.check_images(images)
         options, steps = self._sized(len(images))
         context = NetworkContext(tuple(images.shape[1:]), len(images), steps, seed)
-        model = self._made(options, context)
+        with self._strategy.scope() if self._strategy else contextlib.nullcontext():
+            model = self._made(options, context)
+        if self._strategy:
+            devices = self._strategy.num_replicas_in_sync
+            log.info("%s: %d devices share each batch of %d images", self.name, devices, options.batch)
         order = seeds.derive(seed, f"{self.name} batches")
         identity = {"embedder": self.name, **_description(options, context)}
         identity["options"] = keys.relevant(self.name, options)  # a later setting at its default changes no fit
@@ -93,7 +107,7 @@ class TrainedEmbedder(ImageTransformer):
             callbacks=[*model.between_steps(images), *callbacks],
         )
         model.finish(images)
-        self._set_fitted(model, options, context)
+        self._set_fitted(self._on_one_device(model, options, context), options, context)
         return self
 
     def transform(self, images: np.ndarray) -> np.ndarray:
@@ -160,8 +174,22 @@ class TrainedEmbedder(ImageTransformer):
                 f"{self.name}: {images} images are fewer than a batch of {options.batch}: "
                 f"lower --{self.name}_batch or give more images"
             )
+        replicas = self._strategy.num_replicas_in_sync if self._strategy else 1
+        if replicas > 1 and options.batch % (2 * replicas):
+            raise InputError(
+                f"--{self.name}_batch={options.batch} cannot be divided into pairs of images among {replicas} devices: "
+                f"choose a multiple of {2 * replicas}"
+            )
         assert steps is not None
         return options, steps
+
+    def _on_one_device(self, model: Network, options: Any, context: NetworkContext) -> Network:
+        """The network, or a copy of one whose variables are those of a strategy."""
+        if self._strategy is None:
+            return model
+        copy = self._made(options, context)
+        copy.set_weights(model.get_weights())
+        return copy
 
     def _set_fitted(self, model: Network, options: Any, context: NetworkContext) -> None:
         self.model, self._options, self._context = model, options, context

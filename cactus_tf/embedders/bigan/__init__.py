@@ -19,6 +19,7 @@ __all__ = ["INFO", "Options", "build"]
 EPOCHS, MOST_STEPS = 400, 200_000
 INFO = EmbedderInfo(
     trained=True,
+    divided=True,
     # The authors' scripts: 200 epochs at a constant rate and 200 of decay, of 390 batches on MNIST. Hsu et al. 2019
     # give no length: 400 epochs (171 batches on Omniglot), at most 200,000 steps. Digits have 7 batches.
     steps={

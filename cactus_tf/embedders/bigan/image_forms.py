@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from cactus_tf.embedders._base.replicas import own
 from cactus_tf.embedders.bigan.networks import SIDE
 
 SHORT_SIDE = 72  # of the images that crops are cut from
@@ -20,8 +21,8 @@ class Flat:
         self._shape = shape
 
     def training(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """As `encoding`; nothing is random."""
-        return self.encoding(images)
+        """As `encoding`, of this replica's images; nothing is random."""
+        return self.encoding(own(images))
 
     def encoding(self, images: tf.Tensor) -> tf.Tensor:
         """[n, h, w, c] uint8 -> [n, h w c]."""
@@ -45,16 +46,16 @@ class Crops:
         self._size = tuple(round(side * target / short) for side in shape[:2])
 
     def training(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """[n, h, w, c] uint8 -> [n, 64, 64, c] cropped at random places.
+        """[n, h, w, c] uint8 -> those of this replica, [m, 64, 64, c], cropped at random places.
 
         Args:
-          images: [n, h, w, c] uint8.
+          images: [n, h, w, c] uint8 of the whole batch.
           seed: [2] int64, of the places.
         """
         n = tf.shape(images)[0]
         u = tf.random.stateless_uniform((2, n), seed)
-        top, left = (tf.cast(u[axis] * (self._size[axis] - SIDE + 1), tf.int32) for axis in (0, 1))
-        return crops(self._resized(images), top, left)
+        top, left = (own(tf.cast(u[axis] * (self._size[axis] - SIDE + 1), tf.int32)) for axis in (0, 1))
+        return crops(self._resized(own(images)), top, left)
 
     def encoding(self, images: tf.Tensor) -> tf.Tensor:
         """[n, h, w, c] uint8 -> [n, 64, 64, c] cropped from the center."""

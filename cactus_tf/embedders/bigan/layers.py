@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from cactus_tf.backbones import replica_moments
 from cactus_tf.utils import progress
 
 KERNEL = 5  # side of the generator's and the discriminator's kernels
@@ -24,8 +25,8 @@ def padding(pixels: int) -> list[list[int]]:
 class DeployedBatchNorm(keras.layers.Layer):
     """Batch norm without running averages: y = gamma (x - mean) / sqrt(variance + 1e-8) + beta.
 
-    In training the statistics are those of the batch, over all axes but the last, with the biased variance; otherwise
-    those that `deploy` stored.
+    In training the statistics are those of the batch, over all axes but the last, with the biased variance, and of all
+    replicas' parts of it; otherwise those that `deploy` stored.
 
     Args:
       affine: whether there are gamma and beta.
@@ -47,6 +48,10 @@ class DeployedBatchNorm(keras.layers.Layer):
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         """[n, channels] or [n, height, width, channels] -> the same shape."""
         channels, maps = x.shape[-1], len(x.shape) == 4
+        if training and tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            mean, variance = replica_moments(x)
+            y = (x - mean) * tf.math.rsqrt(variance + _EPSILON)
+            return y * self.gamma + self.beta if self.affine else y
         normalized = tf.raw_ops.FusedBatchNormV3(
             x=x if maps else tf.reshape(x, (-1, 1, 1, channels)),
             scale=tf.convert_to_tensor(self.gamma) if self.affine else tf.ones(channels),

@@ -14,6 +14,7 @@ import tensorflow as tf
 from cactus_tf.embedders._base.adam import ConstantThenDecay, FusedAdam
 from cactus_tf.embedders._base.losses import reconstruction_error
 from cactus_tf.embedders._base.network import Network, NetworkContext
+from cactus_tf.embedders._base.replicas import own
 from cactus_tf.embedders.bigan import networks
 from cactus_tf.embedders.bigan.image_forms import Crops, Flat
 from cactus_tf.embedders.bigan.layers import deploy
@@ -74,7 +75,7 @@ class Bigan(Network):
         codes = self.encoder(x, training=True)
         on_data = self.discriminator([x, codes], training=True)
         on_samples = self.discriminator([self.generator(z, training=True), z], training=True)
-        some = math.ceil(self._batch / 4)  # enough to watch
+        some = math.ceil(x.shape[0] / 4)  # enough to watch
         reconstruction = self.generator(tf.stop_gradient(codes[:some]), training=True)
         return {
             "discriminator_loss": discriminator_loss(on_data, on_samples),
@@ -82,17 +83,16 @@ class Bigan(Network):
             "reconstruction_error": reconstruction_error(x[:some], reconstruction),
         }
 
-    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """One step of both players; data is (step, [batch, h, w, c] uint8)."""
-        step, images = data
+    def replica_step(self, step: tf.Tensor, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """One step of both players."""
         x = self._form.training(images, self._key("bigan crops", step))
-        z = prior((tf.shape(images)[0], self._dims), self._key("bigan prior", step))
+        z = own(prior((tf.shape(images)[0], self._dims), self._key("bigan prior", step)))
         with tf.GradientTape(persistent=True) as tape:
             losses = self.losses(x, z)
         names = ("generator_loss", "discriminator_loss")
         gradients = [tape.gradient(losses[n], player) for n, player in zip(names, self.players, strict=True)]
-        for optimizer, player, own in zip(self.optimizers, self.players, gradients, strict=True):
-            optimizer.apply([self._with_decay(g, v) for g, v in zip(own, player, strict=True)], player)
+        for optimizer, player, grads in zip(self.optimizers, self.players, gradients, strict=True):
+            optimizer.apply([self._with_decay(g, v) for g, v in zip(grads, player, strict=True)], player)
         return losses
 
     def finish(self, images: np.ndarray) -> None:

@@ -24,6 +24,7 @@ __all__ = ["INFO", "Options", "build"]
 EPOCHS = 200
 INFO = EmbedderInfo(
     trained=True,
+    divided=True,
     # 200 epochs of 256 images a batch, as the authors; digits: 20 of 32. Elsewhere: 200 epochs of the default batch.
     steps={
         "omniglot": EPOCHS * 85,

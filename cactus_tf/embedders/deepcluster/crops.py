@@ -10,6 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from cactus_tf.embedders._base.replicas import own
 from cactus_tf.utils import seeds
 
 TRIES = 10  # draws of a window before the whole image is taken; as torchvision
@@ -48,12 +49,12 @@ class Views:
         return cut(images, tf.tile([window], (tf.shape(images)[0], 1)), self.size)
 
     def cropped(self, images: tf.Tensor, step: Any) -> tf.Tensor:
-        """A random crop of each image, the same whenever this training step is repeated."""
+        """A random crop of each image of this replica, the same whenever this training step is repeated."""
         n, (height, width) = tf.shape(images)[0], images.shape[1:3]
         u = tf.random.stateless_uniform((n, TRIES, 4), seed=tf.stack([self._crops, step]))
-        windows = random_windows(u, height, width, self.scale)
+        windows = random_windows(own(u), height, width, self.scale)
         mirrored = tf.random.stateless_uniform((n,), seed=tf.stack([self._flips, step])) < 0.5
-        return cut(images, windows, self.size, mirrored if self.flip else None)
+        return cut(own(images), windows, self.size, own(mirrored) if self.flip else None)
 
 
 def random_windows(u: tf.Tensor, height: int, width: int, scale: float) -> tf.Tensor:

@@ -6,7 +6,6 @@ import functools
 import logging
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 import numpy as np
@@ -15,6 +14,7 @@ from sklearn.metrics import normalized_mutual_info_score
 
 from cactus_tf.embedders._base.image_arrays import in_chunks
 from cactus_tf.embedders._base.network import Network, NetworkContext
+from cactus_tf.embedders._base.replicas import own
 from cactus_tf.embedders.deepcluster import crops, epochs, networks
 from cactus_tf.embedders.deepcluster.options import BATCH, Options, clusters_of, dims_of
 from cactus_tf.errors import RunError
@@ -89,16 +89,15 @@ class DeepCluster(Network):
         centered = self.features(images) - tf.convert_to_tensor(self.mean)
         return tf.math.l2_normalize(centered @ tf.convert_to_tensor(self.whitening), axis=1)
 
-    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """One step of network and head; data is (step, [batch, h, w, c] uint8, [batch] int32 pseudo-labels)."""
-        step, images, labels = data
-        x = self.views.cropped(images, step)
+    def replica_step(self, step: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
+        """One step of network and head; `labels` are [batch] int32 pseudo-labels of the whole batch."""
+        x, labels = self.views.cropped(images, step), own(labels)
         with tf.GradientTape() as tape:
             logits = self.head(tf.nn.relu(self.body.features(x, step)))
             loss = pseudo_label_loss(logits, labels)
         gradients = tape.gradient(loss, self.players)
-        for optimizer, player, own in zip(self.optimizers, self.players, gradients, strict=True):
-            optimizer.apply([g + self._options.weight_decay * v for g, v in zip(own, player, strict=True)], player)
+        for optimizer, player, grads in zip(self.optimizers, self.players, gradients, strict=True):
+            optimizer.apply([g + self._options.weight_decay * v for g, v in zip(grads, player, strict=True)], player)
         hits = tf.equal(tf.argmax(logits, axis=1, output_type=labels.dtype), labels)
         return {
             "loss": loss,
@@ -122,7 +121,7 @@ class DeepCluster(Network):
 
         @functools.lru_cache(maxsize=1)
         def ordered(epoch: int) -> tuple[np.ndarray, np.ndarray]:
-            assert epoch == int(self.epoch), "a batch was fetched before its epoch had begun"
+            assert epoch == int(self.epoch.numpy()), "a batch was fetched before its epoch had begun"
             assignments = self.assignments.numpy()
             rng = seeds.counter_rng(seed, epoch)
             order = epochs.balanced_order(assignments, rng, self._options.legacy_sampling)
@@ -133,7 +132,7 @@ class DeepCluster(Network):
     def between_steps(self, images: np.ndarray) -> Sequence[keras.callbacks.Callback]:
         """Begins each epoch."""
         begin = functools.partial(self.begin, images)
-        return [epochs.AtEpochs(self.epoch_steps, begin, lambda: int(self.epoch))]
+        return [epochs.AtEpochs(self.epoch_steps, begin, lambda: int(self.epoch.numpy()))]
 
     def begin(self, images: np.ndarray, epoch: int) -> None:
         """Clusters all the images and resets the head; a function of the weights, the seed and the epoch."""
@@ -170,7 +169,7 @@ class DeepCluster(Network):
         """
         features = in_chunks(self._features, images[:: math.ceil(len(images) / _WHITENED)], chunk=256)
         if not np.isfinite(features).all():
-            step = int(self.optimizer.iterations)
+            step = int(self.optimizer.iterations.numpy())
             raise RunError(f"deepcluster: features are NaN or infinite after step {step}; lower --deepcluster_rate")
         mean, matrix = epochs.whitening(features, self.whitening.shape[1])
         self.mean.assign(mean)

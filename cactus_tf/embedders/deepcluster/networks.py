@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from cactus_tf.backbones import RunningBatchNorm
 from cactus_tf.embedders._base.image_arrays import text
+from cactus_tf.embedders._base.replicas import own
 from cactus_tf.errors import InputError
 from cactus_tf.utils import seeds
 
@@ -174,7 +175,12 @@ class Body(keras.layers.Layer):
     def _dropped(self, x: tf.Tensor, place: int, step: Any) -> tf.Tensor:
         if step is None or not self._dropouts[place]:
             return x
-        return tf.nn.experimental.stateless_dropout(x, self._dropout, tf.stack([self._seeds[place], step]))
+        seed = tf.stack([self._seeds[place], step])
+        number = tf.distribute.get_replica_context().num_replicas_in_sync
+        if number == 1:
+            return tf.nn.experimental.stateless_dropout(x, self._dropout, seed)
+        of_all = tf.ones((tf.shape(x)[0] * number, x.shape[1]))
+        return x * own(tf.nn.experimental.stateless_dropout(of_all, self._dropout, seed))
 
 
 def _convolution(x: tf.Tensor, filters: int, side: int, padding: int, seed: int, name: str) -> tf.Tensor:
@@ -184,7 +190,7 @@ def _convolution(x: tf.Tensor, filters: int, side: int, padding: int, seed: int,
         mode, x = "valid", keras.layers.ZeroPadding2D(padding)(x)
     init = _normal(math.sqrt(2 / (side**2 * filters)), seed)
     x = keras.layers.Conv2D(filters, side, padding=mode, use_bias=False, kernel_initializer=init, name=name)(x)
-    return RunningBatchNorm(name=f"{name}_norm")(x)
+    return RunningBatchNorm(synchronized=True, name=f"{name}_norm")(x)
 
 
 def _is_pool_next(layers: tuple[tuple[int, ...], ...], i: int) -> bool:

@@ -17,6 +17,7 @@ __all__ = ["INFO", "Options", "build"]
 
 INFO = EmbedderInfo(
     trained=True,
+    divided=True,
     steps=5000,  # 50 epochs of 100, the authors' MNIST script
     metrics={
         "discriminator_loss": "- mean of log D(image) + log(1 - D(made image)); 2 ln 2 = 1.386 where D cannot tell",

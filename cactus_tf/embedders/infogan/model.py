@@ -13,6 +13,7 @@ import tensorflow as tf
 from cactus_tf.embedders._base.adam import FusedAdam
 from cactus_tf.embedders._base.image_arrays import text
 from cactus_tf.embedders._base.network import Network, NetworkContext
+from cactus_tf.embedders._base.replicas import own
 from cactus_tf.embedders.infogan import networks
 from cactus_tf.embedders.infogan.latents import Latents, draw, each_category, each_value, joined
 from cactus_tf.embedders.infogan.losses import (
@@ -131,15 +132,10 @@ class Infogan(Network):
         loss, *information = losses.values()
         return loss - self._options.weight * tf.add_n(information)
 
-    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """One alternation; data is (step, [batch, h, w, c] uint8).
-
-        Returns:
-          The metrics of INFO; the information is that of the generator's half.
-        """
-        step, images = data
-        x, n = self.scaled(images), tf.shape(images)[0]
-        first, second = self.latents("discriminator", step, n), self.latents("generator", step, n)
+    def replica_step(self, step: tf.Tensor, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """One alternation; returns the metrics of INFO, the information being that of the generator's half."""
+        x, n = self.scaled(own(images)), tf.shape(images)[0]
+        first, second = (Latents(*map(own, self.latents(use, step, n))) for use in ("discriminator", "generator"))
         made, _ = by_batch(self.generator, first.vectors())
         losses = self._update(0, lambda: self.discriminator_losses(x, made, first))
         return {**losses, **self._update(1, lambda: self.generator_losses(second))}

@@ -82,5 +82,7 @@ def _transposed(filters: int, seed: int, name: str, use_bias: bool = True) -> ke
 def _normalized(layer: Callable[..., keras.layers.Layer], size: int, seed: int, name: str) -> list:
     """A layer and its batch norm."""
     gamma = keras.initializers.RandomNormal(mean=1.0, stddev=_DEVIATION, seed=keras_seed(seed, f"{name} gain"))
-    norm = RunningBatchNorm(momentum=1.0, epsilon=_EPSILON, gamma_initializer=gamma, name=f"{name}_norm")
+    norm = RunningBatchNorm(
+        momentum=1.0, epsilon=_EPSILON, gamma_initializer=gamma, synchronized=True, name=f"{name}_norm"
+    )
     return [layer(size, seed, name, use_bias=False), norm]
