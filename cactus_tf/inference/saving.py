@@ -201,9 +201,11 @@ def _read(folder: Path, description: _Description, given: Embedder | type[Embedd
 
 def _read_learner(folder: Path, description: _Description, embedder: Embedder | None) -> Learner:
     recipe = saved_learners.read(description.learner, description.context, description.options, embedder)
-    learner = learners.make(*recipe)
+    path = folder / _WEIGHTS
+    with weights.limited(path.stat().st_size if path.is_file() else 0, folder / _DESCRIPTION):
+        learner = learners.make(*recipe)
     if isinstance(learner, MetaLearner):
-        weights.load(learner.variables, folder / _WEIGHTS)
+        weights.load(learner.variables, path)
     return learner
 
 
