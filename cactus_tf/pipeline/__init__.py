@@ -30,7 +30,7 @@ from cactus_tf.pipeline.partitioning import partition
 from cactus_tf.pipeline.preflight import check, count_classes
 from cactus_tf.pipeline.preparation import prepare, show
 from cactus_tf.report import run_events
-from cactus_tf.runs import changed_files, results
+from cactus_tf.runs import changed_files, results, shards
 from cactus_tf.runs import folder as run_folder
 from cactus_tf.runs.inputs import write_inputs
 from cactus_tf.types import Partitions, Splits
@@ -59,6 +59,7 @@ def run(plan: RunPlan) -> list[dict[str, Any]]:
         first_run = not artifacts.exists()
         files.make_folder(artifacts, "--artifacts_dir")
         files.make_folder(folder, "--workdir")
+        shards.check_shared(artifacts, distribution)
         with files.locked(folder):
             changed = functools.partial(changed_files.describe, plan.data, folder, artifacts)
             run_folder.claim(folder, plan.identity, results.provenance(plan.record), changed)
@@ -96,6 +97,7 @@ def distribute(plan: RunPlan) -> Distribution:
 
 def _assist(plan: RunPlan, folder: Path, artifacts: Path, distribution: Distribution) -> None:
     """What a worker does that is not the chief: all stages up to training, whose tasks it takes a part of."""
+    shards.check_shared(artifacts, distribution)
     with distribution.chief_first():
         data = prepare(plan.data, artifacts, plan.run.verify)
     plan = build_plan.complete(
