@@ -57,8 +57,7 @@ def run(plan: RunPlan) -> list[dict[str, Any]]:
         return []
     with files.taken_back(artifacts), files.taken_back(folder):
         first_run = not artifacts.exists()
-        files.make_folder(artifacts, "--artifacts_dir")
-        files.make_folder(folder, "--workdir")
+        _make_folders(artifacts, folder)
         shards.check_shared(artifacts, distribution)
         with files.locked(folder):
             changed = functools.partial(changed_files.describe, plan.data, folder, artifacts)
@@ -68,6 +67,21 @@ def run(plan: RunPlan) -> list[dict[str, Any]]:
             rows = _stages(plan, folder, artifacts, first_run, distribution)
             distribution.barrier()
             return rows
+
+
+def _make_folders(artifacts: Path, folder: Path) -> None:
+    """Makes the folders of artifacts and run.
+
+    Raises:
+      InputError: one cannot be written; says how to see the results of a run that has some.
+    """
+    try:
+        files.make_folder(artifacts, "--artifacts_dir")
+        files.make_folder(folder, "--workdir")
+    except InputError as error:
+        if not (folder / results.NAME).is_file():
+            raise
+        raise InputError(f"{error}, or see the results in it: python -m cactus_tf.table {folder}") from error
 
 
 def distribute(plan: RunPlan) -> Distribution:
