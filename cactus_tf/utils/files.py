@@ -160,6 +160,16 @@ def read_json_if_whole(path: Path, kind: type, default: Any) -> Any:
     return default
 
 
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Gives a path's name to an OSError of its block that has none, as of a disk that is full when a file is closed."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
 def make_way(path: Path) -> None:
     """Removes an empty folder from the place of a file.
 
