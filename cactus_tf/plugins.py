@@ -5,6 +5,7 @@ Members lie in this package and in the plug-in folders that `add` was given.
 
 import dataclasses
 import difflib
+import functools
 import importlib
 import pkgutil
 import sys
@@ -81,9 +82,10 @@ def names(family: str) -> list[str]:
     return sorted({name for name in _built_in(family) if not name.startswith("_")} | added)
 
 
-def _built_in(family: str) -> set[str]:
+@functools.cache
+def _built_in(family: str) -> frozenset[str]:
     """The modules of a family in this package, found without importing any: it could import TensorFlow."""
-    return {module.name for module in pkgutil.iter_modules([str(Path(__file__).parent / family)])}
+    return frozenset(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent / family)]))
 
 
 def _check_against_others(plugin: Plugin) -> None:

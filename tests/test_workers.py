@@ -27,12 +27,13 @@ FLAGS = [
 class Running:
     """Workers that run the command in one folder, a process each."""
 
-    def __init__(self, place, number, *flags, only=None, own=None, seconds=120):
+    def __init__(self, place, number, *flags, only=None, own=None, seconds=120, taken=None):
         place.mkdir(exist_ok=True)
         ports = []
         for _ in range(number):
             with socket.create_server(("127.0.0.1", 0)) as server:
                 ports.append(server.getsockname()[1])
+        ports[-1] = taken or ports[-1]
         self.addresses = [f"127.0.0.1:{port}" for port in ports]
         self.place, self.processes = place, []
         command = [sys.executable, "-m", "cactus_tf.main", *FLAGS, *flags]
@@ -124,10 +125,26 @@ def test_workers_train_several_rounds_as_one_does(tmp_path):
 
 def test_a_worker_that_does_not_share_the_run_folder_of_rounds_says_so(tmp_path):
     running = Running(tmp_path / "run", 2, "--rounds=2", "--steps=1", own=["--workdir=run", "--workdir=elsewhere"])
-    (_, _, err), (code, _, own) = running.outcomes()
-    assert code == 1
-    assert "elsewhere has no config.json, which the chief writes: with --rounds, put --workdir on a file system" in own
-    assert f"the worker at {running.addresses[1]} no longer responds" in err
+    for code, _, err in running.outcomes():
+        assert code == 2
+        assert err.startswith(f"the worker at {running.addresses[1]} does not see what the chief at")
+        assert "writes to --workdir (here " in err
+
+
+def test_workers_that_augment_select_and_stop_after_a_stage_give_the_losses_of_one(tmp_path):
+    flags = ["--algo=reptile", "--augmentation=affine", "--select=pseudo", "--steps=2", "--reptile_inner_steps=1"]
+    one = finished(tmp_path / "one", 1, *flags, "--stage=train")
+    several = finished(tmp_path / "several", 2, *flags, "--stage=partition")
+    assert not list(several.place.rglob("history.csv"))
+    finished(several.place, 2, *flags, "--stage=train")
+    name = "run/reptile/history.csv"
+    (losses, pseudo), (expected, expected_pseudo) = (
+        [[row.get(column) for row in history.read(running.place / name)] for column in ("loss", "pseudo/accuracy")]
+        for running in (several, one)
+    )
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+    assert pseudo == expected_pseudo
+    assert any(pseudo)
 
 
 def killed_in_training(place, which):
@@ -175,3 +192,21 @@ def test_a_worker_that_never_comes_is_named(tmp_path):
     assert code == 1
     assert err.startswith(f"no worker at {running.addresses[0]}")
     assert not (tmp_path / "run/run").exists()
+
+
+def test_an_artifacts_folder_that_is_not_shared_is_named(tmp_path):
+    running = Running(tmp_path / "run", 2, "--steps=1", own=["--artifacts_dir=here", "--artifacts_dir=there"])
+    for (code, _, err), own in zip(running.outcomes(), ("here", "there"), strict=True):
+        assert code == 2
+        assert err.startswith(f"the worker at {running.addresses[1]} does not see what the chief at")
+        assert f"writes to --artifacts_dir (here {running.place / own}): name a folder" in err
+    assert not (running.place / "here").exists()
+
+
+def test_a_chief_that_tensorflow_cannot_connect_is_named(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as deaf:  # answers like a worker that starts, and never joins
+        running = Running(tmp_path / "run", 2, only=[0], seconds=8, taken=deaf.getsockname()[1])
+        ((code, _, err),) = running.outcomes()
+    assert code == 1
+    assert err.startswith(f"TensorFlow did not connect the workers after 8 s; the chief is at {running.addresses[0]}:")
+    assert err.count("\n") == 0

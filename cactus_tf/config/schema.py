@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Mapping
@@ -301,13 +302,16 @@ def from_saved(kind: type, saved: Any) -> Any:
     if missing:
         raise InputError(f"{', '.join(missing)} missing")
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     for name, value in values.items():
         if not _has_type(value, hints[name]) and not (value is None and fields[name].default is None):
             raise InputError(f"{name} is {_shown(value)}, and it must be {_in_words(hints[name])}")
     settings = kind(**values)
     check_ranges(settings, "")
     return settings
+
+
+_hints = functools.cache(typing.get_type_hints)
 
 
 def _has_type(value: Any, hint: Any) -> bool:

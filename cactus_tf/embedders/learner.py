@@ -174,11 +174,12 @@ class LearnerFeatures(ImageTransformer):
             recipe = saved_embedders.read(saved["embedder"], saved["embedder_context"], saved["embedder_options"])
             embedder = built(recipe).load(folder / _EMBEDDER)
         recipe = saved_learners.read(saved["learner"], saved["context"], saved["options"], embedder)
-        with keras_defaults():
+        path = folder / _WEIGHTS
+        with keras_defaults(), weights.limited(path.stat().st_size if path.is_file() else 0, folder / _DESCRIPTION):
             learner = plugins.load("learners", recipe.name).build(recipe.context, recipe.options)
         learner.recipe = recipe
         assert isinstance(learner, MetaLearner)
-        weights.load(learner.variables, folder / _WEIGHTS)
+        weights.load(learner.variables, path)
         return self.use(learner)
 
     def __sklearn_is_fitted__(self) -> bool:

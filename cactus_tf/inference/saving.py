@@ -201,9 +201,11 @@ def _read(folder: Path, description: _Description, given: Embedder | type[Embedd
 
 def _read_learner(folder: Path, description: _Description, embedder: Embedder | None) -> Learner:
     recipe = saved_learners.read(description.learner, description.context, description.options, embedder)
-    learner = learners.make(*recipe)
+    path = folder / _WEIGHTS
+    with weights.limited(path.stat().st_size if path.is_file() else 0, folder / _DESCRIPTION):
+        learner = learners.make(*recipe)
     if isinstance(learner, MetaLearner):
-        weights.load(learner.variables, folder / _WEIGHTS)
+        weights.load(learner.variables, path)
     return learner
 
 
@@ -224,6 +226,8 @@ def _read_fitted(folder: Path, about: _Labels) -> Fitted:
         raise InputError(f"{_SUPPORT} has {len(support)} images and {len(labels)} labels")
     if not np.array_equal(np.unique(labels), np.arange(len(classes))):
         raise InputError(f"{_SUPPORT} has labels of other classes than the {len(classes)} of {_DESCRIPTION}")
+    if about.image_shape is None and support.ndim != 2:
+        raise InputError(f"{_SUPPORT} has images, and {_DESCRIPTION} does not give their shape")
     if about.image_shape is not None and (support.dtype != np.uint8 or support.shape[1:] != about.image_shape):
         raise InputError(f"{_SUPPORT} has images of another shape than {list(about.image_shape)}")
     return Fitted(support, labels, classes, about.image_shape, about.pixel_scale)

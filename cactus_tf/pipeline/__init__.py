@@ -29,7 +29,7 @@ from cactus_tf.pipeline.partitioning import partition
 from cactus_tf.pipeline.preflight import check, count_classes
 from cactus_tf.pipeline.preparation import prepare, show
 from cactus_tf.report import run_events
-from cactus_tf.runs import changed_files, results
+from cactus_tf.runs import changed_files, results, shards
 from cactus_tf.runs import folder as run_folder
 from cactus_tf.runs.inputs import write_inputs
 from cactus_tf.types import Partitions, Splits
@@ -56,8 +56,7 @@ def run(plan: RunPlan) -> list[dict[str, Any]]:
         return []
     with files.taken_back(artifacts), files.taken_back(folder):
         first_run = not artifacts.exists()
-        files.make_folder(artifacts, "--artifacts_dir")
-        files.make_folder(folder, "--workdir")
+        _make_folders(artifacts, folder)
         with files.locked(folder):
             changed = functools.partial(changed_files.describe, plan.data, folder, artifacts)
             run_folder.claim(folder, plan.identity, results.provenance(plan.record), changed)
@@ -66,6 +65,21 @@ def run(plan: RunPlan) -> list[dict[str, Any]]:
             rows = _stages(plan, folder, artifacts, first_run, distribution)
             distribution.barrier()
             return rows
+
+
+def _make_folders(artifacts: Path, folder: Path) -> None:
+    """Makes the folders of artifacts and run.
+
+    Raises:
+      InputError: one cannot be written; says how to see the results of a run that has some.
+    """
+    try:
+        files.make_folder(artifacts, "--artifacts_dir")
+        files.make_folder(folder, "--workdir")
+    except InputError as error:
+        if not (folder / results.NAME).is_file():
+            raise
+        raise InputError(f"{error}, or see the results in it: python -m cactus_tf.table {folder}") from error
 
 
 def distribute(plan: RunPlan) -> Distribution:
@@ -102,6 +116,10 @@ def _stages(
     """
     chief = distribution.workers.is_chief
     clock = results.Clock(plan.run.stage, folder / "seconds.json" if chief else None)
+    several = plan.settings.partition.rounds > 1
+    shards.check_shared(artifacts, "--artifacts_dir", distribution)
+    if several:  # a round embeds by the weights of the round before
+        shards.check_shared(folder, "--workdir", distribution)
     with clock.stage("prepare"):
         if chief:
             check_ready(plan.embedding, artifacts)
@@ -117,10 +135,8 @@ def _stages(
         check(plan, data)
     if clock.over:
         return []
-    several = plan.settings.partition.rounds > 1
     clusters = rounds.Clusters(data.train, folder) if several and chief else None
     if several:
-        run_folder.check_shared(folder)
         with clock.stage("rounds"):
             train_round = functools.partial(_earlier_round, data, artifacts, clusters, distribution)
             plan = rounds.last(plan, folder, train_round, checked=chief)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cactus_tf.errors import InputError, RunError
+from cactus_tf.errors import InputError
 from cactus_tf.utils import sealed
 
 CONFIG = "config.json"
@@ -46,19 +46,6 @@ def claim(
                 f"--workdir: {folder} belongs to another configuration ({'; '.join(differences)}); {remedy}"
             )
     sealed.write(path, {**config, "identity": identity})
-
-
-def check_shared(folder: Path) -> None:
-    """Checks that a worker of a run of several rounds finds what the chief has written.
-
-    Raises:
-      RunError: it does not.
-    """
-    if not (folder / CONFIG).is_file():
-        raise RunError(
-            f"{folder} has no {CONFIG}, which the chief writes: with --rounds, put --workdir on a file system that all "
-            "machines share"
-        )
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

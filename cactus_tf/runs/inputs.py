@@ -16,7 +16,7 @@ from cactus_tf.utils import files, sealed
 from cactus_tf.utils.paths import is_below
 
 PREPARED = "prepared.json"  # in the artifact of the data, what their preparation found
-_NAME = "inputs.json"
+NAME = "inputs.json"
 _REMEDY = "rerun the run's command, which writes it again"
 
 
@@ -52,7 +52,7 @@ def write_inputs(plan: RunPlan, data: Splits, folder: Path) -> None:
         **folders,
     )
     content = {name: value for name, value in dataclasses.asdict(inputs).items() if value is not None}
-    sealed.write(folder / _NAME, {**content, "clusters": inputs.clusters})
+    sealed.write(folder / NAME, {**content, "clusters": inputs.clusters})
 
 
 def read_inputs(folder: Path) -> Inputs:
@@ -61,9 +61,9 @@ def read_inputs(folder: Path) -> Inputs:
     Raises:
       InputError: there is nothing, because the run stopped before training or an old version made it; or it is damaged.
     """
-    path = folder / _NAME
+    path = folder / NAME
     if not path.exists():
-        raise InputError(f"{folder} has no {_NAME}: it was never trained, or lost the file; rerun its command")
+        raise InputError(f"{folder} has no {NAME}: it was never trained, or lost the file; rerun its command")
     content = sealed.read(path, _REMEDY)
     try:
         inputs: Inputs = from_saved(Inputs, content)

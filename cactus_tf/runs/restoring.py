@@ -22,12 +22,13 @@ from cactus_tf.errors import InputError
 from cactus_tf.fewshot.training import weights_folder
 from cactus_tf.runs.artifacts import RESTORE, check_folder, stored_array
 from cactus_tf.runs.folder import CONFIG
+from cactus_tf.runs.inputs import NAME as INPUTS
 from cactus_tf.runs.inputs import Inputs, read_inputs
-from cactus_tf.utils import sealed
-from cactus_tf.utils.checkpoints import load_newest
+from cactus_tf.utils import checkpoints, sealed, weights
 from cactus_tf.utils.paths import expanded
 from cactus_tf.utils.text import first_line
 
+_IMAGES = "train-images.npy"
 _SECTIONS = {
     "data": schema.DataSettings,
     "embedding": schema.EmbeddingSettings,
@@ -106,7 +107,7 @@ def training_images(run: str | Path) -> np.ndarray | None:
     """
     folder = expanded(run)
     settings, inputs = read_settings(folder), read_inputs(folder)
-    path = artifacts_folder(folder, settings, inputs) / inputs.data / "train-images.npy"
+    path = artifacts_folder(folder, settings, inputs) / inputs.data / _IMAGES
     return stored_array(path) if path.exists() else None
 
 
@@ -163,19 +164,21 @@ def _restore(folder: Path, algo: str | None) -> Restored:
     settings = completed(settings, inputs, folder)
     learner_plan, features = build_plan.learner_plan(settings, name), build_plan.has_features(settings)
     shape, artifacts = inputs.image_shape, artifacts_folder(folder, settings, inputs)
+    _check_shape(shape, artifacts / inputs.data / _IMAGES, folder)
     embedder, embeddings, images = None, None, None
     if learner_plan.embeddings and not features:
         embedder = _embedder(settings, artifacts, inputs, name)
         blank = np.zeros((1, *shape), np.uint8)
         embeddings = _array(artifacts / str(inputs.embeddings) / "train.npy", learner_plan, blank, embedder)
     if learner_plan.info.uses_clusters:
-        images = _array(artifacts / inputs.data / "train-images.npy", learner_plan)
+        images = _array(artifacts / inputs.data / _IMAGES, learner_plan)
         embeddings = images if features else embeddings
     elif features:
         embeddings = np.zeros((1, *shape), np.float32)
     trained = learner_plan.training is not None and learner_plan.training.steps > 0
     context = learner_plan.context(shape, embedder, embeddings, images, restored=trained)
-    learner = learners.make(name, context, learner_plan.options)
+    with weights.limited(checkpoints.size(weights_folder(folder / name)), folder / CONFIG):
+        learner = learners.make(name, context, learner_plan.options)
     return Restored(
         name=name,
         learner=learner,
@@ -189,6 +192,23 @@ def _restore(folder: Path, algo: str | None) -> Restored:
         embedder=embedder,
         step=_load_weights(learner_plan, learner, folder),
     )
+
+
+def _check_shape(shape: tuple[int, ...], path: Path, folder: Path) -> None:
+    """Checks the shape of a run's images against those that it learned from, if they can be read.
+
+    Raises:
+      InputError: it is another one.
+    """
+    try:
+        stored = stored_array(path).shape[1:]
+    except (InputError, OSError):  # gone or damaged: whoever needs them says so
+        return
+    if stored != shape:
+        raise InputError(
+            f"{folder / INPUTS} says that images are of shape {list(shape)}, and those at {path} are {list(stored)}: "
+            "rerun the run's command, which writes both again"
+        )
 
 
 def choose(settings: Settings, algo: str | None, folder: Path) -> str:
@@ -288,12 +308,12 @@ def _load_weights(learner_plan: LearnerPlan, learner: Learner, folder: Path) -> 
     if learner_plan.training is None:
         return 0
     assert isinstance(learner, MetaLearner)
-    checkpoints = weights_folder(folder / learner_plan.name)
-    step = load_newest(learner.variables, checkpoints)
+    states = weights_folder(folder / learner_plan.name)
+    step = checkpoints.load_newest(learner.variables, states)
     if step == 0 and learner_plan.training.steps:
-        about = "all are damaged" if any(checkpoints.glob("step-*")) else "it was never trained"
+        about = "all are damaged" if any(states.glob("step-*")) else "it was never trained"
         raise InputError(
-            f"{learner_plan.name} of {folder} cannot be used: {checkpoints} holds no readable checkpoint ({about}); "
+            f"{learner_plan.name} of {folder} cannot be used: {states} holds no readable checkpoint ({about}); "
             "rerun the run's command, which trains it again"
         )
     return step

@@ -23,6 +23,7 @@ from cactus_tf.types import Accuracy, Difference, Splits
 from cactus_tf.utils import files, progress, sealed, watchdog
 from cactus_tf.utils.machine import machine
 
+NAME = "results.json"
 EVAL_DIR_HINT = "to measure accuracy on your own images, add --eval_dir=FOLDER with a subfolder per class"
 _PACKAGES = ("cactus-tf", "tensorflow", "keras", "numpy", "scikit-learn", "tensorflow-datasets", "tensorboard")
 _COLUMNS = (
@@ -169,7 +170,7 @@ def write(record: Mapping[str, Any], rows: Sequence[Mapping], clock: Clock, fold
         "seconds": {name: clock.seconds.get(name, 0.0) for name in _timed(clock)},
         "rows": list(rows),
     }
-    sealed.write(folder / "results.json", value)
+    sealed.write(folder / NAME, value)
     flat = [flat_row(r) for r in rows]
     extra = dict.fromkeys(name for r in flat for name in r if name not in _COLUMNS)
     files.write_csv(folder / "results.csv", flat, [*_COLUMNS, *extra])

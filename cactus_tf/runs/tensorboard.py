@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from cactus_tf.types import Array
+from cactus_tf.utils import files
 
 TAGS = {
     "train/loss": "mean query loss of the step's episodes, in nats; MAML and its relatives: N times it; Reptile: mean "
@@ -245,20 +246,21 @@ def write_projector(
     """
     from tensorboard.plugins import projector
 
-    folder.mkdir(parents=True, exist_ok=True)
-    np.savetxt(folder / "embeddings.tsv", embeddings, fmt="%.4g", delimiter="\t")
-    with open(folder / "metadata.tsv", "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        lines = csv.writer(file, "excel-tab", lineterminator="\n")
-        lines.writerows([list(columns)] if len(columns) > 1 else [])  # TensorBoard wants no head on a single column
-        lines.writerows(zip(*columns.values(), strict=True))
-    info = projector.EmbeddingInfo(
-        tensor_name="train images", tensor_path="embeddings.tsv", metadata_path="metadata.tsv"
-    )
-    if pictures is not None:
-        keras.utils.save_img(folder / "sprite.png", _sprite(pictures), data_format="channels_last", scale=False)
-        info.sprite.image_path = "sprite.png"
-        info.sprite.single_image_dim.extend([pictures.shape[2], pictures.shape[1]])
-    projector.visualize_embeddings(str(folder), projector.ProjectorConfig(embeddings=[info]))
+    with files.naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savetxt(folder / "embeddings.tsv", embeddings, fmt="%.4g", delimiter="\t")
+        with open(folder / "metadata.tsv", "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            lines = csv.writer(file, "excel-tab", lineterminator="\n")
+            lines.writerows([list(columns)] if len(columns) > 1 else [])  # TensorBoard wants no head on a single column
+            lines.writerows(zip(*columns.values(), strict=True))
+        info = projector.EmbeddingInfo(
+            tensor_name="train images", tensor_path="embeddings.tsv", metadata_path="metadata.tsv"
+        )
+        if pictures is not None:
+            keras.utils.save_img(folder / "sprite.png", _sprite(pictures), data_format="channels_last", scale=False)
+            info.sprite.image_path = "sprite.png"
+            info.sprite.single_image_dim.extend([pictures.shape[2], pictures.shape[1]])
+        projector.visualize_embeddings(str(folder), projector.ProjectorConfig(embeddings=[info]))
 
 
 def _sprite(pictures: np.ndarray) -> np.ndarray:

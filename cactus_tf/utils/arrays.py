@@ -183,6 +183,8 @@ def _header(beginning: bytes) -> tuple[tuple[int, ...], np.dtype, int]:
         shape, _, dtype = read(file)
     except Exception as error:  # a damaged header is parsed as Python and fails in every way that Python can
         raise ArrayError("is not a .npy file, or its header is damaged") from error
+    if any(isinstance(side, bool) for side in shape):  # NumPy takes them for integers here, and not later
+        raise ArrayError("is damaged (its header states True or False in its shape)")
     return shape, dtype, file.tell()
 
 

@@ -145,6 +145,11 @@ def newest_files(folder: Path) -> list[Path]:
     return sorted(path for state in newest for path in folder.glob(f"{Path(state).name}.*"))
 
 
+def size(folder: Path) -> int:
+    """The bytes of the largest state in the folder of a training; 0 if there is none."""
+    return max((path.stat().st_size for path in folder.glob(f"{_NAME}-*.data-*")), default=0)
+
+
 def _newest_first(folder: Path) -> list[str]:
     """Checkpoints of which any file is there, so that one that lost a file counts as damaged."""
     names = (_FILES.fullmatch(path.name) for path in folder.glob(f"{_NAME}-*"))

@@ -12,6 +12,8 @@ import logging
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -195,7 +197,7 @@ def start(kind: str, seconds: float) -> Distribution:
     workers = from_environment(os.environ)
     if len(workers.addresses) > 1:
         meet(workers, seconds)
-    with _ended_after(seconds), _own_signals(), naming_lost_workers(workers):
+    with _ended_after(seconds, workers.addresses[0]), _own_signals(), naming_lost_workers(workers):
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     role = "the chief, which writes the run" if workers.is_chief else f"for the chief at {workers.addresses[0]}"
     log.info("worker %d of %d, %s", workers.index + 1, len(workers.addresses), role)
@@ -305,15 +307,38 @@ def _why_unreachable(address: str) -> str:
 
 
 @contextlib.contextmanager
-def _ended_after(seconds: float) -> Iterator[None]:
+def _ended_after(seconds: float, chief: str) -> Iterator[None]:
     """Ends the process if its block takes longer: TensorFlow waits in it without an end, and holds Python's lock."""
     log.info("joining the other workers; without them, this process ends with exit code 1 after %.0f s", seconds)
-    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+    line = (
+        f"TensorFlow did not connect the workers after {seconds:g} s; the chief is at {chief}: start the command on "
+        "every worker again, and open the ports between them; --worker_timeout waits longer"
+    )
+    with _last_words(line, time.monotonic() + seconds), open(os.devnull, "w", encoding="utf-8") as nowhere:
         faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
         try:
             yield
         finally:
             faulthandler.cancel_dump_traceback_later()
+
+
+_LAST_WORDS = """
+import sys, time
+line, due = sys.argv[1:]
+if not sys.stdin.read(1) and time.monotonic() >= float(due):
+    sys.stderr.write(line + "\\n")
+"""
+
+
+@contextlib.contextmanager
+def _last_words(line: str, due: float) -> Iterator[None]:
+    """Lets another process print a line if this one ends in the block, at a time of `time.monotonic` or later."""
+    command = [sys.executable, "-I", "-S", "-c", _LAST_WORDS, line, str(due)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True) as witness:
+        try:
+            yield
+        finally:
+            witness.communicate("over")
 
 
 @contextlib.contextmanager

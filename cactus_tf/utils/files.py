@@ -40,9 +40,7 @@ def write_atomic(path: Path, write: Callable[[Any], None]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-            for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-                if left != temporary:  # before the file is there: who is killed afterwards may never write it again
-                    _remove_if_free(left)
+            _remove_left(path, temporary)  # before the file is there: who is killed afterwards may never write it again
             if os.name == "posix":  # while the lock tells others that this file is in use; Windows must close it first
                 os.replace(temporary, path)
                 return
@@ -53,6 +51,41 @@ def write_atomic(path: Path, write: Callable[[Any], None]) -> None:
     finally:
         with contextlib.suppress(OSError):  # on a disk that has become read-only; the error above says it
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def present(path: Path) -> Iterator[None]:
+    """Keeps an empty file of the name .STEM.SUFFIX.tmp, for a path STEM.SUFFIX, during its block.
+
+    Those of the same stem that processes left when they were killed are removed.
+
+    Raises:
+      RunError: it could not be written.
+    """
+    temporary = temporary_name(path)
+    try:
+        file = _opened(temporary)
+    except OSError as error:
+        raise RunError(f"cannot write {temporary} ({error.strerror}): choose another folder") from error
+    with file:
+        _remove_left(path.with_suffix(""), temporary)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+def temporary_name(path: Path) -> Path:
+    """The file that `present` keeps for a path."""
+    return path.with_name(f".{path.name}.tmp")
+
+
+def _remove_left(path: Path, own: Path) -> None:
+    """Removes the temporary files of a path that no process uses any more."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        if left != own:
+            _remove_if_free(left)
 
 
 def _opened(temporary: Path) -> BinaryIO:
@@ -125,6 +158,16 @@ def read_json_if_whole(path: Path, kind: type, default: Any) -> Any:
         return value
     log.warning("%s is damaged; going on without it", path)
     return default
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Gives a path's name to an OSError of its block that has none, as of a disk that is full when a file is closed."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def make_way(path: Path) -> None:

@@ -1,13 +1,18 @@
-"""Variables in a file of Keras' format."""
+"""Variables in a file of Keras' format, and a limit for networks that are made before their weights are read."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from cactus_tf.errors import InputError
 from cactus_tf.utils import files
+
+SMALL, LARGEST_UNSAVED = 1 << 28, 1 << 30
+"""Bytes of networks that are made without a question, and of those whose weights are not saved, as from scratch."""
 
 
 def save(variables: Sequence[Any], path: Path) -> None:
@@ -24,6 +29,50 @@ def load(variables: Sequence[Any], path: Path) -> None:
     """
     _check(path)
     _model(variables).load_weights(path)
+
+
+@contextlib.contextmanager
+def limited(saved: int, where: Path) -> Iterator[None]:
+    """Refuses, in its block, networks that cannot belong to their saved weights; before they take memory.
+
+    A description that others wrote can ask for any size. While it is made, a network takes up to three times the bytes
+    of its weights, with two moments of Adam.
+
+    Args:
+      saved: bytes of the saved weights; 0 if there are none.
+      where: the description, a file.
+
+    Raises:
+      InputError: the network has more than four times these bytes.
+    """
+    import tensorflow as tf
+
+    most = max(4 * saved, SMALL) if saved else LARGEST_UNSAVED
+    taken = 0
+
+    def creator(create: Any, **settings: Any) -> Any:
+        nonlocal taken
+        taken += _bytes(settings["initial_value"])
+        if taken > most:
+            beside = f"the weights beside it have {saved / 1e6:.2g} MB" if saved else "no weights are beside it"
+            raise InputError(
+                f"{where} describes a network of at least {taken / 1e9:.2g} GB, and {beside}: it is damaged or was "
+                "changed; make it again"
+            )
+        return create(**settings)
+
+    with tf.variable_creator_scope(creator):
+        yield
+
+
+def _bytes(initial: Any) -> int:
+    """The size of a variable, from its initial value, or from the function that makes it, which is not computed."""
+    import tensorflow as tf
+
+    if callable(initial):
+        initial = tf.function(initial, autograph=False).get_concrete_function().structured_outputs
+    value = tf.convert_to_tensor(initial)
+    return math.prod(value.shape) * value.dtype.size
 
 
 def _check(path: Path) -> None:

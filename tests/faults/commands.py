@@ -25,6 +25,7 @@ ACAI = [*SHORT, "--embedder=acai", "--embedder_steps=6", "--acai_depth=2", "--ac
 ROUNDS = [*SHORT, "--algo=protonets", "--rounds=2", "--first_partitioner=instances", "--augmentation=affine",
           "--round_clusters=12", "--round_steps=6"]  # fmt: skip
 PIXELS = [*SHORT, "--embedder=pixels", "--pixels_dims=6", "--algo=protonets"]
+WORKERS = [*PIXELS, "--tasks_per_step=2", "--distribute=multiworker", "--worker_timeout=60"]
 LONGEST = 300.0
 """Seconds after which a command counts as hanging."""
 
@@ -55,9 +56,11 @@ class Server:
         self._process.stdin.flush()
         return int(self._process.stdout.readline())
 
-    def start(self, place, argv, **faults):
-        """Starts a command in a folder."""
-        return Command(self, place, self.ask(argv=argv, place=str(place), faults=faults))
+    def start(self, place, argv, *, output=None, environment=None, **faults):
+        """Starts a command in a folder; what it prints goes to files beside it, or to those of this name."""
+        output = str(output or place)
+        request = {"argv": argv, "place": str(place), "faults": faults, "output": output}
+        return Command(self, place, self.ask(**request, environment=environment or {}), output)
 
     def run(self, place, argv, **faults):
         """(exit code, standard output, standard error) of a command."""
@@ -70,8 +73,8 @@ class Server:
 class Command:
     """A started command."""
 
-    def __init__(self, server, place, number):
-        self._server, self.place, self._number = server, Path(place), number
+    def __init__(self, server, place, number, output):
+        self._server, self.place, self._number, self._output = server, Path(place), number, output
         self._alarm = threading.Timer(LONGEST, self.kill)
         self._alarm.start()
 
@@ -84,4 +87,4 @@ class Command:
         """(exit code, standard output, standard error)."""
         code = self._server.ask(wait=self._number)
         self._alarm.cancel()
-        return code, *(Path(f"{self.place}.{name}").read_text(errors="replace") for name in ("out", "err"))
+        return code, *(Path(f"{self._output}.{name}").read_text(errors="replace") for name in ("out", "err"))

@@ -5,7 +5,8 @@ Faults by name, each with the stage in which it comes ("rounds/train" is the tra
     end; {"stage": S} and {"save": N} only report, and the one who started the command kills it.
   refuse: {"stage": S, "operations": [...], "error": NAME, "first": N} makes file operations fail from the N-th on.
   fill: {"stage": S, "left": BYTES} fills the disk of the command's folder when the stage begins.
-  no_locks, clock: {"seconds": S}, memory: {"bytes": N}: for the whole command.
+  no_locks, clock: {"seconds": S}, memory: {"bytes": N}: for the whole command; patience: {"seconds": S} with the shards
+    of other workers.
 """
 
 import contextlib
@@ -21,6 +22,7 @@ import tensorflow as tf
 
 from cactus_tf.embedders._base import fit_callbacks
 from cactus_tf.fewshot import training
+from cactus_tf.runs import shards
 from cactus_tf.utils import progress
 
 EVERY = 2
@@ -145,5 +147,7 @@ def prepare(place, faults):
     if "clock" in faults:
         now = time.time
         time.time = lambda: now() + faults["clock"]["seconds"]
+    if "patience" in faults:
+        shards._PATIENCE = faults["patience"]["seconds"]
     if "memory" in faults:
         resource.setrlimit(resource.RLIMIT_AS, (faults["memory"]["bytes"],) * 2)

@@ -9,6 +9,7 @@ over the stage, and during the writing of a checkpoint. TensorFlow gets one thre
 
 import argparse
 import csv
+import functools
 import hashlib
 import json
 import os
@@ -50,13 +51,18 @@ class Whole:
 
     def __init__(self, server, name, place):
         self.name = name
-        events, codes = watched(server, RUNS[name], place)
+        events, codes = watched(functools.partial(server.start, place, RUNS[name], report=True), place)
         assert codes[0] == 0, codes
         self.state = state(place)
-        self.operations = {e[1]: int(e[2]) for _, e in events if e[0] == "ended"}
-        self.seconds = {e[1]: t - began(events, e[1]) for t, e in events if e[0] == "ended"}
-        starts = [t for t, e in events if e[0] == "saving"]
-        self.saving = float(np.median([t - s for s, t in zip(starts, at(events, "saved"), strict=True)]))
+        measure(self, events)
+
+
+def measure(whole, events):
+    """Notes the file operations and seconds of the stages, and the seconds of a checkpoint, of a run's events."""
+    whole.operations = {e[1]: int(e[2]) for _, e in events if e[0] == "ended"}
+    whole.seconds = {e[1]: t - began(events, e[1]) for t, e in events if e[0] == "ended"}
+    starts = [t for t, e in events if e[0] == "saving"]
+    whole.saving = float(np.median([t - s for s, t in zip(starts, at(events, "saved"), strict=True)]))
 
 
 def began(events, stage):
@@ -67,8 +73,14 @@ def at(events, what):
     return [t for t, e in events if e[0] == what]
 
 
-def watched(server, argv, place, kill=None, moment=lambda event: None):
+def watched(start, place, moment=lambda event: None, victim=None):
     """Runs a command and reads its events; `moment` gives the seconds after an event at which it is killed.
+
+    Args:
+      start: starts it, with faults.
+      place: its folder.
+      moment: from an event to seconds, or None.
+      victim: () -> the command that is killed, if it is another one.
 
     Returns:
       [(time, words)] of its events, and (exit code, standard output, standard error).
@@ -77,15 +89,16 @@ def watched(server, argv, place, kill=None, moment=lambda event: None):
     fifo.unlink(missing_ok=True)
     os.mkfifo(fifo)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
-    command = server.start(place, argv, report=True, **({"kill": kill} if kill else {}))
+    command = start()
     events, rest, due = [], b"", float("inf")
     while True:
         left = min(max(due - time.monotonic(), 0), 60)
         if not select.select([reader], [], [], left)[0]:
             if time.monotonic() < due:
                 continue
-            command.kill()
-            break
+            (victim() if victim else command).kill()
+            due = float("inf")
+            continue
         read = os.read(reader, 4096)
         if not read:  # its end
             break
@@ -126,25 +139,30 @@ def half_made(place):
     return temporary + [Path(name) for name in data if not list(place.rglob(f"{name}.index"))]
 
 
-def kill_once(server, whole, place, kind, stage, rng):
-    """Starts the run of a life and kills it in a stage; returns what happened."""
-    kill, moment = None, lambda event: 0 if event[:2] == ["ended", stage] else None
+def chosen(whole, kind, stage, rng):
+    """The fault of a command that kills itself, or none, and the moment at which it is killed from outside."""
     if kind == "operation":
         kill = {"stage": stage, "operation": int(rng.integers(1, whole.operations[stage] + 1))}
-        moment = lambda event: None  # noqa: E731
-    elif kind == "time":
+        return {"kill": kill}, lambda event: None
+    if kind == "time":
         delay = float(rng.uniform(0, whole.seconds[stage]))
-        moment = lambda event: {("begun", stage): delay, ("ended", stage): 0}.get(tuple(event[:2]))  # noqa: E731
-    else:
-        delay, here = float(rng.uniform(0, 2 * whole.saving)), []
+        return {}, lambda event: {("begun", stage): delay, ("ended", stage): 0}.get(tuple(event[:2]))
+    delay, here = float(rng.uniform(0, 2 * whole.saving)), []
 
-        def moment(event):
-            here.extend([True] if event[:2] == ["begun", stage] else [])
-            if here and event[0] == "saving" and rng.random() < 0.7:
-                return delay
-            return 0 if event[:2] == ["ended", stage] else None
+    def moment(event):
+        here.extend([True] if event[:2] == ["begun", stage] else [])
+        if here and event[0] == "saving" and rng.random() < 0.7:
+            return delay
+        return 0 if event[:2] == ["ended", stage] else None
 
-    events, (code, _, error) = watched(server, RUNS[whole.name], place, kill, moment)
+    return {}, moment
+
+
+def kill_once(server, whole, place, kind, stage, rng):
+    """Starts the run of a life and kills it in a stage; returns what happened."""
+    faults, moment = chosen(whole, kind, stage, rng)
+    start = functools.partial(server.start, place, RUNS[whole.name], report=True, **faults)
+    events, (code, _, error) = watched(start, place, moment)
     last = " ".join(events[-1][1][:2]) if events else "nothing"
     return {"stage": stage, "kind": kind, "code": code, "last": last, "error": error,
             "half_made": [re.sub(r"[0-9a-f]+\.tmp", "tmp", path.name) for path in half_made(place)]}  # fmt: skip
@@ -153,15 +171,19 @@ def kill_once(server, whole, place, kind, stage, rng):
 def live(server, whole, place, kills, rng):
     """A life: kills in the order of their stages, then a run to the end; returns the kills and what is wrong."""
     happened = [kill_once(server, whole, place, kind, stage, rng) for stage, kind in kills]
-    code, out, error = server.run(place, RUNS[whole.name])
+    return happened, differences(whole, place, *server.run(place, RUNS[whole.name]))
+
+
+def differences(whole, place, code, out, error):
+    """What is wrong with a life after its last command, which ended so."""
     if code:
-        return happened, [f"exit code {code}: {error}"]
+        return [f"exit code {code}: {error}"]
     now, wrong = state(place), []
     wrong += [f"{name} differs" for name in {*now, *whole.state} if now.get(name) != whole.state.get(name)]
     wrong += sorted(map(str, set(now["files"]) ^ set(whole.state["files"])))
     wrong += ["waited for a lock"] if "waiting: another run" in out else []
     wrong += [f"{path.name} is left" for path in half_made(place)]
-    return happened, wrong
+    return wrong
 
 
 def plan(name, rng):

@@ -1,9 +1,9 @@
 """Starts commands in forks of a process that has loaded the libraries already: `python server.py < requests`.
 
-A request is a line of JSON: {"argv": [...], "place": FOLDER, "faults": {...}} starts `cactus_tf.main` in a folder and
-is answered by its process id; {"wait": ID} is answered by its exit code, negative for a signal. Standard output and
-error of a command go to files beside its folder, PLACE.out and PLACE.err. TensorFlow starts its threads at the first
-operation, so a process that has only imported it can fork.
+A request is a line of JSON: {"argv": [...], "place": FOLDER, "faults": {...}, "output": PATH, "environment": {...}}
+starts `cactus_tf.main` in a folder and is answered by its process id; {"wait": ID} is answered by its exit code,
+negative for a signal. Standard output and error of a command go to PATH.out and PATH.err. TensorFlow starts its threads
+at the first operation, so a process that has only imported it can fork.
 """
 
 import importlib
@@ -19,17 +19,18 @@ LOADED = (
 )  # fmt: skip
 
 
-def start(argv, place, faults):
+def start(argv, place, faults, output, environment):
     """Forks; the child runs the command and ends."""
     child = os.fork()
     if child:
         return child
     os.setsid()
     os.chdir(place)
-    for name, descriptor in ((f"{place}.out", 1), (f"{place}.err", 2)):
+    for name, descriptor in ((f"{output}.out", 1), (f"{output}.err", 2)):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     sys.argv = ["main.py", *argv]
+    os.environ.update(environment)
     import injected
 
     from cactus_tf.config.commands import run_process
@@ -53,7 +54,7 @@ def main():
         if "wait" in request:
             answer = os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1])
         else:
-            answer = start(request["argv"], request["place"], request["faults"])
+            answer = start(**request)
         answers.write(f"{answer}\n")
         answers.flush()
 

@@ -7,9 +7,10 @@ import subprocess
 
 import pytest
 from faults import kills
-from faults.commands import PIXELS, write_pictures
+from faults.commands import ACAI, PIXELS, ROUNDS, write_pictures
 
 from cactus_tf.predict import main as predict
+from cactus_tf.table import main as table
 
 pytestmark = pytest.mark.slow
 
@@ -43,19 +44,19 @@ def small_disk(tmp_path):
         yield place
 
 
-def problems(server, place, faults):
+def problems(server, place, faults, argv=PIXELS):
     """What is wrong with commands, one for each fault, of which each goes on where the one before ended."""
     found = []
     for fault in faults:
-        code, _, error = server.run(place, PIXELS, **fault)
+        code, _, error = server.run(place, argv, **fault)
         (place / "ballast").unlink(missing_ok=True)
         found += [] if named(code, error) else [f"{fault}: exit code {code}, {error}"]
     return found
 
 
-def finished(server, place):
+def finished(server, place, argv=PIXELS):
     """What a run left, after a command to which nothing happens."""
-    code, _, error = server.run(place, PIXELS)
+    code, _, error = server.run(place, argv)
     assert code == 0, error
     assert not kills.half_made(place)
     return kills.state(place)
@@ -76,6 +77,29 @@ def test_a_disk_that_refuses_to_be_written_in_any_stage_is_named(error, first, s
     assert finished(server, place) == expected
 
 
+OTHERS = {"acai": (ACAI, STAGES), "rounds": (ROUNDS, ("prepare", "rounds/partition", "rounds/train", *STAGES[1:]))}
+"""Runs that train an embedder, or several rounds, and their stages."""
+
+
+@pytest.fixture(scope="module", params=OTHERS)
+def other(request, server, tmp_path_factory):
+    """Flags of a larger run, its stages, and what it leaves when nothing happens."""
+    argv, stages = OTHERS[request.param]
+    return argv, stages, finished(server, tmp_path_factory.mktemp(request.param), argv)
+
+
+def test_a_larger_run_names_a_disk_that_refuses_and_goes_on(other, server, small_disk):
+    argv, stages, whole = other
+    faults = []
+    for number, stage in enumerate(stages):
+        error, first = [("EROFS", 1), ("ENOSPC", 4)][number % 2]
+        faults.append({"refuse": {"stage": stage, "error": error, "first": first}})
+        if "train" in stage:
+            faults.append({"fill": {"stage": stage, "left": 4096}})
+    assert problems(server, small_disk, faults, argv) == []
+    assert finished(server, small_disk, argv) == whole
+
+
 def test_a_file_system_that_does_not_rename_over_files_is_named(server, tmp_path, expected):
     place = tmp_path / "place"
     place.mkdir()
@@ -93,13 +117,16 @@ def test_a_file_system_without_locks_is_used_with_a_warning(server, tmp_path, ex
     assert kills.state(place) == expected
 
 
-def test_a_finished_run_on_a_read_only_disk_answers_but_does_not_go_on(server, small_disk, unbroken, tmp_path, capsys):
+def test_a_finished_run_on_a_read_only_disk_says_how_to_see_its_results(server, small_disk, unbroken, tmp_path, capsys):
     shutil.copytree(unbroken, small_disk, dirs_exist_ok=True)
     pictures = tmp_path / "pictures"
     write_pictures(pictures)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     code, _, error = server.run(small_disk, PIXELS)
     assert named(code, error), error
+    assert error.endswith("choose another folder, or see the results in it: python -m cactus_tf.table run\n")
+    assert table([str(small_disk / "run")]) == 0
+    assert "CACTUs-ProtoNets" in capsys.readouterr().out
     flags = [f"--run={small_disk / 'run'}", f"--support={pictures}", f"--query={pictures}", f"--out={tmp_path / 'out'}"]
     assert predict(flags) == 0, capsys.readouterr().err
     assert (tmp_path / "out" / "predictions.csv").exists()

@@ -11,10 +11,13 @@ import tensorflow as tf
 
 import cactus_tf as ct
 from cactus_tf import backbones
+from cactus_tf.fewshot.augmenting import EpisodeAugmentation
 from cactus_tf.learners._adaptation.inner_loop import AdaptedNetwork
-from cactus_tf.learners._adaptation.networks import everything_but_norms
+from cactus_tf.learners._adaptation.networks import everything, everything_but_norms
 from cactus_tf.learners.maml import MAML, Options
 from cactus_tf.learners.protonets import ProtoNets
+from cactus_tf.learners.reptile import Options as AdaptationOptions
+from cactus_tf.learners.reptile import Reptile
 
 SHAPE, WAY, TASKS, STEPS = (28, 28, 1), 3, 4, 3
 
@@ -30,11 +33,35 @@ def maml():
     return MAML(adapted, options, name="maml")
 
 
-def trained(build, scope, tasks):
+def reptile():
+    network = backbones.build("conv4", SHAPE, WAY, filters=4, norm="batch", dtype="float64")
+    options = AdaptationOptions(inner_steps=2)
+    adapted = AdaptedNetwork(network, rates=lambda _: options.inner_lr, adapts=everything)
+    return Reptile(adapted, options, name="reptile")
+
+
+def affine(images, seed):
+    """The augmentation, which computes in float32."""
+    varied = ct.augmentations.build("affine")(tf.cast(images, tf.float32), seed)
+    return tf.cast(varied, images.dtype)
+
+
+LEARNERS = {
+    "protonets": (protonets, None),
+    "maml": (maml, None),
+    "reptile": (reptile, None),
+    "augmented": (protonets, EpisodeAugmentation(affine, rotate_classes=True)),
+}
+
+
+def trained(build, augment, scope, tasks):
     with scope:
         learner = build()
     losses = []
-    ct.meta_train(learner, tasks, tasks_per_step=TASKS, steps=STEPS, on_step=lambda _, s: losses.append(s["loss"]))
+    ct.meta_train(
+        learner, tasks, tasks_per_step=TASKS, steps=STEPS, augment=augment,
+        on_step=lambda _, s: losses.append(s["loss"]),
+    )  # fmt: skip
     return {f"v{i}": np.asarray(v.value) for i, v in enumerate(learner.variables)} | {"losses": np.array(losses)}
 
 
@@ -47,10 +74,10 @@ def main():
     tasks = ct.episodes(rows, data.partitions, way=WAY, shot=1, query=2, seed=0)
     arrays = {}
     strategy = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(replicas)]) if replicas else None
-    for build in (protonets, maml):
+    for learner, (build, augment) in LEARNERS.items():
         scope = strategy.scope() if replicas else contextlib.nullcontext()
-        for name, array in trained(build, scope, tasks).items():
-            arrays[f"{build.__name__}-{name}"] = array
+        for name, array in trained(build, augment, scope, tasks).items():
+            arrays[f"{learner}-{name}"] = array
     np.savez(file, **arrays)
 
 

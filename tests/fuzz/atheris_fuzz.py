@@ -30,10 +30,11 @@ def main():
     """Fuzzes the reader of the command line."""
     options = _options()
     if options.plain:
-        from fuzz import findings
+        from fuzz import findings, readers
 
         _prepare(findings, options.reader)
-        _plain(findings, options)
+        with readers.networks_made_once():
+            _plain(findings, options)
         return
     import atheris
 

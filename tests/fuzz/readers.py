@@ -9,6 +9,7 @@ import functools
 import gzip
 import io
 import json
+import os
 import struct
 import tempfile
 import zipfile
@@ -20,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 import cactus_tf as ct
-from cactus_tf import datasets, embedders, learners
+from cactus_tf import datasets, embedders, learners, plugins
 from cactus_tf.config import command_flags, flagfiles, flags
 from cactus_tf.config.declared import DECLARED
 from cactus_tf.contracts import PartitionContext
@@ -37,9 +38,11 @@ from cactus_tf.runs import restoring
 from cactus_tf.utils import arrays, files, sealed
 
 SHAPE = (8, 8, 1)
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""A folder in memory: making and removing folders on a disk takes longer than reading most inputs."""
 RUN = (
     "--algo=protonets,nearest_neighbours", "--embedder=pixels", "--pixels_dims=4", "--embedding_norm=centered",
-    "--partitions=1", "--clusters=12", "--backbone=mlp", "--filters=2", "--steps=1", "--tasks_per_step=1", "--way=3",
+    "--partitions=1", "--clusters=12", "--filters=2", "--steps=1", "--tasks_per_step=1", "--way=3",
     "--query=2",
     "--eval_ways=3", "--eval_shots=1", "--eval_query=2", "--eval_episodes=2", "--quiet",
 )  # fmt: skip
@@ -275,7 +278,7 @@ class _Folder:
 
     @functools.cached_property
     def _root(self):
-        self._temporary = tempfile.TemporaryDirectory(prefix="fuzz-")
+        self._temporary = tempfile.TemporaryDirectory(prefix="fuzz-", dir=MEMORY)
         root = Path(self._temporary.name)
         self._make(root)
         return root
@@ -354,7 +357,7 @@ def _read_embedder(root, changed):
 def _make_classifiers(root):
     images, labels = _digits()
     first = images[labels < 3], labels[labels < 3]
-    learner = learners.build("protonets", image_shape=(28, 28, 1), filters=2, backbone="mlp")
+    learner = learners.build("protonets", image_shape=(28, 28, 1), filters=2)
     ct.FewShotClassifier(learner).fit(*first).save(root / "protonets")
     embedder = _embedder().fit(images)
     ct.FewShotClassifier(embedder=embedder).fit(first[0], np.array(["a", "b", "c"])[first[1]]).save(root / "embedded")
@@ -440,6 +443,42 @@ FOLDERS = ("embedder", "classifier", "run")
 
 
 def read(name, content):
-    """Calls a reader on an input in a temporary folder; errors are those of the reader."""
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+    """Calls a reader on an input in a temporary folder, in memory if there is one; errors are those of the reader."""
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=MEMORY) as folder:
         return READERS[name].read(content, Path(folder))
+
+
+@contextlib.contextmanager
+def networks_made_once():
+    """In its block, a network of the same kind, shape and settings is made once, and then gets its first weights again.
+
+    Making them takes most of the time of `classifier` and `run`, and depends on nothing else in a file.
+    """
+    modules = [plugins.load("backbones", name) for name in plugins.names("backbones")]
+    builds = [module.build for module in modules]
+    for module, build in zip(modules, builds, strict=True):
+        module.build = _remembered(build)
+    try:
+        yield
+    finally:
+        for module, build in zip(modules, builds, strict=True):
+            module.build = build
+
+
+def _remembered(build):
+    made = {}
+
+    def again(*given, **settings):
+        key = repr((given, sorted(settings.items())))
+        if "object at" in key or "<function" in key or "array(" in key:  # does not say what it is
+            return build(*given, **settings)
+        if key not in made:
+            model = build(*given, **settings)
+            if len(made) >= 8:
+                del made[next(iter(made))]
+            made[key] = model, model.get_weights()
+        model, weights = made[key]
+        model.set_weights(weights)
+        return model
+
+    return again

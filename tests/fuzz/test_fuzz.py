@@ -61,7 +61,13 @@ def test_any_bytes_end_in_a_result_or_one_line(name):
     ends_in_a_result_or_one_line()
 
 
-@pytest.mark.parametrize("path", sorted(CORPUS.glob("*/*")), ids=lambda path: f"{path.parent.name}-{path.name}")
+def _kept(path):
+    """A parameter of an input in the corpus; slow where a run must be made first."""
+    marks = () if path.parent.name in FAST else (pytest.mark.slow,)
+    return pytest.param(path, id=f"{path.parent.name}-{path.name}", marks=marks)
+
+
+@pytest.mark.parametrize("path", [_kept(path) for path in sorted(CORPUS.glob("*/*"))])
 def test_a_file_that_once_broke_a_reader_does_not_again(path):
     check(path.parent.name, path.read_bytes())
 

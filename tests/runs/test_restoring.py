@@ -130,6 +130,14 @@ def test_a_checkpoint_of_another_network_is_refused(copy):
         restore(copy, "maml")
 
 
+def test_images_of_another_shape_than_those_that_the_run_learned_from_are_refused(copy):
+    change(copy / "inputs.json", lambda inputs: inputs.update(image_shape=[28, 1024, 1]))
+    with pytest.raises(
+        InputError, match=r"says that images are of shape \[28, 1024, 1\], and those at .* \[28, 28, 1\]"
+    ):
+        restore(copy, "protonets")
+
+
 def test_a_run_that_was_moved_with_its_artifacts_is_restored(copy, digits_run, tmp_path):
     left = str(digits_run.parent.parent / "artifacts")
     change(copy / "config.json", lambda there: there["config"]["run"].update(artifacts_dir="artifacts"))

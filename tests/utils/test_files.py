@@ -168,3 +168,12 @@ def test_temporary_files_go_before_the_file_is_in_place(tmp_path, monkeypatch):
     (tmp_path / ".a.json.1.tmp").touch()
     files.write_json(tmp_path / "a.json", 3)
     assert seen == []
+
+
+def test_an_error_without_a_file_gets_the_name_of_the_folder(tmp_path):
+    with pytest.raises(OSError) as caught, files.naming(tmp_path):
+        raise OSError(28, "No space left on device")
+    assert caught.value.filename == str(tmp_path)
+    with pytest.raises(OSError) as caught, files.naming(tmp_path):
+        (tmp_path / "none").read_bytes()
+    assert caught.value.filename == str(tmp_path / "none")

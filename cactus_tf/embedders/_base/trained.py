@@ -20,7 +20,7 @@ from cactus_tf.embedders._base.estimator import ImageTransformer
 from cactus_tf.embedders._base.fitting import fit_steps
 from cactus_tf.embedders._base.network import Network, NetworkContext
 from cactus_tf.errors import InputError
-from cactus_tf.utils import history, seeds
+from cactus_tf.utils import history, seeds, weights
 from cactus_tf.utils.keras_defaults import keras_defaults
 from cactus_tf.utils.paths import expanded
 
@@ -139,8 +139,8 @@ class TrainedEmbedder(ImageTransformer):
 
     def save(self, folder: Path) -> None:
         """Writes embedder.json, arrays.npz (Keras' `model.weights`, in their order) and history.csv."""
-        weights = [weight.numpy() for weight in self._check_fitted().weights]
-        folder = saving.write(folder, self.name, _description(self._options, self._context), weights)
+        arrays = [weight.numpy() for weight in self._check_fitted().weights]
+        folder = saving.write(folder, self.name, _description(self._options, self._context), arrays)
         history.write(folder / history.NAME, self.curve)
 
     def load(self, folder: Path) -> TrainedEmbedder:
@@ -149,12 +149,13 @@ class TrainedEmbedder(ImageTransformer):
         Raises:
           InputError: the folder holds no such embedder, a damaged one, or one with an unknown setting.
         """
-        with saving.reading(folder, self.name) as (description, weights):
+        with saving.reading(folder, self.name) as (description, arrays):
             saved: _Description = from_saved(_Description, description)
             context = NetworkContext(saved.image_shape, saved.images, saved.steps, saved.seed)
             options = saving.options(type(self.options), saved.options, folder)
-            model = self._made(options, context)
-            model.set_weights(weights)
+            with weights.limited(sum(array.nbytes for array in arrays), expanded(folder)):
+                model = self._made(options, context)
+            model.set_weights(arrays)
         self.curve = history.read(expanded(folder) / history.NAME, context.steps)
         self._set_fitted(model, options, context)
         return self
