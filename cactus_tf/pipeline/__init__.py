@@ -96,8 +96,7 @@ def distribute(plan: RunPlan) -> Distribution:
 
 def _assist(plan: RunPlan, folder: Path, artifacts: Path, distribution: Distribution) -> None:
     """What a worker does that is not the chief: all stages up to training, whose tasks it takes a part of."""
-    with distribution.chief_first():
-        data = prepare(plan.data, artifacts, plan.run.verify)
+    data = prepare(plan.data, artifacts, plan.run.verify, distribution)
     plan = build_plan.complete(
         plan, len(data.train), count_classes(plan.evaluation, evaluation_images(plan.evaluation, data))
     )
@@ -123,8 +122,7 @@ def _stages(
     clock = results.Clock(plan.run.stage, folder / "seconds.json")
     with clock.stage("prepare"):
         check_ready(plan.embedding, artifacts)
-        with distribution.chief_first():
-            data = prepare(plan.data, artifacts, plan.run.verify)
+        data = prepare(plan.data, artifacts, plan.run.verify, distribution)
         if first_run:
             stored = plan.partition.partitions if plan.partition and plan.embedding else 0
             log.info("%s", results.places(plan.run.artifacts_dir, stored, data, folder))
