@@ -65,6 +65,8 @@ class SharedDecoding:
             self._distribution.of_all(1)
         other = self._distribution.differing("\n".join(names).encode())
         if other is None:
+            own = len(names[workers.index :: len(workers.addresses)])
+            log.info("prepare: %d of %d shards are decoded here, the rest by the other workers", own, len(names))
             self._shards.share(names, functools.partial(self._store, make), workers)
         else:
             log.warning("the worker at %s has files of other names, sizes or times: the chief decodes alone", other)

@@ -44,7 +44,7 @@ def stored(names, make):
 def test_rows_are_the_same_to_the_last_byte_and_unreadable_files_are_tried_again(entries, tmp_path, dtype):
     how = Decoding(decode, (2, 3), dtype)
     alone = decode_files("test", entries, how, tmp_path / "alone")
-    ready = sharing.decode_together([entries], how, stored)
+    ready = sharing.decode_together({"train": entries}, how, stored)["train"]
     calls.clear()
     made = decode_files("test", entries, how, tmp_path / "together", ready=ready)
     assert calls == {b"bad": 2}
@@ -57,9 +57,9 @@ def test_rows_are_the_same_to_the_last_byte_and_unreadable_files_are_tried_again
 def test_shards_are_named_by_files_and_decoding_wherever_the_files_lie(entries):
     seen = []
 
-    def names(entries, how=None):
+    def names(entries, how=None, split="train"):
         how = how or Decoding(decode, (2, 3))
-        sharing.decode_together([entries], how, lambda names, make: seen.append(names))
+        sharing.decode_together({split: entries}, how, lambda names, make: seen.append(names))
         return seen[-1]
 
     first = names(entries)
@@ -71,7 +71,19 @@ def test_shards_are_named_by_files_and_decoding_wherever_the_files_lie(entries):
         assert other[1:] == first[1:]
         assert other[0] != first[0]
     assert not set(names(entries, Decoding(decode, (3, 2)))) & set(first)
+    assert not set(names(entries, split="test")) & set(first)
+
+
+def test_files_of_two_splits_may_have_the_same_names_sizes_and_times(tmp_path):
+    lists = {}
+    for split, content in (("train", "11"), ("test", "22")):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "a.txt").write_text(content)
+        lists[split] = [entry._replace(stamp=0) for entry in listing(tmp_path / split, (".txt",)).entries]
+    ready = sharing.decode_together(lists, Decoding(decode, (2, 3)), stored)
+    assert [ready[split](lists[split])[0][0, 0] for split in lists] == [11 // 7, 22 // 7]
 
 
 def test_nobody_who_helps_leaves_everything_to_this_process():
-    assert sharing.decode_together([[Entry("", "a", 1)]], Decoding(decode, (1,)), lambda names, make: None) is None
+    lists = {"train": [Entry("", "a", 1)]}
+    assert sharing.decode_together(lists, Decoding(decode, (1,)), lambda names, make: None) == {}

@@ -167,7 +167,7 @@ def prepare_files(
             splits, found = {}, {}
             for split, one in listed.items():
                 rows = one.decoded or decode_files(
-                    f"{name} {split}", one.entries, how, folder / split, context.workers, ready
+                    f"{name} {split}", one.entries, how, folder / split, context.workers, ready.get(split)
                 )
                 skipped.extend(rows.skipped)
                 _check_readable(name, split, len(split_files.splits[split].entries) or len(rows.rows), rows, skipped)
@@ -182,11 +182,11 @@ def prepare_files(
         return prepare(name, read, context, ("images", "labels", "names"), partitions)
 
 
-def _decoded_by_all(splits: Mapping[str, Listed], how: Decoding, context: DataContext) -> Ready | None:
-    """What several workers have decoded; None where nobody shares, or where the files lie in an archive."""
-    lists = [one.entries for one in splits.values() if one.entries]
-    if context.share is None or not lists or any(entries[0].archived for entries in lists):
-        return None
+def _decoded_by_all(splits: Mapping[str, Listed], how: Decoding, context: DataContext) -> dict[str, Ready]:
+    """By split, what several workers have decoded; nothing where nobody shares, or where files lie in an archive."""
+    lists = {split: one.entries for split, one in splits.items() if one.entries}
+    if context.share is None or not lists or any(entries[0].archived for entries in lists.values()):
+        return {}
     return decode_together(lists, how, context.share)
 
 

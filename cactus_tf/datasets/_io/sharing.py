@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -13,22 +14,30 @@ from cactus_tf.datasets._io.entries import Entry, UnreadableError
 from cactus_tf.datasets._io.rows import Decoding, Ready, parts
 
 
-def decode_together(lists: Iterable[Sequence[Entry]], decoding: Decoding, share: Share) -> Ready | None:
+def decode_together(lists: Mapping[str, Sequence[Entry]], decoding: Decoding, share: Share) -> dict[str, Ready]:
     """Takes a part in decoding files, and waits for the other workers.
 
     Args:
-      lists: the files, some lists of them.
+      lists: the files of each split.
       decoding: how they become rows.
       share: makes some of the shards here and waits for the others.
 
     Returns:
-      The rows of some files; None if the other workers cannot help.
+      By split, the rows of its files; nothing if the other workers cannot help.
     """
-    shards = {_name(entries[part], decoding): entries[part] for entries in lists for part in parts(len(entries))}
+    shards = {
+        _name(split, entries[part], decoding): entries[part]
+        for split, entries in lists.items()
+        for part in parts(len(entries))
+    }
     get = share(list(shards), lambda name: encoded(shards[name], decoding))
     if get is None:
-        return None
-    return lambda entries: decoded(get(_name(entries, decoding)), decoding)
+        return {}
+
+    def ready(split: str, entries: Sequence[Entry]) -> list[np.ndarray | None]:
+        return decoded(get(_name(split, entries, decoding)), decoding)
+
+    return {split: functools.partial(ready, split) for split in lists}
 
 
 def encoded(entries: Sequence[Entry], decoding: Decoding) -> np.ndarray:
@@ -50,7 +59,11 @@ def decoded(shard: np.ndarray, decoding: Decoding) -> list[np.ndarray | None]:
     return [row if is_read else None for row, is_read in zip(rows, shard[:, 0], strict=True)]
 
 
-def _name(entries: Sequence[Entry], decoding: Decoding) -> str:
-    """A name for the shard that changes with the files and the decoding, but not with the folder that they lie in."""
+def _name(split: str, entries: Sequence[Entry], decoding: Decoding) -> str:
+    """A name for the shard that changes with the files and the decoding, but not with the folder that they lie in.
+
+    Files of two splits may have the same names in two folders, so the split is a part of the name.
+    """
     files = [[entry.name, entry.size, entry.stamp] for entry in entries]
-    return hashlib.blake2b(json.dumps([decoding.description, files]).encode(), digest_size=16).hexdigest()
+    mark = hashlib.blake2b(json.dumps([decoding.description, files]).encode(), digest_size=16).hexdigest()
+    return f"{split}-{mark}"
