@@ -11,7 +11,7 @@ with a cluster per hundred images), 1,000 ProtoNets steps of 5-way 1-shot 5-quer
 "beyond maps" is the peak of anonymous memory, including TensorFlow's (about 0.4 GB); "resident" includes pages of
 memory maps, which the system can reclaim. Both include the processes that decode images.
 
-FOLDER needs 8 GB of disk for a million 28x28 images with `acai`, 7 GB for a hundred thousand 84x84x3 images, and 26 GB
+FOLDER needs 8 GB of disk for a million 28x28 images with `acai`, 7 GB for a hundred thousand 84x84x3 images, and 24 GB
 for ten million 28x28 images with `pixels`. Rerun the command to resume; finished stages are not repeated.
 """
 
