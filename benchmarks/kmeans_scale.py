@@ -1,11 +1,13 @@
 """K-means of many images into many clusters: exact and mini-batch, inertia and time.
 
     python benchmarks/kmeans_scale.py [--quality=20000,100000] [--times=10000,100000] [--dim=64] [--seeds=3]
+    python benchmarks/kmeans_scale.py --quality= --times= --sampled=200000 [--samples=25,50]
 
 Data are clusters of unequal size with a decaying spectrum, like real embeddings, in a memory map; k is a hundredth of
 the images. The first table runs both methods once per seed on the same data: the inertia ratio is that of the means
 over the seeds; time is summed over the cores, since exact k-means uses one and mini-batches use all. The second table
-makes one partition as a training run does, with the method chosen by size (exact k-means is then the best of ten).
+makes one partition as a training run does, with the method chosen by size (exact k-means is then the best of ten). The
+third table compares mini-batches whose centers are computed from a sample with those of all images, over the seeds.
 `--times=10000,100000,1000000` takes minutes more.
 """
 
@@ -80,10 +82,27 @@ def in_a_run(x: np.ndarray) -> str:
     return f"| {len(x):,} | {k:,} | {method} | {seconds:.1f} | {used:.1f} | {1e6 * used / len(x):.0f} |"
 
 
+def compare_samples(x: np.ndarray, samples: list[int], seeds: int) -> str:
+    """Rows of the third table; the first is of all images."""
+    k, rows, first = len(x) // 100, [], 0.0
+    for per_cluster in (None, *samples):
+        images = kmeans.sample_size(per_cluster, k, len(x))
+        runs = [timed(lambda s=seed, m=images: minibatch.fit(Rescaled(x), k, s, m)) for seed in range(seeds)]
+        mean = statistics.mean(inertia(x, labels, k) for labels, *_ in runs)
+        first = first or mean
+        seconds, used = (statistics.median(run[i] for run in runs) for i in (1, 2))
+        rows.append(
+            f"| {len(x):,} | {k:,} | {per_cluster or 'all'} | {seconds:.1f} | {used:.1f} | {mean / first:.4f} |"
+        )
+    return "\n".join(rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quality", default="20000,100000")
     parser.add_argument("--times", default="10000,100000")
+    parser.add_argument("--sampled", default="")
+    parser.add_argument("--samples", default="25,50")
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
@@ -93,8 +112,14 @@ def main() -> None:
             lambda x: compare(x, args.seeds),
         ),
         "| images | clusters | method | s | core s | core us per image |": (args.times, in_a_run),
+        "| images | clusters | sample per cluster | s | core s | inertia ratio |": (
+            args.sampled,
+            lambda x: compare_samples(x, [int(number) for number in args.samples.split(",")], args.seeds),
+        ),
     }
     for head, (sizes, row) in tables.items():
+        if not sizes:
+            continue
         print(head, "|---" * (head.count("|") - 1) + "|", sep="\n")
         for images in (int(size) for size in sizes.split(",") if size):
             with tempfile.TemporaryDirectory() as folder:

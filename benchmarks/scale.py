@@ -1,17 +1,18 @@
-"""Measures time and peak memory of every stage, from ten thousand images to a million.
+"""Measures time and peak memory of every stage, from ten thousand images to ten million.
 
     python benchmarks/scale.py [--images=10000,100000] [--side=28] [--embedders=pixels,acai] [--folder=FOLDER]
     python benchmarks/scale.py --images=10000,100000 --side=84 --embedders=pixels
+    python benchmarks/scale.py --images=10000000 --embedders=pixels --clusters=10000 --folder=FOLDER
 
 Generates images of classes of about a hundred images each (random mixtures of slow waves, and noise; 28x28x1 or
-84x84x3) and runs the stages of a run on them: prepare, fit an embedder, embed all images, one partition with a cluster
-per hundred images, 1,000 ProtoNets steps of 5-way 1-shot 5-query episodes. `pixels` uses 64 components, `acai` is
-trained for 200 steps. Each stage runs in its own process, so its peak memory is its own. Prints a table: "beyond maps"
-is the peak of anonymous memory, including TensorFlow's (about 0.4 GB); "resident" includes pages of memory maps, which
-the system can reclaim. Both include the processes that decode images.
+84x84x3) and runs the stages of a run on them: prepare, fit an embedder, embed all images, one partition (by default
+with a cluster per hundred images), 1,000 ProtoNets steps of 5-way 1-shot 5-query episodes. `pixels` uses 64 components,
+`acai` is trained for 200 steps. Each stage runs in its own process, so its peak memory is its own. Prints a table:
+"beyond maps" is the peak of anonymous memory, including TensorFlow's (about 0.4 GB); "resident" includes pages of
+memory maps, which the system can reclaim. Both include the processes that decode images.
 
-FOLDER needs 8 GB of disk for a million 28x28 images with `acai`, 7 GB for a hundred thousand 84x84x3 images. Rerun the
-command to resume; finished stages are not repeated.
+FOLDER needs 8 GB of disk for a million 28x28 images with `acai`, 7 GB for a hundred thousand 84x84x3 images, and 24 GB
+for ten million 28x28 images with `pixels`. Rerun the command to resume; finished stages are not repeated.
 """
 
 import argparse
@@ -23,14 +24,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from memory import Peak
 
-from cactus_tf import embedders, learners, partitioners
+from cactus_tf import embedders, partitioners
 from cactus_tf.contracts import DataContext, PartitionContext
 from cactus_tf.datasets._io.preparing import Listed, SplitFiles, prepare_files
 from cactus_tf.datasets._io.rows import Decoding
@@ -50,13 +51,14 @@ class Setting(NamedTuple):
     images: int
     side: int
     steps: int
+    clusters: int
 
     @property
     def shape(self) -> tuple[int, int, int]:
         return (self.side, self.side, 1 if self.side == 28 else 3)
 
     @property
-    def clusters(self) -> int:
+    def classes(self) -> int:
         return self.images // 100
 
     def store(self, kind: str) -> artifacts.Artifact:
@@ -84,6 +86,20 @@ class Stored(NamedTuple):
             return file.read(self.size)
 
 
+class AllStored(Sequence):
+    """The images of such a file, each made when it is asked for: ten million in a list would take gigabytes."""
+
+    def __init__(self, root: str, size: int, number: int):
+        self._root, self._size, self._number = root, size, number
+
+    def __len__(self) -> int:
+        return self._number
+
+    def __getitem__(self, i):
+        numbers = range(self._number)[i]
+        return [self[j] for j in numbers] if isinstance(i, slice) else Stored(self._root, f"{numbers:08d}", self._size)
+
+
 def missing() -> np.ndarray:
     raise RuntimeError("an earlier stage must run first")
 
@@ -99,8 +115,8 @@ def waves(shape: tuple[int, int, int]) -> np.ndarray:
 def generate(setting: Setting) -> None:
     """Writes images.raw, [n, h, w, c] uint8, and labels.npy, [n] in random order."""
     rng, basis = np.random.default_rng(0), waves(setting.shape)
-    classes = rng.normal(size=(setting.clusters, len(basis))).astype(np.float32)
-    labels = rng.integers(setting.clusters, size=setting.images)
+    classes = rng.normal(size=(setting.classes, len(basis))).astype(np.float32)
+    labels = rng.integers(setting.classes, size=setting.images)
     with open(setting.folder / "images.raw", "wb") as file:
         for part in np.split(labels, range(PIECE, len(labels), PIECE)):
             mixture = classes[part] + 0.5 * rng.standard_normal((len(part), len(basis)), np.float32)
@@ -115,7 +131,7 @@ def as_image(content: bytes, shape: tuple[int, int, int]) -> np.ndarray:
 
 def prepare(setting: Setting) -> None:
     size, raw = int(np.prod(setting.shape)), str(setting.folder / "images.raw")
-    entries = [Stored(raw, f"{i:07d}", size) for i in range(setting.images)]
+    entries = AllStored(raw, size, setting.images)
     listed = {"train": Listed(entries, np.load(setting.folder / "labels.npy")), "val": Listed([]), "test": Listed([])}
     store = setting.store("data")
     how = Decoding(functools.partial(as_image, shape=setting.shape), setting.shape, read=Stored.read)
@@ -128,9 +144,17 @@ def fit(setting: Setting, name: str) -> None:
 
 
 def embed(setting: Setting, name: str) -> None:
+    """As a run does it: in shards, which are joined."""
+    from cactus_tf.runs.shards import ROWS, Shards
 
     embedder, images = embedders.build(name).load(setting.folder / name), setting.prepared()
-    setting.store("embeddings").cache(name, lambda: embedder.transform(images))
+    store = setting.store("embeddings")
+    parts = {f"{name}-{i:010d}": slice(i, i + ROWS) for i in range(0, len(images), ROWS)}
+    shards = Shards(store.folder)
+    store.cache(
+        name, lambda: shards.joined(list(parts), len(images), lambda part: embedder.transform(images[parts[part]]))
+    )
+    shards.remove()
 
 
 def partition(setting: Setting, name: str) -> Partitions:
@@ -141,6 +165,7 @@ def partition(setting: Setting, name: str) -> Partitions:
 
 
 def train(setting: Setting, name: str) -> None:
+    from cactus_tf import learners
     from cactus_tf.fewshot.episodes import Episodes
     from cactus_tf.fewshot.training import meta_train
 
@@ -208,6 +233,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=28, choices=(28, 84))
     parser.add_argument("--embedders", default="pixels,acai")
     parser.add_argument("--steps", type=int, default=1000, help="ProtoNets steps")
+    parser.add_argument("--clusters", type=int, help="of the partition; default: a hundredth of the images")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--stage", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -215,7 +241,12 @@ def main() -> None:
         root = args.folder or Path(passing)
         chosen = stages(args.embedders.split(","))
         common = [f"--side={args.side}", f"--embedders={args.embedders}", f"--steps={args.steps}", f"--folder={root}"]
-        settings = [Setting(root / f"{args.side}-{n}", int(n), args.side, args.steps) for n in args.images.split(",")]
+        if args.clusters:
+            common.append(f"--clusters={args.clusters}")
+        settings = [
+            Setting(root / f"{args.side}-{n}", n, args.side, args.steps, args.clusters or n // 100)
+            for n in map(int, args.images.split(","))
+        ]
         if args.stage:
             run_stage(args.stage, chosen[args.stage], settings[0])
             return

@@ -15,6 +15,10 @@ from cactus_tf.types import Array, Episode, Partitions, PiecewiseArray, TaskLoss
 Cache = Callable[[str, Callable[[], np.ndarray | PiecewiseArray]], np.ndarray]
 """cache(name, make): the array stored under this name; made and stored first if it is missing."""
 
+Share = Callable[[Sequence[str], Callable[[str], np.ndarray]], Callable[[str], np.ndarray] | None]
+"""share(names, make): makes some of the named arrays and waits until other workers have made the others. Returns the
+function from a name to its array; None if the other workers cannot help."""
+
 
 def no_cache(name: str, make: Callable[[], np.ndarray | PiecewiseArray]) -> np.ndarray:
     """Stores nothing."""
@@ -205,6 +209,7 @@ class DataContext:
       options: the data set's own settings; None means their defaults.
       report: called with what the preparation found, such as the files it left out.
       mixed: whether training tasks come from true partitions as well, for a data set with `supervised` ones.
+      share: divides the decoding of many files among several workers; None decodes all of them here.
     """
 
     cache: Cache = no_cache
@@ -215,6 +220,7 @@ class DataContext:
     options: Any = None
     report: Callable[[Mapping[str, Any]], None] = ignore
     mixed: bool = False
+    share: Share | None = None
 
 
 @dataclasses.dataclass(frozen=True)

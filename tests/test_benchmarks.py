@@ -32,7 +32,7 @@ FLAGS = {
     "keras_norm_error.py": "--way=2 --tasks=1",
     "stored_results.py": "--help",
     "kmeans.py": "--images=500 --dim=8 --clusters=10 --partitions=2",
-    "kmeans_scale.py": "--quality=2000 --times=2000 --dim=8 --seeds=1",
+    "kmeans_scale.py": "--quality=2000 --times=2000 --sampled=2000 --dim=8 --seeds=1",
     "maml_evaluation.py": "--episodes=2",
     "maml_in_float64.py": "--seeds=0 --steps=1 --episodes=2",
     "maml_step.py": "--alone --way=2 --repeats=2",

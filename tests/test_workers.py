@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 import cactus_tf as ct
 from cactus_tf.utils import history
@@ -145,6 +147,26 @@ def test_workers_that_augment_select_and_stop_after_a_stage_give_the_losses_of_o
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
     assert pseudo == expected_pseudo
     assert any(pseudo)
+
+
+def test_workers_decode_together_what_one_decodes(tmp_path):
+    rng, pictures = np.random.default_rng(0), tmp_path / "pictures"
+    for i in range(70):
+        place = pictures / f"class{i % 5}"
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(256, size=(40, 30, 3)).astype(np.uint8)).save(place / f"{i}.jpg")
+    for name in ("class0", "class1", "class2"):
+        shutil.copytree(pictures / name, tmp_path / "labeled" / name)
+    flags = ["--dataset=folder", f"--data_dir={pictures}", f"--eval_dir={tmp_path / 'labeled'}", "--stage=prepare"]
+    alone, together = (finished(tmp_path / f"of{number}", number, *flags) for number in (1, 2))
+    for worker, own in enumerate((4, 4)):
+        assert f"{own} of 8 shards are decoded here" in together.output(worker).read_text()
+    stored = [
+        {path.relative_to(place): path.read_bytes() for path in place.rglob("*") if path.is_file()}
+        for place in (alone.place / "artifacts", together.place / "artifacts")
+    ]
+    assert stored[0] == stored[1]
+    assert len([name for name in stored[0] if name.suffix == ".npy"]) >= 9
 
 
 def killed_in_training(place, which):

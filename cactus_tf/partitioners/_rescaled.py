@@ -12,23 +12,29 @@ class Rescaled:
     """Embeddings times one factor per column, computed on access so that a memory map is never read whole.
 
     Attributes:
-      embeddings: [n, dim] float32.
+      embeddings: [all, dim] float32.
       scale: [dim] float32; None leaves them unchanged.
+      chosen: [n] numbers of the images that count; None for all.
     """
 
     embeddings: np.ndarray
     scale: np.ndarray | None = None
+    chosen: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return len(self.embeddings)
+        return len(self.embeddings if self.chosen is None else self.chosen)
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         """[m, dim] float32 of the images with these numbers; sorted ones are faster on a memory map."""
-        return self._scaled(self.embeddings[rows])
+        return self._scaled(self.embeddings[rows if self.chosen is None else self.chosen[rows]])
 
     def whole(self) -> np.ndarray:
-        """[n, dim] float32 of all images, in memory where they are rescaled."""
-        return self._scaled(self.embeddings)
+        """[n, dim] float32 of all images, in memory where they are rescaled or chosen."""
+        return self._scaled(self.embeddings if self.chosen is None else self.embeddings[self.chosen])
+
+    def only(self, rows: np.ndarray) -> Rescaled:
+        """These images alone, as numbers 0, 1, ...; their embeddings are not copied."""
+        return dataclasses.replace(self, chosen=rows if self.chosen is None else self.chosen[rows])
 
     def _scaled(self, z: np.ndarray) -> np.ndarray:
         return z if self.scale is None else z * self.scale

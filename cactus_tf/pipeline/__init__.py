@@ -123,8 +123,7 @@ def _stages(
     with clock.stage("prepare"):
         if chief:
             check_ready(plan.embedding, artifacts)
-        with distribution.chief_first():
-            data = prepare(plan.data, artifacts, plan.run.verify)
+        data = prepare(plan.data, artifacts, plan.run.verify, distribution)
         if first_run:
             stored = plan.partition.partitions if plan.partition and plan.embedding else 0
             log.info("%s", results.places(plan.run.artifacts_dir, stored, data, folder))

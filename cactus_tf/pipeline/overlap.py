@@ -30,7 +30,7 @@ def warn_of_alike(plan: DataPlan, data: Splits, artifact: Artifact) -> None:
     evaluated = [split for split in ("val", "test") if len(data[split])]
 
     def copies(split: str) -> np.ndarray:
-        return artifact.cache(f"{split}-thumbnails", lambda: near_duplicates.thumbnails(data[split].images))
+        return artifact.cache(f"{split}-thumbnails", lambda: near_duplicates.thumbnail_pieces(data[split].images))
 
     _warn("prepare", {split: copies(split) for split in ["train", *evaluated] if evaluated}, THUMBNAIL_COSINE, data)
 

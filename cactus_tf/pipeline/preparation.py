@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 from pathlib import Path
 
 from cactus_tf import datasets
 from cactus_tf.config.plan import DataPlan
-from cactus_tf.contracts import DataContext
+from cactus_tf.contracts import DataContext, ignore, no_cache
 from cactus_tf.pipeline import overlap
+from cactus_tf.pipeline.sharing import SharedDecoding
 from cactus_tf.report import inspection, sheets
 from cactus_tf.runs.artifacts import Artifact
 from cactus_tf.runs.inputs import PREPARED
+from cactus_tf.runs.shards import Shards
 from cactus_tf.types import Splits
 from cactus_tf.utils import files
+from cactus_tf.utils.distribution import ALONE, Distribution
 
 log = logging.getLogger(__name__)
 
 
-def prepare(plan: DataPlan, artifacts: Path, verify: bool = False) -> Splits:
+def prepare(plan: DataPlan, artifacts: Path, verify: bool = False, distribution: Distribution = ALONE) -> Splits:
     """Images of the three splits, as memory maps.
 
     Args:
       plan: what to prepare.
       artifacts: the folder that runs share.
       verify: whether large files are verified whole; see `Checksums`.
+      distribution: the workers, which decode files together. The chief does everything else.
     """
     artifact = Artifact(artifacts, "data", plan.key, verify)
     context = DataContext(
@@ -37,6 +42,25 @@ def prepare(plan: DataPlan, artifacts: Path, verify: bool = False) -> Splits:
         report=functools.partial(files.write_json, artifact.folder / PREPARED),
         mixed=plan.mixed,
     )
+    shards = Shards(artifact.folder)
+    shared = SharedDecoding(shards, distribution)
+    helping = dataclasses.replace(context, cache=no_cache, folder=None, report=ignore, share=shared)
+    if not distribution.workers.is_chief:
+        shared.help(lambda: datasets.load(plan.dataset, plan.data_dir, helping))
+    elif distribution.workers.others:
+        context = dataclasses.replace(context, share=shared)
+    with distribution.chief_first():
+        data = _load(plan, artifact, context)
+        if distribution.workers.is_chief:
+            shared.end()
+    if distribution.workers.is_chief:  # now no other worker waits for a shard
+        with files.locked(artifact.folder):
+            shards.remove()
+    return data
+
+
+def _load(plan: DataPlan, artifact: Artifact, context: DataContext) -> Splits:
+    """The images, with warnings of what is wrong with them."""
     report = artifact.folder / PREPARED
     with files.locked(artifact.folder):
         earlier = report.exists()

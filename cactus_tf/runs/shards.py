@@ -67,10 +67,12 @@ class Shards:
             if len(left) < len(missing):
                 since = time.monotonic()
             elif time.monotonic() - since > patience:
-                log.warning("shard %s of %s has not appeared: making it here", left[-1], self._folder.parent)
-                store(left[-1:])  # its own worker, if it is only slow, comes from the other end
-                if not self._path(left[-1]).exists():
+                log.warning("%d shards of %s have not appeared, such as %s: making them here",
+                            len(left), self._folder.parent, left[-1])  # fmt: skip
+                store(left[::-1])  # their worker, if it is only slow, comes from the other end
+                if self._missing(left):
                     raise RunError(f"shard {left[-1]} of {self._folder.parent} was made under another name")
+                return
             missing = left
 
     def _missing(self, names: Sequence[str]) -> list[str]:

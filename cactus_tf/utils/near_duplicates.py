@@ -13,7 +13,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from cactus_tf.types import GroupedPartition
+from cactus_tf.types import GroupedPartition, PiecewiseArray
 from cactus_tf.utils import progress
 
 EMBEDDING_COSINE = 0.95
@@ -45,8 +45,17 @@ def thumbnails(images: np.ndarray) -> np.ndarray:
     Returns:
       [n, dim] float32: at most 16x16 block means, minus their mean, of length 1; zeros for an image of one shade.
     """
-    pieces = [_thumbnails(np.asarray(images[i : i + _PIECE])) for i in range(0, len(images), _PIECE)]
-    return np.concatenate(pieces) if pieces else np.zeros((0, 1), np.float32)
+    return np.asarray(thumbnail_pieces(images)) if len(images) else np.zeros((0, 1), np.float32)
+
+
+def thumbnail_pieces(images: np.ndarray) -> PiecewiseArray:
+    """As `thumbnails`, of images whose copies may not fit in memory."""
+
+    def pieces() -> Iterator[np.ndarray]:
+        return (_thumbnails(np.asarray(images[i : i + _PIECE])) for i in range(0, len(images), _PIECE))
+
+    dim = _thumbnails(np.zeros((1, *images.shape[1:]), np.uint8)).shape[1]
+    return PiecewiseArray((len(images), dim), np.float32, pieces)
 
 
 def _thumbnails(images: np.ndarray) -> np.ndarray:

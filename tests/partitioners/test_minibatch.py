@@ -1,5 +1,6 @@
 """K-means by mini-batches, and when it is chosen."""
 
+import dataclasses
 import itertools
 import tracemalloc
 
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cactus_tf import partitioners
+from cactus_tf.config import keys
 from cactus_tf.contracts import PartitionContext
 from cactus_tf.errors import InputError
 from cactus_tf.partitioners import kmeans
@@ -64,7 +66,7 @@ def test_partitions_are_made_by_the_chosen_method(monkeypatch, limit, method, ca
     seen = []
     monkeypatch.setattr(kmeans, "_EXACT", limit)
     for name, module in {"exact": kmeans, "minibatch": minibatch}.items():
-        monkeypatch.setattr(module, "fit", lambda x, k, *_, name=name: seen.append(name) or np.arange(len(x)) % k)
+        monkeypatch.setattr(module, "fit", lambda x, k, *_, name=name, **__: seen.append(name) or np.arange(len(x)) % k)
     partitioners.build("kmeans", clusters=20, partitions=2, method=method)(blobs()[0])
     assert seen == [called] * 2
 
@@ -225,7 +227,8 @@ def test_a_sample_is_distinct_and_sorted_and_everything_where_more_is_wanted():
     np.testing.assert_array_equal(minibatch.sample(10, 60, rng), np.arange(10))
 
 
-def test_memory_is_a_part_of_what_the_embeddings_take(small, monkeypatch, tmp_path):
+@pytest.mark.parametrize("sample", [None, 1_000])
+def test_memory_is_a_part_of_what_the_embeddings_take(small, monkeypatch, tmp_path, sample):
     np.save(tmp_path / "z.npy", np.random.default_rng(0).normal(size=(20_000, 64)).astype(np.float32))
     z = np.load(tmp_path / "z.npy", mmap_mode="r")
     for name, value in {"_CHUNK": 50_000, "_ROUNDS": 1, "_BATCH_PER_CENTER": 100}.items():
@@ -233,7 +236,7 @@ def test_memory_is_a_part_of_what_the_embeddings_take(small, monkeypatch, tmp_pa
     monkeypatch.setattr(arrays, "_PIECE", 50_000)
     context = PartitionContext(images=len(z), embeddings=z)
     tracemalloc.start()
-    partitioners.build("kmeans", 10, 2, method="minibatch")(context)
+    partitioners.build("kmeans", 10, 2, method="minibatch", sample=sample)(context)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 0.5 * z.nbytes
@@ -241,7 +244,101 @@ def test_memory_is_a_part_of_what_the_embeddings_take(small, monkeypatch, tmp_pa
 
 def test_a_partition_by_mini_batches_gets_no_new_start(monkeypatch, caplog):
     calls = []
-    monkeypatch.setattr(minibatch, "fit", lambda x, k, seed: calls.append(seed) or np.zeros(len(x), np.int32))
+    monkeypatch.setattr(minibatch, "fit", lambda x, k, seed, images: calls.append(seed) or np.zeros(len(x), np.int32))
     partitioners.build("kmeans", 20, 1, method="minibatch")(blobs()[0])
     assert len(calls) == 1
     assert "partition 0: 1 of 20 clusters have 6 images or more, after 1 attempts" in caplog.text
+
+
+# Centers from a sample
+
+
+def test_below_ten_million_images_all_are_used_unless_a_sample_is_asked_for():
+    assert kmeans.sample_size(None, 10_000, 9_999_999) is None
+    assert kmeans.sample_size(None, 10, 10_000_000) == 10_000
+    assert kmeans.sample_size(25, 10_000, 1_000_000) == 250_000
+
+
+def test_the_default_changes_no_key():
+    assert "sample" not in keys.relevant("kmeans", kmeans.Options())
+    assert keys.relevant("kmeans", kmeans.Options(sample=25))["sample"] == 25
+
+
+@pytest.mark.parametrize("images", [300, 301, 10_000])
+def test_a_sample_of_all_images_changes_nothing(small, images):
+    x = Rescaled(np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32))
+    np.testing.assert_array_equal(minibatch.fit(x, 20, 3, images), minibatch.fit(x, 20, 3))
+
+
+def sampled(x, images, monkeypatch, seed=0):
+    """The assignments, the centers, and the images that they were computed from."""
+    seen, final_centers = [], minibatch.final_centers
+    monkeypatch.setattr(
+        minibatch, "final_centers", lambda x, *args: seen.append((x, final_centers(x, *args))) or seen[-1][1]
+    )
+    found = minibatch.fit(x, 20, seed, images)
+    return found, seen[0][1], seen[0][0]
+
+
+def test_every_image_gets_the_nearest_of_the_centers_of_the_sample(small, monkeypatch):
+    rng = np.random.default_rng(0)
+    x = Rescaled(rng.normal(size=(5_000, 8)).astype(np.float32), rng.random(8, np.float32))
+    found, centers, fitted = sampled(x, 500, monkeypatch)
+    assert len(fitted) == len(np.unique(fitted.chosen)) == 500
+    np.testing.assert_array_equal(found, squared_distances(x.whole(), centers).argmin(axis=1))
+    assert fitted.embeddings is x.embeddings  # nothing of the size of the embeddings is copied
+
+
+def test_the_sample_follows_from_the_seed(small, monkeypatch):
+    x = Rescaled(np.random.default_rng(0).normal(size=(2_000, 4)).astype(np.float32))
+    (one, _, rows), (same, _, again), (_, _, other) = (sampled(x, 400, monkeypatch, seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(one, same)
+    np.testing.assert_array_equal(rows.chosen, again.chosen)
+    assert (rows.chosen != other.chosen).any()
+
+
+def test_a_worker_of_several_makes_the_same_partition_from_its_own_sample(small):
+    x = np.random.default_rng(0).normal(size=(1_000, 4)).astype(np.float32)
+    context = PartitionContext(images=len(x), embeddings=x, seed=3)
+    make = partitioners.build("kmeans", 20, 3, sample=10)
+    alone, (shared,) = make(context), make(dataclasses.replace(context, only=[2]))
+    np.testing.assert_array_equal(shared.assignments(len(x)), alone[2].assignments(len(x)))
+    assert (alone[0].assignments(len(x)) != alone[2].assignments(len(x))).any()
+
+
+def test_inertia_of_a_sample_is_near_that_of_all(small):
+    x, _ = blobs(n=8_000, centers=60)
+    every, few = (inertia(x, minibatch.fit(Rescaled(x), 40, 0, images), 40) for images in (None, 4_000))
+    assert few < 1.1 * every
+
+
+def test_a_sample_means_mini_batches(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        minibatch, "fit", lambda x, k, seed, images: seen.append(images) or np.arange(len(x), dtype=np.int32) % k
+    )
+    partitioners.build("kmeans", 20, 2, sample=5)(blobs()[0])
+    assert seen == [100, 100]
+    with pytest.raises(InputError, match="--kmeans_sample=5 is for mini-batches"):
+        partitioners.build("kmeans", method="exact", sample=5)
+
+
+def test_from_ten_million_images_on_the_default_is_a_sample(small, monkeypatch):
+    seen, fit = [], minibatch.fit
+    monkeypatch.setattr(minibatch, "fit", lambda x, k, seed, images: seen.append(images) or fit(x, k, seed, images))
+    monkeypatch.setattr(kmeans, "_SAMPLED", 400)
+    monkeypatch.setattr(kmeans, "_SAMPLE", 10)
+    x = blobs()[0]
+    for n in (399, 400):
+        partitioners.build("kmeans", 20, 1, method="minibatch")(x[:n])
+    assert seen == [None, 200]
+
+
+def test_chosen_images_are_rows_of_the_rescaled():
+    rng = np.random.default_rng(0)
+    x = Rescaled(rng.normal(size=(9, 4)).astype(np.float32), rng.random(4, np.float32))
+    part = x.only(np.array([1, 5, 8]))
+    assert len(part) == 3
+    np.testing.assert_array_equal(part.whole(), x.whole()[[1, 5, 8]])
+    np.testing.assert_array_equal(part[np.array([2, 0])], x.whole()[[8, 1]])
+    np.testing.assert_array_equal(part.only(np.array([0, 2])).whole(), x.whole()[[1, 8]])

@@ -17,7 +17,8 @@ import numpy as np
 from cactus_tf.contracts import DataContext
 from cactus_tf.datasets._io import archives
 from cactus_tf.datasets._io.entries import Entry, Skipped, shown
-from cactus_tf.datasets._io.rows import Decoded, Decoding, claim, decode_files
+from cactus_tf.datasets._io.rows import Decoded, Decoding, Ready, claim, decode_files
+from cactus_tf.datasets._io.sharing import decode_together
 from cactus_tf.errors import InputError
 from cactus_tf.types import AssignedPartitions, ImageSet, Partitions, PiecewiseArray, Splits
 from cactus_tf.utils import digests, files
@@ -162,9 +163,12 @@ def prepare_files(
             skipped = list(split_files.skipped)
             listed = {s: unpacked(one, folder / "unpacked" / s, skipped) for s, one in split_files.splits.items()}
             how = decoding(listed, folder)
+            ready = _decoded_by_all(split_files.splits, how, context)
             splits, found = {}, {}
             for split, one in listed.items():
-                rows = one.decoded or decode_files(f"{name} {split}", one.entries, how, folder / split, context.workers)
+                rows = one.decoded or decode_files(
+                    f"{name} {split}", one.entries, how, folder / split, context.workers, ready.get(split)
+                )
                 skipped.extend(rows.skipped)
                 _check_readable(name, split, len(split_files.splits[split].entries) or len(rows.rows), rows, skipped)
                 splits[split], found[split] = in_digest_order(one, rows), rows.digests
@@ -178,12 +182,20 @@ def prepare_files(
         return prepare(name, read, context, ("images", "labels", "names"), partitions)
 
 
+def _decoded_by_all(splits: Mapping[str, Listed], how: Decoding, context: DataContext) -> dict[str, Ready]:
+    """By split, what several workers have decoded; nothing where nobody shares, or where files lie in an archive."""
+    lists = {split: one.entries for split, one in splits.items() if one.entries}
+    if context.share is None or not lists or any(entries[0].archived for entries in lists.values()):
+        return {}
+    return decode_together(lists, how, context.share)
+
+
 def unpacked(listed: Listed, folder: Path, skipped: list[Skipped]) -> Listed:
     """The same files below FOLDER, if they lie in an archive; damaged ones are added to `skipped`."""
     archived, note = listed.entries, folder / "unpacked.json"
     if not archived or not archived[0].archived:
         return listed
-    if claim(folder, ["apart", archived]) or not note.exists():
+    if claim(folder, "apart", archived) or not note.exists():
         files.write_json(note, list(archives.unpack(archived, folder / "files").items()))
     damaged = dict(files.read_json(note))
     skipped.extend(Skipped(shown(archived[i].name), reason) for i, reason in damaged.items())
@@ -221,12 +233,18 @@ def in_digest_order(listed: Listed, decoded: Decoded) -> Labeled:
         keys = [*keys, labels] if labels.ndim == 1 else [*labels.T, *keys]
     order = np.lexsort(keys)
     numbers = decoded.read[order]
-    names = [shown(listed.entries[i].name).encode() for i in numbers] if listed.entries else []
     return Labeled(
         _rows_at(decoded.rows, numbers),
         labels[order] if listed.labels is not None else labels,
-        np.array(names, np.bytes_) if names else np.zeros(0, "S1"),
+        _names(listed.entries, numbers) if listed.entries else np.zeros(0, "S1"),
     )
+
+
+def _names(entries: Sequence[Entry], numbers: np.ndarray) -> np.ndarray:
+    """[n] bytes, the names of the files with these numbers, made piece by piece: n Python strings take much more."""
+    starts = range(0, len(numbers), _PIECE)
+    pieces = ([shown(entries[i].name).encode() for i in numbers[start : start + _PIECE]] for start in starts)
+    return np.concatenate([np.zeros(0, "S1"), *(np.array(piece, np.bytes_) for piece in pieces)])
 
 
 def _rows_at(rows: np.ndarray, numbers: np.ndarray) -> PiecewiseArray:

@@ -12,7 +12,7 @@ import json
 import operator
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,6 +73,14 @@ class Decoded(NamedTuple):
     skipped: list[Skipped]
 
 
+Ready = Callable[[Sequence[Entry]], Iterable[np.ndarray | None]]
+"""The rows of some files; None for those that are still to be decoded."""
+
+
+def _none_ready(entries: Sequence[Entry]) -> Iterable[None]:
+    return itertools.repeat(None, len(entries))
+
+
 class _EncodedImage(NamedTuple):
     """An image that is not a file."""
 
@@ -81,7 +89,12 @@ class _EncodedImage(NamedTuple):
 
 
 def decode_files(
-    name: str, entries: Sequence[Entry], decoding: Decoding, folder: Path, workers: int | None = None
+    name: str,
+    entries: Sequence[Entry],
+    decoding: Decoding,
+    folder: Path,
+    workers: int | None = None,
+    ready: Ready | None = None,
 ) -> Decoded:
     """Decodes files into FOLDER/rows; complete shards of the same files and the same decoding are reused.
 
@@ -91,19 +104,27 @@ def decode_files(
       decoding: how they become rows.
       folder: for this work alone; anything else in it is removed.
       workers: threads; None means one per core.
+      ready: rows that other workers have decoded, of the entries of one of the `parts`.
     """
-    if claim(folder, [*decoding.description, [list(entry) for entry in entries]]):
+    if claim(folder, decoding.description, entries):
         size = len(entries) * int(np.prod(decoding.shape)) * np.dtype(decoding.dtype).itemsize
         _allocate(folder / "rows", size)
-    shards, step = _Shards(folder, decoding), min(SHARD, max(_FEWEST, len(entries) // _SHARDS))
-    pieces = [(start, entries[start : start + step]) for start in range(0, len(entries), step)]
-    todo = [piece for piece in pieces if shards.note(piece[0]) is None]
-    left = sum(len(piece) for _, piece in todo)
+    shards = _Shards(folder, decoding, ready or _none_ready)
+    pieces = parts(len(entries))
+    todo = [piece for piece in pieces if shards.note(piece.start) is None]
+    left = sum(piece.stop - piece.start for piece in todo)
     done = len(entries) - left
     with progress.Bar(desc=name, total=len(entries), initial=done, unit="image", delay=progress.DELAY) as bar:
-        for number in _spread(shards.make, todo, workers or cores()):
+        make = functools.partial(_make_part, shards, entries)
+        for number in _spread(make, todo, workers or cores()):
             bar.update(number)
-    return shards.collect([start for start, _ in pieces], len(entries))
+    return shards.collect([piece.start for piece in pieces], len(entries))
+
+
+def parts(number: int) -> list[slice]:
+    """The shards of so many images."""
+    step = min(SHARD, max(_FEWEST, number // _SHARDS))
+    return [slice(start, min(start + step, number)) for start in range(0, number, step)]
 
 
 def decode_stream(batches: Iterable[Sequence[bytes]], decoding: Decoding, folder: Path) -> Decoded:
@@ -122,9 +143,18 @@ def decode_stream(batches: Iterable[Sequence[bytes]], decoding: Decoding, folder
     return shards.collect(starts, total)
 
 
-def claim(folder: Path, work: Any) -> bool:
-    """Empties a folder for this work; False where the folder already holds unfinished work of the same description."""
-    mark = hashlib.blake2b(json.dumps(work).encode(), digest_size=8).hexdigest()
+def claim(folder: Path, work: Any, entries: Sequence[Entry]) -> bool:
+    """Empties a folder for work on these files; False where it already holds unfinished work of the same description.
+
+    Args:
+      folder: of the work.
+      work: the description, as JSON values.
+      entries: the files.
+    """
+    state = hashlib.blake2b(json.dumps(work).encode(), digest_size=8)
+    for start in range(0, len(entries), SHARD):
+        state.update(json.dumps([list(entry) for entry in entries[start : start + SHARD]]).encode())
+    mark = state.hexdigest()
     note = folder / "work.json"
     if files.read_json_if_whole(note, str, "") == mark:
         return False
@@ -139,14 +169,15 @@ class _Shards(NamedTuple):
 
     folder: Path
     decoding: Decoding
+    ready: Ready = _none_ready
 
     def make(self, start: int, items: Sequence[Any]) -> int:
         """Decodes and writes one shard; returns its number of images."""
         rows = np.zeros((len(items), *self.decoding.shape), self.decoding.dtype)
         read, digests, skipped = [], b"", []
-        for i, item in enumerate(items):
+        for i, (item, row) in enumerate(zip(items, self.ready(items), strict=True)):
             try:
-                rows[i] = self.decoding.decode(self.decoding.read(item))
+                rows[i] = self.decoding.decode(self.decoding.read(item)) if row is None else row
                 read.append(start + i)
                 digests += digest(rows[i])
             except UnreadableError as error:
@@ -172,26 +203,32 @@ class _Shards(NamedTuple):
 
     def collect(self, starts: Sequence[int], total: int) -> Decoded:
         """All rows, once every shard is complete."""
-        notes: list[Mapping] = [self.note(start) or {} for start in starts]
         shape, dtype = (total, *self.decoding.shape), self.decoding.dtype
         rows = np.memmap(self.folder / "rows", dtype, "r", shape=shape) if total else np.zeros(shape, dtype)
-        digests = np.frombuffer(bytes.fromhex("".join(note["digests"] for note in notes)), np.uint8)
-        skipped = [Skipped(name, reason) for note in notes for name, reason in note["skipped"]]
-        read = np.array([number for note in notes for number in note["read"]], np.int64)
-        return Decoded(rows, read, digests.reshape(-1, SIZE), skipped)
+        read, digests, skipped = [np.zeros(0, np.int64)], [np.zeros(0, np.uint8)], []
+        for note in map(self.note, starts):
+            assert note is not None
+            read.append(np.array(note["read"], np.int64))
+            digests.append(np.frombuffer(bytes.fromhex(note["digests"]), np.uint8))
+            skipped += [Skipped(name, reason) for name, reason in note["skipped"]]
+        return Decoded(rows, np.concatenate(read), np.concatenate(digests).reshape(-1, SIZE), skipped)
 
     def _note(self, start: int) -> Path:
         return self.folder / f"shard-{start:08d}.json"
 
 
-def _spread(make: Callable[[int, Sequence], int], pieces: Sequence[tuple], workers: int) -> Iterator[int]:
+def _make_part(shards: _Shards, entries: Sequence[Entry], part: slice) -> int:
+    return shards.make(part.start, entries[part])
+
+
+def _spread(make: Callable[[slice], int], pieces: Sequence[slice], workers: int) -> Iterator[int]:
     """Makes the pieces in threads, since Pillow decodes and resizes without Python's lock; yields each result."""
     if workers == 1:
-        yield from itertools.starmap(make, pieces)
+        yield from map(make, pieces)
         return
     with ThreadPoolExecutor(workers) as threads:
         try:
-            for job in as_completed([threads.submit(make, *piece) for piece in pieces]):
+            for job in as_completed([threads.submit(make, piece) for piece in pieces]):
                 yield job.result()
         finally:
             threads.shutdown(cancel_futures=True)

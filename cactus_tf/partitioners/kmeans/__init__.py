@@ -39,6 +39,9 @@ _EXACT = 1e8
 CelebA's 162,770 images of 256 numbers in 500 clusters are 8.1e7 and 4.2e7. At 1e8 distances of 64 numbers, k-means
 takes 22 seconds of a core, two and a half times as long as mini-batches, for 0.8% less inertia. 1e8 numbers are 400 MB,
 of which k-means makes three copies per core."""
+_SAMPLED, _SAMPLE = 10_000_000, 1_000
+"""Images from which on mini-batches compute the centers from a sample by default, and its images per cluster. The cost
+of smaller samples is in docs/scale.md."""
 METHODS = ("auto", "exact", "minibatch")
 
 
@@ -70,11 +73,22 @@ class Options:
         "exact, minibatch, or auto: minibatch from images x clusters or images x dim of 1e8 on",
         source="ours; Hsu et al. 2019, code: exact",
     )
+    sample: int | None = option(
+        None,
+        "images per cluster that minibatch computes the centers from, before every image is assigned to the nearest; "
+        "default: all below 10,000,000 images, 1,000 from there on",
+        low=1,
+        source="ours; Hsu et al. 2019, code: all",
+    )
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise InputError(
                 f"--kmeans_method={self.method}: there is no such method; choose from {', '.join(METHODS)}"
+            )
+        if self.method == "exact" and self.sample is not None:
+            raise InputError(
+                f"--kmeans_sample={self.sample} is for mini-batches: leave it out, or take --kmeans_method=minibatch"
             )
 
 
@@ -92,7 +106,7 @@ def build(clusters: int, partitions: int, options: Options | None = None) -> Par
 
 def _partitions(clusters: int, partitions: int, options: Options, context: PartitionContext) -> Partitions:
     embeddings = np.asarray(context.embeddings, np.float32)
-    exact = is_exact(options.method, clusters, *embeddings.shape)
+    exact = options.sample is None and is_exact(options.method, clusters, *embeddings.shape)
     starts = 1 if partitions > 1 else 10  # n_init of the authors' code
     rule = options if exact else dataclasses.replace(options, restarts=0)
 
@@ -102,7 +116,9 @@ def _partitions(clusters: int, partitions: int, options: Options, context: Parti
         if exact:
             attempt = functools.partial(fit, x.whole(), clusters, starts)
         else:
-            attempt = functools.partial(minibatch.fit, x, clusters)
+            attempt = functools.partial(
+                minibatch.fit, x, clusters, images=sample_size(options.sample, clusters, len(x))
+            )
         return accepted(p, attempt, clusters, context.way, rule, rng)
 
     def cached(p: int) -> np.ndarray:
@@ -121,6 +137,19 @@ def _partitions(clusters: int, partitions: int, options: Options, context: Parti
 def is_exact(method: str, clusters: int, images: int, dim: int) -> bool:
     """Whether k-means iterates over all images to convergence: set by the method or, for "auto", by size."""
     return method == "exact" or (method == "auto" and images * max(clusters, dim) < _EXACT)
+
+
+def sample_size(per_cluster: int | None, clusters: int, images: int) -> int | None:
+    """The number of images that mini-batches compute the centers from; None for all.
+
+    Args:
+      per_cluster: images per cluster; None for the default of so many images.
+      clusters: k.
+      images: n.
+    """
+    if per_cluster is None:
+        per_cluster = _SAMPLE if images >= _SAMPLED else None
+    return None if per_cluster is None else per_cluster * clusters
 
 
 def accepted(

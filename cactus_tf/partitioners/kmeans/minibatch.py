@@ -33,7 +33,7 @@ _PARTS = 64  # parts of the images, each processed by one core
 _CHUNK = 1 << 22  # numbers in memory at once on each core: 16 MiB
 
 
-def fit(x: Rescaled, clusters: int, seed: int) -> np.ndarray:
+def fit(x: Rescaled, clusters: int, seed: int, images: int | None = None) -> np.ndarray:
     """One clustering, on all cores; the result does not depend on their number.
 
     Memory is that of a batch, a chunk and a part of the start per core, and of a few numbers per image.
@@ -41,18 +41,25 @@ def fit(x: Rescaled, clusters: int, seed: int) -> np.ndarray:
     Args:
       x: n embeddings.
       clusters: k <= n.
-      seed: of the start, the groups and the order of the images.
+      seed: of the sample, the start, the groups and the order of the images.
+      images: the centers are computed from a sample of at most as many images, at least k; None for all.
 
     Returns:
       [n] int32 in 0..k-1, the nearest of the final centers.
     """
     rng = np.random.default_rng(seed)
+    fitted = x if images is None or images >= len(x) else x.only(sample(len(x), images, rng))
+    return nearest_of_all(x, final_centers(fitted, clusters, rng))
+
+
+def final_centers(x: Rescaled, clusters: int, rng: np.random.Generator) -> np.ndarray:
+    """The centers [k, dim] after the last round."""
     groups = max(1, clusters // _CLUSTERS_PER_GROUP)
     centers = grouped_start(x, clusters, groups, rng)
     labels = nearest_of_all(x, centers)
     for _ in range(_ROUNDS):
         centers, labels = improved(x, centers, labels, groups, rng)
-    return nearest_of_all(x, centers)
+    return centers
 
 
 def grouped_start(x: Rescaled, clusters: int, groups: int, rng: np.random.Generator) -> np.ndarray:
