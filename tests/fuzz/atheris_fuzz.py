@@ -57,11 +57,16 @@ def _options():
 
 
 def _prepare(findings, reader):
-    """Makes the whole inputs; from now on warnings are errors, and networks compute without graphs."""
+    """Makes the whole inputs; from now on files are in memory, warnings are errors, and networks need no graphs."""
+    from fuzz.readers import MEMORY
+
     if reader not in findings.READERS:
         raise SystemExit(f"unknown reader {reader}: choose from {', '.join(findings.READERS)}")
     logging.getLogger("cactus_tf").setLevel(logging.CRITICAL)
+    tempfile.tempdir = MEMORY  # also those of the readers themselves
     findings.seeds_of(reader)
+    if hasattr(os, "sched_setaffinity"):  # with one core, pictures are decoded without starting threads each time
+        os.sched_setaffinity(0, {random.choice(sorted(os.sched_getaffinity(0)))})
     if reader in ("classifier", "run"):
         import tensorflow as tf
 
