@@ -277,7 +277,8 @@ class LearnerContext:
       way: N of the training episodes; heads of a fixed size have this many outputs.
       seed: of this learner's own stream (initial weights).
       backbone, filters, norm: the network of a meta-learner; None means the learner's default.
-      precision: "float32" or "mixed_bfloat16", of the network's convolutions; everything else is float32.
+      precision: "float32", or "mixed_bfloat16": convolutions, poolings and ReLUs in bfloat16; weights, norms and the
+        result stay float32.
       on_embeddings: whether a meta-learner's network takes embeddings instead of images.
       embeddings: [n, dim] float32 of the training images, or None.
       embedder: the fitted embedder, or None.

@@ -122,7 +122,7 @@ class RunningBatchNorm(keras.layers.Layer):
             "momentum": self.momentum,
             "epsilon": self.epsilon,
             "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
-            "synchronized": self.synchronized,
+            **({"synchronized": True} if self.synchronized else {}),
         }
 
 

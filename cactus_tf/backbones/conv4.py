@@ -59,7 +59,7 @@ def build(
         other layers.
       convolution: see `Convolution`.
       seed: of the initial weights.
-      dtype: of weights and activations; with "mixed_bfloat16", those of norms and results remain float32.
+      dtype: of weights and activations; with "mixed_bfloat16", weights, norms and the result stay float32.
 
     Returns:
       A Keras model from [n, height, width, channels] to [n, dim] or [n, out]; layers conv1, norm1, ..., conv4, norm4

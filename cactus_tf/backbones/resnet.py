@@ -39,7 +39,7 @@ def build(
       norm: one of `NORMS`, or a function from the layer's name to a layer.
       convolution: see `Convolution`.
       seed: of the initial weights: Glorot uniform, biases 0.
-      dtype: of weights and activations; with "mixed_bfloat16", those of norms and results remain float32.
+      dtype: of weights and activations; with "mixed_bfloat16", weights, norms and the result stay float32.
 
     Returns:
       A Keras model from [n, height, width, channels] to [n, 8 F] or [n, out].

@@ -127,6 +127,10 @@ def _check_network(settings: Settings, info: Info) -> None:
         backbone = training.backbone if training.on_embeddings else None
         if backbone is not None and info("backbones", backbone).consumes == "images":
             raise InputError(f"--on_embeddings: {backbone} takes images; leave --backbone out or set --backbone=mlp")
+        if training.precision != "float32" and "dtype" not in info("backbones", training.backbone).arguments:
+            raise InputError(
+                f"--precision={training.precision}: {training.backbone} computes in float32 only: leave out --precision"
+            )
 
 
 def _check_augmentation(settings: Settings, partitioner: str, info: Info) -> None:

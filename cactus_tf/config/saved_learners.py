@@ -48,6 +48,8 @@ def described(recipe: Recipe) -> dict[str, Any]:
     context = recipe.context
     names = [field.name for field in dataclasses.fields(_Context) if field.name != "dim"]
     saved = {name: getattr(context, name) for name in names}
+    if saved["precision"] == _Context.precision:  # not in what the first release wrote
+        del saved["precision"]
     dim = context.embeddings.shape[-1] if context.embeddings is not None else None
     return {
         "learner": recipe.name,

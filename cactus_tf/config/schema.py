@@ -232,6 +232,8 @@ NORMS = ("running", "batch", "layer", "none")
 """The keys of `backbones.NORMS`, which needs TensorFlow."""
 SCHEDULES = ("constant", "cosine")
 """The keys of `fewshot.schedules.SCHEDULES`, which needs TensorFlow."""
+_hints = functools.cache(typing.get_type_hints)
+
 SELECTIONS = ("last", "pseudo")
 PRECISIONS = ("float32", "mixed_bfloat16")
 DISTRIBUTIONS = ("none", "mirrored", "multiworker")
@@ -309,9 +311,6 @@ def from_saved(kind: type, saved: Any) -> Any:
     settings = kind(**values)
     check_ranges(settings, "")
     return settings
-
-
-_hints = functools.cache(typing.get_type_hints)
 
 
 def _has_type(value: Any, hint: Any) -> bool:

@@ -29,12 +29,12 @@ class Rescaled:
         return self._scaled(self.embeddings[rows if self.chosen is None else self.chosen[rows]])
 
     def whole(self) -> np.ndarray:
-        """[n, dim] float32 of all images, in memory where they are rescaled or chosen."""
-        return self._scaled(self.embeddings if self.chosen is None else self.embeddings[self.chosen])
+        """[all, dim] float32, in memory where they are rescaled."""
+        return self._scaled(self.embeddings)
 
     def only(self, rows: np.ndarray) -> Rescaled:
-        """These images alone, as numbers 0, 1, ...; their embeddings are not copied."""
-        return dataclasses.replace(self, chosen=rows if self.chosen is None else self.chosen[rows])
+        """These of all images, as numbers 0, 1, ...; their embeddings are not copied."""
+        return dataclasses.replace(self, chosen=rows)
 
     def _scaled(self, z: np.ndarray) -> np.ndarray:
         return z if self.scale is None else z * self.scale

@@ -28,8 +28,9 @@ from cactus_tf.pipeline.overlap import warn_of_near
 from cactus_tf.pipeline.partitioning import partition
 from cactus_tf.pipeline.preflight import check, count_classes
 from cactus_tf.pipeline.preparation import prepare, show
+from cactus_tf.pipeline.sharing import check_shared
 from cactus_tf.report import run_events
-from cactus_tf.runs import changed_files, results, shards
+from cactus_tf.runs import changed_files, results
 from cactus_tf.runs import folder as run_folder
 from cactus_tf.runs.inputs import write_inputs
 from cactus_tf.types import Partitions, Splits
@@ -79,7 +80,7 @@ def _make_folders(artifacts: Path, folder: Path) -> None:
     except InputError as error:
         if not (folder / results.NAME).is_file():
             raise
-        raise InputError(f"{error}, or see the results in it: python -m cactus_tf.table {folder}") from error
+        raise InputError(f"{error}; to see the results: python -m cactus_tf.table {folder}") from error
 
 
 def distribute(plan: RunPlan) -> Distribution:
@@ -117,21 +118,11 @@ def _stages(
     chief = distribution.workers.is_chief
     clock = results.Clock(plan.run.stage, folder / "seconds.json" if chief else None)
     several = plan.settings.partition.rounds > 1
-    shards.check_shared(artifacts, "--artifacts_dir", distribution)
+    check_shared(artifacts, "--artifacts_dir", distribution)
     if several:  # a round embeds by the weights of the round before
-        shards.check_shared(folder, "--workdir", distribution)
+        check_shared(folder, "--workdir", distribution)
     with clock.stage("prepare"):
-        if chief:
-            check_ready(plan.embedding, artifacts)
-        data = prepare(plan.data, artifacts, plan.run.verify, distribution)
-        if first_run:
-            stored = plan.partition.partitions if plan.partition and plan.embedding else 0
-            log.info("%s", results.places(plan.run.artifacts_dir, stored, data, folder))
-        if chief and plan.run.stage == "prepare":
-            show(plan.data, data, folder)
-        images = evaluation_images(plan.evaluation, data)
-        plan = build_plan.complete(plan, len(data.train), count_classes(plan.evaluation, images))
-        check(plan, data)
+        plan, data = _prepared(plan, folder, artifacts, first_run, distribution)
     if clock.over:
         return []
     clusters = rounds.Clusters(data.train, folder) if several and chief else None
@@ -142,6 +133,34 @@ def _stages(
     learned = _learn(plan, data, artifacts, folder, clock, clusters, distribution)
     if learned is None or not chief:
         return []
+    rows = _evaluated(plan, data, learned, folder, clock)
+    log.info("%s", results.closing_words(rows, folder, several_rounds=several))
+    return rows
+
+
+def _prepared(
+    plan: RunPlan, folder: Path, artifacts: Path, first_run: bool, distribution: Distribution
+) -> tuple[RunPlan, Splits]:
+    """The images, and the plan with what depends on their number; both checked against each other."""
+    chief = distribution.workers.is_chief
+    if chief:
+        check_ready(plan.embedding, artifacts)
+    data = prepare(plan.data, artifacts, plan.run.verify, distribution)
+    if first_run:
+        stored = plan.partition.partitions if plan.partition and plan.embedding else 0
+        log.info("%s", results.places(plan.run.artifacts_dir, stored, data, folder))
+    if chief and plan.run.stage == "prepare":
+        show(plan.data, data, folder)
+    images = evaluation_images(plan.evaluation, data)
+    plan = build_plan.complete(plan, len(data.train), count_classes(plan.evaluation, images))
+    check(plan, data)
+    return plan, data
+
+
+def _evaluated(
+    plan: RunPlan, data: Splits, learned: Learned, folder: Path, clock: results.Clock
+) -> list[dict[str, Any]]:
+    """The rows of results.json, stored, and the report."""
     with clock.stage("evaluate"):
         rows = evaluate(plan, data, learned.embeddings, learned.learners, folder, clock)
     results.write(plan.record, rows, clock, folder)
@@ -151,7 +170,6 @@ def _stages(
             _, embedder, embeddings, partitions, tasks = learned
             shown = report.Run(plan, folder, data, rows, partitions, tasks, embedder, embeddings.get("train"))
             report.write(shown)
-    log.info("%s", results.closing_words(rows, folder, several_rounds=several))
     return rows
 
 

@@ -25,6 +25,7 @@ from cactus_tf.runs.folder import CONFIG
 from cactus_tf.runs.inputs import NAME as INPUTS
 from cactus_tf.runs.inputs import Inputs, read_inputs
 from cactus_tf.utils import checkpoints, sealed, weights
+from cactus_tf.utils.arrays import read_array
 from cactus_tf.utils.paths import expanded
 from cactus_tf.utils.text import first_line
 
@@ -201,7 +202,7 @@ def _check_shape(shape: tuple[int, ...], path: Path, folder: Path) -> None:
       InputError: it is another one.
     """
     try:
-        stored = stored_array(path).shape[1:]
+        stored = read_array(path, mapped=True).shape[1:]
     except (InputError, OSError):  # gone or damaged: whoever needs them says so
         return
     if stored != shape:

@@ -7,12 +7,10 @@ number of workers, goes on with those that are there.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 import shutil
 import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -22,7 +20,7 @@ from cactus_tf.errors import InputError, RunError
 from cactus_tf.types import PiecewiseArray
 from cactus_tf.utils import files
 from cactus_tf.utils.arrays import read_array
-from cactus_tf.utils.distribution import Distribution, Workers
+from cactus_tf.utils.distribution import Workers
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +28,6 @@ ROWS = 1 << 16
 """Images of one shard."""
 _POLL = 0.5  # seconds between two looks for the shards of others
 _PATIENCE = 600.0  # seconds without a new shard, beyond three times what one's own took, after which it is made here
-
-_APPEARS = 10.0  # seconds in which a file of another machine can be seen on a network file system
 
 Made = np.ndarray | PiecewiseArray
 Make = Callable[[str], Made]
@@ -123,41 +119,3 @@ class Shards:
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.npy"
-
-
-def check_shared(folder: Path, flag: str, distribution: Distribution) -> None:
-    """Checks that all workers see the same folder: the chief keeps a file there until the others have looked for it.
-
-    Args:
-      folder: of the chief, and what it is called here.
-      flag: that names it.
-      distribution: all workers call it.
-
-    Raises:
-      InputError: one does not; names it.
-      WorkerLostError: another worker ended.
-    """
-    workers = distribution.workers
-    if not workers.others:
-        return
-    (number, *_) = distribution.of_all(uuid.uuid4().int >> 65)  # the chief's, of 63 bits
-    path = folder / f"shared.{number:x}"
-    with files.present(path) if workers.is_chief else contextlib.nullcontext():
-        distribution.barrier()
-        seen = distribution.of_all(int(_appears(files.temporary_name(path))))
-    blind = [address for address, sees in zip(workers.addresses, seen, strict=True) if not sees]
-    if blind:
-        raise InputError(
-            f"the worker at {blind[0]} does not see what the chief at {workers.addresses[0]} writes to "
-            f"{flag} (here {folder.resolve()}): name a folder on a file system that all machines share"
-        )
-
-
-def _appears(path: Path) -> bool:
-    """Whether a file is there, or comes."""
-    last = time.monotonic() + _APPEARS
-    while not path.exists():
-        if time.monotonic() > last:
-            return False
-        time.sleep(_POLL)
-    return True

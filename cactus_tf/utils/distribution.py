@@ -105,8 +105,9 @@ class Distribution:
         other = self.differing(json.dumps(command, sort_keys=True, default=str).encode())
         if other is not None:
             raise RunError(
-                f"the worker at {other} has another command, version or number of devices than the chief at "
-                f"{self.workers.addresses[0]}: start the same command on all machines"
+                f"the worker at {other} has another command, version, number of devices or other files than the "
+                f"chief at {self.workers.addresses[0]}: start the same command on all machines, and copy files with "
+                "their times (cp -p)"
             )
 
     def differing(self, content: bytes) -> str | None:
@@ -312,7 +313,7 @@ def _ended_after(seconds: float, chief: str) -> Iterator[None]:
     log.info("joining the other workers; without them, this process ends with exit code 1 after %.0f s", seconds)
     line = (
         f"TensorFlow did not connect the workers after {seconds:g} s; the chief is at {chief}: start the command on "
-        "every worker again, and open the ports between them; --worker_timeout waits longer"
+        "every worker again, and open the ports between the machines; --worker_timeout waits longer"
     )
     with _last_words(line, time.monotonic() + seconds), open(os.devnull, "w", encoding="utf-8") as nowhere:
         faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)

@@ -54,11 +54,10 @@ def limited(saved: int, where: Path) -> Iterator[None]:
         nonlocal taken
         taken += _bytes(settings["initial_value"])
         if taken > most:
-            beside = f"the weights beside it have {saved / 1e6:.2g} MB" if saved else "no weights are beside it"
-            raise InputError(
-                f"{where} describes a network of at least {taken / 1e9:.2g} GB, and {beside}: it is damaged or was "
-                "changed; make it again"
-            )
+            why = f"the weights beside it have {saved / 1e6:.2g} MB: it is damaged or was changed; make it again"
+            if not saved:
+                why = f"one without saved weights may have {most / 1e9:.2g} GB: lower --filters or --image_size"
+            raise InputError(f"{where} describes a network of at least {taken / 1e9:.2g} GB, and {why}")
         return create(**settings)
 
     with tf.variable_creator_scope(creator):

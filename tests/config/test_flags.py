@@ -97,6 +97,7 @@ def test_a_later_flag_wins_over_a_flagfile_and_a_flagfile_over_an_earlier_flag(t
         ),
         (["--algo=maml", "--way=5"], "--eval_ways=10 is more than --way=5"),
         (["--algo=maml", "--on_embeddings", "--backbone=conv4"], "--on_embeddings: conv4 takes images"),
+        (["--on_embeddings", "--precision=mixed_bfloat16"], "--precision=mixed_bfloat16: mlp computes in float32 only"),
         (["--algo=protonets", "--nearest_neighbours_k=3"], "--nearest_neighbours_k is a setting of nearest_neighbours"),
         (["--maml_inner_lr=0.1"], "--maml_inner_lr is a setting of maml, which this run does not use"),
         (

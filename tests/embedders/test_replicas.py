@@ -93,11 +93,12 @@ def test_pairs_of_rows_stay_together(replicas, monkeypatch):
 IMAGES = np.zeros((40, 16, 16, 1), np.uint8)
 
 
-def test_a_batch_that_cannot_be_divided_is_refused():
-    embedder = embedders.build("acai", steps=1, batch=10)
+def test_batches_that_cannot_be_divided_are_fitted_on_one_device(caplog):
+    alone, embedder = (embedders.build("acai", steps=1, batch=10, depth=4, latent=2) for _ in range(2))
     embedder._strategy = types.SimpleNamespace(num_replicas_in_sync=2)
-    with pytest.raises(InputError, match="--acai_batch=10 cannot be divided into pairs of images among 2 devices: ch"):
-        embedder.fit(IMAGES)
+    embedder.fit(IMAGES)
+    assert "acai: batches of 10 images cannot be divided in pairs among 2 devices: it is fitted on one" in caplog.text
+    np.testing.assert_array_equal(embedder.transform(IMAGES), alone.fit(IMAGES).transform(IMAGES))
 
 
 def test_fitting_in_an_open_scope_is_refused():

@@ -127,7 +127,7 @@ def test_a_finished_run_on_a_read_only_disk_says_how_to_see_its_results(server, 
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     code, _, error = server.run(small_disk, PIXELS)
     assert named(code, error), error
-    assert error.endswith("choose another folder, or see the results in it: python -m cactus_tf.table run\n")
+    assert error.endswith("choose another folder; to see the results: python -m cactus_tf.table run\n")
     assert table([str(small_disk / "run")]) == 0
     assert "CACTUs-ProtoNets" in capsys.readouterr().out
     flags = [f"--run={small_disk / 'run'}", f"--support={pictures}", f"--query={pictures}", f"--out={tmp_path / 'out'}"]

@@ -78,11 +78,12 @@ def test_images_on_the_device_change_no_bit(augmentation):
         np.testing.assert_array_equal(resident, plain)
 
 
-def test_options_for_one_device_are_refused_with_a_strategy():
+@pytest.mark.parametrize("option", ["xla", "images_on_device"])
+def test_options_for_one_device_are_refused_with_a_strategy(option):
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
         learner = ct.learners.build("protonets", image_shape=SHAPE, way=WAY, filters=4)
     with pytest.raises(InputError, match="xla and images_on_device are for one device: leave them out"):
-        trained(learner, stream(), xla=True)
+        trained(learner, stream(), **{option: True})
 
 
 def mixed(name="protonets", **settings):
@@ -112,6 +113,14 @@ def test_mixed_precision_trains_close_to_float32(name):
     ours, exact = trained(mixed(name), stream())[0], trained(full, stream())[0]
     assert np.all(ours != exact)
     np.testing.assert_allclose(ours, exact, rtol=0.1)
+
+
+@pytest.mark.slow
+def test_shared_kernels_in_mixed_precision_train_the_same_under_xla():
+    compiled, plain = (
+        trained(mixed("maml", vectorized=True, inner_steps=1), stream(), xla=x)[0] for x in (True, False)
+    )
+    np.testing.assert_allclose(compiled, plain, rtol=0.02)
 
 
 def test_mixed_precision_of_a_network_without_it_is_refused():

@@ -6,7 +6,6 @@ from cactus_tf import learners
 from cactus_tf.augmentations import affine
 from cactus_tf.config import build_plan
 from cactus_tf.config import flags as cli
-from cactus_tf.config.schema import RunSettings
 from cactus_tf.pipeline import meta_training
 
 
@@ -24,10 +23,11 @@ def trained(monkeypatch, tmp_path):
     def arguments(*flags):
         taken = {}
         monkeypatch.setattr(meta_training, "meta_train", lambda learner, tasks, **given: taken.update(given) or 0)
-        plan = build_plan.make(cli.parse(["--algo=protonets", *flags])).learners[0]
+        run = build_plan.make(cli.parse(["--algo=protonets", *flags]))
+        plan = run.learners[0]
         learner = learners.make(plan.name, plan.context((28, 28, 1)), plan.options)
-        meta_training.train_one(plan, RunSettings(), learner, None, tmp_path, Events(), None, None)
-        return taken
+        meta_training.train_one(plan, run.run, learner, None, tmp_path, Events(), None, None)
+        return {**taken, "network": learner.encoder}
 
     return arguments
 
@@ -54,3 +54,11 @@ def test_without_such_flags_nothing_is_augmented(trained):
 def test_the_schedule_reaches_the_outer_loop(trained):
     given = trained("--outer_schedule=cosine", "--outer_warmup=3", "--steps=9")
     assert (given["outer_schedule"], given["outer_warmup"], given["steps"]) == ("cosine", 3, 9)
+
+
+def test_options_for_a_gpu_reach_the_training(trained):
+    plain, chosen = trained(), trained("--xla", "--images_on_device", "--precision=mixed_bfloat16")
+    assert (plain["xla"], plain["images_on_device"]) == (False, False)
+    assert (chosen["xla"], chosen["images_on_device"]) == (True, True)
+    kinds = [taken["network"].get_layer("conv2").compute_dtype for taken in (plain, chosen)]
+    assert kinds == ["float32", "bfloat16"]

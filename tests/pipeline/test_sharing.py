@@ -1,4 +1,4 @@
-"""Workers that decode pictures together leave what one process leaves, to the last byte."""
+"""Workers that decode pictures together leave what one process leaves, to the last byte; folders that they share."""
 
 import dataclasses
 import shutil
@@ -12,6 +12,8 @@ from PIL import Image
 from cactus_tf.config import build_plan
 from cactus_tf.config import flags as cli
 from cactus_tf.datasets._io import preparing, rows, sharing
+from cactus_tf.errors import InputError
+from cactus_tf.pipeline import sharing as shared
 from cactus_tf.pipeline.preparation import prepare
 from cactus_tf.runs import shards
 from cactus_tf.utils.distribution import Distribution, Workers
@@ -184,3 +186,63 @@ def test_shards_of_a_stopped_run_are_used_again(pictures, alone, made, tmp_path,
     together(pictures, tmp_path / "stopped", 2)
     assert not made
     assert stored(tmp_path / "stopped") == alone
+
+
+def test_a_worker_without_the_pictures_leaves_the_chief_alone(pictures, alone, made, tmp_path, caplog):
+    plans = [plan(pictures), dataclasses.replace(plan(pictures), data_dir=str(tmp_path / "missing"))]
+    results = together(pictures, tmp_path / "together", 2, plans)
+    assert "this worker decodes nothing" in caplog.text
+    assert not made
+    assert stored(tmp_path / "together") == alone
+    assert isinstance(results[1], InputError)  # a folder of pictures is listed by every run
+
+
+def test_a_worker_with_an_archive_does_not_unpack_it(pictures, alone, made, tmp_path, monkeypatch):
+    archive = shutil.make_archive(str(tmp_path / "pictures"), "zip", pictures)
+    plans = [plan(pictures), dataclasses.replace(plan(pictures), data_dir=archive)]
+    unpacked, by_thread = preparing.unpacked, []
+
+    def spied(*arguments):
+        by_thread.append(threading.current_thread().name.partition("#")[0])
+        return unpacked(*arguments)
+
+    monkeypatch.setattr(preparing, "unpacked", spied)
+    together(pictures, tmp_path / "together", 2, plans)
+    assert set(by_thread) == {"worker0"}
+    assert not made
+    assert stored(tmp_path / "together") == alone
+
+
+def checked(*folders):
+    """The errors of workers that check these folders."""
+    meet, errors = Meeting(len(folders)), [None] * len(folders)
+
+    def check(i):
+        try:
+            shared.check_shared(folders[i], "--artifacts_dir", distributed(len(folders), i, meet))
+        except InputError as error:
+            errors[i] = str(error)
+
+    threads = [threading.Thread(target=check, args=(i,)) for i in range(len(folders))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
+
+
+def test_a_shared_folder_is_accepted_and_nothing_stays_in_it(tmp_path):
+    (tmp_path / ".shared.left.tmp").touch()  # by a chief that was killed
+    assert checked(tmp_path, tmp_path, tmp_path) == [None] * 3
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_one_worker_does_not_see_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(shared, "_APPEARS", 0.1)
+    monkeypatch.setattr(shared, "_POLL", 0.02)
+    (tmp_path / "own").mkdir()
+    errors = checked(tmp_path, tmp_path, tmp_path / "own")
+    for error, folder in zip(errors, (tmp_path, tmp_path, tmp_path / "own"), strict=True):
+        assert "the worker at host2:1 does not see what the chief" in error
+        assert f"writes to --artifacts_dir (here {folder}): name a folder on a file system that all mach" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["own"]

@@ -5,10 +5,10 @@ import threading
 import numpy as np
 import pytest
 
-from cactus_tf.errors import InputError, RunError
+from cactus_tf.errors import RunError
 from cactus_tf.runs import shards as module
 from cactus_tf.runs.shards import Shards
-from cactus_tf.utils.distribution import Distribution, Workers
+from cactus_tf.utils.distribution import Workers
 
 NAMES = [f"train-{i:06d}" for i in range(5)]
 
@@ -98,54 +98,3 @@ def test_what_is_taken_is_not_stored(tmp_path):
     np.testing.assert_array_equal(shards.read_or_make("a", lambda: np.ones(2)), [0, 0])
     shards.remove()
     assert not (tmp_path / "shards").exists()
-
-
-class Threads(Distribution):
-    """Workers that are threads of this process."""
-
-    def __init__(self, index, number, given):
-        super().__init__(None, workers(number, index))
-        object.__setattr__(self, "given", given)
-
-    def of_all(self, number):
-        given, barrier = self.given
-        given[self.workers.index] = number
-        barrier.wait(30)
-        numbers = list(given)
-        barrier.wait(30)
-        return numbers
-
-
-def checked(*folders):
-    """The errors of workers that check these folders."""
-    given, errors = ([0] * len(folders), threading.Barrier(len(folders))), [None] * len(folders)
-
-    def check(i):
-        try:
-            module.check_shared(folders[i], "--artifacts_dir", Threads(i, len(folders), given))
-        except InputError as error:
-            errors[i] = str(error)
-
-    threads = [threading.Thread(target=check, args=(i,)) for i in range(len(folders))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return errors
-
-
-def test_a_shared_folder_is_accepted_and_nothing_stays_in_it(tmp_path):
-    (tmp_path / ".shared.left.tmp").touch()  # by a chief that was killed
-    assert checked(tmp_path, tmp_path, tmp_path) == [None] * 3
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_that_one_worker_does_not_see_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_APPEARS", 0.1)
-    monkeypatch.setattr(module, "_POLL", 0.02)
-    (tmp_path / "own").mkdir()
-    errors = checked(tmp_path, tmp_path, tmp_path / "own")
-    for error, folder in zip(errors, (tmp_path, tmp_path, tmp_path / "own"), strict=True):
-        assert f"the worker at {workers(3, 0).addresses[2]} does not see what the chief" in error
-        assert f"writes to --artifacts_dir (here {folder}): name a folder on a file system that all mach" in error
-    assert [path.name for path in tmp_path.iterdir()] == ["own"]

@@ -109,5 +109,5 @@ class Gathering(distribution.Distribution):
 
 def test_a_worker_with_another_command_is_named():
     two = Gathering(distribution.ALONE.strategy, Workers(("a:1", "b:2"), 1))
-    with pytest.raises(RunError, match="the worker at b:2 has another command, version or number of devices than"):
+    with pytest.raises(RunError, match="the worker at b:2 has another command, version, number of devices or"):
         two.check_same_command({"steps": 1})

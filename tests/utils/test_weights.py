@@ -23,7 +23,10 @@ def test_a_network_far_larger_than_its_saved_weights_is_refused_before_it_takes_
 
 
 def test_a_network_without_saved_weights_may_have_a_gigabyte():
-    with pytest.raises(InputError, match="no weights are beside it"), weights.limited(0, SAVED):
+    with (
+        pytest.raises(InputError, match=r"one without saved weights may have 1\.1 GB: lower --filters or --image_size"),
+        weights.limited(0, SAVED),
+    ):
         learners.build("scratch", image_shape=WIDE, backbone="mlp")
 
 

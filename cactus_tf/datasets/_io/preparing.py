@@ -161,6 +161,8 @@ def prepare_files(
         def read() -> dict[str, Labeled]:
             split_files = listing(folder)
             skipped = list(split_files.skipped)
+            if context.share and any(one.entries and one.entries[0].archived for one in split_files.splits.values()):
+                context.share([], _never)  # the others stop here, before they unpack
             listed = {s: unpacked(one, folder / "unpacked" / s, skipped) for s, one in split_files.splits.items()}
             how = decoding(listed, folder)
             ready = _decoded_by_all(split_files.splits, how, context)
@@ -182,6 +184,10 @@ def prepare_files(
         return prepare(name, read, context, ("images", "labels", "names"), partitions)
 
 
+def _never(name: str) -> np.ndarray:
+    raise AssertionError(name)
+
+
 def _decoded_by_all(splits: Mapping[str, Listed], how: Decoding, context: DataContext) -> dict[str, Ready]:
     """By split, what several workers have decoded; nothing where nobody shares, or where files lie in an archive."""
     lists = {split: one.entries for split, one in splits.items() if one.entries}
@@ -195,7 +201,7 @@ def unpacked(listed: Listed, folder: Path, skipped: list[Skipped]) -> Listed:
     archived, note = listed.entries, folder / "unpacked.json"
     if not archived or not archived[0].archived:
         return listed
-    if claim(folder, "apart", archived) or not note.exists():
+    if claim(folder, ["apart"], archived) or not note.exists():
         files.write_json(note, list(archives.unpack(archived, folder / "files").items()))
     damaged = dict(files.read_json(note))
     skipped.extend(Skipped(shown(archived[i].name), reason) for i, reason in damaged.items())

@@ -104,7 +104,7 @@ def decode_files(
       decoding: how they become rows.
       folder: for this work alone; anything else in it is removed.
       workers: threads; None means one per core.
-      ready: rows that other workers have decoded, of the entries of one of the `parts`.
+      ready: called with the entries of one of the `parts`; gives their rows, None for those still to decode.
     """
     if claim(folder, decoding.description, entries):
         size = len(entries) * int(np.prod(decoding.shape)) * np.dtype(decoding.dtype).itemsize
@@ -143,17 +143,18 @@ def decode_stream(batches: Iterable[Sequence[bytes]], decoding: Decoding, folder
     return shards.collect(starts, total)
 
 
-def claim(folder: Path, work: Any, entries: Sequence[Entry]) -> bool:
+def claim(folder: Path, work: Sequence[Any], entries: Sequence[Entry]) -> bool:
     """Empties a folder for work on these files; False where it already holds unfinished work of the same description.
 
     Args:
       folder: of the work.
-      work: the description, as JSON values.
+      work: the description, a list of JSON values.
       entries: the files.
     """
-    state = hashlib.blake2b(json.dumps(work).encode(), digest_size=8)
-    for start in range(0, len(entries), SHARD):
-        state.update(json.dumps([list(entry) for entry in entries[start : start + SHARD]]).encode())
+    state = hashlib.blake2b(json.dumps([*work, []]).removesuffix("]]").encode(), digest_size=8)
+    for i, entry in enumerate(entries):  # piece by piece, the JSON text of [*work, entries]
+        state.update((", " * bool(i) + json.dumps(list(entry))).encode())
+    state.update(b"]]")
     mark = state.hexdigest()
     note = folder / "work.json"
     if files.read_json_if_whole(note, str, "") == mark:

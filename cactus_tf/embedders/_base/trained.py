@@ -78,8 +78,7 @@ class TrainedEmbedder(ImageTransformer):
         """Trains on [n, h, w, c] uint8 images and returns itself; see `contracts.Embedder`.
 
         Raises:
-          InputError: images that the network does not take, fewer than a batch, a batch that cannot be divided, or an
-            open scope of a strategy.
+          InputError: images that the network does not take, fewer than a batch, or an open scope of a strategy.
           RunError: the training diverged.
         """
         if tf.distribute.has_strategy():
@@ -87,11 +86,9 @@ class TrainedEmbedder(ImageTransformer):
         image_arrays.check_images(images)
         options, steps = self._sized(len(images))
         context = NetworkContext(tuple(images.shape[1:]), len(images), steps, seed)
-        with self._strategy.scope() if self._strategy else contextlib.nullcontext():
+        strategy = self._dividing(options.batch)
+        with strategy.scope() if strategy else contextlib.nullcontext():
             model = self._made(options, context)
-        if self._strategy:
-            devices = self._strategy.num_replicas_in_sync
-            log.info("%s: %d devices share each batch of %d images", self.name, devices, options.batch)
         order = seeds.derive(seed, f"{self.name} batches")
         identity = {"embedder": self.name, **_description(options, context)}
         identity["options"] = keys.relevant(self.name, options)  # a later setting at its default changes no fit
@@ -107,7 +104,10 @@ class TrainedEmbedder(ImageTransformer):
             callbacks=[*model.between_steps(images), *callbacks],
         )
         model.finish(images)
-        self._set_fitted(self._on_one_device(model, options, context), options, context)
+        if strategy:  # from now on, one device
+            divided, model = model, self._made(options, context)
+            model.set_weights(divided.get_weights())
+        self._set_fitted(model, options, context)
         return self
 
     def transform(self, images: np.ndarray) -> np.ndarray:
@@ -175,22 +175,19 @@ class TrainedEmbedder(ImageTransformer):
                 f"{self.name}: {images} images are fewer than a batch of {options.batch}: "
                 f"lower --{self.name}_batch or give more images"
             )
-        replicas = self._strategy.num_replicas_in_sync if self._strategy else 1
-        if replicas > 1 and options.batch % (2 * replicas):
-            raise InputError(
-                f"--{self.name}_batch={options.batch} cannot be divided into pairs of images among {replicas} devices: "
-                f"choose a multiple of {2 * replicas}"
-            )
         assert steps is not None
         return options, steps
 
-    def _on_one_device(self, model: Network, options: Any, context: NetworkContext) -> Network:
-        """The network, or a copy of one whose variables are those of a strategy."""
-        if self._strategy is None:
-            return model
-        copy = self._made(options, context)
-        copy.set_weights(model.get_weights())
-        return copy
+    def _dividing(self, batch: int) -> tf.distribute.Strategy | None:
+        """The strategy that divides the batches; None for one device, also where they cannot be divided in pairs."""
+        devices = self._strategy.num_replicas_in_sync if self._strategy else 1
+        if devices > 1 and batch % (2 * devices):
+            message = "%s: batches of %d images cannot be divided in pairs among %d devices: it is fitted on one device"
+            log.warning(message, self.name, batch, devices)
+            return None
+        if self._strategy:
+            log.info("%s: %d devices share each batch of %d images", self.name, devices, batch)
+        return self._strategy
 
     def _set_fitted(self, model: Network, options: Any, context: NetworkContext) -> None:
         self.model, self._options, self._context = model, options, context

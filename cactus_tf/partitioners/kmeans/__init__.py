@@ -75,8 +75,8 @@ class Options:
     )
     sample: int | None = option(
         None,
-        "images per cluster that minibatch computes the centers from, before every image is assigned to the nearest; "
-        "default: all below 10,000,000 images, 1,000 from there on",
+        "images per cluster that the centers are computed from, by minibatch, before every image is assigned to the "
+        "nearest; default: all below 10,000,000 images, 1,000 from there on",
         low=1,
         source="ours; Hsu et al. 2019, code: all",
     )
