@@ -271,7 +271,7 @@ def _is_there(descriptor: int, path: Path) -> bool:
 def _lock(descriptor: int, folder: Path) -> None:
     try:
         if not lock_descriptor(descriptor, blocking=False):
-            log.warning("waiting: another run is using %s", folder)
+            log.warning("waiting: another process is using %s", folder)
             lock_descriptor(descriptor)
     except OSError as error:
         log.warning(

@@ -36,7 +36,7 @@ def test_commands_at_the_same_time_share_artifacts_and_wait_for_a_run(server, tm
     ]
     ended = [command.wait() for command in commands]
     assert [(code, error) for code, _, error in ended] == [(0, "")] * 3
-    assert any(f"waiting: another run is using {folder}" in out for _, out, _ in ended for folder in (same, "run"))
+    assert any(f"waiting: another process is using {folder}" in out for _, out, _ in ended for folder in (same, "run"))
     assert kills.state(places[0]) == expected
     rows = [kills.state(place)["results.json"] for place in places[:2]]
     assert rows[0] == rows[1]
