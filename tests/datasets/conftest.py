@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from cactus_tf.datasets._io import rows
+from cactus_tf.datasets._io.listing import listing
 from cactus_tf.errors import InputError
 
 
@@ -35,3 +37,18 @@ def complains():
         assert [word for word in words if str(word) not in message] == [], message
 
     return about
+
+
+@pytest.fixture
+def small_shards(monkeypatch):
+    """Shards of four files."""
+    monkeypatch.setattr(rows, "SHARD", 4)
+
+
+@pytest.fixture
+def entries(tmp_path):
+    """Ten files in three shards, two of them bad."""
+    (tmp_path / "files").mkdir()
+    for i in range(10):
+        (tmp_path / f"files/{i}.txt").write_text("bad" if i in (3, 8) else str(i))
+    return listing(tmp_path / "files", (".txt",)).entries

@@ -34,18 +34,8 @@ def decode_otherwise(content):
 
 
 @pytest.fixture(autouse=True)
-def small_shards(monkeypatch):
+def no_calls(small_shards):
     calls.clear()
-    monkeypatch.setattr(rows, "SHARD", 4)
-
-
-@pytest.fixture
-def entries(tmp_path):
-    """Ten files in three shards, two of them bad."""
-    (tmp_path / "files").mkdir()
-    for i in range(10):
-        (tmp_path / f"files/{i}.txt").write_text("bad" if i in (3, 8) else str(i))
-    return listing(tmp_path / "files", (".txt",)).entries
 
 
 def run(entries, folder, decoder=decode, shape=SHAPE, workers=1, **more):

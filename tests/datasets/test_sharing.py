@@ -5,7 +5,7 @@ import collections
 import numpy as np
 import pytest
 
-from cactus_tf.datasets._io import rows, sharing
+from cactus_tf.datasets._io import sharing
 from cactus_tf.datasets._io.entries import Entry, UnreadableError
 from cactus_tf.datasets._io.listing import listing
 from cactus_tf.datasets._io.rows import Decoding, decode_files
@@ -21,17 +21,8 @@ def decode(content):
 
 
 @pytest.fixture(autouse=True)
-def small_shards(monkeypatch):
+def no_calls(small_shards):
     calls.clear()
-    monkeypatch.setattr(rows, "SHARD", 4)
-
-
-@pytest.fixture
-def entries(tmp_path):
-    (tmp_path / "files").mkdir()
-    for i in range(10):
-        (tmp_path / f"files/{i}.txt").write_text("bad" if i in (3, 8) else str(i))
-    return listing(tmp_path / "files", (".txt",)).entries
 
 
 def stored(names, make):

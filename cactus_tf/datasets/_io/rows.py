@@ -121,6 +121,17 @@ def decode_files(
     return shards.collect([piece.start for piece in pieces], len(entries))
 
 
+def decoded(
+    items: Sequence[Any], decoding: Decoding, ready: Ready = _none_ready
+) -> Iterator[np.ndarray | UnreadableError]:
+    """The row of each item, or why it cannot be read."""
+    for item, row in zip(items, ready(items), strict=True):
+        try:
+            yield decoding.decode(decoding.read(item)) if row is None else row
+        except UnreadableError as error:
+            yield error
+
+
 def parts(number: int) -> list[slice]:
     """The shards of so many images."""
     step = min(SHARD, max(_FEWEST, number // _SHARDS))
@@ -176,13 +187,13 @@ class _Shards(NamedTuple):
         """Decodes and writes one shard; returns its number of images."""
         rows = np.zeros((len(items), *self.decoding.shape), self.decoding.dtype)
         read, digests, skipped = [], b"", []
-        for i, (item, row) in enumerate(zip(items, self.ready(items), strict=True)):
-            try:
-                rows[i] = self.decoding.decode(self.decoding.read(item)) if row is None else row
-                read.append(start + i)
-                digests += digest(rows[i])
-            except UnreadableError as error:
-                skipped.append((shown(item.name), str(error)))
+        for i, (item, row) in enumerate(zip(items, decoded(items, self.decoding, self.ready), strict=True)):
+            if isinstance(row, UnreadableError):
+                skipped.append((shown(item.name), str(row)))
+                continue
+            rows[i] = row
+            read.append(start + i)
+            digests += digest(rows[i])
         self._write(start, rows)
         files.write_json(self._note(start), {"read": read, "digests": digests.hex(), "skipped": skipped})
         return len(items)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from cactus_tf.contracts import Share
+from cactus_tf.datasets._io import rows
 from cactus_tf.datasets._io.entries import Entry, UnreadableError
 from cactus_tf.datasets._io.rows import Decoding, Ready, parts
 
@@ -43,20 +44,18 @@ def decode_together(lists: Mapping[str, Sequence[Entry]], decoding: Decoding, sh
 def encoded(entries: Sequence[Entry], decoding: Decoding) -> np.ndarray:
     """[n, 1 + bytes of a row] uint8: whether a file could be read, and its row."""
     shard = np.zeros((len(entries), 1 + int(np.prod(decoding.shape)) * np.dtype(decoding.dtype).itemsize), np.uint8)
-    for one, entry in zip(shard, entries, strict=True):
-        row = np.zeros(decoding.shape, decoding.dtype)
-        try:
-            row[...] = decoding.decode(decoding.read(entry))
-        except UnreadableError:
-            continue
-        one[0], one[1:] = 1, row.reshape(-1).view(np.uint8)
+    for one, made in zip(shard, rows.decoded(entries, decoding), strict=True):
+        if not isinstance(made, UnreadableError):
+            row = np.zeros(decoding.shape, decoding.dtype)
+            row[...] = made
+            one[0], one[1:] = 1, row.reshape(-1).view(np.uint8)
     return shard
 
 
 def decoded(shard: np.ndarray, decoding: Decoding) -> list[np.ndarray | None]:
     """The rows of an encoded shard; None for files that could not be read."""
-    rows = np.ascontiguousarray(shard[:, 1:]).view(decoding.dtype).reshape(-1, *decoding.shape)
-    return [row if is_read else None for row, is_read in zip(rows, shard[:, 0], strict=True)]
+    found = np.ascontiguousarray(shard[:, 1:]).view(decoding.dtype).reshape(-1, *decoding.shape)
+    return [row if is_read else None for row, is_read in zip(found, shard[:, 0], strict=True)]
 
 
 def _name(split: str, entries: Sequence[Entry], decoding: Decoding) -> str:
