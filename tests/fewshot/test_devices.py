@@ -7,6 +7,7 @@ import tensorflow as tf
 import cactus_tf as ct
 from cactus_tf import backbones
 from cactus_tf.errors import InputError
+from cactus_tf.fewshot import training
 from cactus_tf.fewshot.augmenting import EpisodeAugmentation
 from cactus_tf.learners._adaptation.inner_loop import AdaptedNetwork
 from cactus_tf.learners._adaptation.networks import everything_but_norms
@@ -58,10 +59,27 @@ def trained(learner, tasks, **options):
     [protonets, maml, lambda: maml(vectorized=True), lambda: maml(vectorized=True, pooled=True)],
     ids=["protonets", "maml", "maml in shared kernels", "pooled maml in shared kernels"],
 )
-def test_xla_gives_the_losses_weights_and_averages_of_the_plain_step(build):
+def test_xla_gives_the_losses_weights_and_averages_of_the_plain_step(build, monkeypatch):
+    compiled, calls = training._compiled_by_xla, []
+    monkeypatch.setattr(training, "_compiled_by_xla", lambda run: calls.append(run) or compiled(run))
     tasks = stream(np.float64)
     for compiled, plain in zip(trained(build(), tasks, xla=True), trained(build(), tasks), strict=True):
         np.testing.assert_allclose(compiled, plain, rtol=1e-9, atol=1e-9)
+    assert len(calls) == 1  # of the two trainings, one was compiled
+
+
+def test_a_training_on_resident_images_gets_their_numbers(monkeypatch):
+    def spied(learner, optimizer, counter, augment, *more):
+        def watched(episode):
+            seen.append((episode.support.dtype, tuple(episode.support.shape)))
+            return augment(episode)
+
+        return make(learner, optimizer, counter, watched, *more)
+
+    make, seen = training.make_train_step, []
+    monkeypatch.setattr(training, "make_train_step", spied)
+    trained(ct.learners.build("protonets", image_shape=SHAPE, way=WAY, filters=4), stream(), images_on_device=True)
+    assert set(seen) == {(tf.int64, (WAY, 1))}
 
 
 @pytest.mark.parametrize("augmentation", [None, "affine"])
@@ -100,8 +118,8 @@ def test_mixed_precision_keeps_weights_norms_and_results_in_float32(build, norm)
     assert kinds.pop("Convolution") == "bfloat16"
     assert set(kinds.values()) == {"float32"}  # the norms and the head
     images = tf.random.stateless_uniform((6, *SHAPE), (0, 1))
-    for training in (False, True):
-        ours, exact = half(images, training=training), full(images, training=training)
+    for mode in (False, True):
+        ours, exact = half(images, training=mode), full(images, training=mode)
         assert ours.dtype == tf.float32
         scale = np.abs(exact).max()
         assert 0 < np.abs(ours - exact).max() < 0.1 * scale
