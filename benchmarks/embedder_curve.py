@@ -16,13 +16,6 @@ import io
 import time
 from pathlib import Path
 
-import keras
-import numpy as np
-import tensorflow as tf
-from sklearn.metrics import normalized_mutual_info_score
-from sklearn.metrics.cluster import contingency_matrix
-from threadpoolctl import threadpool_limits
-
 from cactus_tf import datasets, embedders, learners, partitioners
 from cactus_tf.config.presets import Preset, preset
 from cactus_tf.embedders._base.image_arrays import in_chunks
@@ -30,6 +23,15 @@ from cactus_tf.fewshot import evaluation
 from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.types import Splits
 from cactus_tf.utils import files
+
+# isort: split
+# TensorFlow comes after cactus_tf, which chooses its faster kernels
+import keras
+import numpy as np
+import tensorflow as tf
+from sklearn.metrics import normalized_mutual_info_score
+from sklearn.metrics.cluster import contingency_matrix
+from threadpoolctl import threadpool_limits
 
 FIRST, TICK = 250, 50  # the first milestone; steps between records of the time
 

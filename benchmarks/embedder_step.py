@@ -11,11 +11,13 @@ import argparse
 import statistics
 import time
 
+from cactus_tf import embedders
+
+# isort: split
+# TensorFlow comes after cactus_tf, which chooses its faster kernels
 import keras
 import numpy as np
 import tensorflow as tf
-
-from cactus_tf import embedders
 
 
 class Stopwatch(keras.callbacks.Callback):

@@ -13,14 +13,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import tensorflow as tf
-
 from cactus_tf import learners, partitioners
 from cactus_tf.contracts import PartitionContext
 from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.fewshot.training import adam, make_train_step
 from cactus_tf.types import AssignedPartitions
+
+# isort: split
+# TensorFlow comes after cactus_tf, which chooses its faster kernels
+import numpy as np
+import tensorflow as tf
 
 
 def milliseconds(call: Callable, repeats: int) -> float:

@@ -9,10 +9,6 @@ which agrees with finite differences (tests/learners/test_second_order.py). Prin
 
 import argparse
 
-import keras
-import numpy as np
-import tensorflow as tf
-
 from cactus_tf import backbones, datasets, partitioners
 from cactus_tf.backbones import BatchStatisticsNorm, ImageStatisticsNorm
 from cactus_tf.fewshot.episodes import Episodes
@@ -20,6 +16,12 @@ from cactus_tf.fewshot.training import make_task_update
 from cactus_tf.learners import maml
 from cactus_tf.learners._adaptation.inner_loop import AdaptedNetwork
 from cactus_tf.types import Episode
+
+# isort: split
+# TensorFlow comes after cactus_tf, which chooses its faster kernels
+import keras
+import numpy as np
+import tensorflow as tf
 
 
 class KerasBatchNorm(keras.layers.Layer):

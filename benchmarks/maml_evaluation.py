@@ -8,13 +8,15 @@ Prints the seconds, including compilation, for 28x28 images and 32 filters.
 import argparse
 import time
 
-import numpy as np
-import tensorflow as tf
-
 from cactus_tf import learners
 from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.fewshot.evaluation import adaptation_accuracies
 from cactus_tf.types import AssignedPartitions
+
+# isort: split
+# TensorFlow comes after cactus_tf, which chooses its faster kernels
+import numpy as np
+import tensorflow as tf
 
 
 def main() -> None:
