@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -164,7 +165,7 @@ def predict(
         calibrated["temperature"] = _temperature(run, on_features, training, labeled.labels, head == "logistic")
         probabilities = temperature.rescaled(probabilities, calibrated["temperature"])
         log.info("classify: temperature %(temperature)g, from clusters of the run's pictures", calibrated)
-    places = {name: str(expanded(place).resolve()) for name, place in given.items()}
+    places = {name: os.path.abspath(expanded(place)) for name, place in given.items()}
     source = {**places, "algo": restored.name, "transductive": transductive, "invert": invert}
     source |= {**({"head": head} if head != "learner" else {}), **calibrated}
     refused, similarity = None, None

@@ -133,6 +133,7 @@ def _accuracy(predictions: Predictions) -> list[str]:
     interval = binomtest(int(right.sum()), number).proportion_ci(method="wilson")
     low, high = (f"{100 * bound:.1f}" for bound in (interval.low, interval.high))
     lines = [f"accuracy {100 * right.sum() / number:.1f}%, 95% interval {low} to {high} (Wilson), {number:,} {of}"]
+    lines[0] += "" if predictions.refused is None else ", by their likeliest class"
     if predictions.refused is not None and (known & ~predictions.refused).any():
         kept = right[known & ~predictions.refused]
         lines.append(f'accuracy {100 * kept.mean():.1f}% of the {len(kept):,} {of} that are not "{_NONE}"')
@@ -146,7 +147,7 @@ def _rejection(predictions: Predictions, refused: np.ndarray) -> list[str]:
     known = predictions.known
     lines = [f"refused {_share(refused[known])} pictures of these classes"] if known.any() else []
     if known.all():
-        return lines
+        return [*lines, f"right {_share(predictions.correct)} pictures: with their class, and not refused"]
     lines.append(f"refused {_share(refused[~known])} pictures of other classes, which is right")
     if known.any():
         lines.append(f"AUROC {roc_auc_score(known, predictions.similarity):.2f} of these against other classes")
@@ -243,7 +244,8 @@ def figure(predictions: Predictions) -> Any:
 
 def _title(predictions: Predictions) -> str:
     order = ", from the most to the least certain, with the probability" if predictions.graded else ""
-    red = "" if predictions.queries.labels is None else "\nred: wrong, with the true class in parentheses"
+    wrong = "wrong" if predictions.refused is None else "wrong class, or wrongly refused"
+    red = "" if predictions.queries.labels is None else f"\nred: {wrong}; the true class is in parentheses"
     return f"pictures by the class that {predictions.classifier} predicts{order}{red}"
 
 

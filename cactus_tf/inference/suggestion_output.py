@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ def choose_folder(run: str | Path, data_dir: str | Path, out: str | None = None)
     Raises:
       InputError: it lies in the folder of the pictures, which would then hold the links as well.
     """
-    places = {"run": str(expanded(run).resolve()), "data_dir": str(expanded(data_dir).resolve())}
+    places = {"run": os.path.abspath(expanded(run)), "data_dir": os.path.abspath(expanded(data_dir))}
     data = Path(places["data_dir"])
     folder = (
         Path(out)
@@ -37,7 +38,7 @@ def choose_folder(run: str | Path, data_dir: str | Path, out: str | None = None)
         / Path(places["run"]).name
         / ((data.name if data.is_dir() else data.stem) or "pictures")
     )
-    if data.is_dir() and folder.resolve().is_relative_to(data):
+    if data.is_dir() and folder.resolve().is_relative_to(data.resolve()):
         raise InputError(f"--out: {folder} lies in --data_dir, and links in it would count as pictures: name another")
     saved = files.read_json_if_whole(folder / _SOURCE, dict, {})
     if out or not saved or places.items() <= saved.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
@@ -210,4 +211,4 @@ def _shown(images: np.ndarray, suggested: Sequence[Suggestion], groups: Sequence
 
 
 def _place(path: str | Path) -> str:
-    return str(expanded(path).resolve())
+    return os.path.abspath(expanded(path))

@@ -147,6 +147,15 @@ def test_training_pictures_within_eval_dir_are_refused(tmp_path, data, evaluated
         load(tmp_path / data, eval_dir=tmp_path / evaluated)
 
 
+@pytest.mark.parametrize("flag", ["data_dir", "eval_dir"])
+def test_a_file_that_is_no_archive_is_refused_with_the_name_of_its_setting(tmp_path, flag, complains):
+    put(tmp_path / "p", "c/1.png", "c/2.png")
+    (tmp_path / "notes.txt").write_text("no pictures")
+    places = {"data_dir": tmp_path / "p", "eval_dir": tmp_path / "p", flag: tmp_path / "notes.txt"}
+    with complains(f"--{flag} {tmp_path}/notes.txt is one file", "name a folder or zip archive"):
+        load(places["data_dir"], eval_dir=places["eval_dir"])
+
+
 def test_a_neighbor_whose_name_begins_the_same_is_another_folder(tmp_path):
     put(tmp_path, "data/a/1.png", "data/a/2.png", "data2/a/3.png", "data2/a/4.png")
     assert len(load(tmp_path / "data", eval_dir=tmp_path / "data2").train) == 2
@@ -313,7 +322,7 @@ def test_a_folder_without_pictures_says_what_was_looked_for(tmp_path, complains)
 
 
 def test_one_picture_is_too_few(tmp_path, complains):
-    with complains("holds 1 pictures", "at least 2"):
+    with complains("has 1 of the 2 pictures that training needs at least", "(found in all: 1)"):
         load(put(tmp_path, "a.png"))
 
 

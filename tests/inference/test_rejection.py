@@ -82,6 +82,8 @@ def test_the_accuracy_of_the_pictures_that_got_a_class_is_printed_as_well():
     refused = np.array([False, True, False, False])
     text = summary(Predictions(four, np.array(["a", "b"]), chances, "protonets", 2, refused=refused))
     assert "accuracy 50.0%," in text
+    assert "4 pictures, by their likeliest class" in text
+    assert "right 50.0% of 4 pictures: with their class, and not refused" in text
     assert 'accuracy 66.7% of the 3 pictures that are not "none of these"' in text
 
 

@@ -95,6 +95,11 @@ def test_each_suggestion_has_a_link_to_its_file(command, trained, tmp_path):
         assert link.resolve() == (trained / "pictures" / row["file"]).resolve()
 
 
+def test_suggestions_are_named_after_the_given_link_not_its_target(trained, tmp_path):
+    (tmp_path / "link").symlink_to(trained / "pictures")
+    assert suggestion_output.choose_folder("runs/one", tmp_path / "link") == Path("suggestions/one/link")
+
+
 def test_where_links_are_refused_pictures_are_copied(command, trained, tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise OSError("a required privilege is not held by the client")

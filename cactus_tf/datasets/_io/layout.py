@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -66,8 +67,8 @@ def locate(data_dir: str | Path | None, eval_dir: str | Path | None = None) -> C
     if data_dir is None:
         raise InputError("folder needs --data_dir: name the folder or zip archive that holds your pictures")
     for name, place in (("--data_dir", data_dir), ("--eval_dir", eval_dir)):
-        if place is not None:
-            existing(name, place)
+        if place is not None and is_one_file(existing(name, place)):
+            raise InputError(f"{name} {shown(place)} is one file: name a folder or zip archive of pictures")
     data = expanded(data_dir)
     if eval_dir is None:
         return functools.partial(_tree, data, None)
@@ -86,6 +87,11 @@ def existing(name: str, place: str | Path) -> Path:
     if not os.path.exists(path):
         raise InputError(f"{name} {shown(place)} does not exist: name a folder or zip archive of pictures")
     return path
+
+
+def is_one_file(path: Path) -> bool:
+    """Whether this is neither a folder nor a zip archive, whole or not."""
+    return path.is_file() and path.suffix.lower() != ".zip" and not zipfile.is_zipfile(path)
 
 
 def pictures(name: str, place: Path) -> Listing:
@@ -132,8 +138,8 @@ def _tree(data_dir: Path, eval_dir: Path | None) -> Tree:
     train = labeled["train"][0].entries
     if len(train) < FEWEST:
         raise InputError(
-            f"data_dir {shown(data_dir)} holds {len(everything.entries)} pictures, {len(train)} of them for "
-            f"training, and at least {FEWEST} are needed: add more"
+            f"data_dir {shown(data_dir)} has {len(train)} of the {FEWEST} pictures that training needs at least "
+            f"(found in all: {len(everything.entries)}): add more"
         )
     names = {split: names for split, (_, names) in labeled.items() if names}
     counts, passed_over, notes = _beside(listings, len(everything.entries) - len(listed.entries))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -55,18 +56,20 @@ def _prepared(name: str, remedy: str) -> Any:
 
 @contextlib.contextmanager
 def _few_retries() -> Iterator[None]:
-    """Fewer retries while downloading, and no progress bars off a terminal."""
+    """Fewer retries while downloading, without a warning for each, and no progress bars off a terminal."""
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download import downloader
 
-    retries = downloader.MAX_RETRIES
-    downloader.MAX_RETRIES = RETRIES
+    retries, requests = downloader.MAX_RETRIES, logging.getLogger("urllib3")
+    downloader.MAX_RETRIES, level = RETRIES, requests.level
+    requests.setLevel(logging.ERROR)
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
     try:
         yield
     finally:
         downloader.MAX_RETRIES = retries
+        requests.setLevel(level)
 
 
 def _brief(error: BaseException) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import tempfile
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -62,7 +61,7 @@ def read_classes(
       InputError: it does not exist, has no pictures or no subfolders, or no picture of a class can be read.
     """
     path, skipped = layout.existing(name, place), list[Skipped]()
-    if _is_one_file(path):
+    if layout.is_one_file(path):
         raise InputError(f"{name} {shown(place)} is one file: name a folder or zip archive with a subfolder per class")
     folders = layout.class_folders(name, path, skipped)
     pictures = _decoded(name, folders.listed, decode, shape, skipped, pixel_range)
@@ -95,7 +94,7 @@ def read_all(
     Raises:
       InputError: it does not exist, or no picture in it can be read.
     """
-    if _is_one_file(path := layout.existing(name, place)):
+    if layout.is_one_file(path := layout.existing(name, place)):
         return _read_one(name, path, decode, shape, pixel_range)
     listing = layout.pictures(name, path)
     pictures = _decoded(name, Listed(listing.entries), decode, shape, listing.skipped, pixel_range, folder)
@@ -106,11 +105,6 @@ def read_all(
 
 def _with_notes(pictures: Pictures, listing: Listing) -> Pictures:
     return pictures._replace(passed_over=listing.passed_over, hidden=listing.hidden)
-
-
-def _is_one_file(path: Path) -> bool:
-    """Whether this is neither a folder nor a zip archive, whole or not."""
-    return path.is_file() and path.suffix.lower() != ".zip" and not zipfile.is_zipfile(path)
 
 
 def _read_one(
@@ -175,7 +169,7 @@ def originals(name: str, place: str | Path, files: Sequence[str], folder: Path) 
       InputError: a picture is no longer there.
     """
     path = layout.existing(name, place)
-    if _is_one_file(path):
+    if layout.is_one_file(path):
         return [path]
     listed = {shown(entry.name): entry for entry in layout.pictures(name, path).entries}
     gone = [file for file in files if file not in listed]
