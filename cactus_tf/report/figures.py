@@ -91,6 +91,7 @@ def adaptation_figure(rows: Sequence[Mapping[str, Any]]) -> Any:
         axes.fill_between(steps, query - ci95, query + ci95, color=_color(i), alpha=0.25, linewidth=0)
         axes.plot(steps, support, color=_color(i), linestyle="dashed", linewidth=1, label=f"{name}, support")
     axes.set_xlabel("step of adaptation")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_ylabel("accuracy in %")
     axes.set_ylim(0, 104)
     axes.legend(fontsize=_SMALL, frameon=False)
@@ -157,6 +158,7 @@ def _draw_curves(axes: Any, histories: Histories, scalar: str, unit: str, step: 
         axes.plot(steps, values, color=_color(i), alpha=0.3, linewidth=0.8)
         axes.plot(steps, _smooth(values), color=_color(i), label=name, marker="." if len(steps) < 5 else None)
     axes.set_xlabel(step)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_ylabel(unit)
     if len(axes.get_legend_handles_labels()[0]) and any(histories):
         axes.legend(fontsize=_SMALL, frameon=False)

@@ -59,6 +59,18 @@ def test_adaptation_is_drawn_in_percent_from_before_the_first_step():
     np.testing.assert_allclose(support.get_ydata(), [20, 30, 40])
 
 
+@pytest.mark.parametrize("steps", [3, 5, 7, 10])
+def test_steps_have_whole_ticks(steps):
+    rows = [{"step": s, "loss": 1.0, "algo": "maml"} for s in range(steps)]
+    scores = {"support_accuracy": 0.5, "query_accuracy": 0.5, "query_ci95": 0.01}
+    for figure in (
+        figures.line_figure({"a": rows}, "loss", "nats", "step"),
+        figures.adaptation_figure([row | scores for row in rows]),
+    ):
+        ticks = figure.axes[0].get_xticks()
+        assert len(ticks) > 2 and (ticks == np.round(ticks)).all()
+
+
 def test_every_cluster_is_counted_in_the_histogram():
     bars = figures.size_figure(np.array([0, 1, 5, 5, 40])).axes[0].patches
     assert sum(bar.get_height() for bar in bars) == 5
