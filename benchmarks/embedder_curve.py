@@ -22,7 +22,8 @@ from cactus_tf.embedders._base.image_arrays import in_chunks
 from cactus_tf.fewshot import evaluation
 from cactus_tf.fewshot.episodes import Episodes
 from cactus_tf.types import Splits
-from cactus_tf.utils import files
+from cactus_tf.utils import files, sealed
+from cactus_tf.utils.machine import machine
 
 # isort: split
 # TensorFlow comes after cactus_tf, which chooses its faster kernels
@@ -107,6 +108,16 @@ class Curve(keras.callbacks.Callback):
         elif (batch + 1) % TICK == 0:
             self.tick(batch + 1)
 
+    def table(self, name: str) -> dict[str, list]:
+        """Head and lines of all rows."""
+        head = [column.removeprefix("nn ") for column in self._rows[0]]
+        rows = [[float(value) for value in row.values()] for row in self._rows]
+        lines = [
+            [name, f"{step:,.0f}", f"{seconds:,.0f}", *(f"{v:.2f}" for v in scores), *(f"{v:.3f}" for v in agreement)]
+            for (step, seconds), scores, agreement in ((row[:2], row[2:-2], row[-2:]) for row in rows)
+        ]
+        return {"head": ["embedder", *head], "lines": lines}
+
     def tick(self, step: int) -> None:
         """Records the seconds of training up to this step."""
         self._spent += time.perf_counter() - self._since
@@ -142,6 +153,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, required=True, help="where checkpoints and curve.csv are saved")
+    parser.add_argument("--out", type=Path, help="a JSON file of the whole curve")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     data = datasets.load(args.dataset, data_dir=args.data_dir)
@@ -151,6 +163,9 @@ def main() -> None:
     embedder = embedders.build(args.embedder, dataset=args.dataset, steps=args.steps)
     with threadpool_limits(1):
         embedder.fit(data.train.images, seed=args.seed, folder=args.folder, callbacks=[curve])
+    if args.out:
+        about = {"embedder": args.embedder, "dataset": args.dataset, "seed": args.seed, "episodes": args.episodes}
+        sealed.write(args.out, {**about, "machine": machine(), **curve.table(args.embedder)})
 
 
 if __name__ == "__main__":
