@@ -2,8 +2,8 @@
 
     python benchmarks/bigan_collapse.py --data_dir=DATA [--variants=omniglot,mnist,...] [--steps=6000] [--out=FILE]
 
-DATA has the folders omniglot and mnist. Each variant trains the networks for 28x28 images at the constant rate of the
-first half of a training, and prints at 500, 1000, 2000, ... steps and at the end:
+DATA has the folders omniglot and mnist. Each variant trains the networks for 28x28 images, at the constant rate of the
+first half of a training unless --length says otherwise, and prints at 500, 1000, 2000, ... steps and at the end:
 
 - loss: the discriminator's, over the last 50 steps (0.693 is a guess, 0 is certainty),
 - reconstruction: mean squared difference of G(E(x)) from x, relative to the variance of the images (1: no better than
@@ -32,7 +32,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-AT, LAST, IMAGES = (500, 1000, 2000, 4000, 8000, 16000), 50, 512
+AT, LAST, IMAGES = (500, 1000, 2000, 4000, 6000, 8000, 12000, 16000), 50, 512
 HEAD = ["training", "step", "loss", "reconstruction", "spread", "codes", "real", "made", "(x, z)", "(G(z), E(x))"]
 
 
@@ -102,13 +102,14 @@ def main() -> None:
     parser.add_argument("--data_dir", type=Path, default=os.environ.get("CACTUS_DATA_DIR"))
     parser.add_argument("--variants", default=",".join(VARIANTS))
     parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--length", type=int, help="steps of the whole training; default: twice --steps")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="a JSON file of all lines; finished variants are not repeated")
     args = parser.parse_args()
     if not args.data_dir:
         parser.error("give --data_dir=FOLDER or set CACTUS_DATA_DIR")
     lines = json.loads(args.out.read_text())["lines"] if args.out and args.out.exists() else []
-    about = {"steps": args.steps, "seed": args.seed, "machine": machine(), "head": HEAD}
+    about = {"steps": args.steps, "length": args.length, "seed": args.seed, "machine": machine(), "head": HEAD}
     for name in args.variants.split(","):
         dataset, change, options = VARIANTS[name]
         if any(line[0] == name for line in lines):
@@ -117,7 +118,9 @@ def main() -> None:
         images = datasets.load(dataset, args.data_dir / dataset).train.images
         images = change(images) if change else images
         watch = Watch(images, args.steps)
-        embedder = embedders.build("bigan", dataset=dataset, steps=2 * args.steps, deploy_batches=1, **options)
+        embedder = embedders.build(
+            "bigan", dataset=dataset, steps=args.length or 2 * args.steps, deploy_batches=1, **options
+        )
         embedder.fit(images, seed=args.seed, callbacks=[watch])
         lines += [[name, *line] for line in watch.lines]
         if args.out:
