@@ -112,9 +112,10 @@ def main() -> None:
     about = {"steps": args.steps, "length": args.length, "seed": args.seed, "machine": machine(), "head": HEAD}
     for name in args.variants.split(","):
         dataset, change, options = VARIANTS[name]
-        if any(line[0] == name for line in lines):
+        title = f"{name}, of {args.length:,}" if args.length else name
+        if any(line[0] == title for line in lines):
             continue
-        print(name, flush=True)
+        print(title, flush=True)
         images = datasets.load(dataset, args.data_dir / dataset).train.images
         images = change(images) if change else images
         watch = Watch(images, args.steps)
@@ -122,7 +123,7 @@ def main() -> None:
             "bigan", dataset=dataset, steps=args.length or 2 * args.steps, deploy_batches=1, **options
         )
         embedder.fit(images, seed=args.seed, callbacks=[watch])
-        lines += [[name, *line] for line in watch.lines]
+        lines += [[title, *line] for line in watch.lines]
         if args.out:
             sealed.write(args.out, {**about, "lines": lines})
 
