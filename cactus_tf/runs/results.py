@@ -260,7 +260,7 @@ def closing_words(rows: Sequence[Mapping], folder: Path, *, several_rounds: bool
             f"\nresults      {folder}/results.json, results.csv",
             *([f"report       {folder}/report.html"] if (folder / "report.html").exists() else []),
             f"TensorBoard  tensorboard --logdir {folder if several_rounds else folder / 'events'}",
-            f"next         {_suggestion(rows[0]['dataset'] if rows else 'folder', folder)}",
+            f"next         {_suggestion(rows[0] if rows else {'dataset': 'folder'}, folder)}",
             "help         --help lists the main flags, --helpfull all",
         ]
     )
@@ -300,14 +300,18 @@ def _best(rows: Sequence[Mapping]) -> str:
     return f"{' and '.join(names)} (not told apart)" if level else names[0]
 
 
-def _suggestion(dataset: str, folder: Path) -> str:
+def _suggestion(row: Mapping, folder: Path) -> str:
+    """What to do after a run with such a row."""
+    dataset = row["dataset"]
     others = [name for name in plugins.names("datasets") if name != dataset]
     if dataset == "folder":
         run = shlex.quote(str(folder))
         return f"classify pictures: python -m cactus_tf.predict --run={run} --support=LABELED --query=PICTURES"
     if dataset == "digits":
         return f"try real data: --dataset={others[-1]} --data_dir=FOLDER (or {', '.join(others[:-1])})"
-    return "compare learners (--algo=A,B), or compare with true labels (--partitioner=labels)"
+    labels = row.get("partitioner") == "labels"
+    compared = "clusters (--partitioner=kmeans)" if labels else "true labels (--partitioner=labels)"
+    return f"compare learners (--algo=A,B), or compare with {compared}"
 
 
 def plain(value: Any) -> str:

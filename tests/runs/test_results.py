@@ -138,6 +138,13 @@ def test_a_run_on_a_folder_ends_with_the_command_that_classifies(tmp_path):
     assert f"classify pictures: python -m cactus_tf.predict --run='{folder}' --support=LABELED" in text
 
 
+@pytest.mark.parametrize(("partitioner", "other"), [("kmeans", "labels"), ("labels", "kmeans")])
+def test_a_run_is_not_compared_with_its_own_source_of_tasks(tmp_path, partitioner, other):
+    about = {"dataset": "omniglot", "split": "test", "episodes": 9, "partitioner": partitioner}
+    text = results.closing_words([row("protonets", 5, 0.5, 0.1, **about)], tmp_path)
+    assert f"--partitioner={other}" in text and f"--partitioner={partitioner}" not in text
+
+
 def test_a_single_learner_and_one_that_sees_the_labels_are_not_compared():
     assert results.most_accurate(compared()) == []
     rows = compared(leaking=0.4)
