@@ -15,7 +15,6 @@ first half of a training unless --length says otherwise, and prints at 500, 1000
 """
 
 import argparse
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -52,12 +51,9 @@ VARIANTS: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray] | None, dict[s
     "omniglot": ("omniglot", None, {"dims": 200}),
     "omniglot_50": ("omniglot", None, {"dims": 50}),
     "omniglot_smooth": ("omniglot", smooth, {"dims": 200}),
-    "omniglot_smooth_50": ("omniglot", smooth, {"dims": 50}),
     "omniglot_conv": ("omniglot", None, {"dims": 200, "network": "conv", "filters": 16}),
     "mnist": ("mnist", None, {"dims": 50}),
-    "mnist_200": ("mnist", None, {"dims": 200}),
     "mnist_binary": ("mnist", binary, {"dims": 50}),
-    "mnist_22000": ("mnist", lambda images: images[:22000], {"dims": 50}),
 }
 
 
@@ -108,7 +104,7 @@ def main() -> None:
     args = parser.parse_args()
     if not args.data_dir:
         parser.error("give --data_dir=FOLDER or set CACTUS_DATA_DIR")
-    lines = json.loads(args.out.read_text())["lines"] if args.out and args.out.exists() else []
+    lines = sealed.read(args.out, "delete it")["lines"] if args.out and args.out.exists() else []
     about = {"steps": args.steps, "length": args.length, "seed": args.seed, "machine": machine(), "head": HEAD}
     for name in args.variants.split(","):
         dataset, change, options = VARIANTS[name]

@@ -1,3 +1,5 @@
+import logging
+
 import numpy as np
 import pytest
 
@@ -65,3 +67,19 @@ def test_the_download_library_is_left_as_it_was(monkeypatch):
 def test_a_setting_that_a_data_set_does_not_take_is_refused(complains, setting):
     with complains(setting, 32, "digits does not take it", "leave"):
         datasets.load("digits", context=DataContext(**{setting: 32}))
+
+
+def test_retries_of_a_download_do_not_warn_and_other_requests_still_do(monkeypatch, complains):
+    import tensorflow_datasets as tfds
+
+    requests, levels = logging.getLogger("urllib3"), []
+
+    def no_network(name):
+        levels.append(requests.level)
+        raise OSError("no network")
+
+    monkeypatch.setattr(tfds, "builder", no_network)
+    before = requests.level
+    with complains("could not be downloaded"):
+        datasets.load("mnist")
+    assert levels == [logging.ERROR] and requests.level == before != logging.ERROR

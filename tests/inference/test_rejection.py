@@ -120,6 +120,7 @@ def test_the_summary_tells_what_was_refused_of_the_classes_and_of_others():
 
 def test_refused_pictures_are_shown_with_the_class_that_they_would_have():
     axes = figure(mixed()).axes[0]
+    assert "red: wrong class, or wrongly refused" in axes.get_title()
     titles = [label.get_text() for label in axes.get_yticklabels()]
     assert titles[2].startswith("none of these\n3 pictures")
     captions = [text.get_text() for text in axes.texts]
