@@ -25,6 +25,9 @@ _TEXT, _SMALL = 10, 9  # points
 _NUMBERED = 12  # most classes of a confusion matrix with numbers
 _SMOOTHED = 15  # steps of the moving average of a curve
 _LETTERS = 14  # of a class name beside the matrix
+_BARS = 30  # most bars of a histogram
+_LINE = 0.2  # inches of a line of a legend
+_SHORT_NAME = 20  # most letters of a name in a legend of two columns
 
 
 def accuracy_figure(rows: Sequence[Mapping]) -> Any:
@@ -94,7 +97,7 @@ def adaptation_figure(rows: Sequence[Mapping[str, Any]]) -> Any:
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_ylabel("accuracy in %")
     axes.set_ylim(0, 104)
-    axes.legend(fontsize=_SMALL, frameon=False)
+    _legend_above(axes)
     return figure
 
 
@@ -102,12 +105,13 @@ def size_figure(sizes: np.ndarray) -> Any:
     """Histogram of images per cluster, of sizes [...]."""
     figure, axes = blank(*_CHART)
     values = np.ravel(sizes)
-    edges = np.unique(np.linspace(0, values.max(initial=1) + 1, 31).astype(int))
+    width = -(-(values.max(initial=1) + 1) // _BARS)  # the same for all, whole, so that equal counts look equal
+    edges = np.arange(0, values.max(initial=1) + 1 + width, width)
     axes.hist(values, edges, color=_color(0), edgecolor="white", linewidth=0.5)
     axes.axvline(values.mean(), color="black", linestyle="dotted", label=f"mean {values.mean():.1f}")
     axes.set_xlabel("images in a cluster")
     axes.set_ylabel("clusters")
-    axes.legend(fontsize=_SMALL, frameon=False)
+    _legend_above(axes)
     return figure
 
 
@@ -161,7 +165,7 @@ def _draw_curves(axes: Any, histories: Histories, scalar: str, unit: str, step: 
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_ylabel(unit)
     if len(axes.get_legend_handles_labels()[0]) and any(histories):
-        axes.legend(fontsize=_SMALL, frameon=False)
+        _legend_above(axes)
 
 
 def blank(width: float, height: float, columns: int = 1) -> Any:
@@ -176,6 +180,14 @@ def blank(width: float, height: float, columns: int = 1) -> Any:
         one.yaxis.label.set_size(_TEXT)
         one.spines[["top", "right"]].set_visible(False)
     return figure, axes
+
+
+def _legend_above(axes: Any) -> None:
+    """A legend that covers no line; the figure grows. (matplotlib's own search for a free place may take seconds.)"""
+    names = axes.get_legend_handles_labels()[1]
+    columns = 2 if max(map(len, names)) <= _SHORT_NAME else 1
+    axes.legend(fontsize=_SMALL, frameon=False, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, ncols=columns)
+    axes.figure.set_figheight(_CHART[1] + _LINE * -(-len(names) // columns))
 
 
 def _color(i: int) -> str:

@@ -17,6 +17,29 @@ def test_many_learners_find_room_in_the_picture_of_accuracies(tmp_path, tasks):
     figures.accuracy_figure(rows).savefig(tmp_path / "accuracy.png")  # matplotlib warns where the axes do not fit
 
 
+@pytest.mark.parametrize("name", ["maml", "learner_of_a_long_name_{}"])
+@pytest.mark.filterwarnings("error")
+def test_legends_stand_above_their_charts(tmp_path, name):
+    names = [name.format(i) for i in range(7)]
+    curves = {one: [{"step": s, "loss": 1.0 / s, "accuracy": 0.1 * s} for s in range(1, 9)] for one in names}
+    columns = ("support_accuracy", "query_accuracy", "query_ci95")
+    rows = [{"algo": one, "step": s, **dict.fromkeys(columns, 0.5)} for one in names for s in range(3)]
+    drawn = [figures.curve_figure(curves), figures.adaptation_figure(rows), figures.size_figure(np.arange(1, 9))]
+    for figure in drawn:
+        figure.savefig(tmp_path / "chart.png")  # matplotlib warns where the axes do not fit
+        for axes in figure.axes:
+            legend = axes.get_legend().get_window_extent()
+            assert legend.y0 >= axes.get_window_extent().y1 - 1
+            assert legend.x0 >= 0 and legend.x1 <= figure.bbox.x1 and legend.y1 <= figure.bbox.y1
+
+
+def test_bars_of_cluster_sizes_have_the_same_width_and_count_every_cluster():
+    sizes = np.arange(1, 47)
+    bars = figures.size_figure(sizes).axes[0].patches
+    assert {bar.get_width() for bar in bars} == {2}
+    assert [bar.get_height() for bar in bars] == [1, *22 * [2], 1]
+
+
 def sheet(tmp_path, gray):
     """The middle of the one image of a contact sheet, 0..255, given as a constant gray image."""
     images = np.full((1, 8, 8, 1), gray, np.uint8)
