@@ -1,9 +1,10 @@
-"""Looks for the cause of BiGAN's collapse on Omniglot: trainings that differ in one thing. No label is used.
+"""Looks for the reason why BiGAN does not invert Omniglot: trainings that differ in one thing. No label is used.
 
     python benchmarks/bigan_collapse.py --data_dir=DATA [--variants=omniglot,mnist,...] [--steps=6000] [--out=FILE]
 
-DATA has the folders omniglot and mnist. Each variant trains the networks for 28x28 images, at the constant rate of the
-first half of a training unless --length says otherwise, and prints at 500, 1000, 2000, ... steps and at the end:
+DATA has the folders omniglot and mnist. Each variant trains the fully connected networks (omniglot_conv: the
+convolutional ones), at the constant rate of the first half of a training unless --length says otherwise, and prints at
+500, 1000, 2000, 4000, 6000 and 8000 steps and at the end:
 
 - loss: the discriminator's, over the last 50 steps (0.693 is a guess, 0 is certainty),
 - reconstruction: mean squared difference of G(E(x)) from x, relative to the variance of the images (1: no better than
@@ -11,7 +12,7 @@ first half of a training unless --length says otherwise, and prints at 500, 1000
 - spread: the variance of samples G(z) over z, relative to that of the images (0: every code gives the same sample),
 - codes: the variance of E(x) over images, relative to the prior's 1/3,
 - logits of the discriminator for pairs: real (x, E(x)) and made (G(z), z), which it is trained to tell apart, and the
-  mixed (x, z) and (G(z), E(x)). If (x, z) is near real, it judges the image alone; if near made, the code.
+  mixed (x, z) and (G(z), E(x)). If (x, z) is near real and (G(z), E(x)) near made, it judges the image alone.
 """
 
 import argparse
@@ -31,7 +32,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-AT, LAST, IMAGES = (500, 1000, 2000, 4000, 6000, 8000, 12000, 16000), 50, 512
+AT, LAST, IMAGES = (500, 1000, 2000, 4000, 6000, 8000), 50, 512
 HEAD = ["training", "step", "loss", "reconstruction", "spread", "codes", "real", "made", "(x, z)", "(G(z), E(x))"]
 
 
@@ -57,8 +58,8 @@ VARIANTS: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray] | None, dict[s
 }
 
 
-class Watch(keras.callbacks.Callback):
-    """Prints the quantities above, and stops the training."""
+class Measurements(keras.callbacks.Callback):
+    """Measures at the steps of AT, and ends the training at the step `stop`."""
 
     def __init__(self, images: np.ndarray, stop: int):
         super().__init__()
@@ -78,8 +79,8 @@ class Watch(keras.callbacks.Callback):
     def measured(self) -> list[float]:
         """What HEAD names after the loss."""
         model = self.model
-        x = model._form.encoding(tf.constant(self.images))
-        z = prior((IMAGES, model._dims), tf.constant([1, 2], tf.int64))
+        x = model.form.encoding(tf.constant(self.images))
+        z = prior((IMAGES, model.encoder.output_shape[-1]), tf.constant([1, 2], tf.int64))
         codes, samples = model.encoder(x, training=True), model.generator(z, training=True)
         pairs = [(x, codes), (samples, z), (x, z), (samples, codes)]
         logits = [float(tf.reduce_mean(model.discriminator(list(pair), training=True))) for pair in pairs]
@@ -104,24 +105,27 @@ def main() -> None:
     args = parser.parse_args()
     if not args.data_dir:
         parser.error("give --data_dir=FOLDER or set CACTUS_DATA_DIR")
-    lines = sealed.read(args.out, "delete it")["lines"] if args.out and args.out.exists() else []
-    about = {"steps": args.steps, "length": args.length, "seed": args.seed, "machine": machine(), "head": HEAD}
+    saved = sealed.read(args.out, "delete it") if args.out and args.out.exists() else {}
+    lines = saved.get("lines", [])
+    settings = {"steps": args.steps, "length": args.length, "seed": args.seed}
+    if any(saved.get(name, value) != value for name, value in settings.items()):
+        parser.error(f"--out={args.out} has trainings of another --steps, --length or --seed: name another file")
     for name in args.variants.split(","):
         dataset, change, options = VARIANTS[name]
-        title = f"{name}, of {args.length:,}" if args.length else name
+        title = f"{name}, whole training of {args.length:,} steps" if args.length == args.steps else name
         if any(line[0] == title for line in lines):
             continue
         print(title, flush=True)
         images = datasets.load(dataset, args.data_dir / dataset).train.images
         images = change(images) if change else images
-        watch = Watch(images, args.steps)
+        measurements = Measurements(images, args.steps)
         embedder = embedders.build(
             "bigan", dataset=dataset, steps=args.length or 2 * args.steps, deploy_batches=1, **options
         )
-        embedder.fit(images, seed=args.seed, callbacks=[watch])
-        lines += [[title, *line] for line in watch.lines]
+        embedder.fit(images, seed=args.seed, callbacks=[measurements])
+        lines += [[title, *line] for line in measurements.lines]
         if args.out:
-            sealed.write(args.out, {**about, "lines": lines})
+            sealed.write(args.out, {**settings, "machine": machine(), "head": HEAD, "lines": lines})
 
 
 if __name__ == "__main__":

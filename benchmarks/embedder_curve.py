@@ -14,7 +14,9 @@ import csv
 import functools
 import io
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from cactus_tf import datasets, embedders, learners, partitioners
 from cactus_tf.config.presets import Preset, preset
@@ -33,6 +35,9 @@ import tensorflow as tf
 from sklearn.metrics import normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
 from threadpoolctl import threadpool_limits
+
+Rows = Sequence[Mapping[str, Any]]
+"""By measured step: the columns of curve.csv."""
 
 FIRST, TICK = 250, 50  # the first milestone; steps between records of the time
 
@@ -83,10 +88,11 @@ class Quality:
 class Curve(keras.callbacks.Callback):
     """Measures at the milestones; its clock excludes the time of measuring."""
 
-    def __init__(self, path: Path, at: set[int], quality: Quality, images: np.ndarray):
+    def __init__(self, path: Path, at: set[int], quality: Quality, images: np.ndarray, store: Callable[[Rows], None]):
         super().__init__()
+        self._store = store
         self._path, self._at, self._quality, self._images = path, at, quality, images
-        self._rows = list(csv.DictReader(path.open())) if path.exists() else []
+        self.rows = list(csv.DictReader(path.open())) if path.exists() else []
         self._clock = path.with_name("seconds.json")
         self._ticks = {int(k): v for k, v in files.read_json(self._clock).items()} if self._clock.exists() else {}
         self._spent, self._since, self._first = 0.0, time.perf_counter(), True
@@ -97,7 +103,7 @@ class Curve(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
         if self._first:  # the fit resumes at its checkpoint; later rows are measured again
             self._first, self._since = False, time.perf_counter()
-            self._rows = [row for row in self._rows if int(row["step"]) <= batch]
+            self.rows = [row for row in self.rows if int(row["step"]) <= batch]
             self._spent = max((s for step, s in self._ticks.items() if step <= batch), default=0.0)
         if batch == 0 and 0 in self._at:
             self.measure(0)
@@ -107,16 +113,6 @@ class Curve(keras.callbacks.Callback):
             self.measure(batch + 1)
         elif (batch + 1) % TICK == 0:
             self.tick(batch + 1)
-
-    def table(self, name: str) -> dict[str, list]:
-        """Head and lines of all rows."""
-        head = [column.removeprefix("nn ") for column in self._rows[0]]
-        rows = [[float(value) for value in row.values()] for row in self._rows]
-        lines = [
-            [name, f"{step:,.0f}", f"{seconds:,.0f}", *(f"{v:.2f}" for v in scores), *(f"{v:.3f}" for v in agreement)]
-            for (step, seconds), scores, agreement in ((row[:2], row[2:-2], row[-2:]) for row in rows)
-        ]
-        return {"head": ["embedder", *head], "lines": lines}
 
     def tick(self, step: int) -> None:
         """Records the seconds of training up to this step."""
@@ -128,19 +124,35 @@ class Curve(keras.callbacks.Callback):
     def measure(self, step: int) -> None:
         """Adds a row for the step if there is none."""
         self.tick(step)
-        if not any(int(row["step"]) == step for row in self._rows):
+        if not any(int(row["step"]) == step for row in self.rows):
             self.model.finish(self._images)
             encode = tf.function(self.model.encode, reduce_retracing=True)
             transform = functools.partial(in_chunks, lambda part: encode(part).numpy())
             row = {"step": step, "seconds": round(self._spent, 1), **self._quality(transform)}
-            self._rows.append(row)
+            self.rows.append(row)
             text = io.StringIO(newline="")
             writer = csv.DictWriter(text, list(row))
             writer.writeheader()
-            writer.writerows(self._rows)
+            writer.writerows(self.rows)
             files.write_atomic(self._path, lambda file: file.write(text.getvalue().encode()))
             print("  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()), flush=True)
+        self._store(self.rows)
         self._since = time.perf_counter()
+
+
+def table(embedder: str, rows: Rows) -> dict[str, list]:
+    """Head and lines: accuracies in %, purity and mutual information at each step."""
+    scores = [column for column in rows[0] if column.startswith("nn ")]
+    head = ["embedder", "step", *(column.removeprefix("nn ") for column in scores), "purity", "mutual information"]
+    lines = [
+        [
+            *(embedder, f"{int(row['step']):,}"),
+            *(f"{float(row[column]):.2f}" for column in scores),
+            *(f"{float(row[column]):.3f}" for column in ("purity", "nmi")),
+        ]
+        for row in rows
+    ]
+    return {"head": head, "lines": lines}
 
 
 def main() -> None:
@@ -153,19 +165,23 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, required=True, help="where checkpoints and curve.csv are saved")
-    parser.add_argument("--out", type=Path, help="a JSON file of the whole curve")
+    parser.add_argument("--out", type=Path, help="a JSON file of the curve so far, without the seconds")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     data = datasets.load(args.dataset, data_dir=args.data_dir)
     at = milestones(args.steps) | {int(step) for step in args.at.split(",") if step}
     quality = Quality(data, preset(args.dataset), args.episodes)
-    curve = Curve(args.folder / "curve.csv", at, quality, data.train.images)
+    about = {"embedder": args.embedder, "dataset": args.dataset, "seed": args.seed, "episodes": args.episodes}
+
+    def store(rows: Rows) -> None:
+        if args.out:
+            sealed.write(args.out, {**about, "machine": machine(), **table(args.embedder, rows)})
+
+    curve = Curve(args.folder / "curve.csv", at, quality, data.train.images, store)
     embedder = embedders.build(args.embedder, dataset=args.dataset, steps=args.steps)
     with threadpool_limits(1):
         embedder.fit(data.train.images, seed=args.seed, folder=args.folder, callbacks=[curve])
-    if args.out:
-        about = {"embedder": args.embedder, "dataset": args.dataset, "seed": args.seed, "episodes": args.episodes}
-        sealed.write(args.out, {**about, "machine": machine(), **curve.table(args.embedder)})
+    store(curve.rows)  # of a fit that had ended before, too
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
 """Measures what rounding does to MAML's meta-gradient: against float64, and against weights rounded anew.
 
-    TF_ENABLE_ONEDNN_OPTS=1 python benchmarks/meta_gradient_noise.py [--ways=20,5] [--tasks=8] [--draws=16]
+    TF_ENABLE_ONEDNN_OPTS=1 python benchmarks/meta_gradient_noise.py [--ways=20,5] [--tasks=8] [--draws=16] [--out=FILE]
 
 One row per golden setting (all recorded outer steps together) and per way of the paper's Omniglot setting (1 shot, 5
 queries, 32 filters, 5 inner steps, rate 0.05) at its initial weights, on tasks from k-means of scikit-learn's digits.
 Every number is a relative error in norm of the whole meta-gradient, the mean over the tasks of an outer step:
 
-- recorded: the original's float32 against float64, where a golden file has both;
+- the original: its recorded float32 against float64, where a golden file has both;
 - float32: ours against ours in float64, at the same weights;
-- rounded: float32 at weights that differ by a relative 1e-7, about one rounding, against float32; median and largest;
-- exact: float64 at the same two sets of weights: what is left without rounding in the computation.
+- rounded weights: float32 at weights that differ by a relative 1e-7, about one rounding, against float32; median and
+  largest;
+- the same in float64: at the same two sets of weights; what is left without rounding in the computation.
 
 The import order leaves oneDNN to TensorFlow unless the variable above says 0 or 1.
 """
@@ -23,11 +24,15 @@ import numpy as np
 from keras_norm_error import pseudo_tasks
 
 from cactus_tf import backbones
+from cactus_tf.utils import sealed
 from cactus_tf.utils.machine import machine
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from golden_files import golden_files
 from golden_maml import Golden
+
+HEAD = ["setting", "oneDNN", "the original", "float32"]
+HEAD += ["rounded weights, median", "largest", "the same in float64, median", "largest"]
 
 
 def of_paper(way: int, tasks: int) -> dict:
@@ -59,16 +64,16 @@ def difference(actual: dict, expected: dict) -> float:
     return np.sqrt(sum(np.sum((a - e) ** 2) for a, e in parts) / sum(np.sum(e**2) for _, e in parts))
 
 
-def row(name: str, single: Golden, double: Golden, recorded: list[float], draws: int) -> str:
+def row(name: str, single: Golden, double: Golden, recorded: list[float], draws: int) -> list[str]:
     float32, rounded, exact = [], [], []
     for step in range(single.steps):
         ours, truth = single.gradients(step), double.gradients(step)
         float32.append(difference(ours, truth))
         rounded += [difference(single.gradients(step, draw), ours) for draw in range(1, draws + 1)]
         exact += [difference(double.gradients(step, draw), truth) for draw in range(1, draws + 1)]
-    cells = [f"{max(recorded):.1e}" if recorded else "-", f"{max(float32):.1e}"]
-    cells += [f"{np.median(noise):.1e} / {max(noise):.1e}" for noise in (rounded, exact)]
-    return f"| {name} | {' | '.join(cells)} |"
+    values = [max(float32), np.median(rounded), max(rounded), np.median(exact), max(exact)]
+    cells = [f"{max(recorded):.1e}" if recorded else "", *(f"{value:.1e}" for value in values)]
+    return [name, machine()["onednn"], *cells]
 
 
 def main() -> None:
@@ -76,19 +81,25 @@ def main() -> None:
     parser.add_argument("--ways", default="20,5")
     parser.add_argument("--tasks", type=int, default=8)
     parser.add_argument("--draws", type=int, default=16)
+    parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     print(machine())
-    print(
-        "| setting | recorded | float32 | rounded: median / largest | exact: median / largest |\n|---|---|---|---|---|"
-    )
+    print(" | ".join(HEAD))
+    lines = []
     for path in golden_files("float64/maml_*.npz"):
         single, double = Golden.read(path.parents[1] / path.name), Golden.read(path)
         steps = range(single.steps)
         recorded = [difference(single.recorded_gradients(s), double.recorded_gradients(s)) for s in steps]
-        print(row(path.stem, single, double, recorded, args.draws), flush=True)
+        lines.append(row(path.stem, single, double, recorded, args.draws))
+        print(" | ".join(lines[-1]), flush=True)
     for way in map(int, args.ways.split(",")):
         arrays = of_paper(way, args.tasks)
-        print(row(f"{way}-way, as in the paper", Golden(arrays), Golden(arrays, "float64"), [], args.draws), flush=True)
+        name = f"the paper's {way}-way 1-shot"
+        lines.append(row(name, Golden(arrays), Golden(arrays, "float64"), [], args.draws))
+        print(" | ".join(lines[-1]), flush=True)
+    if args.out:
+        about = {"tasks": args.tasks, "draws": args.draws, "machine": machine()}
+        sealed.write(args.out, {**about, "head": HEAD, "lines": lines})
 
 
 if __name__ == "__main__":

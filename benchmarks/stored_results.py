@@ -5,7 +5,7 @@
 
 Files of runs make one table, as `python -m cactus_tf.table` prints it. Files that benchmarks write with `--out` hold a
 head and lines; several of them make a table of all their lines. "<!-- flagfiles: PREFIX ... -->" lists flagfiles with a
-published row, and what their headers say.
+published row that was not measured at full length, and what their headers say.
 """
 
 import argparse
@@ -51,13 +51,14 @@ def table(names: list[str]) -> str:
 
 
 def flagfiles(prefixes: list[str]) -> str:
-    """The Markdown table of the flagfiles of published rows whose names begin so."""
+    """The Markdown table of the flagfiles of published rows whose names begin so, but for rows that were measured."""
     lines = ["| `flags/` | row | paper | time |", "|---|---|---|---|"]
     for path in sorted((ROOT / "flags").glob("*.txt")):
         header = re.sub(r"\n#  +", " ", path.read_text(encoding="utf-8"))
         about = dict(re.findall(r"^# (\w+): (.*)$", header, re.MULTILINE))
         figures = re.search(r"at \(way, shot\) (.*?)\.?$", about["Expected"])
-        if figures and "no published" not in about["Expected"] and path.name.startswith(tuple(prefixes)):
+        published = figures and "no published" not in about["Expected"]
+        if published and "Measured" not in about and path.name.startswith(tuple(prefixes)):
             row, time = about["Experiment"].rsplit(",", 1)[0], re.split(r" \(| on |;", about["Time"])[0]
             lines.append(f"| `{path.stem}` | {row} | {figures[1]} | {time} |")
     return "\n".join(lines) + "\n"

@@ -54,7 +54,8 @@ def classify(argv: Sequence[str]) -> None:
     add_plugins(settings["plugins"], argv)
     names = ("run", "support", "query", "algo", "evaluate", "transductive", "invert", "head", "reject")
     predictions = prediction.predict(**{name: settings[name] for name in names})
-    out = Path(settings["out"]) if settings["out"] else prediction_output.default_folder(predictions)
+    places = (settings[name] for name in ("run", "support", "query"))
+    out = Path(settings["out"]) if settings["out"] else prediction_output.default_folder(predictions, *places)
     paths = prediction_output.write(predictions, out)
     if not settings["quiet"]:
         written = [f"written  {path}" for path in paths]

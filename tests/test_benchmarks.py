@@ -16,14 +16,12 @@ from cactus_tf.main import main
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 LIBRARIES = ("memory.py", "run_parts.py", "side_by_side.py", "torch_peers.py")  # imported by the others
-OTHERS = ("protonets_in_torch.py", "pseudo_accuracy.py")  # need a run: below
+OTHERS = ("bigan_collapse.py", "embedder_curve.py", "protonets_in_torch.py", "pseudo_accuracy.py")  # below
 LARGE = ("augmented_step.py", "rounds_ablation.py")  # need an idle machine, or Omniglot and an hour
 TORCH = pytest.mark.skipif(not find_spec("torch"), reason="compares with torch, which is not installed")
 FLAGS = {
     "agreement.py": "--partitions=2",
     "baselines.py": "--learners=nearest_neighbours,cluster_matching --episodes=2 --clusters=20",
-    "bigan_collapse.py": "--variants=omniglot,mnist --steps=2",
-    "embedder_curve.py": "--embedder=acai --steps=2 --episodes=2 --folder=curve --out=curve.json",
     "embedder_step.py": "--steps=15 --images=256",
     "episodes_scale.py": "--images=2000 --partitions=1 --episodes=1200",
     "golden_errors.py": "",
@@ -44,6 +42,7 @@ FLAGS = {
     "scale.py": "--images=1000 --embedders=pixels --steps=2",
     "workers.py": "--steps=12 --rounds=1",
 }
+WITHOUT_DATA = "CACTUS_DATA_DIR does not name a folder with the real data"
 SCRIPTS = [
     pytest.param(path.name, marks=TORCH if path.name in ("protonets_step.py", "run_all.py") else ())
     for path in sorted(FOLDER.glob("*.py"))
@@ -54,8 +53,8 @@ SCRIPTS = [
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_the_benchmark_runs(name, tmp_path):
-    if name in ("infogan_clusters.py", "bigan_collapse.py") and "CACTUS_DATA_DIR" not in os.environ:
-        pytest.skip("CACTUS_DATA_DIR does not name a folder with the real data")
+    if name == "infogan_clusters.py" and "CACTUS_DATA_DIR" not in os.environ:
+        pytest.skip(WITHOUT_DATA)
     command = [sys.executable, str(FOLDER / name), *FLAGS[name].split()]
     paths = os.pathsep.join([str(FOLDER.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
@@ -75,6 +74,33 @@ def run(tmp_path_factory):
 
 def call(script, *arguments):
     subprocess.run([sys.executable, FOLDER / script, *arguments], check=True, cwd=FOLDER.parent)
+
+
+@pytest.mark.slow
+def test_a_curve_is_stored_after_each_measurement_and_again_by_a_repeated_command(tmp_path):
+    flags = ["--embedder=acai", "--episodes=2", f"--folder={tmp_path / 'curve'}", f"--out={tmp_path / 'curve.json'}"]
+    call("embedder_curve.py", "--steps=2", *flags)
+    stored = json.loads((tmp_path / "curve.json").read_text())
+    assert stored["head"] == ["embedder", "step", "10-way 1-shot", "10-way 5-shot", "purity", "mutual information"]
+    assert [line[:2] for line in stored["lines"]] == [["acai", "2"]]
+    (tmp_path / "curve.json").unlink()
+    call("embedder_curve.py", "--steps=2", *flags)
+    assert json.loads((tmp_path / "curve.json").read_text())["lines"] == stored["lines"]
+
+
+@pytest.mark.slow
+def test_variants_of_bigan_are_added_to_a_file_of_the_same_lengths(tmp_path, capfd):
+    if "CACTUS_DATA_DIR" not in os.environ:
+        pytest.skip(WITHOUT_DATA)
+    out = f"--out={tmp_path / 'bigan.json'}"
+    for variants in ("omniglot", "omniglot,mnist"):
+        call("bigan_collapse.py", f"--variants={variants}", "--steps=2", out)
+    stored = json.loads((tmp_path / "bigan.json").read_text())
+    assert [line[:2] for line in stored["lines"]] == [["omniglot", "2"], ["mnist", "2"]]
+    assert all(len(line) == len(stored["head"]) for line in stored["lines"])
+    with pytest.raises(subprocess.CalledProcessError):
+        call("bigan_collapse.py", "--variants=mnist", "--steps=3", out)
+    assert "name another file" in capfd.readouterr().err
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -24,7 +23,7 @@ from cactus_tf.utils import near_duplicates
 from cactus_tf.utils.arrays import check_finite
 from cactus_tf.utils.digests import digests, in_both
 from cactus_tf.utils.near_duplicates import EMBEDDING_COSINE, THUMBNAIL_COSINE, Compared
-from cactus_tf.utils.paths import expanded
+from cactus_tf.utils.paths import identity
 
 log = logging.getLogger(__name__)
 
@@ -165,7 +164,7 @@ def predict(
         calibrated["temperature"] = _temperature(run, on_features, training, labeled.labels, head == "logistic")
         probabilities = temperature.rescaled(probabilities, calibrated["temperature"])
         log.info("classify: temperature %(temperature)g, from clusters of the run's pictures", calibrated)
-    places = {name: os.path.abspath(expanded(place)) for name, place in given.items()}
+    places = {name: identity(place) for name, place in given.items()}
     source = {**places, "algo": restored.name, "transductive": transductive, "invert": invert}
     source |= {**({"head": head} if head != "learner" else {}), **calibrated}
     refused, similarity = None, None

@@ -14,6 +14,7 @@ from cactus_tf.config import keys
 from cactus_tf.inference.prediction import Predictions
 from cactus_tf.utils import files
 from cactus_tf.utils.drawing import save_figure
+from cactus_tf.utils.paths import given_name
 from cactus_tf.utils.text import shortened
 
 _ROWS, _CONFUSION, _SOURCE = "predictions.csv", "confusion.csv", "predictions.json"
@@ -25,15 +26,19 @@ _DOTS_PER_INCH = 110
 _BINS = 10  # of the calibration error
 
 
-def default_folder(predictions: Predictions) -> Path:
+def default_folder(predictions: Predictions, run: str, support: str, query: str) -> Path:
     """predictions/RUN/QUERY-ALGO; where that has predictions from other pictures, another run or other settings,
-    predictions/RUN/QUERY-ALGO-SUPPORT-KEY."""
-    run, query, support = (Path(predictions.source[name]).name for name in ("run", "query", "support"))
-    folder = Path("predictions") / run / f"{query.removesuffix('.zip')}-{predictions.algo}"
+    predictions/RUN/QUERY-ALGO-SUPPORT-KEY.
+
+    Args:
+      predictions: what will be stored there.
+      run, support, query: paths as they were given, which name the folder.
+    """
+    folder = Path("predictions", given_name(run), f"{given_name(query).removesuffix('.zip')}-{predictions.algo}")
     if not (folder / _ROWS).exists() or _is_of(predictions, folder):
         return folder
     key = keys.digest(predictions.source)[:6]
-    return folder.with_name(f"{folder.name}-{support.removesuffix('.zip')}-{key}")
+    return folder.with_name(f"{folder.name}-{given_name(support).removesuffix('.zip')}-{key}")
 
 
 def _is_of(predictions: Predictions, folder: Path) -> bool:
@@ -128,14 +133,17 @@ def _accuracy(predictions: Predictions) -> list[str]:
     """Accuracy of the pictures of the classes, and of those of them that were not refused."""
     from scipy.stats import binomtest
 
-    known, right = predictions.known, predictions.predicted == predictions.queries.labels
+    known, refused = predictions.known, predictions.refused
+    right = predictions.predicted == predictions.queries.labels
     number, of = int(known.sum()), "pictures" if known.all() else "pictures of these classes"
     interval = binomtest(int(right.sum()), number).proportion_ci(method="wilson")
     low, high = (f"{100 * bound:.1f}" for bound in (interval.low, interval.high))
-    lines = [f"accuracy {100 * right.sum() / number:.1f}%, 95% interval {low} to {high} (Wilson), {number:,} {of}"]
-    lines[0] += "" if predictions.refused is None else ", by their likeliest class"
-    if predictions.refused is not None and (known & ~predictions.refused).any():
-        kept = right[known & ~predictions.refused]
+    ignoring = "" if refused is None else ", refused or not"
+    lines = [
+        f"accuracy {100 * right.sum() / number:.1f}%, 95% interval {low} to {high} (Wilson), {number:,} {of}{ignoring}"
+    ]
+    if refused is not None and (known & ~refused).any():
+        kept = right[known & ~refused]
         lines.append(f'accuracy {100 * kept.mean():.1f}% of the {len(kept):,} {of} that are not "{_NONE}"')
     return lines
 
@@ -147,11 +155,11 @@ def _rejection(predictions: Predictions, refused: np.ndarray) -> list[str]:
     known = predictions.known
     lines = [f"refused {_share(refused[known])} pictures of these classes"] if known.any() else []
     if known.all():
-        return [*lines, f"right {_share(predictions.correct)} pictures: with their class, and not refused"]
+        return [*lines, f"correct and not refused: {_share(predictions.correct)} pictures"]
     lines.append(f"refused {_share(refused[~known])} pictures of other classes, which is right")
     if known.any():
         lines.append(f"AUROC {roc_auc_score(known, predictions.similarity):.2f} of these against other classes")
-    return [*lines, f"right {_share(predictions.correct)} pictures: with their class, or refused if of another"]
+    return [*lines, f"correct, or refused if of another class: {_share(predictions.correct)} pictures"]
 
 
 def _share(chosen: np.ndarray) -> str:

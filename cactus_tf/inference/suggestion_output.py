@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from cactus_tf.config import keys
 from cactus_tf.errors import InputError
 from cactus_tf.inference.suggestions import Suggestions
 from cactus_tf.utils import files
-from cactus_tf.utils.paths import expanded
+from cactus_tf.utils.paths import given_name, identity
 
 log = logging.getLogger(__name__)
 
@@ -29,16 +28,11 @@ def choose_folder(run: str | Path, data_dir: str | Path, out: str | None = None)
     Raises:
       InputError: it lies in the folder of the pictures, which would then hold the links as well.
     """
-    places = {"run": os.path.abspath(expanded(run)), "data_dir": os.path.abspath(expanded(data_dir))}
+    places = {"run": identity(run), "data_dir": identity(data_dir)}
     data = Path(places["data_dir"])
-    folder = (
-        Path(out)
-        if out
-        else Path("suggestions")
-        / Path(places["run"]).name
-        / ((data.name if data.is_dir() else data.stem) or "pictures")
-    )
-    if data.is_dir() and folder.resolve().is_relative_to(data.resolve()):
+    name = given_name(data_dir) if data.is_dir() else Path(given_name(data_dir)).stem
+    folder = Path(out) if out else Path("suggestions") / given_name(run) / (name or "pictures")
+    if data.is_dir() and folder.resolve().is_relative_to(data):
         raise InputError(f"--out: {folder} lies in --data_dir, and links in it would count as pictures: name another")
     saved = files.read_json_if_whole(folder / _SOURCE, dict, {})
     if out or not saved or places.items() <= saved.items():

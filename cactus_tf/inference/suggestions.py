@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
@@ -27,7 +26,7 @@ from cactus_tf.types import GroupedPartition
 from cactus_tf.utils import near_duplicates
 from cactus_tf.utils.arrays import first_distinct
 from cactus_tf.utils.near_duplicates import EMBEDDING_COSINE, THUMBNAIL_COSINE, Compared
-from cactus_tf.utils.paths import expanded
+from cactus_tf.utils.paths import expanded, identity
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +101,7 @@ def suggest(run: str | Path, data_dir: str | Path, number: int = 20, duplicates:
         copies = Compared(near_duplicates.thumbnails(pictures.images), THUMBNAIL_COSINE)
         threshold = EMBEDDING_COSINE if duplicates is None and _centered(run) else duplicates
         groups = near_duplicates.groups([copies] if threshold is None else [copies, Compared(z, threshold)])
-        source = {"run": _place(run), "data_dir": _place(data_dir), "number": number, "duplicates": threshold}
+        source = {"run": identity(run), "data_dir": identity(data_dir), "number": number, "duplicates": threshold}
         return Suggestions(
             files=pictures.files,
             suggested=suggested,
@@ -208,7 +207,3 @@ def _shown(images: np.ndarray, suggested: Sequence[Suggestion], groups: Sequence
     numbers = {one.picture for one in suggested[:SHOWN]}
     numbers |= {int(i) for group in groups[:GROUPS] for i in group[:MEMBERS]}
     return {i: np.array(images[i]) for i in sorted(numbers)}
-
-
-def _place(path: str | Path) -> str:
-    return os.path.abspath(expanded(path))

@@ -187,7 +187,8 @@ def _legend_above(axes: Any) -> None:
     names = axes.get_legend_handles_labels()[1]
     columns = 2 if max(map(len, names)) <= _SHORT_NAME else 1
     axes.legend(fontsize=_SMALL, frameon=False, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, ncols=columns)
-    axes.figure.set_figheight(_CHART[1] + _LINE * -(-len(names) // columns))
+    height = _CHART[1] + _LINE * -(-len(names) // columns)
+    axes.figure.set_figheight(max(axes.figure.get_figheight(), height))
 
 
 def _color(i: int) -> str:

@@ -29,6 +29,17 @@ def expanded(path: str | Path, flag: str = "") -> Path:
     return result.absolute() if str(result).startswith("~") else result  # "./~x", of which Path drops the "./"
 
 
+def identity(path: str | Path) -> str:
+    """The absolute path of a place, the same by whichever link it was given."""
+    return str(expanded(path).resolve())
+
+
+def given_name(path: str | Path) -> str:
+    """The last part of a path as a person gave it: of a link, its own name."""
+    whole = expanded(path).absolute()
+    return (whole.resolve() if whole.name == ".." else whole).name
+
+
 def is_below(name: str) -> bool:
     """Whether a file name in a description leads to a place below its folder, on every operating system."""
     parts = name.replace("\\", "/").split("/")

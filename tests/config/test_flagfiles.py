@@ -1,6 +1,7 @@
 """The settings and the header of every flagfile; test_flagfile_runs.py runs them."""
 
 import functools
+import json
 import re
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def test_every_flagfile_is_a_valid_configuration_of_the_data_set_in_its_name(pat
 def test_every_header_has_the_same_labels_in_the_same_order(path):
     labels = re.findall(r"^# (\w+): ", path.read_text(), re.MULTILINE)
     assert labels[:5] == ["Experiment", "Paper", "Expected", "Time", "Run"]
-    assert re.fullmatch(r"(Source )?(Note )*", " ".join([*labels[5:], ""]))
+    assert re.fullmatch(r"(Measured )?(Source )?(Note )*", " ".join([*labels[5:], ""]))
 
 
 @EACH
@@ -82,6 +83,15 @@ def test_every_header_has_the_time_that_follows_from_measured_step_times(path):
     times = script("flagfile_times")
     seconds = times.stages(config_of(path))
     assert f"# Time: {times.time_line(sum(seconds.values()) if seconds else None, path.stem)}\n" in path.read_text()
+
+
+def test_every_measured_figure_is_that_of_the_stored_run():
+    measured = [path for path in FLAGFILES if "# Measured: " in path.read_text()]
+    assert measured
+    for path in measured:
+        found = re.fullmatch(r"([\d. ]+) with seed \d+ \((.+?)\), in .+", labeled(path, "Measured"))
+        run = json.loads((ROOT / found[2]).read_text())
+        assert found[1] == " ".join(f"{100 * row['accuracy']:.2f}" for row in run["rows"])
 
 
 def test_every_published_figure_has_a_flagfile():

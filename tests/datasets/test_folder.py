@@ -322,8 +322,10 @@ def test_a_folder_without_pictures_says_what_was_looked_for(tmp_path, complains)
 
 
 def test_one_picture_is_too_few(tmp_path, complains):
-    with complains("has 1 of the 2 pictures that training needs at least", "(found in all: 1)"):
-        load(put(tmp_path, "a.png"))
+    for name in ("train/a.png", "test/one/b.png", "test/two/c.png"):
+        put(tmp_path, name)
+    with complains("pictures for training: 1 (of 3 in all); at least 2 are needed: add more"):
+        load(tmp_path)
 
 
 def test_one_readable_picture_is_too_few(tmp_path, complains):

@@ -308,7 +308,7 @@ def test_the_prior_is_uniform_between_minus_one_and_one():
 def test_each_player_moves_by_the_gradient_of_its_own_loss_and_decay_at_the_common_weights(kind):
     model = disturb(network(kind, rate=1e-3, decay=0.01))
     step, images = step_of(5)
-    x = model._form.training(images, model._key("bigan crops", step))
+    x = model.form.training(images, model._key("bigan crops", step))
     z = prior((len(images), 3), model._key("bigan prior", step))
     with tf.GradientTape(persistent=True) as tape:
         losses = model.losses(x, z)
@@ -402,14 +402,14 @@ def test_finishing_takes_as_many_training_batches_as_were_asked_for(kind):
     model.finish(images)
     found = [v.numpy() for v in model.encoder.non_trainable_variables]
     batches = model.data(images, 8, model._purpose("bigan deploy"), 0, 3)
-    deploy(model.encoder, batches.map(lambda step, batch: model._form.encoding(batch)))  # so small that no crop moves
+    deploy(model.encoder, batches.map(lambda step, batch: model.form.encoding(batch)))  # so small that no crop moves
     for a, b in zip(found, model.encoder.non_trainable_variables, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
 def test_every_step_has_its_own_crops_and_codes_of_the_prior(monkeypatch):
     model, keys = network(), []
-    for place, name in ((model._form, "training"), (models, "prior")):
+    for place, name in ((model.form, "training"), (models, "prior")):
         whole = getattr(place, name)
         monkeypatch.setattr(
             place, name, lambda x, key, whole=whole: (keys.append(tuple(key.numpy())), whole(x, key))[1]
@@ -464,7 +464,7 @@ def test_small_images_are_enlarged_whole_for_the_convolutional_trio():
 @pytest.mark.parametrize(("shape", "form"), [((28, 28, 1), "Flat"), ((63, 90, 3), "Flat"), ((64, 64, 1), "Crops")])
 def test_the_size_of_the_images_chooses_the_trio(shape, form):
     model = models.Bigan(bigan.Options(units=4, filters=4, dims=2), NetworkContext(shape, 100, 10, 0))
-    assert type(model._form).__name__ == form
+    assert type(model.form).__name__ == form
 
 
 @pytest.mark.parametrize("kind", KINDS)

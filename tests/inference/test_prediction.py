@@ -161,7 +161,7 @@ def test_each_query_folder_has_a_place_of_its_own(query, place):
     source = {"run": "/runs/first", "query": str(Path(query).resolve()), "support": "/support"}
     pictures = Pictures(np.zeros((1, 8, 8, 1), np.uint8), np.array(["0.png"]), None, [])
     found = Predictions(pictures, np.array(["a", "b"]), np.eye(2)[:1], "maml", 2, source)
-    assert default_folder(found) == Path("predictions", "first", place)
+    assert default_folder(found, "/runs/first", "/support", query) == Path("predictions", "first", place)
 
 
 def test_other_labeled_pictures_or_settings_get_a_folder_of_their_own(digits_run, pictures, tmp_path, monkeypatch):

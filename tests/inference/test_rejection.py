@@ -82,8 +82,8 @@ def test_the_accuracy_of_the_pictures_that_got_a_class_is_printed_as_well():
     refused = np.array([False, True, False, False])
     text = summary(Predictions(four, np.array(["a", "b"]), chances, "protonets", 2, refused=refused))
     assert "accuracy 50.0%," in text
-    assert "4 pictures, by their likeliest class" in text
-    assert "right 50.0% of 4 pictures: with their class, and not refused" in text
+    assert "4 pictures, refused or not" in text
+    assert "correct and not refused: 50.0% of 4 pictures" in text
     assert 'accuracy 66.7% of the 3 pictures that are not "none of these"' in text
 
 
@@ -112,7 +112,7 @@ def test_the_summary_tells_what_was_refused_of_the_classes_and_of_others():
     assert 'accuracy 66.7% of the 3 pictures of these classes that are not "none of these"' in text
     assert "refused 25.0% of 4 pictures of these classes" in text
     assert "refused 66.7% of 3 pictures of other classes" in text
-    assert "right 57.1% of 7 pictures" in text
+    assert "correct, or refused if of another class: 57.1% of 7 pictures" in text
     below = np.mean([[s < t for t in (0.9, 0.8, 0.2, 0.7)] for s in (0.1, 0.75, 0.15)])
     assert f"AUROC {below:.2f}" in text
     assert "calibration error 15.0%" in text  # 75% right of the classes' pictures at 90%

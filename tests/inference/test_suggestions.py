@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from cactus_tf.datasets import folder
+from cactus_tf.errors import InputError
 from cactus_tf.inference import suggestion_output, suggestions
 from cactus_tf.inference.suggestions import suggest
 from cactus_tf.runs import restoring, training_pictures
@@ -98,6 +99,23 @@ def test_each_suggestion_has_a_link_to_its_file(command, trained, tmp_path):
 def test_suggestions_are_named_after_the_given_link_not_its_target(trained, tmp_path):
     (tmp_path / "link").symlink_to(trained / "pictures")
     assert suggestion_output.choose_folder("runs/one", tmp_path / "link") == Path("suggestions/one/link")
+
+
+def test_a_link_that_leads_to_another_run_gets_a_folder_of_its_own(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    latest, pictures = tmp_path / "latest", trained / "pictures"
+    latest.symlink_to(trained / "runs" / "run")
+    assert main([f"--run={latest}", f"--data_dir={pictures}", "--number=2", "--quiet"]) == 0
+    assert suggestion_output.choose_folder(latest, pictures) == Path("suggestions", "latest", "pictures")
+    latest.unlink()
+    latest.symlink_to(tmp_path)
+    assert suggestion_output.choose_folder(latest, pictures).name.startswith("pictures-")
+
+
+def test_a_place_in_the_pictures_is_refused_however_they_are_named(trained, tmp_path):
+    (tmp_path / "link").symlink_to(next(path for path in (trained / "pictures").iterdir() if path.is_dir()))
+    with pytest.raises(InputError, match="lies in --data_dir"):
+        suggestion_output.choose_folder("run", tmp_path / "link" / "..", str(trained / "pictures" / "found"))
 
 
 def test_where_links_are_refused_pictures_are_copied(command, trained, tmp_path, monkeypatch):

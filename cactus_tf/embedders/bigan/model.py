@@ -42,7 +42,7 @@ class Bigan(Network):
         self._decay, self._batch, self._deploy_batches = options.decay, options.batch, options.deploy_batches
         self._dims = options.dims or DIMS[None]
         self._purpose = functools.partial(seeds.derive, context.seed)
-        self._form, trio = _networks(options, context.image_shape, self._dims, self._purpose("bigan weights"))
+        self.form, trio = _networks(options, context.image_shape, self._dims, self._purpose("bigan weights"))
         self.generator, self.encoder, self.discriminator = trio
         schedule = ConstantThenDecay(context.steps, options.rate, _LAST)
         adam = functools.partial(FusedAdam, schedule, beta_1=options.beta, epsilon=1e-8)
@@ -56,14 +56,14 @@ class Bigan(Network):
 
     def encode(self, images: tf.Tensor) -> tf.Tensor:
         """[n, h, w, c] uint8 -> [n, dims] codes in (-1, 1)."""
-        return self.encoder(self._form.encoding(images), training=False)
+        return self.encoder(self.form.encoding(images), training=False)
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
         """[n, h, w, c] uint8 -> their reconstructions G(E(x)) in 0..1, [n, 64, 64, c] of the convolutional trio.
 
         The generator normalizes with the statistics of this batch.
         """
-        return self._form.pictured(self.generator(self.encode(images), training=True))
+        return self.form.pictured(self.generator(self.encode(images), training=True))
 
     def losses(self, x: tf.Tensor, z: tf.Tensor) -> dict[str, tf.Tensor]:
         """The metrics of INFO.
@@ -85,7 +85,7 @@ class Bigan(Network):
 
     def replica_step(self, step: tf.Tensor, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """One step of both players."""
-        x = self._form.training(images, self._key("bigan crops", step))
+        x = self.form.training(images, self._key("bigan crops", step))
         z = own(prior((tf.shape(images)[0], self._dims), self._key("bigan prior", step)))
         with tf.GradientTape(persistent=True) as tape:
             losses = self.losses(x, z)
@@ -100,22 +100,22 @@ class Bigan(Network):
         log.info("bigan: averaging the statistics of %d batches", self._deploy_batches)
         data = self.data(images, self._batch, self._purpose("bigan deploy"), 0, self._deploy_batches)
         places = functools.partial(self._key, "bigan deploy crops")
-        deploy(self.encoder, data.map(lambda step, batch: self._form.training(batch, places(step))))
+        deploy(self.encoder, data.map(lambda step, batch: self.form.training(batch, places(step))))
 
     def pictures(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """The pictures of INFO; image i is paired with image n - 1 - i.
 
         They are normalized by their own statistics, because `finish` comes after the last of them.
         """
-        x = self._form.encoding(images)
+        x = self.form.encoding(images)
         codes = self.encoder(x, training=True)
         pairs = interpolated(codes, _MIXES)
         fixed = prior((_SAMPLES, self._dims), self._key("bigan pictures", 0))
         z = tf.concat([codes, tf.reshape(pairs, (-1, self._dims)), fixed], axis=0)
-        made = self._form.pictured(self.generator(z, training=True))
+        made = self.form.pictured(self.generator(z, training=True))
         of_codes, of_pairs, of_fixed = tf.split(made, [len(images), len(pairs) * _MIXES, _SAMPLES])
         return {
-            "reconstructions": tf.stack([self._form.pictured(x), of_codes]),
+            "reconstructions": tf.stack([self.form.pictured(x), of_codes]),
             "samples": tf.reshape(of_fixed, (_ROWS, _SAMPLES // _ROWS, *made.shape[1:])),
             "interpolations": tf.reshape(of_pairs, (len(pairs), _MIXES, *made.shape[1:])),
         }
