@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from absl import logging as absl_logging
 from hypothesis import settings
 
 from cactus_tf import plugins
@@ -73,6 +74,7 @@ def reset_logging():
     logger = logging.getLogger("cactus_tf")
     logger.handlers, logger.propagate = [], True
     logger.setLevel(logging.NOTSET)
+    absl_logging.set_verbosity(absl_logging.WARNING)
 
 
 @pytest.fixture(scope="session")

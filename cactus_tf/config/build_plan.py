@@ -243,6 +243,7 @@ def _reported(settings: Settings, name: str) -> dict[str, Any]:
 
 
 def _sections(settings: Settings) -> dict[str, dict[str, Any]]:
+    """The settings to show, by title: those of an embedder only if something reads embeddings."""
     parts = {
         "data": settings.data,
         "embedding": settings.embedding,
@@ -251,6 +252,8 @@ def _sections(settings: Settings) -> dict[str, dict[str, Any]]:
         "evaluation": settings.evaluation,
         **{f"{name} settings": part for name, part in settings.options.items()},
     }
+    if not _needs_embeddings(settings):
+        parts = {k: v for k, v in parts.items() if k not in ("embedding", f"{settings.embedding.embedder} settings")}
     return {name: {k: v for k, v in dataclasses.asdict(part).items() if v is not None} for name, part in parts.items()}
 
 

@@ -111,7 +111,8 @@ def _least_certain(predictions: Predictions) -> list[str]:
     for i in np.argsort(predictions.certainty, kind="stable")[:_LEAST_CERTAIN]:
         best = np.argsort(-predictions.probabilities[i], kind="stable")[:2]
         shares = ", ".join(f"{predictions.classes[c]} {100 * predictions.probabilities[i, c]:.0f}%" for c in best)
-        lines.append(f"  {predictions.queries.files[i]}: {shares}")
+        refused = "" if predictions.refused is None or not predictions.refused[i] else f"{_NONE}; "
+        lines.append(f"  {predictions.queries.files[i]}: {refused}{shares}")
     return lines
 
 
@@ -275,15 +276,16 @@ def _rows(predictions: Predictions) -> list[tuple[str, np.ndarray]]:
 def _pile(name: str, own: np.ndarray) -> tuple[str, np.ndarray]:
     """A row of the figure: its title, and pictures spread over all of its own."""
     spread = np.unique(np.linspace(0, len(own) - 1, min(len(own), _COLUMNS)).astype(int))
-    return f"{name}\n{len(own):,} pictures", own[spread]
+    shown = f"{len(spread)} of " if len(spread) < len(own) else ""
+    return f"{name}\n{shown}{len(own):,} picture{'' if len(own) == 1 else 's'}", own[spread]
 
 
 def _caption(predictions: Predictions, i: int, least: bool) -> tuple[str, str]:
     """Text below a picture, and its color; least: in the row of the least certain, which are of several classes."""
     share = f"{100 * predictions.certainty[i]:.0f}%" if predictions.graded else ""
     refused = predictions.refused is not None and predictions.refused[i]
-    name = shortened(predictions.predicted[i], _CAPTION_LETTERS)
-    text = f"{name}\n{share}" if least else name if refused else share
+    name = _NONE if refused and least else shortened(predictions.predicted[i], _CAPTION_LETTERS)
+    text = name if refused else f"{name}\n{share}" if least else share
     truth = predictions.queries.labels
     if truth is None or predictions.correct[i]:
         return text, "black"

@@ -10,6 +10,7 @@ from scipy.special import log_softmax
 from sklearn.preprocessing import normalize
 
 from cactus_tf.inference import pseudo_tasks
+from cactus_tf.utils import progress
 
 Probabilities = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """([n, dim] examples, [n] labels, [m, dim] queries) -> [m, way]."""
@@ -36,7 +37,8 @@ def fitted(
     if len(groups) < 2:
         return 1.0
     answers = []
-    for examples, queries in pseudo_tasks.draw(groups, way, shot, _TASKS, seed):
+    tasks = pseudo_tasks.draw(groups, way, shot, _TASKS, seed)
+    for examples, queries in progress.Bar(tasks, "calibrate", _TASKS, unit="task", delay=progress.DELAY):
         known, asked = np.concatenate(examples), np.concatenate(queries)
         labels, truth = (np.repeat(np.arange(len(part)), list(map(len, part))) for part in (examples, queries))
         answers.append((_logarithms(probabilities(training[known], labels, training[asked])), truth))

@@ -139,7 +139,8 @@ def train_one(
             on_checkpoint=on_checkpoint,
         )
     seconds = time.monotonic() - started
-    log.info("train: %s, %d steps (%d of them now, in %.0f s)", plan.name, training.steps, made, seconds)
+    now = "" if made == training.steps else f", {made:,} of them now" if made else ", made before"
+    log.info("train: %s, %d steps%s, in %.0f s with starting and saving", plan.name, training.steps, now, seconds)
 
 
 def augmentation(plan: LearnerPlan) -> EpisodeAugmentation | None:

@@ -37,7 +37,8 @@ def mistakes_of(run: Run, name: str) -> Section | None:
     names = class_names(images)
     text = (
         f"Predictions by true class in {min(len(predicted), _COUNTED):,} {row['way']}-way {row['shot']}-shot tasks. "
-        "Shares are of the queries whose task had both classes."
+        "Shares are of the queries whose task had both classes, so those of one true class may add up to more than "
+        "100%."
     )
     pictures = []
     if len(names) <= _MATRIX:

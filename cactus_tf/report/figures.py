@@ -34,7 +34,6 @@ def accuracy_figure(rows: Sequence[Mapping]) -> Any:
     """Bars with 95% intervals, a group per (way, shot), a dotted line at chance."""
     tasks = list(dict.fromkeys((r["way"], r["shot"]) for r in rows))
     learners = list(dict.fromkeys(r["algo"] for r in rows))
-    legend_columns = 2 if len(tasks) < 4 else 3
     figure, axes = blank(max(_CHART[0], 1.5 + 0.4 * len(tasks) * max(3, len(learners))), 3.6)
     width = 0.8 / len(learners)
     for i, name in enumerate(learners):
@@ -50,9 +49,9 @@ def accuracy_figure(rows: Sequence[Mapping]) -> Any:
         )
     axes.set_xticks(range(len(tasks)), [f"{way}-way {shot}-shot" for way, shot in tasks])
     axes.set_ylabel("accuracy in %")
-    axes.set_ylim(0, 108 + 8 * (1 + len(learners) // legend_columns))  # learners and chance
+    axes.set_ylim(0, 108)  # numbers above the bars
     axes.set_yticks(range(0, 101, 20))
-    axes.legend(fontsize=_SMALL, ncols=legend_columns, loc="upper left", frameon=False)
+    _legend_above(axes)
     return figure
 
 
@@ -122,7 +121,7 @@ def confusion_figure(rates: np.ndarray, names: Sequence[str]) -> Any:
     shown = axes.imshow(100 * rates, cmap="Blues", vmin=0, vmax=100)
     if len(names) <= _NUMBERED:
         for (i, j), rate in np.ndenumerate(rates):
-            if rate >= 0.005:
+            if rate > 0.005:  # half a percent would be "0"
                 color = "white" if rate > 0.5 else "black"
                 axes.text(j, i, f"{100 * rate:.0f}", ha="center", va="center", color=color, fontsize=8)
     size, names = _SMALL if len(names) <= _NUMBERED else 7, [shortened(name, _LETTERS) for name in names]

@@ -101,8 +101,8 @@ def reproduction_of(run: Run) -> Section:
         Table(["package", "version"], [[name, version] for name, version in config["package_versions"].items()]),
     ]
     text = (
-        f"Seed {run.plan.run.seed}. In this folder, the command below resumes; with another --workdir it starts from "
-        "scratch. Accuracies are in results.json and results.csv, the predictions for every query in the learners' "
-        "folders."
+        f"Seed {run.plan.run.seed}. The command below resumes this run; with another --workdir it trains again, from "
+        "the same artifacts. Accuracies are in results.json and results.csv, the predictions for every query in the "
+        "learners' folders."
     )
     return Section("Reproduce this run", [text], tables, preformatted=config["command"])

@@ -11,6 +11,7 @@ from cactus_tf.errors import InputError
 from cactus_tf.utils import sealed
 
 CONFIG = "config.json"
+_SHOWN = 4  # differences that a message names
 _REMEDY = "delete the file and rerun the run's command, which writes it again"
 
 
@@ -42,6 +43,8 @@ def claim(
         if differences and not sealed.is_whole(saved):
             raise InputError(f"{path} is damaged or was changed, as its {sealed.DIGEST} shows: {_REMEDY}")
         if differences:
+            if len(differences) > _SHOWN:
+                differences[_SHOWN:] = [f"and {len(differences) - _SHOWN} more"]
             raise InputError(
                 f"--workdir: {folder} belongs to another configuration ({'; '.join(differences)}); {remedy}"
             )

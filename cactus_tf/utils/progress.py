@@ -67,7 +67,7 @@ class Bar:
         self._bar = tqdm(iterable, desc, total, disable=hidden, **settings)
         self._iterable = iterable
         self.desc, self.unit, self.n, self.shorter = desc, unit, initial, shorter
-        self.total = total
+        self.total, self._initial = total, initial
         self._scalars: Mapping[str, str] = {}
         self._began = time.monotonic()
         self._after_first: tuple[float, int] | None = None  # time and units
@@ -110,7 +110,8 @@ class Bar:
         open_bars.remove(self)
         self._bar.close()
         if self._announced and not failed and self._logs:
-            log.info("%s: %s in %s", self.desc, self._amount(self.n), duration(time.monotonic() - self._began))
+            done, seconds = self.n - self._initial, time.monotonic() - self._began
+            log.info("%s: %s in %s", self.desc, self._amount(done), duration(seconds))
 
     def seconds_left(self) -> float | None:
         """Estimated from all units but the first update's; None before there is a second one."""
@@ -158,7 +159,8 @@ class Bar:
             return
         self._announced = True
         advice = f"; {self.shorter}" if self.shorter and whole > LONG else ""
-        log.info("%s: %s, about %s on this machine%s", self.desc, self._amount(self.total), duration(left), advice)
+        amount = self._amount(None if self.total is None else self.total - self._initial)
+        log.info("%s: %s, about %s on this machine%s", self.desc, amount, duration(left), advice)
 
     def _amount(self, n: int | None) -> str:
         return f"{n:,} {self.unit}s" if n != 1 else f"1 {self.unit}"

@@ -30,6 +30,12 @@ def test_omniglot_has_the_settings_of_the_paper():
     assert (evaluation.eval_query, evaluation.eval_episodes) == (5, 1000)
 
 
+def test_settings_of_an_embedder_are_shown_only_if_it_is_used():
+    shown = build_plan.make(parse("--dataset=omniglot", "--partitioner=labels", "--algo=protonets")).sections
+    assert not {"embedding", "acai settings"} & set(shown)
+    assert {"embedding", "acai settings"} < set(build_plan.make(parse("--dataset=omniglot")).sections)
+
+
 OF_ROUNDS = {"first_partitioner", "round_clusters", "round_steps"}  # not given: as in the other rounds
 
 

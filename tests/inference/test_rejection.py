@@ -106,6 +106,13 @@ def test_pictures_of_other_classes_are_right_when_refused():
     assert mixed().correct.tolist() == [True, False, False, True, True, False, True]
 
 
+def test_refused_pictures_are_called_so_among_the_least_certain():
+    assert "\n  2: none of these; b 90%, a 10%\n" in summary(mixed())
+    drawn = [(text.get_text(), text.get_color()) for text in figure(mixed()).axes[0].texts]
+    assert ("none of these\n(b)", "tab:red") in drawn
+    assert ("none of these", "black") in drawn  # a cat
+
+
 def test_the_summary_tells_what_was_refused_of_the_classes_and_of_others():
     text = summary(mixed())
     assert "accuracy 75.0%, 95% interval 30.1 to 95.4 (Wilson), 4 pictures of these classes" in text

@@ -79,6 +79,12 @@ def test_a_line_says_where_the_work_is(clock):
         assert bar.line() == "train: step 1,003 of 3,000 (33%), loss 0.342, about 33 min left"
 
 
+def test_resumed_work_counts_what_is_left(clock, lines):
+    with progress.Bar(desc="train", total=40, initial=30) as bar:
+        work(bar, clock, [15] * 10)
+    assert lines() == ["train: 10 steps, about 2 min on this machine", "train: 10 steps in 2 min"]
+
+
 def test_what_fails_is_not_called_finished(clock, lines):
     with pytest.raises(ZeroDivisionError), progress.Bar(desc="train", total=20) as bar:
         work(bar, clock, [5] * 6)
