@@ -11,7 +11,7 @@ from cactus_tf import plugins
 from cactus_tf.config import schema
 from cactus_tf.config.commands import loading
 from cactus_tf.config.declared import DECLARED, docstring
-from cactus_tf.config.presets import PRESETS, Preset
+from cactus_tf.config.presets import PHOTOGRAPHS, PRESETS, Preset
 from cactus_tf.errors import InputError
 
 FIRST = (
@@ -24,6 +24,13 @@ FIRST = (
 _WIDTH, _INDENT = 110, 20
 _USAGE = "Usage: python -m cactus_tf.main [--FLAG=VALUE ...] [--flagfile=FILE ...]   (a later flag wins)"
 _WHAT = "Embeds images without labels, clusters them, meta-learns on the clusters, and evaluates on labeled tasks."
+_PHOTOGRAPHS = textwrap.fill(
+    "Photographs in --dataset=folder have other defaults, unless you choose an embedder or a network: "
+    f"{' '.join(f'--{name}={value}' for name, value in PHOTOGRAPHS.items())}. --help=pretrained says how to name "
+    "weights that are on this machine.",
+    _WIDTH,
+    break_on_hyphens=False,
+)
 _MORE = "  --help=MEMBER  settings of one member, such as --help=acai or --help=maml\n  --helpfull     every flag\n"
 _CHOICES = {
     "dataset": "datasets", "embedder": "embedders", "partitioner": "partitioners", "backbone": "backbones",
@@ -40,7 +47,7 @@ def help_text(topic: str = "") -> str:
     if topic not in ("", "full"):
         return _member_help(topic)
     shown = None if topic == "full" else FIRST
-    parts = [_USAGE, _WHAT, *(_section_help(section, shown) for section in schema.GivenSettings())]
+    parts = [_USAGE, _WHAT, _PHOTOGRAPHS, *(_section_help(section, shown) for section in schema.GivenSettings())]
     if shown:
         return "\n\n".join([*parts, "More\n" + _MORE.rstrip()])
     members = [(family, name) for family in plugins.FAMILIES for name in plugins.names(family)]
@@ -111,7 +118,9 @@ def _default(field: dataclasses.Field) -> str:
         return _grouped(_preset_values(field.name))
     if field.name in {f.name for f in dataclasses.fields(schema.TrainingSettings)}:
         infos = {name: DECLARED.info("learners", name).training for name in plugins.names("learners")}
-        return _grouped({name: getattr(own, field.name) for name, own in infos.items() if own})
+        by_learner = {name: getattr(own, field.name) for name, own in infos.items() if own}
+        by_dataset = {f"any on {name}": getattr(preset, field.name, None) for name, preset in PRESETS.items()}
+        return _grouped({**by_learner, **{name: value for name, value in by_dataset.items() if value is not None}})
     return ""
 
 

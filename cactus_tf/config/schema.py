@@ -128,7 +128,7 @@ class TrainingSettings:
     norm: str = option(
         None, "normalization: running (ProtoNets only), batch (MAML and its relatives only), layer or none"
     )
-    on_embeddings: bool = option(None, "learn on embeddings instead of images, with the mlp network")
+    on_embeddings: bool = option(None, "learn on embeddings instead of images, by default with the mlp network")
     way: int = option(None, "classes of a training episode", symbol="N", low=2)
     shot: int = option(None, "support images per class of a training episode", symbol="K", low=1)
     query: int = option(None, "query images per class of a training episode", symbol="Q", low=1)
