@@ -183,9 +183,20 @@ def blank(width: float, height: float, columns: int = 1) -> Any:
 
 def _legend_above(axes: Any) -> None:
     """A legend that covers no line; the figure grows. (matplotlib's own search for a free place may take seconds.)"""
-    names = axes.get_legend_handles_labels()[1]
+    handles, names = axes.get_legend_handles_labels()
+    if "chance" in names:  # last, though matplotlib lists lines before bars
+        handles, names = (part[1:] + part[:1] for part in (handles, names))
     columns = 2 if max(map(len, names)) <= _SHORT_NAME else 1
-    axes.legend(fontsize=_SMALL, frameon=False, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, ncols=columns)
+    axes.legend(
+        handles,
+        names,
+        fontsize=_SMALL,
+        frameon=False,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        borderaxespad=0,
+        ncols=columns,
+    )
     height = _CHART[1] + _LINE * -(-len(names) // columns)
     axes.figure.set_figheight(max(axes.figure.get_figheight(), height))
 

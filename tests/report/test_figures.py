@@ -14,7 +14,12 @@ def test_many_learners_find_room_in_the_picture_of_accuracies(tmp_path, tasks):
         for i in range(7)
         for shot in range(tasks)
     ]
-    figures.accuracy_figure(rows).savefig(tmp_path / "accuracy.png")  # matplotlib warns where the axes do not fit
+    figure = figures.accuracy_figure(rows)
+    figure.savefig(tmp_path / "accuracy.png")  # matplotlib warns where the axes do not fit
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()][-2:] == [
+        "learner_of_a_long_name_6",
+        "chance",
+    ]
 
 
 @pytest.mark.parametrize("name", ["maml_{}", "learner_of_a_long_name_{}"])
