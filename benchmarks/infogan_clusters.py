@@ -1,6 +1,7 @@
 """Measures how well InfoGAN's categories match the digits of MNIST. Labels are used to measure only.
 
     python benchmarks/infogan_clusters.py [--data_dir=FOLDER] [--seeds=0,1,2] [--steps=5000] [--folder=FOLDER]
+        [--out=FILE]
 
 Fits the embedder on the training images with the paper's settings, takes the most probable category of each test
 image, matches categories to digits one to one (Hungarian matching) and prints the accuracy on the test images for each
@@ -20,6 +21,10 @@ from scipy.optimize import linear_sum_assignment
 
 from cactus_tf import datasets, embedders
 from cactus_tf.types import Splits
+from cactus_tf.utils import sealed
+from cactus_tf.utils.machine import machine
+
+HEAD = ["seed", "test images named correctly, %", "categories in use"]
 
 
 def matched_accuracy(clusters: np.ndarray, labels: np.ndarray) -> float:
@@ -33,8 +38,8 @@ def matched_accuracy(clusters: np.ndarray, labels: np.ndarray) -> float:
     return float(counts[linear_sum_assignment(counts, maximize=True)].sum() / len(labels))
 
 
-def measure(data: Splits, seed: int, steps: int, folder: Path | None) -> float:
-    """Fits with one seed and returns the accuracy on the test images."""
+def measure(data: Splits, seed: int, steps: int, folder: Path | None) -> tuple[float, int]:
+    """Fits with one seed; returns the accuracy on the test images and the number of categories in use."""
     start = time.monotonic()
     embedder = embedders.build("infogan", steps=steps)
     embedder.fit(data.train.images, seed=seed, folder=folder and folder / f"seed-{seed}")
@@ -42,7 +47,7 @@ def measure(data: Splits, seed: int, steps: int, folder: Path | None) -> float:
     accuracy = matched_accuracy(categories, data.test.partitions[0].assignments(len(categories)))
     minutes, used = (time.monotonic() - start) / 60, len(np.unique(categories))
     print(f"seed {seed}: {accuracy:.4f}, {used} categories in use, {minutes:.1f} min", flush=True)
-    return accuracy
+    return accuracy, used
 
 
 def main() -> None:
@@ -51,12 +56,20 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--folder", type=Path, help="where checkpoints are saved")
+    parser.add_argument("--out", type=Path, help="a JSON file of all seeds")
     args = parser.parse_args()
     if not args.data_dir and "CACTUS_DATA_DIR" not in os.environ:
         parser.error("give --data_dir=FOLDER or set CACTUS_DATA_DIR")
     data = datasets.load("mnist", args.data_dir or Path(os.environ["CACTUS_DATA_DIR"]) / "mnist")
-    results = [measure(data, int(seed), args.steps, args.folder) for seed in args.seeds.split(",")]
-    print(f"best {max(results):.4f}, median {statistics.median(results):.4f} of {len(results)}")
+    seeds = args.seeds.split(",")
+    results = [measure(data, int(seed), args.steps, args.folder) for seed in seeds]
+    accuracies = [accuracy for accuracy, _ in results]
+    print(f"best {max(accuracies):.4f}, median {statistics.median(accuracies):.4f} of {len(results)}")
+    if args.out:
+        lines = [
+            [seed, f"{100 * accuracy:.2f}", str(used)] for seed, (accuracy, used) in zip(seeds, results, strict=True)
+        ]
+        sealed.write(args.out, {"steps": args.steps, "machine": machine(), "head": HEAD, "lines": lines})
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ FLAGS = {
     "episodes_scale.py": "--images=2000 --partitions=1 --episodes=1200",
     "golden_errors.py": "",
     "flagfile_times.py": "omniglot_acai_protonets",
-    "infogan_clusters.py": "--steps=2 --seeds=0",
+    "infogan_clusters.py": "--steps=2 --seeds=0 --out=infogan.json",
     "input_pipeline.py": "--images=22000 --repeats=8",
     "keras_norm_error.py": "--way=2 --tasks=1",
     "stored_results.py": "--help",
