@@ -112,7 +112,8 @@ def main() -> None:
         parser.error(f"--out={args.out} has trainings of another --steps, --length or --seed: name another file")
     for name in args.variants.split(","):
         dataset, change, options = VARIANTS[name]
-        title = f"{name}, whole training of {args.length:,} steps" if args.length == args.steps else name
+        part = "whole training" if args.length == args.steps else "part of a training"
+        title = f"{name}, {part} of {args.length:,} steps" if args.length else name
         if any(line[0] == title for line in lines):
             continue
         print(title, flush=True)

@@ -181,6 +181,8 @@ def main() -> None:
     embedder = embedders.build(args.embedder, dataset=args.dataset, steps=args.steps)
     with threadpool_limits(1):
         embedder.fit(data.train.images, seed=args.seed, folder=args.folder, callbacks=[curve])
+    if not curve.rows:
+        parser.error(f"--folder={args.folder} has a finished fit without curve.csv: name another folder")
     store(curve.rows)  # of a fit that had ended before, too
 
 

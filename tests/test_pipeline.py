@@ -159,7 +159,7 @@ def test_the_report_can_be_rebuilt_from_a_finished_run(first, workplace, capsys)
     page.unlink()
     assert run(workplace, "first", "--stage=report")[0] == 0
     output = capsys.readouterr().out
-    assert "12 steps, made before" in output
+    assert "12 steps, trained before" in output
     assert "evaluate: protonets, stored results for 10-way 1-shot, 10-way 5-shot" in output
     assert page.read_text().split("Reproduce this run")[0] == before
 
@@ -373,7 +373,7 @@ def test_a_killed_run_resumes_to_the_same_result(uninterrupted, workplace):
     again = start(workplace, "killed", "--steps=1200")
     out, err = again.communicate(timeout=200)
     assert again.returncode == 0, err
-    assert b" of them now, in " in out or b"1200 steps, made before" in out
+    assert b" of them now, in " in out or b"1,200 steps, trained before" in out
     assert results(workplace / "killed")["rows"] == uninterrupted
 
 
@@ -528,5 +528,5 @@ def test_a_killed_maml_resumes_to_the_same_result(first, workplace):
     again = start(workplace, "maml killed", *flags)
     out, err = again.communicate(timeout=400)
     assert again.returncode == 0, err
-    assert b"1100 steps (1100 of them now" not in out
+    assert b" of them now, in " in out or b"1,100 steps, trained before" in out
     assert results(workplace / "maml killed")["rows"] == results(workplace / "maml whole")["rows"]

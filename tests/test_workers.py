@@ -119,10 +119,10 @@ def test_workers_train_several_rounds_as_one_does(tmp_path):
             np.testing.assert_allclose(several[name], array, rtol=1e-3, atol=1e-5, err_msg=name)
     lines = [(place.place / "run/rounds.csv").read_text() for place in (one, two)]
     assert lines[0] == lines[1]
-    assert "2 of them now" in two.output(0).read_text()
+    assert "protonets, 2 steps, in " in two.output(0).read_text()
     assert "round 2 of 2" in two.output(1).read_text()
     again = finished(tmp_path / "two", 2, *flags)
-    assert "0 of them now" in again.output(0).read_text()
+    assert "3 steps, trained before" in again.output(0).read_text()
 
 
 def test_a_worker_that_does_not_share_the_run_folder_of_rounds_says_so(tmp_path):

@@ -25,9 +25,10 @@ _WIDTH, _INDENT = 110, 20
 _USAGE = "Usage: python -m cactus_tf.main [--FLAG=VALUE ...] [--flagfile=FILE ...]   (a later flag wins)"
 _WHAT = "Embeds images without labels, clusters them, meta-learns on the clusters, and evaluates on labeled tasks."
 _PHOTOGRAPHS = textwrap.fill(
-    "Photographs in --dataset=folder have other defaults, unless you choose an embedder or a network: "
-    f"{' '.join(f'--{name}={value}' for name, value in PHOTOGRAPHS.items())}. --help=pretrained says how to name "
-    "weights that are on this machine.",
+    "A folder of photographs (--dataset=folder) has its own defaults, if the pretrained weights are on this machine or "
+    f"can be downloaded: {' '.join(f'--{name}={value}' for name, value in PHOTOGRAPHS.items())}. They do not apply if you "
+    "choose an embedder, partitioner, backbone, recipe, augmentation or another meta-learner. With fewer than 200 "
+    "pictures, --way is smaller. For weights that are on this machine, see --help=pretrained.",
     _WIDTH,
     break_on_hyphens=False,
 )
@@ -119,8 +120,10 @@ def _default(field: dataclasses.Field) -> str:
     if field.name in {f.name for f in dataclasses.fields(schema.TrainingSettings)}:
         infos = {name: DECLARED.info("learners", name).training for name in plugins.names("learners")}
         by_learner = {name: getattr(own, field.name) for name, own in infos.items() if own}
-        by_dataset = {f"any on {name}": getattr(preset, field.name, None) for name, preset in PRESETS.items()}
-        return _grouped({**by_learner, **{name: value for name, value in by_dataset.items() if value is not None}})
+        by_dataset = {f"every learner on {name}": getattr(preset, field.name, None) for name, preset in PRESETS.items()}
+        by_dataset = {name: value for name, value in by_dataset.items() if value is not None}
+        rule = ". Defaults of a data set come first" if by_dataset else ""
+        return _grouped({**by_learner, **by_dataset}) + rule
     return ""
 
 

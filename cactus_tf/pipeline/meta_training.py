@@ -139,8 +139,12 @@ def train_one(
             on_checkpoint=on_checkpoint,
         )
     seconds = time.monotonic() - started
-    now = "" if made == training.steps else f", {made:,} of them now" if made else ", made before"
-    log.info("train: %s, %d steps%s, in %.0f s with starting and saving", plan.name, training.steps, now, seconds)
+    if not made:
+        log.info("train: %s, %s steps, trained before", plan.name, f"{training.steps:,}")
+        return
+    now = "" if made == training.steps else f", {made:,} of them now"
+    whole = f"{seconds:.0f} s including startup and saving"
+    log.info("train: %s, %s steps%s, in %s", plan.name, f"{training.steps:,}", now, whole)
 
 
 def augmentation(plan: LearnerPlan) -> EpisodeAugmentation | None:

@@ -152,15 +152,15 @@ class Bar:
         """Logs the estimate once, for work that is long enough."""
         assert self._after_first is not None
         left = self.seconds_left()
-        if left is None or time.monotonic() - self._after_first[0] < _SAMPLE:
+        if left is None or self.total is None or time.monotonic() - self._after_first[0] < _SAMPLE:
             return
         whole = time.monotonic() - self._began + left
         if whole < (_SHORT if self._logs else _BRIEF):
             return
         self._announced = True
         advice = f"; {self.shorter}" if self.shorter and whole > LONG else ""
-        amount = self._amount(None if self.total is None else self.total - self._initial)
+        amount = self._amount(self.total - self._initial)
         log.info("%s: %s, about %s on this machine%s", self.desc, amount, duration(left), advice)
 
-    def _amount(self, n: int | None) -> str:
+    def _amount(self, n: int) -> str:
         return f"{n:,} {self.unit}s" if n != 1 else f"1 {self.unit}"

@@ -324,7 +324,7 @@ def test_a_folder_without_pictures_says_what_was_looked_for(tmp_path, complains)
 def test_one_picture_is_too_few(tmp_path, complains):
     for name in ("train/a.png", "test/one/b.png", "test/two/c.png"):
         put(tmp_path, name)
-    with complains("pictures for training: 1 (of 3 in all); at least 2 are needed: add more"):
+    with complains("has too few training pictures: 1 (of 3 in all); add more, at least 2 are needed"):
         load(tmp_path)
 
 
@@ -634,7 +634,7 @@ def test_a_run_without_labels_ends_well_and_says_how_to_judge(photos, capsys):
 def test_with_eval_dir_the_same_run_goes_on_and_is_evaluated(photos, capsys):
     assert run(photos, f"--eval_dir={photos / 'eval'}", "--eval_ways=3") == 0
     output = capsys.readouterr().out
-    assert "2 steps (0 of them now" in output
+    assert "2 steps, trained before" in output
     assert "too few images for 5-shot tasks, so these classes are left out: tiny (8 images)" in output
     rows = json.loads((photos / "run/results.json").read_text())["rows"]
     assert {(row["way"], row["shot"]) for row in rows} == {(3, 1), (3, 5)}

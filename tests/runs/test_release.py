@@ -96,8 +96,8 @@ def test_a_run_of_the_last_release_resumes_predicts_exports_and_lists_in_the_nex
     assert done.returncode == 0, done.stderr
     assert {path.name for path in (release / "artifacts").iterdir()} == before
     assert model.stat().st_mtime_ns == written  # the embedder was not fitted again
-    assert "protonets, 6 steps (2 of them now" in done.stdout
-    assert "maml, 6 steps (2 of them now" in done.stdout
+    assert "protonets, 6 steps, 2 of them now" in done.stdout
+    assert "maml, 6 steps, 2 of them now" in done.stdout
     for algo in ("protonets", "maml", "nearest_neighbours"):
         assert (release / f"out-{algo}" / "predictions.csv").exists()
         assert (release / f"exported-{algo}" / "export.json").exists()

@@ -138,8 +138,8 @@ def _tree(data_dir: Path, eval_dir: Path | None) -> Tree:
     train = labeled["train"][0].entries
     if len(train) < FEWEST:
         raise InputError(
-            f"data_dir {shown(data_dir)}: pictures for training: {len(train)} (of {len(everything.entries)} in all); "
-            f"at least {FEWEST} are needed: add more"
+            f"data_dir {shown(data_dir)} has too few training pictures: {len(train)} (of {len(everything.entries)} in "
+            f"all); add more, at least {FEWEST} are needed"
         )
     names = {split: names for split, (_, names) in labeled.items() if names}
     counts, passed_over, notes = _beside(listings, len(everything.entries) - len(listed.entries))
