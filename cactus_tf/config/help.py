@@ -26,8 +26,8 @@ _USAGE = "Usage: python -m cactus_tf.main [--FLAG=VALUE ...] [--flagfile=FILE ..
 _WHAT = "Embeds images without labels, clusters them, meta-learns on the clusters, and evaluates on labeled tasks."
 _PHOTOGRAPHS = textwrap.fill(
     "A folder of photographs (--dataset=folder) has its own defaults, if the pretrained weights are on this machine or "
-    f"can be downloaded: {' '.join(f'--{name}={value}' for name, value in PHOTOGRAPHS.items())}. They do not apply if you "
-    "choose an embedder, partitioner, backbone, recipe, augmentation or another meta-learner. With fewer than 200 "
+    f"can be downloaded: {' '.join(f'--{name}={value}' for name, value in PHOTOGRAPHS.items())}. They do not apply if "
+    "you choose an embedder, partitioner, backbone, recipe, augmentation or another meta-learner. With fewer than 200 "
     "pictures, --way is smaller. For weights that are on this machine, see --help=pretrained.",
     _WIDTH,
     break_on_hyphens=False,
