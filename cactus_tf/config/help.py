@@ -120,7 +120,7 @@ def _default(field: dataclasses.Field) -> str:
     if field.name in {f.name for f in dataclasses.fields(schema.TrainingSettings)}:
         infos = {name: DECLARED.info("learners", name).training for name in plugins.names("learners")}
         by_learner = {name: getattr(own, field.name) for name, own in infos.items() if own}
-        by_dataset = {f"every learner on {name}": getattr(preset, field.name, None) for name, preset in PRESETS.items()}
+        by_dataset = {f"every learner on {name}": vars(preset).get(field.name) for name, preset in PRESETS.items()}
         by_dataset = {name: value for name, value in by_dataset.items() if value is not None}
         rule = ". Defaults of a data set come first" if by_dataset else ""
         return _grouped({**by_learner, **by_dataset}) + rule
