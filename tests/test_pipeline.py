@@ -328,7 +328,7 @@ def start(workplace, name, *flags):
     return subprocess.Popen(command, env={**os.environ, **threads}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def wait_for(pattern, folder, seconds=600):
+def wait_for(pattern, folder, seconds=90):
     end = time.monotonic() + seconds
     while not list(folder.glob(pattern)):
         assert time.monotonic() < end, f"no {pattern} in {folder}"
@@ -340,7 +340,7 @@ def test_two_fresh_runs_give_the_same_results_to_the_last_bit(tmp_path):
     found = []
     for name in ("one", "two"):
         process = start(tmp_path / name, "run")
-        out, err = process.communicate(timeout=900)
+        out, err = process.communicate(timeout=200)
         assert process.returncode == 0, err
         assert err == b""  # TensorFlow's start-up messages are silenced
         assert b"protonets" in out
@@ -350,7 +350,7 @@ def test_two_fresh_runs_give_the_same_results_to_the_last_bit(tmp_path):
 
 def test_a_bad_flag_ends_the_process_with_code_2_and_one_line(tmp_path):
     process = start(tmp_path, "run", "--embedder=umap")
-    _, err = process.communicate(timeout=600)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 2
     assert err.decode().startswith("--embedder=umap: unknown embedder; choose from acai")
     assert err.count(b"\n") == 1
@@ -359,7 +359,7 @@ def test_a_bad_flag_ends_the_process_with_code_2_and_one_line(tmp_path):
 @pytest.fixture(scope="module")
 def uninterrupted(first, workplace):
     process = start(workplace, "whole", "--steps=1200")
-    _, err = process.communicate(timeout=900)
+    _, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
     return results(workplace / "whole")["rows"]
 
@@ -371,7 +371,7 @@ def test_a_killed_run_resumes_to_the_same_result(uninterrupted, workplace):
     process.send_signal(signal.SIGKILL)
     process.communicate()
     again = start(workplace, "killed", "--steps=1200")
-    out, err = again.communicate(timeout=900)
+    out, err = again.communicate(timeout=200)
     assert again.returncode == 0, err
     assert b" of them now, in " in out or b"1,200 steps, trained before" in out
     assert results(workplace / "killed")["rows"] == uninterrupted
@@ -383,12 +383,12 @@ def test_ctrl_c_saves_the_work_and_prints_how_to_resume(uninterrupted, workplace
     wait_for("events/protonets/events*", workplace / "stopped")
     time.sleep(1)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=600)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err.count(b"\n") == 1
     assert b"rerun the command to resume" in err
     again = start(workplace, "stopped", "--steps=1200")
-    _, err = again.communicate(timeout=900)
+    _, err = again.communicate(timeout=200)
     assert again.returncode == 0, err
     assert results(workplace / "stopped")["rows"] == uninterrupted
 
@@ -519,14 +519,14 @@ def test_the_baselines_run_end_to_end_and_record_their_special_rows(workplace):
 def test_a_killed_maml_resumes_to_the_same_result(first, workplace):
     flags = [*MAML, "--steps=1100", "--eval_shots=1"]
     whole = start(workplace, "maml whole", *flags)
-    _, err = whole.communicate(timeout=900)
+    _, err = whole.communicate(timeout=400)
     assert whole.returncode == 0, err
     process = start(workplace, "maml killed", *flags)
     wait_for("maml/checkpoints/step-1000.index", workplace / "maml killed", 300)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     again = start(workplace, "maml killed", *flags)
-    out, err = again.communicate(timeout=900)
+    out, err = again.communicate(timeout=400)
     assert again.returncode == 0, err
     assert b" of them now, in " in out or b"1,100 steps, trained before" in out
     assert results(workplace / "maml killed")["rows"] == results(workplace / "maml whole")["rows"]

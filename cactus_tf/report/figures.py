@@ -35,7 +35,7 @@ def accuracy_figure(rows: Sequence[Mapping]) -> Any:
     tasks = list(dict.fromkeys((r["way"], r["shot"]) for r in rows))
     learners = list(dict.fromkeys(r["algo"] for r in rows))
     figure, axes = blank(max(_CHART[0], 1.5 + 0.4 * len(tasks) * max(3, len(learners))), 3.6)
-    width = 0.8 / len(learners)
+    width, shown = 0.8 / len(learners), []
     for i, name in enumerate(learners):
         own = {(r["way"], r["shot"]): r for r in rows if r["algo"] == name}
         places = [t + (i + 0.5) * width - 0.4 for t, task in enumerate(tasks) if task in own]
@@ -43,15 +43,14 @@ def accuracy_figure(rows: Sequence[Mapping]) -> Any:
         intervals = [100 * own[t]["ci95"] for t in tasks if t in own]
         bars = axes.bar(places, heights, 0.92 * width, yerr=intervals, color=_color(i), label=name)
         axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=8)
+        shown.append(bars)
     for t, (way, _) in enumerate(tasks):
-        axes.hlines(
-            100 / way, t - 0.45, t + 0.45, colors="black", linestyles="dotted", label="chance" if t == 0 else None
-        )
+        chance = axes.hlines(100 / way, t - 0.45, t + 0.45, colors="black", linestyles="dotted", label="chance")
     axes.set_xticks(range(len(tasks)), [f"{way}-way {shot}-shot" for way, shot in tasks])
     axes.set_ylabel("accuracy in %")
     axes.set_ylim(0, 108)  # numbers above the bars
     axes.set_yticks(range(0, 101, 20))
-    _legend_above(axes)
+    _legend_above(axes, [*shown, chance])
     return figure
 
 
@@ -181,11 +180,15 @@ def blank(width: float, height: float, columns: int = 1) -> Any:
     return figure, axes
 
 
-def _legend_above(axes: Any) -> None:
-    """A legend that covers no line; the figure grows. (matplotlib's own search for a free place may take seconds.)"""
-    handles, names = axes.get_legend_handles_labels()
-    if "chance" in names:  # last, though matplotlib lists lines before bars
-        handles, names = (part[1:] + part[:1] for part in (handles, names))
+def _legend_above(axes: Any, shown: Sequence[Any] = ()) -> None:
+    """A legend that covers no line; the figure grows. (matplotlib's own search for a free place may take seconds.)
+
+    Args:
+      axes: of the chart.
+      shown: what is drawn there with a label, in the legend's order; default: everything, in matplotlib's order.
+    """
+    handles = [*shown] or axes.get_legend_handles_labels()[0]
+    names = [handle.get_label() for handle in handles]
     columns = 2 if max(map(len, names)) <= _SHORT_NAME else 1
     axes.legend(
         handles,

@@ -121,7 +121,7 @@ def test_the_flagfile_of_photographs_has_the_same_flags():
 @pytest.mark.slow
 def test_the_first_line_of_the_command_says_what_was_chosen(photographs, tmp_path):
     command = [sys.executable, "-m", "cactus_tf.main", *photographs, "--pretrained_weights=random", "--stage=prepare"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("photographs: features of a pretrained network, random, and a linear map of them")
 

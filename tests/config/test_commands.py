@@ -99,7 +99,7 @@ def test_a_command_whose_reader_leaves_stops_as_after_ctrl_c_without_a_word():
     process.stdout.close()
     err = process.stderr.read()
     process.stderr.close()
-    assert (process.wait(timeout=600), err) == (141, "saved\n")
+    assert (process.wait(timeout=60), err) == (141, "saved\n")
 
 
 def test_a_broken_pipe_elsewhere_is_not_taken_for_a_reader_that_left(capsys):

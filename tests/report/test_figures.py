@@ -40,6 +40,12 @@ def test_legends_stand_above_their_charts(tmp_path, name):
             assert legend.x0 >= 0 and legend.x1 <= figure.bbox.x1 and legend.y1 <= figure.bbox.y1
 
 
+def test_half_a_percent_is_not_written_as_0():
+    rates = np.array([[0.995, 0.005], [0.006, 0.994]])
+    texts = [text.get_text() for text in figures.confusion_figure(rates, ["a", "b"]).axes[0].texts]
+    assert texts == ["100", "1", "99"]
+
+
 def test_bars_of_cluster_sizes_have_the_same_width_and_count_every_cluster():
     sizes = np.arange(1, 47)
     bars = figures.size_figure(sizes).axes[0].patches

@@ -45,7 +45,7 @@ def browse(folder, *flags):
         "--hide-scrollbars",
         "--allow-file-access-from-files",
     ]
-    done = subprocess.run([*command, f"--user-data-dir={folder / 'profile'}", *flags], capture_output=True, timeout=600)
+    done = subprocess.run([*command, f"--user-data-dir={folder / 'profile'}", *flags], capture_output=True, timeout=120)
     return done.stdout.decode()
 
 

@@ -121,7 +121,7 @@ def test_who_waits_for_a_folder_that_is_taken_back_gets_a_new_one(tmp_path):
             time.sleep(0.3)
             shutil.rmtree(folder)
         raise InputError("x")
-    waiting.join(timeout=300)
+    waiting.join(timeout=20)
     assert found == [True]
 
 

@@ -80,7 +80,7 @@ def stopped(unit):
     assert process.stdout.readline() == "ready\n"
     time.sleep(1)  # until the call of C has begun
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=600)
+    out, err = process.communicate(timeout=60)
     return process.returncode, out, err
 
 
