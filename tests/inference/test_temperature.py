@@ -8,6 +8,7 @@ from cactus_tf.inference.heads import probabilities, regression
 from cactus_tf.inference.prediction import predict
 from cactus_tf.inference.prediction_output import calibration_error
 from cactus_tf.inference.temperature import fitted, rescaled
+from cactus_tf.utils import progress
 from tests.inference.test_prediction import pictures  # noqa: F401
 
 logistic = functools.partial(probabilities, regression)
@@ -28,6 +29,17 @@ def test_a_head_that_is_three_times_as_certain_gets_three_times_the_temperature(
     rows = groups(10, 40, 0.8)[0]
     once, thrice = (fitted(sharper(power), rows, 5, 5) for power in (1, 3))
     assert thrice == pytest.approx(3 * once, rel=0.02)
+
+
+def test_the_pseudo_tasks_of_a_calibration_are_counted():
+    seen = []
+
+    def head(*task):
+        seen.append(progress.open_bars[-1].line().split(",")[0])
+        return sharper(1)(*task)
+
+    fitted(head, groups(6, 30, 1.5)[0], way=5, shot=5)
+    assert (seen[0], seen[-1]) == ("calibrate: task 0 of 20 (0%)", "calibrate: task 19 of 20 (95%)")
 
 
 def test_the_temperature_lowers_the_calibration_error_of_pictures_that_were_not_clustered():
